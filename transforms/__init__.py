@@ -1,0 +1,1 @@
+"""MONAI dictionary transforms: read a crop, augment, normalise."""

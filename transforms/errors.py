@@ -1,0 +1,10 @@
+"""The one kind of error that is meant for the person at the keyboard."""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """Bad input: the message is one line that names the file, what was found, what was expected and what to do.
+
+    Commands print it without a traceback and exit with a code other than 0.
+    """
