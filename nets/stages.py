@@ -1,0 +1,57 @@
+"""Networks trained in stages (sections 2.1 and 2.3); a network trained in one go is the case of one stage."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class StagedNetwork(nn.Module):
+    """A network whose `set_stage` decides what is computed and which parameters are trained.
+
+    Attributes:
+        stages: names of the stages, in training order.
+        stage: the present one.
+        in_channels: channels of the input image.
+        out_channels: classes.
+    """
+
+    stages: ClassVar[tuple[str, ...]]
+    stage: str
+
+    def __init__(self, out_channels: int, in_channels: int) -> None:
+        """Check and keep the channel counts; raises ValueError if one of them is below 1."""
+        super().__init__()
+        for name, value in (("out_channels", out_channels), ("in_channels", in_channels)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.out_channels = out_channels
+        self.in_channels = in_channels
+
+    def trained_layers(self, stage: str) -> frozenset[str]:
+        """Names of the direct children that `stage` trains; all of them unless a network says otherwise."""
+        return frozenset(name for name, _ in self.named_children())
+
+    def set_stage(self, name: str) -> None:
+        """Compute and train what the stage `name` does, and freeze the rest.
+
+        Raises ValueError naming the allowed stages if there is no such stage.
+        """
+        if name not in self.stages:
+            raise ValueError(f"stage must be one of {', '.join(self.stages)}; got {name!r}")
+        self.stage = name
+        trained = self.trained_layers(name)
+        for child_name, child in self.named_children():
+            child.requires_grad_(child_name in trained)
+
+    def check_input(self, x: Tensor) -> None:
+        """Raise ValueError unless `x` is (N, in_channels, H, W)."""
+        if torch.jit.is_tracing():  # type: ignore[attr-defined]
+            return  # shapes are tensors then, and were checked in the call before
+        if x.dim() != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"{type(self).__name__} needs (N, {self.in_channels}, H, W), got {tuple(x.shape)}; "
+                "repeat a grayscale image, or build the network with in_channels=1"
+            )

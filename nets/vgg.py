@@ -1,0 +1,77 @@
+"""What the networks built on VGG16 share (Tables 2 and 5): rows of the paper's tables, and the modules made
+of them.
+
+Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition" (2015),
+configuration D.
+
+Differences from the paper: none. SAME padding of a convolution is zeros on all sides; of a pooling it is
+rounding up, so that a map of odd size keeps its last row and column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MIN_CHANNELS = 8
+"""Hidden channel counts are multiples of this at every width: vector units and group norm like them so."""
+
+
+class Conv(NamedTuple):
+    """A convolution with stride 1 and SAME padding. `channels` None stands for the number of classes."""
+
+    name: str
+    kernel: int
+    dilation: int
+    channels: int | None
+
+
+class Pool(NamedTuple):
+    """A 2x2 max pooling with stride 2."""
+
+    name: str
+
+
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width`, rounded to a multiple of 8 and never less than 8.
+
+    Raises ValueError if `width` is not above zero.
+    """
+    if not width > 0:
+        raise ValueError(f"width must be above 0 (1.0 is the paper's), got {width}")
+    return max(MIN_CHANNELS, MIN_CHANNELS * round(channels * width / MIN_CHANNELS))
+
+
+def add_layers(
+    network: nn.Module, table: Sequence[Conv | Pool], in_channels: int, out_channels: int, width: float
+) -> None:
+    """Give `network` one module for each row of `table`, under the row's name."""
+    for row in table:
+        if isinstance(row, Pool):
+            network.add_module(row.name, nn.MaxPool2d(2, stride=2, ceil_mode=True))
+            continue
+        channels = out_channels if row.channels is None else scaled(row.channels, width)
+        network.add_module(row.name, same_conv(in_channels, channels, row.kernel, row.dilation))
+        in_channels = channels
+
+
+def same_conv(in_channels: int, out_channels: int, kernel: int, dilation: int = 1) -> nn.Conv2d:
+    """A convolution of stride 1 whose output has the size of its input (odd kernels)."""
+    padding = dilation * (kernel - 1) // 2
+    return nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation)
+
+
+def conv(network: nn.Module, name: str) -> nn.Conv2d:
+    """The convolution of that name."""
+    return cast(nn.Conv2d, network.get_submodule(name))
+
+
+def apply_row(network: nn.Module, row: Conv | Pool, x: Tensor) -> Tensor:
+    """The row's module, and the ReLU that follows it if it is a convolution of hidden channels."""
+    x = network.get_submodule(row.name)(x)
+    if isinstance(row, Conv) and row.channels is not None:
+        x = F.relu(x, inplace=True)
+    return x
