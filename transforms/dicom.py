@@ -1,0 +1,190 @@
+"""Read one DICOM mammogram: the pixels as they are meant to be seen, and nothing that identifies a person.
+
+Always by pydicom: MONAI's own reader depends on what is installed, and with it the polarity of MONOCHROME1.
+Only the attributes listed here are parsed at all, so no name, identifier or date can reach the result.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.pixels.decoders import get_decoder
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from transforms import dicom_attributes, dicom_intensity
+from transforms.dicom_attributes import attribute, numbers
+from transforms.errors import UserError
+
+MOST_PIXELS = 2**28  # ten times the largest mammogram; beyond it a header is damaged
+_PIXEL_ATTRIBUTES = (
+    "SamplesPerPixel",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelData",
+)
+_TAGS = [*_PIXEL_ATTRIBUTES, *dicom_attributes.ATTRIBUTES, *dicom_intensity.ATTRIBUTES]
+_DECODERS = {  # the wheel that adds each syntax; all have licences that allow any use
+    "JPEG-LS": "pyjpegls",
+    "JPEG 2000": "pylibjpeg pylibjpeg-openjpeg",
+    "High-Throughput": "pylibjpeg pylibjpeg-openjpeg",
+}
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the content is DICOM: the "DICM" mark, or a data set without preamble, as old archives hold."""
+    with path.open("rb") as file:
+        head = file.read(132)
+    if head[128:132] == b"DICM":
+        return True
+    if len(head) < 132 or head[:2] not in (b"\x08\x00", b"\x02\x00") or head[3] != 0:
+        return False
+    return head[4:6].isalpha() or int.from_bytes(head[4:8], "little") < 128
+
+
+def subject_of(path: Path) -> str | None:
+    """PatientID of a DICOM file, to keep a subject's images together. Never store, print or log it."""
+    header = _open(path, ["PatientID"], pixels=False)
+    return str(attribute(header, "PatientID") or "").strip() or None
+
+
+def read_dicom(path: Path, windowing: str = "voi") -> dict[str, Any]:
+    """The fields of a `Mammogram` from a DICOM file.
+
+    Raises:
+        UserError: not a single-frame grayscale image, cut short, damaged, or compressed in a way that no
+            installed decoder reads. The message names the file and holds no header value of free text.
+    """
+    header = _open(path, _TAGS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's remarks about a header may quote it
+        shape, bits, signed = _check(path, header)
+        stored = _pixels(path, header, shape)
+        try:
+            pixels, top, source = dicom_intensity.intensities(header, stored, bits, signed, windowing)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        spacing, spacing_source = dicom_attributes.spacing(header)
+        return {
+            "pixels": pixels,
+            "intensity_range": (0, top),
+            "laterality": dicom_attributes.laterality(header),
+            "view": dicom_attributes.view(header),
+            "spacing_mm": spacing,
+            "spacing_source": spacing_source,
+            "burned_in": dicom_attributes.burned_in(header),
+            "intensity_source": source,
+        }
+
+
+def _open(path: Path, tags: list[str], pixels: bool = True) -> FileDataset:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header = dcmread(path, force=True, specific_tags=tags, stop_before_pixels=not pixels)
+            if (
+                "TransferSyntaxUID" not in header.file_meta
+            ):  # a bare data set says how it is written by itself
+                implicit, little = header.original_encoding
+                syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+                header.file_meta.TransferSyntaxUID = syntax if little else ExplicitVRBigEndian
+            return header
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the file's permissions") from None
+    except Exception as error:  # a damaged file makes pydicom raise almost anything
+        raise _damaged(path, f"its header ends or breaks off early ({type(error).__name__})") from None
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(f"{path}: damaged DICOM file: {why}; copy it again from the archive, or remove it")
+
+
+def _whole(path: Path, header: Dataset, keyword: str, default: int | None = None) -> int:
+    values = numbers(header, keyword)
+    if len(values) == 1 and values[0] >= 0:
+        return int(values[0])
+    if default is None or attribute(header, keyword) is not None:
+        raise _damaged(path, f"{keyword} is missing or not a number")
+    return default
+
+
+def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
+    """(rows, columns), bits stored, signed - after everything that is not a plain mammogram was refused."""
+    if "PixelData" not in header:
+        raise UserError(f"{path}: DICOM without an image (no PixelData); remove it from the folder")
+    frames = _whole(path, header, "NumberOfFrames", 1)
+    if frames > 1:
+        raise UserError(
+            f"{path}: multi-frame DICOM of {frames} frames, as in tomosynthesis; only single images are read"
+        )
+    rows, columns = _whole(path, header, "Rows"), _whole(path, header, "Columns")
+    if not 0 < rows * columns <= MOST_PIXELS:
+        raise _damaged(path, f"{rows} rows x {columns} columns cannot be a mammogram")
+    allocated = _whole(path, header, "BitsAllocated")
+    bits = _whole(path, header, "BitsStored", allocated)
+    if allocated not in (8, 16) or not 1 <= bits <= allocated:
+        raise UserError(f"{path}: {bits} of {allocated} bits a pixel; 8 or 16 allocated are read")
+    high = _whole(path, header, "HighBit", bits - 1)
+    if high != bits - 1:
+        raise UserError(f"{path}: HighBit {high} with {bits} bits stored; the standard wants {bits - 1}")
+    return (rows, columns), bits, _whole(path, header, "PixelRepresentation", 0) == 1
+
+
+def _pixels(path: Path, header: FileDataset, shape: tuple[int, int]) -> NDArray[Any]:
+    """Stored values, (rows, columns)."""
+    _check_syntax(path, header, shape)
+    syntax = UID(str(header.file_meta.TransferSyntaxUID))
+    try:
+        pixels = np.asarray(header.pixel_array)
+    except Exception as error:
+        if syntax.is_compressed and syntax.name.startswith(("JPEG", "High")):
+            raise _undecodable(path, syntax) from None
+        raise _damaged(
+            path, f"its {_name(syntax)} pixels cannot be decoded ({type(error).__name__})"
+        ) from None
+    if pixels.ndim == 3 and pixels.shape[2] == 3 and (pixels == pixels[:, :, :1]).all():
+        pixels = pixels[:, :, 0]
+    if pixels.ndim == 3 or attribute(header, "PhotometricInterpretation") == "PALETTE COLOR":
+        raise UserError(f"{path}: colour DICOM image; only grayscale mammograms are read")
+    if pixels.shape != shape:
+        raise _damaged(path, f"the header says {shape}, the pixels are {pixels.shape}")
+    return pixels
+
+
+def _check_syntax(path: Path, header: FileDataset, shape: tuple[int, int]) -> None:
+    """Refuse what no installed decoder reads, and uncompressed pixels that break off."""
+    syntax = UID(str(header.file_meta.TransferSyntaxUID))
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise UserError(f"{path}: transfer syntax {_name(syntax)} is not an image that can be read") from None
+    if not decoder.is_available:
+        raise _undecodable(path, syntax)
+    if not syntax.is_compressed:
+        samples, size = _whole(path, header, "SamplesPerPixel", 1), _whole(path, header, "BitsAllocated") // 8
+        want, have = shape[0] * shape[1] * samples * size, len(attribute(header, "PixelData") or b"")
+        if have < want and attribute(header, "PhotometricInterpretation") != "YBR_FULL_422":
+            raise _damaged(path, f"cut short, {have} of {want} bytes of pixels")
+
+
+def _name(syntax: UID) -> str:
+    return syntax.name if syntax.name != str(syntax) else "unknown"
+
+
+def _undecodable(path: Path, syntax: UID) -> UserError:
+    wheel = next((wheel for name, wheel in _DECODERS.items() if name in syntax.name), "python-gdcm")
+    return UserError(
+        f"{path}: its {_name(syntax)} pixels cannot be decoded with what is installed, or are damaged; "
+        f"try `pip install {wheel}`"
+    )

@@ -1,0 +1,165 @@
+"""The few DICOM attributes of a mammogram that are kept: side, view, spacing, burned-in text.
+
+Only values from closed lists or numbers leave this file, so that no name, identifier or date can ride along.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+VIEWS = ("CC", "MLO", "ML", "LM", "LMO", "XCCL", "XCCM", "XCC", "FB", "SIO", "ISO")
+
+# PS3.16 CID 4014, as SNOMED CT and as the older SRT/SNM3 codes of the same concepts
+VIEW_CODES = {
+    "399162004": "CC",
+    "R-10242": "CC",
+    "399368009": "MLO",
+    "R-10226": "MLO",
+    "399260004": "ML",
+    "R-10224": "ML",
+    "399352003": "LM",
+    "R-10228": "LM",
+    "399099002": "LMO",
+    "R-10230": "LMO",
+    "399192008": "XCCL",
+    "R-1024A": "XCCL",
+    "399101009": "XCCM",
+    "R-1024B": "XCCM",
+    "399196006": "FB",
+    "R-10244": "FB",
+    "399188001": "SIO",
+    "R-102D0": "SIO",
+    "441555000": "ISO",
+}
+
+ATTRIBUTES = (
+    "ImageLaterality",
+    "Laterality",
+    "FrameLaterality",
+    "ViewPosition",
+    "ViewCodeSequence",
+    "PatientOrientation",
+    "PixelSpacing",
+    "PixelSpacingCalibrationType",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "EstimatedRadiographicMagnificationFactor",
+    "DistanceSourceToDetector",
+    "DistanceSourceToPatient",
+    "BurnedInAnnotation",
+)
+
+_SIDE_IN_NAME = re.compile(r"(?<![A-Za-z])(LEFT|RIGHT|L|R)(?![A-Za-z])", re.IGNORECASE)
+_VIEW_IN_NAME = re.compile(rf"(?<![A-Za-z])({'|'.join(VIEWS)})(?![A-Za-z])", re.IGNORECASE)
+
+
+def attribute(header: Dataset, keyword: str) -> Any:
+    """Value of one attribute, or None when it is absent, empty or unreadable (damaged headers are common)."""
+    try:
+        value = header.get(keyword)
+    except Exception:  # pydicom converts values on access, and any bytes may stand in a damaged file
+        return None
+    return None if value is None or value == "" else value
+
+
+def numbers(header: Dataset, keyword: str) -> list[float]:
+    """The attribute as a list of numbers; empty when it is absent or holds anything else."""
+    value = attribute(header, keyword)
+    if value is None:
+        return []
+    try:
+        found = [float(item) for item in ([value] if isinstance(value, str | int | float) else value)]
+    except (TypeError, ValueError):
+        return []
+    return found if all(abs(item) < 1e12 for item in found) else []
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    return str(attribute(header, keyword) or "").strip().upper()
+
+
+def laterality(header: Dataset) -> str | None:
+    """Imaged breast, "L" or "R": ImageLaterality, else Laterality, else FrameLaterality (PS3.3 C.8.11.7)."""
+    for keyword in ("ImageLaterality", "Laterality", "FrameLaterality"):
+        side = _text(header, keyword)
+        if side in ("L", "R"):
+            return side
+    return None
+
+
+def view(header: Dataset) -> str | None:
+    """View such as "CC" or "MLO": ViewCodeSequence, else ViewPosition, else PatientOrientation.
+
+    The code sequence replaces ViewPosition where both are present (PS3.3 C.8.11.7). PatientOrientation holds
+    the view in CBIS-DDSM, against the standard.
+    """
+    codes = attribute(header, "ViewCodeSequence") or []
+    try:
+        names = [VIEW_CODES.get(str(attribute(item, "CodeValue"))) for item in codes]
+    except (AttributeError, TypeError):
+        names = []
+    names += [_text(header, "ViewPosition"), _text(header, "PatientOrientation")]
+    return next((name for name in names if name in VIEWS), None)
+
+
+def _magnification(header: Dataset) -> float:
+    """How many times larger the shadow on the detector is than the breast; 1.0 when unknown."""
+    factor = numbers(header, "EstimatedRadiographicMagnificationFactor")
+    if not factor:
+        detector = numbers(header, "DistanceSourceToDetector")
+        patient = numbers(header, "DistanceSourceToPatient")
+        factor = [detector[0] / patient[0]] if detector and patient and patient[0] > 0 else []
+    return factor[0] if factor and 1.0 <= factor[0] <= 10.0 else 1.0
+
+
+def spacing(header: Dataset) -> tuple[tuple[float, float] | None, str]:
+    """((row, column) spacing in mm, where it comes from), or (None, "none").
+
+    A PixelSpacing that is calibrated or differs from ImagerPixelSpacing refers to the patient and is taken as
+    it is. ImagerPixelSpacing is measured at the detector and is divided by the magnification, if known.
+    """
+    found = {name: _pair(header, name) for name in ATTRIBUTES if name.endswith("PixelSpacing")}
+    pixel, imager = found["PixelSpacing"], found["ImagerPixelSpacing"]
+    if pixel and (imager is None or pixel != imager or attribute(header, "PixelSpacingCalibrationType")):
+        return pixel, "PixelSpacing"
+    if imager:
+        factor = _magnification(header)
+        if factor == 1.0:
+            return imager, "ImagerPixelSpacing"
+        return (imager[0] / factor, imager[1] / factor), "ImagerPixelSpacing/magnification"
+    if found["NominalScannedPixelSpacing"]:
+        return found["NominalScannedPixelSpacing"], "NominalScannedPixelSpacing"
+    return None, "none"
+
+
+def _pair(header: Dataset, keyword: str) -> tuple[float, float] | None:
+    values = numbers(header, keyword)
+    if len(values) != 2 or not all(0 < value < 100 for value in values):
+        return None
+    return values[0], values[1]
+
+
+def burned_in(header: Dataset) -> bool | None:
+    """What BurnedInAnnotation says: True for YES, False for NO, None when it is not stated."""
+    return {"YES": True, "NO": False}.get(_text(header, "BurnedInAnnotation"))
+
+
+def side_and_view_of_name(name: str) -> tuple[str | None, str | None]:
+    """Side and view as written in a file name: "A_0002_1.RIGHT_MLO" is ("R", "MLO")."""
+    sides = {found[0].upper() for found in _SIDE_IN_NAME.findall(name)}
+    views = {found.upper() for found in _VIEW_IN_NAME.findall(name)}
+    return (sides.pop() if len(sides) == 1 else None, views.pop() if len(views) == 1 else None)
+
+
+def without_side_and_view(name: str) -> str:
+    """The name without its side and view words, and so the same for all images of one subject.
+
+    "p001_L_CC" is "p001"; "A_0002_1.RIGHT_MLO" is "A_0002_1"; a name without a view keeps its side word.
+    """
+    if not _VIEW_IN_NAME.search(name) or not _SIDE_IN_NAME.search(name):
+        return name
+    shorter = _SIDE_IN_NAME.sub("", _VIEW_IN_NAME.sub("", name))
+    return re.sub(r"([_.\- ])[_.\- ]+", r"\1", shorter).strip("_.- ")
