@@ -1,0 +1,90 @@
+"""From tissue to grey values: attenuation, presentation processing, noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from scripts.phantom.anatomy import Anatomy, Grid
+from scripts.phantom.draws import Draws
+from scripts.phantom.tissue import Tissue
+
+SKIN_MM = 1.9
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """How one subject was exposed and her images processed: grey levels as shares of the full range."""
+
+    fat: float
+    gland: float
+    pectoral: float
+    texture: float
+    rolloff: float  # mm over which the breast thins out towards the skin
+    noise: float
+    heel: float  # change along the field's width
+    blur: float  # mm
+
+
+def subject_exposure(draw: Draws) -> Exposure:
+    """Exposure of a subject: fat of one may be as bright as gland of another."""
+    fat = draw.uniform(0.2, 0.38)
+    return Exposure(
+        fat=fat,
+        gland=fat + draw.uniform(0.28, 0.44),
+        pectoral=fat + draw.uniform(0.2, 0.46),
+        texture=draw.uniform(0.09, 0.17),
+        rolloff=draw.uniform(9, 20),
+        noise=draw.uniform(0.011, 0.027),
+        heel=draw.uniform(0.02, 0.1),
+        blur=draw.uniform(0.35, 0.6),
+    )
+
+
+def attenuation(
+    exposure: Exposure,
+    anatomy: Anatomy,
+    content: Tissue,
+    vessel: np.ndarray,
+    tumour: np.ndarray,
+    grid: Grid,
+    draw: Draws,
+) -> np.ndarray:
+    """(H, W) grey value 0-1 of an ideal detector. `vessel` is an amount, `tumour` an amount times its density."""
+    step = exposure.gland - exposure.fat
+    dense = content.gland + 0.3 * vessel * (1 - 0.6 * np.minimum(content.gland, 1))
+    dense = np.maximum(dense, tumour * (0.8 + 0.2 * content.gland))
+    grey = exposure.fat + exposure.texture * content.adipose * (1 - 0.7 * np.minimum(dense, 1)) + step * dense
+    muscle = ndimage.gaussian_filter(anatomy.pectoral.astype(np.float64), 1.1 / grid.spacing)
+    if anatomy.pectoral.any():
+        grey += muscle * (exposure.pectoral + _fibres(exposure, grid, draw) - grey)
+    rim = np.clip(1 - anatomy.skin_distance / rim_width(grid), 0, 1)
+    thin = 1 - (1 - np.clip(anatomy.skin_distance / exposure.rolloff, 0, 1)) ** 2
+    grey = grey * (0.3 + 0.7 * thin) + 0.10 * rim * (anatomy.skin_distance > 0)
+    nipple = ndimage.gaussian_filter(anatomy.nipple.astype(np.float64), 1.0 / grid.spacing)
+    grey += 0.5 * exposure.gland * nipple * (1 - 0.5 * thin)
+    return np.where(anatomy.breast, grey, 0)
+
+
+def rim_width(grid: Grid) -> float:
+    """Thickness of the skin line in mm: two pixels at least."""
+    return max(SKIN_MM, 2.01 * grid.spacing)
+
+
+def _fibres(exposure: Exposure, grid: Grid, draw: Draws) -> np.ndarray:
+    """(H, W) texture of the muscle: fibres along its edge, and a slow shade."""
+    along = grid.rows[:, None] + 0.9 * grid.columns[None, :]
+    across = grid.rows[:, None] * 0.45 - grid.columns[None, :]
+    fibres = draw.texture_at(along / 40 % 64, across / 3.5 % 64)
+    return exposure.texture * (0.22 * fibres + 0.5 * draw.texture(grid.rows, grid.columns, 28))
+
+
+def detected(ideal: np.ndarray, exposure: Exposure, grid: Grid, draw: Draws) -> np.ndarray:
+    """(H, W) grey value 0-1 with blur, heel effect, scatter and noise."""
+    air = draw.uniform(0.01, 0.04)
+    slope = 1 + exposure.heel * (0.5 - grid.columns / grid.columns[-1]) * draw.choose((-1, 1))
+    sharp = ndimage.gaussian_filter(ideal, exposure.blur / grid.spacing)
+    grey = air + (1 - air) * sharp * slope[None, :]
+    return grey + exposure.noise * (0.05 + grey) * draw.noise(grid.shape)
