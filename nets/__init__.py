@@ -4,6 +4,9 @@ and W out.
 Nothing here needs a MONAI bundle: `from nets import Dilation10` is enough for a training loop of your own.
 """
 
+from nets.deeplabv3 import DeepLabV3
 from nets.dilation10 import Dilation10
+from nets.fcn import FCN
+from nets.valid_unet import ValidUNet
 
-__all__ = ["Dilation10"]
+__all__ = ["FCN", "DeepLabV3", "Dilation10", "ValidUNet"]

@@ -30,7 +30,7 @@ from nets import initialise
 from nets.logit_floor import logit_floor
 from nets.resize import crop_to, upsample
 from nets.stages import StagedNetwork
-from nets.vgg import Conv, Pool, add_layers, apply_row, conv, same_conv
+from nets.vgg import Conv, Pool, add_layers, apply_row, conv, initialise_rows, same_conv
 
 # Table 5, whose dilated layers are called dil_conv5_1 … dil_conv6_1. `scores` has one channel for each class.
 FRONT: tuple[Conv | Pool, ...] = (
@@ -94,12 +94,9 @@ class Dilation10(StagedNetwork):
         context_dilations: Sequence[int] = TABLE_6,
     ) -> None:
         """Build all layers, initialise them, and enter `stage`."""
-        super().__init__(out_channels, in_channels)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+        super().__init__(out_channels, in_channels, dropout)
         if not context_dilations or any(d != int(d) or d < 0 for d in context_dilations):
             raise ValueError(f"context_dilations must be whole numbers from 0 up, got {context_dilations}")
-        self.dropout = dropout
         add_layers(self, FRONT, in_channels, out_channels, width)
         self.context_names = tuple(f"context{number}" for number in range(1, len(context_dilations) + 1))
         for name, dilation in zip(self.context_names, context_dilations, strict=True):
@@ -109,10 +106,7 @@ class Dilation10(StagedNetwork):
         self.set_stage(stage)
 
     def _initialise(self) -> None:
-        for row in FRONT:
-            if isinstance(row, Conv):
-                start = initialise.small if row.channels is None else initialise.he_normal
-                start(conv(self, row.name))
+        initialise_rows(self, FRONT)
         for name in self.context_names:
             initialise.identity(conv(self, name))
 

@@ -18,8 +18,6 @@ Cross entropy then starts at log(classes) + SCORE_STD² / 2, and the layers belo
 which a zero would keep from them.
 """
 
-_Conv = nn.Conv2d | nn.ConvTranspose2d
-
 
 def zero_bias(layer: nn.Module) -> None:
     """Set the layer's bias, if it has one, to zero."""
@@ -33,11 +31,23 @@ def he_normal(conv: nn.Conv2d) -> None:
     zero_bias(conv)
 
 
+def he_normal_transposed(conv: nn.ConvTranspose2d) -> None:
+    """As he_normal, where kernel and stride are equal: each output then comes from one place of the input."""
+    nn.init.normal_(conv.weight, std=(2 / conv.in_channels) ** 0.5)
+    zero_bias(conv)
+
+
 def small(conv: nn.Conv2d) -> None:
     """Weights N(0, SCORE_STD² / fan_in), bias 0: class scores that start close to, but not at, zero."""
     fan_in = conv.weight[0].numel()
     nn.init.normal_(conv.weight, std=SCORE_STD / fan_in**0.5)
     zero_bias(conv)
+
+
+def plain_norm(norm: nn.GroupNorm) -> None:
+    """Scale 1, shift 0."""
+    nn.init.ones_(norm.weight)
+    nn.init.zeros_(norm.bias)
 
 
 def zeros(conv: nn.Conv2d) -> None:

@@ -16,19 +16,26 @@ class StagedNetwork(nn.Module):
         stage: the present one.
         in_channels: channels of the input image.
         out_channels: classes.
+        dropout: probability of a hidden value to be zeroed in training, where the network does so.
     """
 
     stages: ClassVar[tuple[str, ...]]
     stage: str
 
-    def __init__(self, out_channels: int, in_channels: int) -> None:
-        """Check and keep the channel counts; raises ValueError if one of them is below 1."""
+    def __init__(self, out_channels: int, in_channels: int, dropout: float = 0.0) -> None:
+        """Check and keep the arguments.
+
+        Raises ValueError if a channel count is below 1 or the dropout not in [0, 1).
+        """
         super().__init__()
         for name, value in (("out_channels", out_channels), ("in_channels", in_channels)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.out_channels = out_channels
         self.in_channels = in_channels
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+        self.dropout = dropout
 
     def trained_layers(self, stage: str) -> frozenset[str]:
         """Names of the direct children that `stage` trains; all of them unless a network says otherwise."""

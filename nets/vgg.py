@@ -16,6 +16,8 @@ from typing import NamedTuple, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nets import initialise
+
 MIN_CHANNELS = 8
 """Hidden channel counts are multiples of this at every width: vector units and group norm like them so."""
 
@@ -58,15 +60,23 @@ def add_layers(
         in_channels = channels
 
 
-def same_conv(in_channels: int, out_channels: int, kernel: int, dilation: int = 1) -> nn.Conv2d:
+def same_conv(in_channels: int, out_channels: int, kernel: int, dilation: int = 1, bias: bool = True) -> nn.Conv2d:
     """A convolution of stride 1 whose output has the size of its input (odd kernels)."""
     padding = dilation * (kernel - 1) // 2
-    return nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation)
+    return nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=bias)
 
 
 def conv(network: nn.Module, name: str) -> nn.Conv2d:
     """The convolution of that name."""
     return cast(nn.Conv2d, network.get_submodule(name))
+
+
+def initialise_rows(network: nn.Module, table: Sequence[Conv | Pool]) -> None:
+    """He normal for the hidden convolutions of `table`, small for those of class scores."""
+    for row in table:
+        if isinstance(row, Conv):
+            start = initialise.small if row.channels is None else initialise.he_normal
+            start(conv(network, row.name))
 
 
 def apply_row(network: nn.Module, row: Conv | Pool, x: Tensor) -> Tensor:

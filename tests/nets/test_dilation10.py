@@ -99,7 +99,5 @@ def test_arguments_are_checked(arguments: dict[str, object], message: str):
 
 
 def test_wrong_channel_count_says_what_to_do(network: Dilation10):
-    with pytest.raises(
-        ValueError, match=r"needs \(N, 3, H, W\), got \(1, 1, 32, 32\); repeat a grayscale image"
-    ):
+    with pytest.raises(ValueError, match=r"needs \(N, 3, H, W\), got \(1, 1, 32, 32\); repeat a grayscale image"):
         network(torch.zeros(1, 1, 32, 32))
