@@ -1,0 +1,42 @@
+"""What stands between data and networks: stages, metrics, tracking, reports."""
+
+from engines.epochs import EpochDataset
+from engines.evaluation import evaluate
+from engines.inference import ReadableImages, find_images, infer
+from engines.inferers import WholeImageInferer
+from engines.losses import WeightedCrossEntropy
+from engines.metrics import SubjectConfusion, confusion_matrix, scores
+from engines.output import Output, load_settings
+from engines.places import bundle_root, project_root
+from engines.progress import TrainingProgress
+from engines.session import begin
+from engines.stages import Stage, StagedTraining, plan
+from engines.tracking import StageTrackingHandler, Tracking
+from engines.training import run_parameters, settings, train
+
+__all__ = [
+    "EpochDataset",
+    "Output",
+    "ReadableImages",
+    "Stage",
+    "StageTrackingHandler",
+    "StagedTraining",
+    "SubjectConfusion",
+    "Tracking",
+    "TrainingProgress",
+    "WeightedCrossEntropy",
+    "WholeImageInferer",
+    "begin",
+    "bundle_root",
+    "confusion_matrix",
+    "evaluate",
+    "find_images",
+    "infer",
+    "load_settings",
+    "plan",
+    "project_root",
+    "run_parameters",
+    "scores",
+    "settings",
+    "train",
+]

@@ -1,0 +1,86 @@
+"""Segment every readable image below a folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.engines import Evaluator
+from torch.utils.data import IterableDataset
+
+from transforms.errors import UserError
+
+logger = logging.getLogger("mammoseg")
+
+NOT_IMAGES = {".json", ".geojson", ".csv", ".txt", ".md", ".xml", ".xls", ".xlsx", ".zip", ".pdf", ".html"}
+"""Endings of files that commonly lie beside images and are not tried."""
+
+
+def find_images(path: str | Path) -> list[dict[str, str]]:
+    """Every file below a folder (or the one file) that may be an image, in order of name.
+
+    DICOM files often have no ending or a number for one, so files are told apart when they are read.
+
+    Returns items with `image` (path) and `name` (path below the folder without its ending).
+
+    Raises:
+        UserError: there is no such path, or nothing in it.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise UserError(f"{root}: no such file or folder; give --dataset_dir a folder with DICOM, PNG or NIfTI images")
+    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    files = [p for p in files if p.suffix.lower() not in NOT_IMAGES and not p.name.startswith(".")]
+    if not files:
+        raise UserError(f"{root}: no image in it; expected DICOM, PNG, TIFF or NIfTI files in it or its folders")
+    folder = root.parent if root.is_file() else root
+    return [{"image": str(p), "name": _name(p.relative_to(folder), files, folder)} for p in files]
+
+
+def _name(relative: Path, files: Sequence[Path], folder: Path) -> str:
+    """Path without its ending; with it where two files would be called the same."""
+    stem = relative.with_suffix("")
+    twins = [p for p in files if p.relative_to(folder).with_suffix("") == stem]
+    return (stem if len(twins) == 1 else relative).as_posix()
+
+
+class ReadableImages(IterableDataset[dict[str, Any]]):
+    """Transformed items of those files that can be read; the others are listed in `refused` with the reason.
+
+    Args:
+        data: items of `find_images`.
+        transform: reads and prepares one item; a `UserError` it raises refuses the file.
+    """
+
+    def __init__(self, data: Sequence[Mapping[str, Any]], transform: Callable[[Any], Any]) -> None:
+        self.data = list(data)
+        self.transform = transform
+        self.refused: list[str] = []
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.refused = []
+        for number, item in enumerate(self.data, start=1):
+            try:
+                ready = self.transform(dict(item))
+            except UserError as error:
+                self.refused.append(str(error))
+                logger.warning("refused   %s", error)
+                continue
+            logger.info("%d of %d   %s", number, len(self.data), item["name"])
+            yield ready
+
+
+def infer(evaluator: Evaluator, dataset: ReadableImages, output_dir: str) -> None:
+    """Run the evaluator over every readable image and say where the results are.
+
+    Raises:
+        UserError: not one image could be read.
+    """
+    evaluator.run()
+    done = len(dataset.data) - len(dataset.refused)
+    if not done:
+        raise UserError(f"none of {len(dataset.data)} files could be segmented; first: {dataset.refused[0]}")
+    refused = f", {len(dataset.refused)} files refused (reasons above)" if dataset.refused else ""
+    logger.info("%d images segmented%s: %s", done, refused, output_dir)

@@ -1,0 +1,36 @@
+"""Weighted cross-entropy (paper, section 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from transforms.crops import VOID
+
+
+class WeightedCrossEntropy(nn.CrossEntropyLoss):
+    """Per-pixel cross-entropy, class c weighted by w = 1 - x/100 where x % of the training pixels are c.
+
+    Takes logits (N, C, H, W) and labels (N, 1, H, W) of any integer type, as MONAI engines hand them over. The
+    mean is over the weights of the valid pixels, so that learning rates are comparable across networks and data.
+    Pixels of `ignore_label` and `VOID` count for nothing; a batch without a valid pixel has loss 0.
+
+    Args:
+        weight: one weight per class; None weights all alike.
+        ignore_label: the data set's void label, if it has one.
+    """
+
+    def __init__(self, weight: Sequence[float] | None = None, ignore_label: int | None = None) -> None:
+        super().__init__(None if weight is None else torch.tensor(weight, dtype=torch.float32), ignore_index=VOID)
+        self.ignore_label = ignore_label
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the scalar loss."""
+        classes = target.squeeze(1).long()
+        if self.ignore_label is not None:
+            classes = classes.masked_fill(classes == self.ignore_label, VOID)
+        if bool((classes == VOID).all()):
+            return input.sum() * 0.0
+        return super().forward(input, classes)

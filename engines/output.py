@@ -1,0 +1,137 @@
+"""Everything a run leaves on disk: readable without MLflow, and never half written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engines.checkpoint import load_checkpoint, save_checkpoint
+from transforms.errors import UserError
+
+logger = logging.getLogger("mammoseg")
+
+
+class Output:
+    """The folders `models/` and `eval/` of one run.
+
+        models/<stage>.pt    best weights of a stage (a state_dict)
+        models/model.pt      best weights of the last stage trained
+        models/model.json    what evaluation and inference need to rebuild the network, and its scores
+        models/progress.pt   what an interrupted training goes on from
+        eval/epochs.csv      one row per epoch; eval/scores.csv, eval/subjects.csv, eval/panels/*.png
+
+    Args:
+        folder: made when first written to.
+        section: an evaluation of its own writes its tables and pictures to `eval/<section>/`.
+    """
+
+    def __init__(self, folder: str | Path, section: str = "") -> None:
+        self.folder = Path(folder)
+        self.models = self.folder / "models"
+        self.eval = self.folder / "eval" / section
+        self.panels = self.eval / "panels"
+        self.progress_file = self.models / "progress.pt"
+        self.epochs_file = self.eval / "epochs.csv"
+
+    def start_anew(self) -> None:
+        """Drop the record of an earlier training; its weights stay until a stage of the new one ends."""
+        if self.progress_file.is_file():
+            logger.info("An earlier training in %s is replaced (--resume true would have continued it).", self.models)
+        self.progress_file.unlink(missing_ok=True)
+        self.epochs_file.unlink(missing_ok=True)
+
+    def save_progress(self, snapshot: Mapping[str, Any]) -> None:
+        """Write models/progress.pt."""
+        save_checkpoint(dict(snapshot), self.progress_file)
+
+    def load_progress(self) -> dict[str, Any]:
+        """Read models/progress.pt.
+
+        Raises:
+            UserError: there is none.
+        """
+        if not self.progress_file.is_file():
+            raise UserError(f"{self.progress_file}: no training to resume here; start one without --resume")
+        saved: dict[str, Any] = load_checkpoint(self.progress_file)
+        return saved
+
+    def save_stage(
+        self,
+        stage: str,
+        weights: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        scores: Mapping[str, float],
+        epoch: int,
+    ) -> None:
+        """Write a stage's best weights, as its own file and as the model."""
+        save_checkpoint(dict(weights), self.models / f"{stage}.pt")
+        record = {**settings, "stage": stage, "epoch": epoch, "validation": plain(scores)}
+        for name in (stage, "model"):
+            write_text(self.models / f"{name}.json", json.dumps(record, indent=2) + "\n")
+        save_checkpoint(dict(weights), self.models / "model.pt")
+
+    def append_epoch(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Add one row to eval/epochs.csv; a row of the same epoch is replaced, for a resumed training."""
+        row = {"stage": stage, "epoch": str(epoch), **{k: repr(float(v)) for k, v in metrics.items()}}
+        rows = [r for r in read_csv(self.epochs_file) if (r["stage"], r["epoch"]) != (stage, str(epoch))]
+        write_csv(self.epochs_file, [*rows, row])
+
+    def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
+        """Write eval/<name>.csv."""
+        path = self.eval / f"{name}.csv"
+        write_csv(path, rows)
+        return path
+
+
+def load_settings(folder: str | Path) -> dict[str, Any]:
+    """Read models/model.json of a trained bundle.
+
+    Raises:
+        UserError: there is no trained model, or the file is broken.
+    """
+    path = Path(folder) / "models" / "model.json"
+    if not path.is_file():
+        raise UserError(f"{path}: no trained model here; run the bundle's training first, or give --output_dir")
+    try:
+        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: broken JSON ({error}); train again, or restore the file") from error
+    return settings
+
+
+def plain(scores: Mapping[str, float]) -> dict[str, float | None]:
+    """Scores as JSON numbers: NaN (class absent) becomes null."""
+    return {k: None if math.isnan(v) else float(v) for k, v in scores.items()}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8", newline="")
+    part.replace(path)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file; none if it does not exist."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows under the union of their keys, in order of first appearance."""
+    fields = list(dict.fromkeys(key for row in rows for key in row))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fields)
+        writer.writeheader()
+        writer.writerows(rows)
+    part.replace(path)

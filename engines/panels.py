@@ -1,0 +1,108 @@
+"""Pictures: image, truth, prediction and where they differ, one PNG per subject (as the paper's Figure 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from ignite.engine import Engine, Events
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from transforms.palette import PALETTE, RGB, colour, difference, gray
+
+
+def panel(rows: Sequence[tuple[str, RGB, NDArray[Any], NDArray[Any]]], class_names: Sequence[str]) -> Image.Image:
+    """One picture from rows of (title, image RGB, truth, prediction), all of a row of one size, with a legend."""
+    count, font, pad = len(class_names), ImageFont.load_default(14), 4
+    heads = ("image", "truth", "prediction", "difference")
+    strips = [
+        np.concatenate([image, colour(truth, count), colour(pred, count), difference(truth, pred, count)], axis=1)
+        for _, image, truth, pred in rows
+    ]
+    line = 20
+    width = max(max(s.shape[1] for s in strips), 420)
+    legend_rows = _wrapped(class_names, font, width)
+    height = line * (1 + len(legend_rows)) + sum(s.shape[0] + line for s in strips)
+    canvas = Image.new("RGB", (width, height), (24, 24, 24))
+    draw = ImageDraw.Draw(canvas)
+    y = 0
+    for number, head in enumerate(heads):
+        draw.text((pad + number * strips[0].shape[1] // 4, y + 2), head, font=font, fill=(255, 255, 255))
+    y += line
+    for (title, *_), strip in zip(rows, strips, strict=True):
+        draw.text((pad, y + 2), title, font=font, fill=(200, 200, 200))
+        canvas.paste(Image.fromarray(strip), (0, y + line))
+        y += line + strip.shape[0]
+    for entries in legend_rows:
+        for x, index in entries:
+            draw.rectangle((x, y + 5, x + 12, y + 16), fill=PALETTE[index % len(PALETTE)], outline=(180, 180, 180))
+            draw.text((x + 17, y + 2), class_names[index], font=font, fill=(230, 230, 230))
+        y += line
+    return canvas
+
+
+def _wrapped(names: Sequence[str], font: Any, width: int) -> list[list[tuple[int, int]]]:
+    """Legend entries as lines of (x, class index)."""
+    lines: list[list[tuple[int, int]]] = [[]]
+    x = 4
+    for index, name in enumerate(names):
+        needed = int(font.getlength(name)) + 32
+        if lines[-1] and x + needed > width:
+            lines.append([])
+            x = 4
+        lines[-1].append((x, index))
+        x += needed
+    return lines
+
+
+class PanelSaver:
+    """Evaluator handler: writes one panel per subject with all of its views.
+
+    Needs decollated batches with `subject` and `case` and outputs with `image` (C, h, w), `label` and `pred`
+    (1, H, W). Pictures are shown at `height` rows at the most.
+    """
+
+    def __init__(self, folder: Path, class_names: Sequence[str], height: int = 320) -> None:
+        self.folder = Path(folder)
+        self.class_names = list(class_names)
+        self.height = height
+        self._subject: str | None = None
+        self._rows: list[tuple[str, RGB, NDArray[Any], NDArray[Any]]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Register on the evaluator."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _collect(self, engine: Engine) -> None:
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            if item["subject"] != self._subject:
+                self._write()
+                self._subject = item["subject"]
+            label = output["label"]
+            shrink = min(1.0, self.height / label.shape[-2])
+            size = (round(label.shape[-2] * shrink), max(1, round(label.shape[-1] * shrink)))
+            image = F.interpolate(output["image"][None, :1].float(), size=size, mode="bilinear", antialias=True)
+            self._rows.append(
+                (
+                    item["case"],
+                    gray(image[0, 0].cpu().numpy()),
+                    _small(label, size),
+                    _small(output["pred"], size),
+                )
+            )
+
+    def _write(self) -> None:
+        if self._rows:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            panel(self._rows, self.class_names).save(self.folder / f"{self._subject}.png", optimize=True)
+        self._rows, self._subject = [], None
+
+
+def _small(label: torch.Tensor, size: tuple[int, int]) -> NDArray[Any]:
+    return F.interpolate(label[None].cpu(), size=size, mode="nearest-exact")[0, 0].numpy()

@@ -1,0 +1,88 @@
+"""What a person sees while a network trains: a bar on a terminal, plain lines in a log file."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+from typing import Any
+
+from ignite.engine import Engine, Events
+from ignite.handlers import ProgressBar
+
+logger = logging.getLogger("mammoseg")
+
+COLUMNS = ("pixel_accuracy", "mean_iou", "mean_class_accuracy")
+
+
+class TrainingProgress:
+    """Shows iterations as they pass and, after each epoch, a row with loss, learning rate and validation scores.
+
+    Attach to the trainer after its validation handler. On a terminal the iterations are a bar with the time left;
+    otherwise a line every `every` iterations, so that a cluster's log stays readable.
+    """
+
+    def __init__(self, every: int = 50) -> None:
+        self.every = every
+        self._epoch_started = time.monotonic()
+
+    def attach(self, engine: Engine) -> None:
+        """Register on the trainer."""
+        engine.add_event_handler(Events.STARTED, self._header)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        if sys.stderr.isatty():
+            bar = ProgressBar(persist=False, desc="epoch", ncols=100)
+            bar.attach(engine, output_transform=_loss)
+        else:
+            engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.every), self._line)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._row)
+
+    def _header(self) -> None:
+        logger.info("  epoch     loss  learn.rate  pixel acc.  mean IoU  class acc.  seconds")
+
+    def _start(self) -> None:
+        self._epoch_started = time.monotonic()
+
+    def _line(self, engine: Engine) -> None:
+        state = engine.state
+        done = state.iteration - (state.epoch - 1) * state.epoch_length
+        rate = done / max(time.monotonic() - self._epoch_started, 1e-9)
+        logger.info(
+            "    epoch %d, iteration %d of %d: loss %.4f, learning rate %.2g, %.2f it/s, %.0f s left, %.1f GB",
+            state.epoch,
+            done,
+            state.epoch_length,
+            _loss(state.output)["loss"],
+            state.metrics["learning_rate"],
+            rate,
+            (state.epoch_length - done) / rate,
+            peak_memory_gb(),
+        )
+
+    def _row(self, engine: Engine) -> None:
+        metrics, state = engine.state.metrics, engine.state
+        logger.info(
+            "%4d/%-4d %8.4f  %10.3g  %10.4f  %8.4f  %10.4f  %7.1f",
+            state.epoch,
+            state.max_epochs,
+            metrics["train_loss"],
+            metrics["learning_rate"],
+            *(metrics.get(name, math.nan) for name in COLUMNS),
+            time.monotonic() - self._epoch_started,
+        )
+
+
+def _loss(output: Any) -> dict[str, float]:
+    item = output[0] if isinstance(output, list) else output
+    return {"loss": float(item["loss"])}
+
+
+def peak_memory_gb() -> float:
+    """Largest resident memory of this process so far, in GB; NaN where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.nan
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform != "darwin" else peak / 1e9

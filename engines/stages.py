@@ -1,0 +1,309 @@
+"""Staged training (paper, sections 2.1 and 2.3): one network trained in stages by one MONAI trainer.
+
+"Only the front module is trained in the first step. […] In the second stage the weights in the front section are
+frozen, and only the ones in the context module are modified. The training process concludes with a final stage in
+which the entire network is trained without any frozen variables." A network of one stage is the simplest case.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ignite.engine import Events
+from ignite.handlers import EarlyStopping
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+
+from engines.epochs import EpochDataset, seed_epoch
+from engines.metrics import PAPER_METRICS
+from engines.output import Output
+from engines.tracking import Tracking
+from transforms.crops import RandBalancedCropd
+from transforms.errors import UserError
+
+logger = logging.getLogger("mammoseg")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage is trained with. `crop_size` in working pixels."""
+
+    name: str
+    max_epochs: int
+    crop_size: int
+    learning_rate: float
+
+
+def plan(
+    stages: Sequence[str],
+    max_epochs: int | Mapping[str, int],
+    crop_size: int | Mapping[str, int],
+    learning_rate: float | Mapping[str, float],
+) -> list[Stage]:
+    """The stages in training order; a knob is one number for all of them or a number per stage name.
+
+    Raises:
+        UserError: no stage, or a knob without a number for a stage or with one that cannot be.
+    """
+    if isinstance(stages, str) or not stages:
+        raise UserError(f"stages must be a list of stage names such as \"['front','context']\", got {stages!r}")
+
+    def of(stage: str, knob: str, value: Any, kind: type) -> Any:
+        number = value.get(stage) if isinstance(value, Mapping) else value
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or number <= 0:
+            raise UserError(f"{knob} of stage {stage!r} must be a number above 0, got {number!r}")
+        return kind(number)
+
+    return [
+        Stage(
+            name,
+            of(name, "max_epochs", max_epochs, int),
+            of(name, "crop_size", crop_size, int),
+            of(name, "learning_rate", learning_rate, float),
+        )
+        for name in stages
+    ]
+
+
+class StagedTraining:
+    """Runs a `SupervisedTrainer` and its `SupervisedEvaluator` through the stages of a network.
+
+    Every stage starts from the best weights of the one before, with a fresh optimizer state and its own epochs,
+    crop size, learning rate and early stopping. After each epoch everything needed to go on is saved; every
+    epoch's randomness is a function of (seed, stage, epoch), so that an interrupted training ends with the same
+    weights as an uninterrupted one.
+
+    Args:
+        trainer: its dataset is an `EpochDataset` whose transforms hold one `RandBalancedCropd`, its handlers a
+            `ValidationHandler` that runs the evaluator every epoch.
+        evaluator: validation on whole images; `state.metrics` must hold `monitor`.
+        plan: stages in order.
+        output: where weights, tables and pictures go.
+        tracking: the MLflow run.
+        seed: see `EpochDataset`.
+        lr_drop_factor, lr_drop_period: the learning rate is multiplied by the factor every so many epochs.
+        monitor: the validation score that early stopping and the choice of the best epoch look at (higher is better).
+        patience: epochs without improvement of at least `min_delta` before a stage ends; 0 never ends it early.
+        settings: plain values stored beside the weights, with which evaluation and inference rebuild the network.
+    """
+
+    def __init__(
+        self,
+        trainer: SupervisedTrainer,
+        evaluator: SupervisedEvaluator,
+        plan: Sequence[Stage],
+        output: Output,
+        tracking: Tracking,
+        seed: int = 0,
+        lr_drop_factor: float = 0.3,
+        lr_drop_period: int = 10,
+        monitor: str = "mean_iou",
+        patience: int = 4,
+        min_delta: float = 0.0,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.trainer, self.evaluator = trainer, evaluator
+        self.plan = list(plan)
+        self.output, self.tracking = output, tracking
+        self.seed, self.monitor = seed, monitor
+        self.lr_drop_factor, self.lr_drop_period = lr_drop_factor, lr_drop_period
+        self.settings = dict(settings or {})
+        self.results: dict[str, dict[str, float]] = {}
+        self.best: dict[str, Any] = {}
+        self.stage = self.plan[0]
+        self.network: Any = getattr(trainer.network, "module", trainer.network)
+        self._check_stages()
+        self.early_stopping = (
+            EarlyStopping(
+                patience,
+                score_function=lambda engine: engine.state.metrics[monitor],
+                trainer=trainer,
+                threshold=min_delta,
+            )
+            if patience
+            else None
+        )
+        trainer.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
+        evaluator.add_event_handler(Events.COMPLETED, self._validated)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
+
+    def _check_stages(self) -> None:
+        known = tuple(getattr(self.network, "stages", ()))
+        for stage in self.plan:
+            if stage.name not in known:
+                raise UserError(
+                    f"unknown stage {stage.name!r}: {type(self.network).__name__} has the stages {', '.join(known)}"
+                )
+
+    # -- the stages --------------------------------------------------------------------------------------------
+
+    def run(self, resume: bool = False) -> dict[str, dict[str, float]]:
+        """Train every stage; return the validation scores of each stage's best epoch.
+
+        Args:
+            resume: go on with the training that was interrupted in this output folder.
+
+        Raises:
+            UserError: nothing to resume, or it was made with another plan or network.
+        """
+        saved = self.output.load_progress() if resume else None
+        first = 0 if saved is None else self._restore_run(saved)
+        if saved is None:
+            self.output.start_anew()
+            self.tracking.start()
+        else:
+            self.tracking.start(saved["run_id"], saved["stage_runs"])
+        for index in range(first, len(self.plan)):
+            self._begin(index)
+            if saved is not None and index == first:
+                self._restore_stage(saved)
+            self.tracking.start_stage(self.stage.name, asdict(self.stage))
+            counter = self.early_stopping.counter if self.early_stopping is not None else 0
+            if not self._over(self.stage, self.trainer.state.epoch, counter):
+                self.trainer.run()
+            self._finish()
+        return self.results
+
+    def _begin(self, index: int) -> None:
+        """Set up stage `index`, starting from the weights the network holds."""
+        stage = self.stage = self.plan[index]
+        self.network.set_stage(stage.name)
+        self.network.zero_grad(set_to_none=True)
+        optimizer = self.trainer.optimizer
+        optimizer.state.clear()
+        optimizer.param_groups[0]["params"] = [p for p in self.network.parameters() if p.requires_grad]
+        for crop in self._crops():
+            crop.crop_size = stage.crop_size
+        state = self.trainer.state
+        state.epoch = state.iteration = 0
+        state.max_epochs = stage.max_epochs
+        self.best = {"epoch": 0, "scores": {}, "weights": None}
+        if self.early_stopping is not None:
+            self.early_stopping.counter = 0
+            self.early_stopping.best_score = None
+        self.evaluator.state.best_metric_epoch = -1
+
+    def _finish(self) -> None:
+        """Put the stage's best weights into the network, and its scores on record."""
+        if self.best["weights"] is None:  # no epoch of it was validated
+            self.evaluator.run()
+            self._keep_best(self.trainer.state.epoch, dict(self.evaluator.state.metrics))
+        name, best = self.stage.name, self.best
+        self.network.load_state_dict(best["weights"])
+        self.results[name] = best["scores"]
+        self.output.save_stage(name, best["weights"], self.settings, best["scores"], best["epoch"])
+        self.tracking.end_stage({**best["scores"], "epoch": best["epoch"]})
+        stopped = self.trainer.state.epoch < self.stage.max_epochs
+        logger.info(
+            "Stage %s %s after epoch %d of %d; best epoch %d: %s.",
+            name,
+            f"stopped early ({self.monitor} did not improve)" if stopped else "ended",
+            self.trainer.state.epoch,
+            self.stage.max_epochs,
+            best["epoch"],
+            ", ".join(f"{m} {best['scores'][m]:.4f}" for m in PAPER_METRICS),
+        )
+
+    def _crops(self) -> list[RandBalancedCropd]:
+        transforms = self._dataset().transform.transforms
+        return [t for t in transforms if isinstance(t, RandBalancedCropd)]
+
+    def _dataset(self) -> EpochDataset:
+        dataset = self.trainer.data_loader.dataset
+        assert isinstance(dataset, EpochDataset)
+        return dataset
+
+    # -- each epoch --------------------------------------------------------------------------------------------
+
+    def _start_epoch(self) -> None:
+        stage, epoch = self.plan.index(self.stage), self.trainer.state.epoch
+        self._dataset().epoch_key = (stage, epoch)
+        self.trainer.data_loader.sampler.set_epoch(stage * 100_000 + epoch)
+        seed_epoch(self.seed, stage, epoch)
+        rate = self.stage.learning_rate * self.lr_drop_factor ** ((epoch - 1) // self.lr_drop_period)
+        for group in self.trainer.optimizer.param_groups:
+            group["lr"] = rate
+        self.evaluator.state.metrics.clear()
+        self.trainer.state.metrics.clear()
+        self.trainer.state.metrics["learning_rate"] = rate
+
+    def _validated(self) -> None:
+        """Put the validation scores beside the training loss, for everything that reports on the trainer."""
+        self.trainer.state.metrics.update(self.evaluator.state.metrics)
+
+    def _end_epoch(self) -> None:
+        """Keep the weights of the best epoch so far, ask early stopping, and save everything needed to go on."""
+        state = self.trainer.state
+        if self.evaluator.state.metrics:
+            self._keep_best(state.epoch, dict(self.evaluator.state.metrics))
+            if self.early_stopping is not None:
+                self.early_stopping(self.evaluator)
+        self.output.append_epoch(self.stage.name, state.epoch, state.metrics)
+        self.output.save_progress(self._snapshot())
+
+    def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
+        if self.best["weights"] is None or scores[self.monitor] > self.best["scores"][self.monitor]:
+            weights = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+            self.best = {"epoch": epoch, "scores": scores, "weights": weights}
+
+    # -- going on after an interruption ------------------------------------------------------------------------
+
+    def _snapshot(self) -> dict[str, Any]:
+        stopping = self.early_stopping
+        return {
+            "settings": self.settings,
+            "stage": self.stage.name,
+            "epoch": self.trainer.state.epoch,
+            "network": self.network.state_dict(),
+            "optimizer": self.trainer.optimizer.state_dict(),
+            "best": self.best,
+            "results": self.results,
+            "stopping": (stopping.counter, stopping.best_score) if stopping else (0, None),
+            "run_id": self.tracking.run_id,
+            "stage_runs": self.tracking.stage_runs,
+        }
+
+    def _restore_run(self, saved: Mapping[str, Any]) -> int:
+        """Check that the saved training is this one; return the index of the stage it was in."""
+        changed = changes(saved["settings"], self.settings, besides=("max_epochs", "patience"))
+        if changed:
+            raise UserError(
+                f"{self.output.progress_file}: the interrupted training had other settings ({'; '.join(changed)}); "
+                "give them again, or train anew without --resume"
+            )
+        self.results = saved["results"]
+        index = [stage.name for stage in self.plan].index(saved["stage"])
+        if index == len(self.plan) - 1 and self._over(self.plan[index], saved["epoch"], saved["stopping"][0]):
+            logger.info(
+                "Stage %s is already at epoch %d of %d%s: nothing left to train; raise max_epochs to go on.",
+                saved["stage"],
+                saved["epoch"],
+                self.plan[index].max_epochs,
+                " (stopped early; raise patience too)" if saved["epoch"] < self.plan[index].max_epochs else "",
+            )
+        return index
+
+    def _restore_stage(self, saved: Mapping[str, Any]) -> None:
+        """Put network, optimizer, epoch, best epoch and early stopping back."""
+        self.network.load_state_dict(saved["network"])
+        self.trainer.optimizer.load_state_dict(saved["optimizer"])
+        state = self.trainer.state
+        state.epoch = saved["epoch"]
+        state.iteration = saved["epoch"] * state.epoch_length
+        self.best = saved["best"]
+        if self.early_stopping is not None:
+            self.early_stopping.counter, self.early_stopping.best_score = saved["stopping"]
+        logger.info("Going on with stage %s after epoch %d.", self.stage.name, state.epoch)
+
+    def _over(self, stage: Stage, epoch: int, counter: int) -> bool:
+        """Whether a stage has had its epochs or was stopped early."""
+        stopped = self.early_stopping is not None and counter >= self.early_stopping.patience
+        return epoch >= stage.max_epochs or stopped
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any], besides: Sequence[str] = ()) -> list[str]:
+    """One phrase per differing entry of two dictionaries."""
+    keys = [k for k in dict.fromkeys([*before, *after]) if k not in besides]
+    return [f"{k}: {before.get(k)} → {after.get(k)}" for k in keys if before.get(k) != after.get(k)]

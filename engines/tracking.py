@@ -1,0 +1,204 @@
+"""MLflow: one training is one run of its own, with a nested run per stage.
+
+MONAI's own handler continues whatever run of the experiment is not finished; this one is told its run. A tracking
+store that fails is reported once and never stops a training: the same numbers are in the output folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from ignite.engine import Engine, Events
+from mlflow.entities import Metric, Param
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from monai.utils import path_to_sqlite_uri, path_to_uri
+
+from engines.places import project_root
+
+logger = logging.getLogger("mammoseg")
+
+SHORT_WAIT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+"""MLflow would wait minutes for a server that is not there; the environment overrides these."""
+
+
+def disable_telemetry() -> None:
+    """Keep MLflow from reporting usage over the network, unless the user's environment says otherwise."""
+    if "MLFLOW_DISABLE_TELEMETRY" not in os.environ and "DO_NOT_TRACK" not in os.environ:
+        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        mlflow.telemetry.set_telemetry_client()
+
+
+def default_tracking_uri() -> str:
+    """`MLFLOW_TRACKING_URI` if set, else mlflow.db at the project's root, where a bare `mlflow ui` looks."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or path_to_sqlite_uri(str(project_root() / "mlflow.db"))
+
+
+def as_tracking_uri(uri: str) -> str:
+    """Accept a plain path of a database file (also `C:\\runs\\x.db`) where MLflow wants a URI."""
+    if "://" in uri:
+        return uri
+    return path_to_sqlite_uri(str(Path(uri).absolute()))
+
+
+def metric_name(name: str) -> str:
+    """A name MLflow accepts: anything but letters, digits and `_ - . : / space` becomes `_`."""
+    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)
+
+
+class Tracking:
+    """The MLflow run of one training, evaluation or other job.
+
+    Args:
+        experiment_name: the experiment, made if missing.
+        run_name: name of the run.
+        tracking_uri: store or server; None takes `default_tracking_uri`. A path is taken as an SQLite file.
+        params: flat parameters of the run (numbers and short strings).
+        enabled: False logs nothing.
+    """
+
+    def __init__(
+        self,
+        experiment_name: str,
+        run_name: str,
+        tracking_uri: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        enabled: bool = True,
+    ) -> None:
+        self.experiment_name = experiment_name
+        self.run_name = run_name
+        self.tracking_uri = as_tracking_uri(tracking_uri or default_tracking_uri())
+        self.params = dict(params or {})
+        self.enabled = enabled
+        self.run_id: str | None = None
+        self.stage_run_id: str | None = None
+        self.stage_runs: dict[str, str] = {}
+        self._client: MlflowClient | None = None
+
+    def start(self, run_id: str | None = None, stage_runs: Mapping[str, str] | None = None) -> None:
+        """Open a new run, or continue `run_id` and its stages' runs (after an interruption)."""
+        self._try(self._start, run_id, dict(stage_runs or {}))
+
+    def _start(self, run_id: str | None, stage_runs: dict[str, str]) -> None:
+        for name, value in SHORT_WAIT.items():
+            os.environ.setdefault(name, value)
+        self._client = MlflowClient(tracking_uri=self.tracking_uri)
+        if run_id is not None and self._exists(run_id):
+            self.run_id, self.stage_runs = run_id, stage_runs
+            self._client.update_run(run_id, status="RUNNING")
+            return
+        self.run_id = self._client.create_run(self._experiment_id(), run_name=self.run_name).info.run_id
+        self.log_params(self.params)
+
+    def _exists(self, run_id: str) -> bool:
+        assert self._client is not None
+        try:
+            return bool(self._client.get_run(run_id).info.lifecycle_stage == "active")
+        except mlflow.exceptions.MlflowException:
+            logger.warning("The interrupted training's MLflow run is not in %s: a new run is made.", self.tracking_uri)
+            return False
+
+    def _experiment_id(self) -> str:
+        assert self._client is not None
+        experiment = self._client.get_experiment_by_name(self.experiment_name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        location = None
+        if self.tracking_uri.startswith("sqlite:///"):
+            location = path_to_uri(Path(self.tracking_uri[len("sqlite:///") :]).parent / "mlruns")
+        try:
+            return str(self._client.create_experiment(self.experiment_name, artifact_location=location))
+        except mlflow.exceptions.MlflowException:  # another process was faster
+            experiment = self._client.get_experiment_by_name(self.experiment_name)
+            if experiment is None:
+                raise
+            return str(experiment.experiment_id)
+
+    def start_stage(self, name: str, params: Mapping[str, Any]) -> None:
+        """Open the nested run of a stage, or continue it after an interruption."""
+        self._try(self._start_stage, name, params)
+
+    def _start_stage(self, name: str, params: Mapping[str, Any]) -> None:
+        assert self._client is not None
+        if name in self.stage_runs:
+            self.stage_run_id = self.stage_runs[name]
+            self._client.update_run(self.stage_run_id, status="RUNNING")
+            return
+        tags = {MLFLOW_PARENT_RUN_ID: self.run_id, "stage": name}
+        run = self._client.create_run(self._experiment_id(), run_name=f"{self.run_name} {name}", tags=tags)
+        self.stage_run_id = self.stage_runs[name] = run.info.run_id
+        self.log_params({"stage": name, **params}, run_id=self.stage_run_id)
+
+    def end_stage(self, scores: Mapping[str, float]) -> None:
+        """Log the stage's final scores under their plain names and finish its run."""
+        self.log_metrics(scores, step=0, prefix="best/", run_id=self.stage_run_id)
+        self._terminate(self.stage_run_id, "FINISHED")
+        self.stage_run_id = None
+
+    def end(self, status: str) -> None:
+        """Finish the run and an open stage: FINISHED, FAILED (exception) or KILLED (Ctrl-C, SIGTERM)."""
+        self._terminate(self.stage_run_id, status)
+        self._terminate(self.run_id, status)
+        self.stage_run_id = None
+
+    def _terminate(self, run_id: str | None, status: str) -> None:
+        if run_id is not None:
+            self._try(lambda: self._client and self._client.set_terminated(run_id, status))
+
+    def log_params(self, params: Mapping[str, Any], run_id: str | None = None) -> None:
+        """Log parameters, each cut to MLflow's length."""
+        batch = [Param(metric_name(k), str(v)[:6000]) for k, v in params.items()]
+        self._try(lambda: self._client and self._client.log_batch(run_id or self.run_id, params=batch))
+
+    def log_metrics(self, values: Mapping[str, float], step: int, prefix: str = "", run_id: str | None = None) -> None:
+        """Log the values that are numbers (not NaN) in one write."""
+        now = int(time.time() * 1000)
+        batch = [Metric(metric_name(prefix + k), float(v), now, step) for k, v in values.items() if v == v]
+        self._try(lambda: self._client and self._client.log_batch(run_id or self.run_id, metrics=batch))
+
+    def log_artifacts(self, path: Path, folder: str | None = None) -> None:
+        """Log a file, or every file below a folder."""
+        if path.is_dir():
+            self._try(lambda: self._client and self._client.log_artifacts(self.run_id, str(path), folder))
+        elif path.is_file():
+            self._try(lambda: self._client and self._client.log_artifact(self.run_id, str(path), folder))
+
+    def _try(self, action: Callable[..., Any], *args: Any) -> None:
+        if not self.enabled:
+            return
+        try:
+            action(*args)
+        except Exception as error:  # any store, any transport
+            self.enabled = False
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            logger.warning(
+                "MLflow at %s does not answer (%s): going on without it; all numbers are also in the output folder.",
+                self.tracking_uri,
+                reason[:200],
+            )
+
+
+class StageTrackingHandler:
+    """Logs each epoch of the trainer (loss, learning rate, validation scores) to the stage's nested run.
+
+    Attach to a trainer whose `state.metrics` holds the epoch's numbers when EPOCH_COMPLETED handlers run, so after
+    the validation handler.
+    """
+
+    def __init__(self, tracking: Tracking) -> None:
+        self.tracking = tracking
+
+    def attach(self, engine: Engine) -> None:
+        """Register on the trainer."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write one row."""
+        self.tracking.log_metrics(engine.state.metrics, step=engine.state.epoch, run_id=self.tracking.stage_run_id)

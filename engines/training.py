@@ -1,0 +1,164 @@
+"""A bundle's training from first check to final table."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from engines.metrics import scores, trivial_scores
+from engines.output import Output
+from engines.panels import PanelSaver
+from engines.places import project_root
+from engines.report import class_table, score_table
+from engines.stages import StagedTraining
+from engines.tracking import Tracking
+from transforms.dataset import Dataset
+
+logger = logging.getLogger("mammoseg")
+
+TRIVIAL = "all background"
+
+
+def train(training: StagedTraining, data: Dataset, resume: bool = False) -> dict[str, dict[str, float]]:
+    """Check the labels, train every stage, and leave scores, pictures and weights on disk and in MLflow.
+
+    Returns the scores of every row of the final table.
+    """
+    data.check_labels(data.items("training") + data.items("validation"))
+    _say_what_is_trained(training, data)
+    with tracked(training.tracking):
+        results = training.run(resume)
+        *earlier, last = results
+        rows = report(
+            training.evaluator,
+            last,
+            data,
+            "validation",
+            training.output,
+            training.tracking,
+            earlier={name: results[name] for name in earlier},
+        )
+        training.tracking.log_artifacts(training.output.models / "model.pt", "models")
+        training.tracking.log_artifacts(training.output.models / "model.json", "models")
+    _say_where(training.output, training.tracking)
+    return rows
+
+
+@contextmanager
+def tracked(tracking: Tracking) -> Iterator[None]:
+    """Finish the MLflow run as FINISHED, KILLED (Ctrl-C, SIGTERM) or FAILED (anything else)."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tracking.end("KILLED")
+        raise
+    except BaseException:
+        tracking.end("FAILED")
+        raise
+    tracking.end("FINISHED")
+
+
+def report(
+    evaluator: Any,
+    name: str,
+    data: Dataset,
+    section: str,
+    output: Output,
+    tracking: Tracking,
+    earlier: Mapping[str, Mapping[str, float]] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Run the evaluator on its weights; print, write and log the table, per-subject scores and pictures.
+
+    Args:
+        name: what to call the weights' row.
+        section: the part of the data set that the evaluator runs over.
+        earlier: rows known already, shown above it.
+
+    Returns the scores of every row.
+    """
+    PanelSaver(output.panels, data.class_names).attach(evaluator)
+    evaluator.run()
+    per_subject = evaluator.state.metric_details["confusion"]
+    rows = {TRIVIAL: trivial_scores(per_subject, data.class_names)}
+    rows.update({row: dict(values) for row, values in (earlier or {}).items()})
+    final = rows[name] = dict(evaluator.state.metrics)
+    subjects = [{"subject": s, **scores(m, data.class_names)} for s, m in sorted(per_subject.items())]
+    tables = [
+        output.write_table("subjects", subjects),
+        output.write_table("scores", [{"model": row, **values} for row, values in rows.items()]),
+    ]
+    title = f"Scores on the {len(per_subject)} {section} subjects of {data.name}, per cent"
+    logger.info("\n%s\n\n%s\n", score_table(rows, title), class_table(final))
+    tracking.log_metrics(final, step=0)
+    tracking.log_metrics({k: v for k, v in rows[TRIVIAL].items() if "/" not in k}, step=0, prefix="all_background/")
+    for path in (*tables, output.epochs_file):
+        tracking.log_artifacts(path, "eval")
+    tracking.log_artifacts(output.panels, "panels")
+    return rows
+
+
+def run_parameters(network: nn.Module, data: Dataset, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat parameters of an MLflow run: knobs, network, data set and software."""
+    packages = {f"version_{name}": version(name) for name in ("torch", "monai", "pytorch-ignite", "mlflow")}
+    return {
+        **{key: value for key, value in knobs.items() if value is not None},
+        "network": type(network).__name__,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "dataset": data.name,
+        "dataset_digest": data.digest,
+        "split_digest": data.split_digest,
+        "classes": ", ".join(data.class_names),
+        "python": platform.python_version(),
+        "git_commit": git_commit(project_root()),
+        **packages,
+    }
+
+
+def settings(data: Dataset, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values stored beside the weights: with them evaluation and inference rebuild network and input."""
+    return {
+        **knobs,
+        "labels": {str(value): name for value, name in data.labels.items()},
+        "ignore_label": data.ignore_label,
+        "dataset": data.name,
+        "dataset_digest": data.digest,
+        "split_digest": data.split_digest,
+    }
+
+
+def git_commit(folder: Path) -> str:
+    """Commit of the checkout the code lies in; `unknown` where there is none."""
+    try:
+        command = ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _say_what_is_trained(training: StagedTraining, data: Dataset) -> None:
+    parameters = sum(p.numel() for p in training.network.parameters())
+    logger.info(
+        "%s, %s parameters, on %s: %d training and %d validation images, %d classes.",
+        type(training.network).__name__,
+        f"{parameters:,}",
+        data.name,
+        len(data.items("training")),
+        len(data.items("validation")),
+        data.num_classes,
+    )
+
+
+def _say_where(output: Output, tracking: Tracking) -> None:
+    logger.info("weights   %s", output.models / "model.pt")
+    logger.info("pictures  %s", output.panels)
+    logger.info("tables    %s", output.eval)
+    if tracking.enabled:
+        logger.info("run       mlflow ui --backend-store-uri %s   (run %s)", tracking.tracking_uri, tracking.run_id)

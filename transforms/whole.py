@@ -1,0 +1,107 @@
+"""Whole images for validation, evaluation and inference."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from transforms.mammogram import read_mammogram
+from transforms.resize import resize_image, upsampled_argmax, working_size
+
+
+class LoadWholed(MapTransform):
+    """Read whole images of a dataset folder at the working resolution: `.npy` path → float32 (1, h, w).
+
+    Args:
+        keys: image keys.
+        image_height: see `RandBalancedCropd`.
+    """
+
+    def __init__(self, keys: KeysCollection, image_height: int | None = None) -> None:
+        super().__init__(keys)
+        self.image_height = image_height
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = at_working_resolution(np.load(d[key], mmap_mode="r"), self.image_height)
+        return d
+
+
+class LoadLabeld(MapTransform):
+    """Read whole label maps at their own resolution: `.npy` path → uint8 (1, H, W)."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = torch.from_numpy(np.load(d[key]))[None]
+        return d
+
+
+class LoadMammogramd(MapTransform):
+    """Read any image file (`transforms.mammogram`): path → float32 (1, h, w) at the working resolution.
+
+    Also sets `intensity_range`, `original_size` (rows, columns) and `spacing_mm` (row, column; 1.0 where the file
+    does not say), which later transforms and writers use.
+    """
+
+    def __init__(self, keys: KeysCollection, image_height: int | None = None, windowing: str = "voi") -> None:
+        super().__init__(keys)
+        self.image_height = image_height
+        self.windowing = windowing
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            mammogram = read_mammogram(d[key], windowing=self.windowing)
+            d[key] = at_working_resolution(mammogram.pixels, self.image_height)
+            d["intensity_range"] = list(mammogram.intensity_range)
+            d["original_size"] = list(mammogram.pixels.shape)
+            d["spacing_mm"] = list(mammogram.spacing_mm or (1.0, 1.0))
+        return d
+
+
+class NormalizeRanged(MapTransform):
+    """Map the *possible* values of an image, `intensity_range`, to [-0.5, 0.5] (paper, section 3.3).
+
+    The range comes from the file's bit depth and not from the pixels, so that a crop and its whole image agree.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        low, high = (float(v) for v in d["intensity_range"])
+        for key in self.key_iterator(d):
+            d[key] = (d[key] - low) / (high - low) - 0.5
+        return d
+
+
+class ArgmaxLiked(MapTransform):
+    """Logits (C, h, w) → label map uint8 (1, H, W), at the size of `d[like]` (its last two axes) or `d[size_key]`.
+
+    Scores are made, and label maps written, at the label's own full resolution.
+    """
+
+    def __init__(self, keys: KeysCollection, like: str | None = None, size_key: str | None = None) -> None:
+        super().__init__(keys)
+        if (like is None) == (size_key is None):
+            raise ValueError("give one of like and size_key")
+        self.like = like
+        self.size_key = size_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        size = d[self.like].shape[-2:] if self.like is not None else d[self.size_key]
+        for key in self.key_iterator(d):
+            d[key] = upsampled_argmax(d[key], (int(size[0]), int(size[1])))
+        return d
+
+
+def at_working_resolution(pixels: np.ndarray[Any, Any], image_height: int | None) -> torch.Tensor:
+    """Stored pixels (H, W), possibly memory-mapped → float32 (1, h, w)."""
+    image = torch.from_numpy(pixels.astype(np.float32))[None]
+    return resize_image(image, working_size(pixels.shape[0], pixels.shape[1], image_height))
