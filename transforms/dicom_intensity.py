@@ -94,7 +94,7 @@ def intensity_table(
     return table.astype(np.uint8 if bits <= 8 else np.uint16), top, done
 
 
-def _modality(header: Dataset, values: NDArray[np.int64], bits: int) -> tuple[NDArray[np.float64], int]:
+def _modality(header: Dataset, values: NDArray[np.int64], bits: int) -> tuple[NDArray[Any], int]:
     """Modality LUT, or rescale, or the stored values themselves (PS3.3 C.11.1)."""
     item = _first(header, "ModalityLUTSequence")
     if item is not None:

@@ -1,0 +1,1 @@
+"""One file for each kind of source; all of them write through `writer`."""

@@ -1,0 +1,28 @@
+"""Which subjects are validated on: the same ones on every machine, for one seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from transforms.errors import UserError
+
+
+def validation_groups(groups: Iterable[str], fraction: float, seed: int) -> set[str]:
+    """Choose round(fraction * n) of n groups, at least one and not all.
+
+    The order is that of SHA-256 over seed and name, which no library version changes.
+
+    Raises:
+        UserError: fewer than two groups, or a fraction that leaves one side empty.
+    """
+    names = sorted(set(groups), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    if not 0.0 < fraction < 1.0:
+        raise UserError(f"--validation is {fraction:g}; expected a share between 0 and 1, such as 0.3")
+    if len(names) < 2:
+        raise UserError(
+            f"only {len(names)} subject with labels: nothing is left to validate on; add subjects, name them with "
+            "--subject, or say --split_by image"
+        )
+    count = min(max(1, round(fraction * len(names))), len(names) - 1)
+    return set(names[:count])
