@@ -16,7 +16,8 @@ Choice = TypeVar("Choice")
 
 # Standard deviation of a uniform(-1, 1) lattice smoothed by the 2-D cubic B-spline, averaged over positions.
 _SPLINE_STD = 151 / 315 / np.sqrt(3)
-_LATTICE = 64  # nodes a side of a texture that is read at free positions
+_LATTICE = 64  # cells a side of a texture that is read at free positions,
+_FINE = 4  # and points of a cell between which it is linear
 
 
 class Draws:
@@ -70,10 +71,11 @@ class Draws:
         return sum(w * self.texture(rows, columns, cell) for w, cell in zip(weights, cells, strict=True))
 
     def texture_at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """As `texture` with cell 1, at free positions: rows and columns are (H, W), in cells, and wrap around."""
-        lattice = 2 * self._unit(_LATTICE * _LATTICE).reshape(_LATTICE, _LATTICE) - 1
-        at = np.stack([rows, columns])
-        return ndimage.map_coordinates(lattice, at, order=3, mode="grid-wrap", prefilter=False) / _SPLINE_STD
+        """As `texture` with cell 1, at free positions: rows and columns are (H, W), in cells, from 0 to 64."""
+        cells = np.arange(_LATTICE * _FINE) / _FINE
+        table = self.texture(cells, cells, 1.0)
+        at = np.stack([rows * _FINE, columns * _FINE])
+        return ndimage.map_coordinates(table, at, order=1, mode="nearest", prefilter=False)
 
 
 def _spline(positions: np.ndarray, cell: float) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:

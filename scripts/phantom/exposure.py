@@ -37,7 +37,7 @@ def subject_exposure(draw: Draws) -> Exposure:
         pectoral=fat + draw.uniform(0.2, 0.46),
         texture=draw.uniform(0.09, 0.17),
         rolloff=draw.uniform(9, 20),
-        noise=draw.uniform(0.011, 0.027),
+        noise=draw.uniform(0.01, 0.024),
         heel=draw.uniform(0.02, 0.1),
         blur=draw.uniform(0.35, 0.6),
     )
@@ -77,14 +77,14 @@ def _fibres(exposure: Exposure, grid: Grid, draw: Draws) -> np.ndarray:
     """(H, W) texture of the muscle: fibres along its edge, and a slow shade."""
     along = grid.rows[:, None] + 0.9 * grid.columns[None, :]
     across = grid.rows[:, None] * 0.45 - grid.columns[None, :]
-    fibres = draw.texture_at(along / 40 % 64, across / 3.5 % 64)
+    fibres = draw.texture_at(along / 40, across / 3.5 + 32)
     return exposure.texture * (0.22 * fibres + 0.5 * draw.texture(grid.rows, grid.columns, 28))
 
 
 def detected(ideal: np.ndarray, exposure: Exposure, grid: Grid, draw: Draws) -> np.ndarray:
     """(H, W) grey value 0-1 with blur, heel effect, scatter and noise."""
-    air = draw.uniform(0.01, 0.04)
+    air = draw.uniform(-0.03, 0.03)  # below 0: cut to black, as some vendors do
     slope = 1 + exposure.heel * (0.5 - grid.columns / grid.columns[-1]) * draw.choose((-1, 1))
     sharp = ndimage.gaussian_filter(ideal, exposure.blur / grid.spacing)
     grey = air + (1 - air) * sharp * slope[None, :]
-    return grey + exposure.noise * (0.05 + grey) * draw.noise(grid.shape)
+    return grey + exposure.noise * (0.05 + np.abs(grey)) * draw.noise(grid.shape)

@@ -1,7 +1,7 @@
 """A synthetic view as the DICOM file that a hospital would hand over, made-up identifiers included.
 
 Digital Mammography X-Ray Image Storage - For Presentation (PS3.3 A.27, modules C.8.11). Every file says in its
-header that it is synthetic. Five made-up scanners differ in what real ones differ in; the pixels do not depend on
+header that it is synthetic. Six made-up scanners differ in what real ones differ in; the pixels do not depend on
 the machine, and neither does the header: identifiers and dates are derived from the seed.
 """
 
@@ -53,6 +53,7 @@ SCANNERS = (
     Scanner("Phantom C", 13, False, "SIGMOID", 1, False, DeflatedExplicitVRLittleEndian),
     Scanner("Phantom D", 12, True, "", 1, False, RLELossless),
     Scanner("Phantom E", 12, False, "LINEAR_EXACT", 2, True, ExplicitVRLittleEndian),
+    Scanner("Phantom F", 12, False, "", 1, False, DeflatedExplicitVRLittleEndian),
 )
 
 

@@ -1,0 +1,185 @@
+"""Make the embedded sample dataset: synthetic mammograms. Not patients, not for clinical use.
+
+    python -m scripts.sample OUT [--subjects 32] [--seed 0] [--height 256] [--overwrite]
+
+Files written, with the default settings (128 images of 256 x 192 pixels, under 30 MB):
+
+    OUT/source/p001/L_CC.dcm, L_CC.geojson, …   what a hospital has: For Presentation DICOM, QuPath annotations
+    OUT/dataset.json, images/, labels/          the same, imported as any dataset is (`scripts.prepare qupath`)
+    OUT/README.txt                              says that it is synthetic
+
+One seed gives the same pixels and labels on every machine. Subject k does not depend on the number of subjects.
+Of two neighbouring subjects exactly one has a mass, in both views of one breast.
+
+The annotations name nine structures that overlap: "adipose tissue" covers the whole breast. The default label set
+keeps those that a clinician would measure - background, adipose tissue, mammary gland, pectoral muscle, tumor -
+and merges the others, a few pixels wide at this resolution, into what surrounds them (see MERGE).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from scripts.importers.qupath import import_qupath
+from scripts.importers.staging import staged_folder
+from scripts.phantom.anatomy import SIDES, VIEWS
+from scripts.phantom.hospital import NOTICE, write_dicom
+from scripts.phantom.polygons import feature_collection
+from scripts.phantom.view import STRUCTURES, make_view
+from transforms.errors import UserError
+
+NAME = "sample"
+LICENCE = "Apache-2.0"
+REFERENCE = "Synthetic mammograms made by mammoseg (python -m scripts.sample). Not for clinical use."
+
+CLASSES = ("background", "adipose tissue", "mammary gland", "pectoral muscle", "tumor")
+# "adipose tissue" is the lowest class within the breast and covers all of it. What is merged into it is painted
+# first, and gland, muscle or tumor over it: so a small structure takes the class of whatever surrounds it.
+MERGE = {
+    "skin": "adipose tissue",
+    "nipple": "adipose tissue",
+    "vessel": "adipose tissue",
+    "calcification": "adipose tissue",
+    "text": "background",
+}
+
+logger = logging.getLogger(__name__)
+
+
+def ensure_sample(folder: str | Path) -> Path:
+    """Make the default sample in `folder` unless its dataset.json is there; return the folder.
+
+    Two processes may call this at once: each makes a sample aside, the first to finish puts it in place, and the
+    other one throws its own away. Raises UserError if the folder holds something else.
+    """
+    folder = Path(folder)
+    if not _is_dataset(folder):
+        logger.info("Making the synthetic sample dataset in %s (once, some seconds)", folder)
+        try:
+            make_sample(folder)
+        except (UserError, OSError):
+            if not _is_dataset(folder):  # no other process has made it meanwhile
+                raise
+    return folder
+
+
+def make_sample(
+    out: str | Path,
+    subjects: int = 32,
+    seed: int = 0,
+    height: int = 256,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Write the synthetic sample dataset to `out`, all or nothing, and return it.
+
+    `height` is in pixels, of a field of 240 mm. Raises UserError if `out` exists and is not an empty folder,
+    unless `overwrite` is set and it is an older dataset.
+    """
+    with staged_folder(Path(out), overwrite) as stage:
+        write_sources(stage / "source", range(subjects), seed, height, progress)
+        made = stage / "import"
+        import_qupath(
+            stage / "source",
+            made,
+            classes=CLASSES,
+            merge=MERGE,
+            name=NAME,
+            seed=seed,
+            licence=LICENCE,
+            reference=REFERENCE,
+            progress=progress,
+        )
+        for entry in sorted(made.iterdir()):
+            entry.rename(stage / entry.name)
+        made.rmdir()
+        (stage / "README.txt").write_text(_readme(subjects, seed), encoding="utf-8", newline="\n")
+    return Path(out)
+
+
+def write_sources(source: Path, subjects: Sequence[int], seed: int, height: int, progress: bool) -> None:
+    """Write `source`/p001/L_CC.dcm and L_CC.geojson … for the given subjects (from 0)."""
+
+    def one(subject: int) -> None:
+        folder = source / f"p{subject + 1:03d}"
+        folder.mkdir(parents=True)
+        for side in SIDES:
+            for view_name in VIEWS:
+                view = make_view(seed, subject, side, view_name, height)
+                stem = f"{side}_{view_name}"
+                write_dicom(view, seed, folder / f"{stem}.dcm")
+                key = f"{seed}:{subject}:{stem}"
+                text = feature_collection(view.masks, STRUCTURES, key)
+                (folder / f"{stem}.geojson").write_text(text, encoding="ascii", newline="\n")
+
+    # Threads, since numpy, scipy and zlib let go of the interpreter; every view has its own random stream.
+    pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
+    console = Console(stderr=True)
+    hidden = not (progress and console.is_terminal)
+    try:
+        done = pool.map(one, subjects)
+        for _ in track(done, "drawing", len(subjects), console=console, transient=True, disable=hidden):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _is_dataset(folder: Path) -> bool:
+    return (folder / "dataset.json").is_file()
+
+
+def _readme(subjects: int, seed: int) -> str:
+    return (
+        f"{NOTICE}\n\n{subjects} synthetic subjects, seed {seed}, made by `python -m scripts.sample`.\n"
+        "source/ holds the DICOM files and QuPath annotations, the rest is the dataset imported from them.\n"
+    )
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def command(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must be new or empty.")],
+    subjects: Annotated[int, typer.Option(min=2, help="Subjects, of 4 images each.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other subjects.")] = 0,
+    height: Annotated[int, typer.Option(min=128, max=4096, help="Height of an image in pixels.")] = 256,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older dataset in OUT.")] = False,
+) -> None:
+    """Make a dataset of synthetic mammograms with labels. Not patients, not for clinical use.
+
+    Writes OUT/source (DICOM files and QuPath annotations, as a hospital has them) and beside it the dataset
+    imported from them: OUT/dataset.json, images/ and labels/. One seed, one result, on every machine.
+    """
+    made = make_sample(out, subjects, seed, height, overwrite)
+    typer.echo(f"{made}: {subjects} synthetic subjects, {4 * subjects} images. Not for clinical use.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 0, or 2 after a one-line error."""
+    run: Callable[..., None] = typer.main.get_command(app)
+    try:
+        run(list(argv) if argv is not None else None, prog_name="python -m scripts.sample")
+    except SystemExit as end:
+        return int(end.code or 0)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or 'OUT'}: {error.strerror}; check the disk and its rights", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
