@@ -122,7 +122,7 @@ def _whole(path: Path, header: Dataset, keyword: str, default: int | None = None
 def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
     """(rows, columns), bits stored, signed - after everything that is not a plain mammogram was refused."""
     if "PixelData" not in header:
-        raise UserError(f"{path}: DICOM without an image (no PixelData); remove it from the folder")
+        raise UserError(f"{path}: DICOM without an image, or cut short before it; remove it from the folder")
     frames = _whole(path, header, "NumberOfFrames", 1)
     if frames > 1:
         raise UserError(

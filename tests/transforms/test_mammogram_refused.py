@@ -1,0 +1,185 @@
+"""What is not a plain grayscale mammogram is refused with a reason, and never with a traceback."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom.data
+import pytest
+from dicom_factory import PLANTED, lut_item, mammogram_header, ramp, write_bare_dicom, write_dicom
+from PIL import Image
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
+
+from transforms.errors import UserError
+from transforms.mammogram import read_mammogram
+
+RGB = np.zeros((8, 8, 3), np.uint8) + np.arange(3, dtype=np.uint8)
+
+
+def compressed(path: Path, syntax: str) -> Path:
+    header = mammogram_header(ramp((8, 8)))
+    header.file_meta.TransferSyntaxUID = syntax
+    header.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8 not a picture \xff\xd9"])
+    header["PixelData"].is_undefined_length = True
+    header.save_as(path)
+    return path
+
+
+def cut(path: Path) -> Path:
+    write_dicom(path, ramp())
+    path.write_bytes(path.read_bytes()[:-5000])
+    return path
+
+
+def saved(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def picture(path: Path, pixels: np.ndarray, **options) -> Path:
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "multi-frame": (
+        lambda p: write_dicom(p / "a.dcm", np.zeros((8, 3), np.uint16), NumberOfFrames=4, Rows=2),
+        r"a\.dcm: multi-frame DICOM of 4 frames",
+    ),
+    "colour": (
+        lambda p: write_dicom(
+            p / "a.dcm", RGB, 8, SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0
+        ),
+        r"a\.dcm: colour DICOM",
+    ),
+    "cut short": (lambda p: cut(p / "a.dcm"), r"a\.dcm: damaged .* cut short, \d+ of 12288 bytes"),
+    "cut in the header": (lambda p: saved(p / "a.dcm", cut(p / "b.dcm").read_bytes()[:700]), r"a\.dcm: "),
+    "no pixels": (lambda p: write_dicom(p / "a.dcm", ramp(), PixelData=None), "without an image"),
+    "no rows": (lambda p: write_dicom(p / "a.dcm", ramp(), Rows=None), "Rows is missing"),
+    "giant": (lambda p: write_dicom(p / "a.dcm", ramp(), Rows=65535, Columns=65535), "cannot be a mammogram"),
+    "high bit": (lambda p: write_dicom(p / "a.dcm", ramp(), HighBit=15), "HighBit 15 with 12 bits"),
+    "window of no width": (
+        lambda p: write_dicom(p / "a.dcm", ramp(), WindowCenter=5, WindowWidth=0),
+        r"a\.dcm: its LINEAR window is 0 wide; windowing 'none'",
+    ),
+    "unknown window": (
+        lambda p: write_dicom(p / "a.dcm", ramp(), WindowCenter=5, WindowWidth=9, VOILUTFunction="PLANTED"),
+        "none of LINEAR, LINEAR_EXACT, SIGMOID",
+    ),
+    "short table": (
+        lambda p: write_dicom(
+            p / "a.dcm", ramp(), ModalityLUTSequence=[lut_item([1, 2, 3])], VOILUTSequence=[bad_lut()]
+        ),
+        "look-up table holds 3 of 9 entries",
+    ),
+    "jpeg lossless": (
+        lambda p: compressed(p / "a.dcm", JPEGLosslessSV1),
+        r"JPEG Lossless.*pip install python-gdcm",
+    ),
+    "jpeg-ls": (lambda p: compressed(p / "a.dcm", JPEGLSLossless), r"JPEG-LS.*pip install pyjpegls"),
+    "jpeg 2000 that is damaged": (
+        lambda p: compressed(p / "a.dcm", JPEG2000Lossless),
+        r"JPEG 2000.*pip install pylibjpeg pylibjpeg-openjpeg",
+    ),
+    "colour png": (lambda p: picture(p / "a.png", RGB), "a colour image; expected a grayscale"),
+    "two pages": (
+        lambda p: picture(p / "a.tif", ramp((4, 4)), save_all=True, append_images=[Image.fromarray(ramp((4, 4)))]),
+        "2 pages or frames",
+    ),
+    "cut png": (
+        lambda p: saved(p / "a.png", picture(p / "b.png", ramp((9, 9))).read_bytes()[:80]),
+        "not an image that can be read, or damaged",
+    ),
+    "text": (lambda p: saved(p / "a.png", b"password: hunter2\n"), r"a\.png: not an image"),
+    "empty": (lambda p: saved(p / "a.dcm", b""), r"a\.dcm: not an image"),
+    "nothing there": (lambda p: p / "absent.png", r"absent\.png: no such file"),
+    "pickle": (
+        lambda p: (np.save(p / "a.npy", np.array([{}], object), allow_pickle=True), p / "a.npy")[1],
+        "not an image",
+    ),
+    "floats": (
+        lambda p: (np.save(p / "a.npy", np.full((3, 3), 0.5)), p / "a.npy")[1],
+        r"float64 values from 0\.5 to 0\.5",
+    ),
+    "volume": (lambda p: (np.save(p / "a.npy", np.zeros((4, 5, 6))), p / "a.npy")[1], r"shape \(4, 5, 6\)"),
+}
+
+
+def bad_lut():
+    item = lut_item([1, 2, 3])
+    item.LUTDescriptor = [9, 0, 12]
+    return item
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_with_file_and_reason(tmp_path, case):
+    make, reason = REFUSED[case]
+    path = make(tmp_path)
+    with pytest.raises(UserError, match=reason) as refusal:
+        read_mammogram(path)
+    text = str(refusal.value)
+    assert text.startswith(str(path))
+    assert "\n" not in text
+    assert not [planted for planted in PLANTED if planted in text]
+
+
+def test_unknown_windowing_and_bits_that_do_not_hold_the_values(tmp_path):
+    path = picture(tmp_path / "a.png", ramp((64, 64)))
+    with pytest.raises(UserError, match="windowing is 'auto'; expected one of none, voi, percentile"):
+        read_mammogram(path, "auto")
+    with pytest.raises(UserError, match="values up to 4095, more than the 10 bits"):
+        read_mammogram(path, bits=10)
+
+
+def test_every_file_of_pydicom_is_read_or_refused():
+    root = Path(pydicom.data.__file__).parent
+    outcome = {True: 0, False: 0}
+    for path in [*root.glob("test_files/*"), *root.glob("charset_files/*")]:
+        if path.suffix not in (".py", ".pyc", ".json") and path.is_file():
+            outcome[_reads(path)] += 1
+    assert outcome[True] >= 20
+    assert outcome[False] >= 20
+
+
+def test_damaged_files_never_give_anything_but_an_image_or_a_reason(tmp_path):
+    random_ = random.Random(7)
+    sources = [
+        write_dicom(tmp_path / "a.dcm", ramp((16, 16)), WindowCenter=[2048, 9], WindowWidth=[4096, 9]),
+        write_dicom(tmp_path / "b.dcm", ramp((16, 16)), VOILUTSequence=[lut_item(range(64), first=3)]),
+        write_bare_dicom(tmp_path / "c.dcm", ramp((16, 16)), PixelPaddingValue=5),
+        Path(pydicom.data.get_testdata_file("MR_small_RLE.dcm", download=False)),
+        Path(pydicom.data.get_testdata_file("image_dfl.dcm", download=False)),
+        Path(pydicom.data.get_testdata_file("MR_small_jp2klossless.dcm", download=False)),
+        picture(tmp_path / "d.png", ramp((16, 16))),
+    ]
+    contents = [path.read_bytes() for path in sources]
+    for _ in range(500):
+        _reads(saved(tmp_path / "damaged", _damage(random_.choice(contents), random_)))
+
+
+def _damage(content: bytes, random_: random.Random) -> bytes:
+    bytes_ = bytearray(content)
+    if random_.random() < 0.3:
+        del bytes_[random_.randrange(len(bytes_)) :]
+    for _ in range(random_.choice((0, 1, 3, 30))):
+        if len(bytes_) > 140:
+            bytes_[random_.randrange(min(len(bytes_), 2500))] = random_.randrange(256)
+    if random_.random() < 0.2:
+        start = random_.randrange(len(bytes_) + 1)
+        del bytes_[start : start + random_.randrange(40)]
+    return bytes(bytes_)
+
+
+def _reads(path: Path) -> bool:
+    try:
+        image = read_mammogram(path, "voi")
+    except UserError as refusal:
+        if any(planted in str(refusal) for planted in PLANTED):
+            raise AssertionError("the message quotes an identifier") from refusal
+        return False
+    assert image.pixels.ndim == 2
+    assert image.intensity_range[0] <= image.pixels.min() <= image.pixels.max() <= image.intensity_range[1]
+    return True
