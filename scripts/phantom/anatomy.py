@@ -59,10 +59,10 @@ class Breast:
 
 def subject_breasts(draw: Draws) -> dict[str, Breast]:
     """Left and right breast of a subject: alike, but not the same."""
-    depth = draw.uniform(72, 142)
+    depth = draw.uniform(82, 148)
     base = Breast(
         depth=depth,
-        half_height=min(depth * draw.uniform(0.78, 1.05), 110),
+        half_height=min(depth * draw.uniform(0.78, 1.02), 111),
         roundness=draw.uniform(0.1, 0.9),
         density=draw.choose((0.1, 0.18, 0.28, 0.4, 0.52)) * draw.uniform(0.85, 1.15),
         streaks=draw.uniform(0.25, 0.75),
@@ -180,8 +180,8 @@ def _pectoral(outline: np.ndarray, view: str, grid: Grid, draw: Draws) -> np.nda
 
 
 def _skin_distance(body: np.ndarray, view: str, spacing: float) -> np.ndarray:
-    """(H, W) mm to the skin. The image's chest-wall side, and in MLO its top, are no skin."""
-    pad = round(60 / spacing)
+    """(H, W) mm to the skin, true up to 30. The image's chest-wall side, and in MLO its top, are no skin."""
+    pad = round(30 / spacing)
     above = pad if view == "MLO" else 0
     beyond = np.pad(body, ((above, 1), (pad, 1)), mode="edge")
     return ndimage.distance_transform_edt(beyond)[above:-1, pad:-1] * spacing

@@ -62,8 +62,8 @@ class Draws:
         (first, weights_r), (second, weights_c) = _spline(rows, cell), _spline(columns, cell)
         size = (int(first.max()) + 4, int(second.max()) + 4)
         lattice = 2 * self._unit(size[0] * size[1]).reshape(size) - 1
-        half = sum(w[:, None] * lattice[first + k] for k, w in enumerate(weights_r))
-        return sum(w * half[:, second + k] for k, w in enumerate(weights_c)) / _SPLINE_STD
+        wide = sum(w * lattice[:, second + k] for k, w in enumerate(weights_c)) / _SPLINE_STD
+        return sum(w[:, None] * wide[first + k] for k, w in enumerate(weights_r))
 
     def fractal(self, rows: np.ndarray, columns: np.ndarray, cells: Sequence[float]) -> np.ndarray:
         """Textures of several sizes, each weighted by the square root of its cell; variance about 1."""

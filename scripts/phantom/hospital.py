@@ -149,7 +149,7 @@ def _how(file: Dataset, view: View) -> None:
     file.PatientOrientation = _ORIENTATION[view.side, view.view]
     file.PositionerType = "MAMMOGRAPHIC"
     file.PositionerPrimaryAngle = "0" if view.view == "CC" else "45"
-    file.OrganExposed = "BREAST"
+    file.OrganExposed = file.BodyPartExamined = "BREAST"
     file.BreastImplantPresent = "NO"
     file.PartialView = "NO"
     file.AcquisitionContextSequence = Sequence()

@@ -23,8 +23,8 @@ from scripts.phantom.mass import subject_mass
 from scripts.phantom.polygons import feature_collection, mask_polygons
 from scripts.phantom.view import STRUCTURES, View, make_view
 
-PIXELS_OF_FIRST_SUBJECT = "0f961d8bb46d1a96e079a7cea13d7da0acef061564d169f9dac84b9ab0a94a10"
-LABELS_OF_FIRST_SUBJECT = "ecc97c7a2c8b2488b835c719123ba14e2e753c84c1e8ae70db60882ea7ffcbfd"
+PIXELS_OF_FIRST_SUBJECT = "c4c47c1c88a06369ee28313653624d4852acfa67eb1e195e5c447b8ee218aeb3"
+LABELS_OF_FIRST_SUBJECT = "04f8ad8433802954b88b60edc04aeb4e2f5a7e06ccc82dea29a30661ef7f3469"
 
 
 @pytest.fixture(scope="module")
