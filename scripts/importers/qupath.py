@@ -143,11 +143,11 @@ def import_qupath(
         )
     summary = write_dataset(out, cases, name=name, labels=table.names, windowing=windowing, **options)
     summary.notes += [f"{count} {what}" for what, count in sorted(tally.notes.items())]
-    summary.overlaps = dict(sorted(tally.overlaps.items()))
+    summary.overlaps = dict(tally.overlaps.most_common())
     if summary.overlaps:
-        summary.notes.append(
-            f"{sum(summary.overlaps.values())} pixels are annotated with two classes; the later of --classes won"
-        )
+        pairs = ", ".join(f"{pair} ({count})" for pair, count in tally.overlaps.most_common(3))
+        more = f" and {len(summary.overlaps) - 3} more pairs" if len(summary.overlaps) > 3 else ""
+        summary.notes.append(f"pixels of two classes went to the one of higher precedence: {pairs}{more}")
     return summary
 
 

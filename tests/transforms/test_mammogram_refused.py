@@ -90,7 +90,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         "2 pages or frames",
     ),
     "cut png": (
-        lambda p: saved(p / "a.png", picture(p / "b.png", ramp((9, 9))).read_bytes()[:80]),
+        lambda p: saved(p / "a.png", picture(p / "b.png", ramp((9, 9))).read_bytes()[:50]),
         "not an image that can be read, or damaged",
     ),
     "text": (lambda p: saved(p / "a.png", b"password: hunter2\n"), r"a\.png: not an image"),
