@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from scripts.importers.writer import Summary, write_private_map
+from scripts.importers.writer import Summary, check_private_map, write_private_map
 from transforms.errors import UserError
 
 app = typer.Typer(
@@ -90,6 +90,8 @@ def folder(
     """Images with label images (PNG, TIFF, NIfTI, …) in which each grey value is a class."""
     from scripts.importers.folder import import_folder
 
+    if private_map is not None:
+        check_private_map(private_map, out)
     summary = import_folder(
         images,
         labels,
@@ -147,6 +149,8 @@ def qupath(
     """Images annotated in QuPath, with one exported GeoJSON file each."""
     from scripts.importers.qupath import import_qupath
 
+    if private_map is not None:
+        check_private_map(private_map, out)
     summary = import_qupath(
         images,
         out,

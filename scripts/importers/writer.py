@@ -126,11 +126,19 @@ def write_dataset(
     )
 
 
+def check_private_map(path: Path, out: Path) -> None:
+    """Refuse a place for the private map inside the dataset, or one that holds something."""
+    if out.resolve() in path.resolve().parents:
+        raise UserError(f"{path}: the private map may not lie inside the dataset {out}; choose another place")
+    if path.exists():
+        raise UserError(f"{path}: exists; choose another name for the private map")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{path}: no such folder for the private map; make it first")
+
+
 def write_private_map(path: Path, summary: Summary) -> None:
-    """Write which source file became which case, readable by the owner only. Never inside the dataset."""
-    if summary.out.resolve() in path.resolve().parents:
-        raise UserError(f"{path}: the private map may not lie inside the dataset {summary.out}")
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    """Write which source file became which case, readable by the owner only."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("subject", "case", "source"), *summary.private])
 

@@ -1,0 +1,133 @@
+"""The writer behind all importers: numbering, splitting, and a folder that is whole or not there."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts.importers import writer
+from scripts.importers.cases import Case
+from scripts.importers.split import validation_groups
+from scripts.importers.staging import staged_folder
+from transforms.dataset import Dataset
+from transforms.errors import UserError
+from transforms.mammogram import Mammogram
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def left_behind(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_the_split_never_changes():
+    """Known answer: a change here would silently compare runs on different splits."""
+    groups = [f"s{number:03d}" for number in range(1, 11)]
+    assert sorted(validation_groups(groups, 0.3, 0)) == KNOWN_SPLIT
+    assert validation_groups(reversed(groups), 0.3, 0) == set(KNOWN_SPLIT)
+
+
+KNOWN_SPLIT = ["s003", "s009", "s010"]
+
+
+@pytest.mark.parametrize(("n", "fraction", "count"), [(2, 0.01, 1), (2, 0.99, 1), (10, 0.25, 2), (60, 0.3, 18)])
+def test_both_sides_of_the_split_have_a_subject(n, fraction, count):
+    assert len(validation_groups([str(number) for number in range(n)], fraction, 0)) == count
+
+
+def case(number: int) -> Case:
+    pixels = np.full((4, 4), number, np.uint16)
+    return Case(
+        source=Path(__file__),
+        subject=str(number),
+        read_image=lambda: Mammogram(pixels, (0, 4095), "L", "CC"),
+        read_label=lambda shape: np.eye(*shape, dtype=np.uint8),
+    )
+
+
+def test_names_of_equal_views_are_made_unique(tmp_path):
+    writer.write_dataset(tmp_path / "out", [case(1), case(1), case(2)], name="n", labels=["a", "b"], progress=False)
+    names = sorted(path.name for path in (tmp_path / "out" / "images").iterdir())
+    assert names == ["s001_L_CC.npy", "s001_L_CC_2.npy", "s002_L_CC.npy"]
+
+
+def test_copies_in_two_sections_and_absent_classes_are_noted(tmp_path):
+    summary = writer.write_dataset(
+        tmp_path / "out",
+        [case(7), Case(Path(__file__), "other", case(7).read_image, case(7).read_label)],
+        name="n",
+        labels=["a", "b", "c"],
+        progress=False,
+    )
+    assert "no training pixel of c" in summary.notes
+    assert "1 images are exact copies of others; 1 of them stand in two sections" in summary.notes
+
+
+def test_ctrl_c_leaves_nothing(tmp_path):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    cases = [case(1), Case(Path(__file__), "x", interrupted), case(2)]
+    with pytest.raises(KeyboardInterrupt):
+        writer.write_dataset(tmp_path / "out", cases, name="n", labels=["a", "b"], progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from scripts.importers.staging import staged_folder
+with staged_folder(Path(sys.argv[1]), False) as stage:
+    (stage / "images").mkdir()
+    print("started", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_kill_9_leaves_no_output_and_the_next_run_removes_the_rest(tmp_path):
+    out = tmp_path / "out [1]"
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(out)], stdout=subprocess.PIPE, cwd=ROOT)
+    assert child.stdout.readline() == b"started\n"
+    writer.write_dataset(tmp_path / "other", [case(1), case(2)], name="n", labels=["a", "b"], progress=False)
+    with staged_folder(out, False):
+        assert len(left_behind(tmp_path)) == 2  # the other run is alive, and is left alone
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    out.rmdir()
+    assert len(left_behind(tmp_path)) == 1
+    writer.write_dataset(out, [case(1), case(2)], name="n", labels=["a", "b"], progress=False)
+    assert left_behind(tmp_path) == []
+    Dataset.load(out)
+
+
+def test_two_runs_for_one_output_the_second_does_not_destroy_the_first(tmp_path):
+    late = staged_folder(tmp_path / "out", False)
+    (late.__enter__() / "dataset.json").write_text("{}")
+    writer.write_dataset(tmp_path / "out", [case(1), case(2)], name="n", labels=["a", "b"], progress=False)
+    with pytest.raises(UserError, match="exists and is not empty"):
+        late.__exit__(None, None, None)
+    Dataset.load(tmp_path / "out")
+    assert left_behind(tmp_path) == []
+
+
+def test_128_images_take_seconds(tmp_path):
+    start = time.perf_counter()
+    cases = [
+        Case(
+            Path(__file__),
+            str(number // 4),
+            lambda number=number: Mammogram(np.full((256, 192), number, np.uint16), (0, 4095)),
+            lambda shape: np.eye(*shape, dtype=np.uint8),
+        )
+        for number in range(128)
+    ]
+    summary = writer.write_dataset(tmp_path / "out", cases, name="n", labels=["a", "b"], progress=False)
+    assert summary.sections == {"training": 88, "validation": 40, "test": 0}
+    assert time.perf_counter() - start < 20
