@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import mlflow
 from ignite.engine import Engine, Events
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from monai.utils import path_to_sqlite_uri, path_to_uri
+from monai.utils import path_to_uri
 
 from engines.places import project_root
 
@@ -38,14 +39,22 @@ def disable_telemetry() -> None:
 
 def default_tracking_uri() -> str:
     """`MLFLOW_TRACKING_URI` if set, else mlflow.db at the project's root, where a bare `mlflow ui` looks."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or path_to_sqlite_uri(str(project_root() / "mlflow.db"))
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(project_root() / "mlflow.db")
 
 
 def as_tracking_uri(uri: str) -> str:
     """Accept a plain path of a database file (also `C:\\runs\\x.db`) where MLflow wants a URI."""
-    if "://" in uri:
-        return uri
-    return path_to_sqlite_uri(str(Path(uri).absolute()))
+    return uri if "://" in uri else sqlite_uri(Path(uri))
+
+
+def sqlite_uri(path: Path) -> str:
+    """URI of a database file. Only what would end the path is encoded: MLflow also reads it as it stands."""
+    return "sqlite:///" + path.absolute().as_posix().translate({ord(c): quote(c) for c in "%?#"})
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """File of an SQLite URI; None for any other store."""
+    return Path(unquote(uri[len("sqlite:///") :])) if uri.startswith("sqlite:///") else None
 
 
 def metric_name(name: str) -> str:
@@ -87,6 +96,8 @@ class Tracking:
         self._try(self._start, run_id, dict(stage_runs or {}))
 
     def _start(self, run_id: str | None, stage_runs: dict[str, str]) -> None:
+        logging.getLogger("mlflow.store").setLevel(logging.WARNING)  # how its database tables are made
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         for name, value in SHORT_WAIT.items():
             os.environ.setdefault(name, value)
         self._client = MlflowClient(tracking_uri=self.tracking_uri)
@@ -110,9 +121,8 @@ class Tracking:
         experiment = self._client.get_experiment_by_name(self.experiment_name)
         if experiment is not None:
             return str(experiment.experiment_id)
-        location = None
-        if self.tracking_uri.startswith("sqlite:///"):
-            location = path_to_uri(Path(self.tracking_uri[len("sqlite:///") :]).parent / "mlruns")
+        database = sqlite_path(self.tracking_uri)
+        location = path_to_uri(database.parent / "mlruns") if database is not None else None
         try:
             return str(self._client.create_experiment(self.experiment_name, artifact_location=location))
         except mlflow.exceptions.MlflowException:  # another process was faster

@@ -1,0 +1,59 @@
+"""Mistyped options, unknown recipes and readable errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from engines.session import begin, readable_excepthook
+from transforms import UserError
+
+
+def cause(error: BaseException | None) -> UserError:
+    while not isinstance(error, UserError):
+        assert error is not None
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def test_a_mistyped_option_is_refused_with_the_nearest_names(run_bundle: Callable[..., None]) -> None:
+    with pytest.raises(RuntimeError) as raised:
+        run_bundle(max_epoch=2)
+    assert "--max_epoch" in str(cause(raised.value))
+    assert "did you mean --max_epochs" in str(cause(raised.value))
+
+
+def test_unknown_recipe(run_bundle: Callable[..., None]) -> None:
+    with pytest.raises(RuntimeError) as raised:
+        run_bundle(recipe="fast")
+    assert "there are quick, paper" in str(cause(raised.value))
+
+
+def test_outside_a_bundle_nothing_is_checked(process_state: None) -> None:
+    begin()
+
+
+def test_user_errors_are_one_line_however_deep(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        try:
+            raise UserError("x.png: broken")
+        except UserError as inner:
+            raise RuntimeError("Failed to evaluate ConfigExpression …") from inner
+    except RuntimeError as error:
+        readable_excepthook(type(error), error, error.__traceback__)
+    assert capsys.readouterr().err == "error: x.png: broken\n"
+
+
+def test_other_errors_keep_their_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        _ = 1 / 0
+    except ZeroDivisionError:
+        readable_excepthook(*sys.exc_info())
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_interruption_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    readable_excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert "--resume true" in capsys.readouterr().err

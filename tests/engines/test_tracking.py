@@ -1,0 +1,95 @@
+"""One training, one MLflow run, whatever happens."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from engines.tracking import Tracking, as_tracking_uri, metric_name, sqlite_path
+from engines.training import tracked
+
+
+def runs(store: Path) -> list:
+    client = MlflowClient(as_tracking_uri(str(store)))
+    experiment = client.get_experiment_by_name("e")
+    return client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(None, "FINISHED"), (KeyboardInterrupt, "KILLED"), (ZeroDivisionError, "FAILED")]
+)
+def test_status(store: Path, error: type[BaseException] | None, status: str) -> None:
+    tracking = Tracking("e", "r", str(store))
+
+    def job() -> None:
+        with tracked(tracking):
+            tracking.start()
+            tracking.start_stage("front", {"lr": 0.1})
+            if error is not None:
+                raise error
+
+    if error is None:
+        job()
+    else:
+        with pytest.raises(error):
+            job()
+    expected = {"r": status, "r front": status}
+    assert {r.info.run_name: r.info.status for r in runs(store)} == expected
+
+
+def test_a_new_training_is_a_new_run_even_beside_a_crashed_one(store: Path) -> None:
+    Tracking("e", "r", str(store)).start()  # never ended: killed
+    second = Tracking("e", "r", str(store))
+    second.start()
+    second.log_metrics({"mean_iou": 0.5}, step=1)
+    assert sorted(len(r.data.metrics) for r in runs(store)) == [0, 1]
+
+
+def test_resume_continues_run_and_stage(store: Path) -> None:
+    first = Tracking("e", "r", str(store), params={"lr": 0.1})
+    first.start()
+    first.start_stage("front", {"max_epochs": 2})
+    first.log_metrics({"mean_iou": 0.1}, step=1, run_id=first.stage_run_id)
+    first.end("KILLED")
+    second = Tracking("e", "r", str(store), params={"lr": 0.2})  # a changed parameter must not stop it
+    second.start(first.run_id, first.stage_runs)
+    second.start_stage("front", {"max_epochs": 4})
+    second.log_metrics({"mean_iou": 0.2}, step=2, run_id=second.stage_run_id)
+    second.end_stage({"mean_iou": 0.2})
+    second.end("FINISHED")
+    assert second.enabled
+    assert {r.info.run_name: r.info.status for r in runs(store)} == {"r": "FINISHED", "r front": "FINISHED"}
+    history = MlflowClient(as_tracking_uri(str(store))).get_metric_history(first.stage_runs["front"], "mean_iou")
+    assert [(m.step, m.value) for m in history] == [(1, 0.1), (2, 0.2)]
+
+
+def test_names_mlflow_would_refuse_and_nan(store: Path) -> None:
+    tracking = Tracking("e", "r", str(store))
+    tracking.start()
+    tracking.log_metrics({"iou/mammary gland (left)": 0.5, "iou/Brüste": 0.25, "dice/x": float("nan")}, step=0)
+    tracking.end("FINISHED")
+    assert tracking.enabled
+    assert runs(store)[0].data.metrics == {"iou/mammary gland _left_": 0.5, "iou/Br_ste": 0.25}
+
+
+def test_an_unreachable_store_is_told_in_one_line_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    tracking = Tracking("e", "r", "http://127.0.0.1:9", params={"a": 1})
+    with caplog.at_level(logging.WARNING, "mammoseg"), tracked(tracking):
+        tracking.start()
+        tracking.start_stage("front", {})
+        tracking.log_metrics({"mean_iou": 1.0}, step=1)
+    lines = [r.getMessage() for r in caplog.records if r.name == "mammoseg"]
+    assert len(lines) == 1
+    assert "http://127.0.0.1:9 does not answer" in lines[0]
+    assert "\n" not in lines[0]
+
+
+def test_uris() -> None:
+    assert as_tracking_uri("http://server:5000") == "http://server:5000"
+    assert as_tracking_uri("/x y/m.db") == "sqlite:////x y/m.db"
+    assert sqlite_path(as_tracking_uri("/x ä#%20?/m.db")) == Path("/x ä#%20?/m.db")
+    assert sqlite_path("http://server:5000") is None
+    assert metric_name("iou/a-b_c.d") == "iou/a-b_c.d"

@@ -1,0 +1,102 @@
+"""`RandBalancedCropd`: the paper's balanced sampling, exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from transforms import RandBalancedCropd
+from transforms.crops import VOID, row_counts
+
+
+def save(folder: Path, label: np.ndarray, image: np.ndarray | None = None) -> dict[str, Any]:
+    np.save(folder / "l.npy", label)
+    np.save(folder / "i.npy", np.arange(label.size, dtype=np.uint16).reshape(label.shape) if image is None else image)
+    return {"image": str(folder / "i.npy"), "label": str(folder / "l.npy"), "intensity_range": [7, 4095]}
+
+
+def test_row_counts() -> None:
+    assert row_counts(np.array([[0, 1, 1], [2, 2, 9]], np.uint8), 3).tolist() == [[1, 0], [2, 0], [0, 2]]
+
+
+def test_every_pixel_of_the_rarer_classes_is_drawn_with_its_probability(tmp_path: Path) -> None:
+    label = np.zeros((6, 8), np.uint8)
+    label[:, 4:] = 1
+    label[0, 0] = label[5, 7] = label[3, 2] = 2
+    label[2, 5:7] = 3
+    data = save(tmp_path, label)
+    crop = RandBalancedCropd(["image", "label"], 1, num_classes=4, ubiquitous=[0, 1])
+    crop.set_random_state(0)
+    drawn: dict[tuple[int, int], int] = {}
+    draws = 6000
+    for _ in range(draws):
+        crop(data)
+        drawn[crop._center] = drawn.get(crop._center, 0) + 1
+    expected = {(0, 0): 1 / 6, (5, 7): 1 / 6, (3, 2): 1 / 6, (2, 5): 1 / 4, (2, 6): 1 / 4}
+    assert set(drawn) == set(expected)
+    assert chisquare([drawn[p] for p in expected], [draws * e for e in expected.values()]).pvalue > 1e-3
+
+
+def test_background_only_image(tmp_path: Path) -> None:
+    crop = RandBalancedCropd(["image", "label"], 4, num_classes=3, ubiquitous=[0, 1])
+    out = crop(save(tmp_path, np.zeros((9, 9), np.uint8)))
+    assert out["label"].shape == (1, 4, 4)
+    assert not out["label"].any()
+
+
+def test_nothing_but_void(tmp_path: Path) -> None:
+    crop = RandBalancedCropd(["image", "label"], 4, num_classes=3)
+    assert (crop(save(tmp_path, np.full((9, 9), 255, np.uint8)))["label"] == 255).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    crop_size=st.integers(1, 48),
+    seed=st.integers(0, 99),
+)
+def test_shape_and_alignment_for_any_size(
+    tmp_path_factory: pytest.TempPathFactory, size: tuple[int, int], crop_size: int, seed: int
+) -> None:
+    label = np.random.default_rng(seed).integers(0, 4, size).astype(np.uint8)
+    data = save(tmp_path_factory.mktemp("c"), label, image=label.astype(np.uint16) + 100)
+    crop = RandBalancedCropd(["image", "label"], crop_size, num_classes=4)
+    out = crop.set_random_state(seed)(data)
+    image, truth = out["image"].numpy(), out["label"].numpy()
+    assert image.shape == truth.shape == (1, crop_size, crop_size)
+    inside = truth != VOID
+    assert (image[inside] == truth[inside] + 100).all()
+    assert (image[~inside] == 7).all()  # the lowest possible value
+    assert inside.any()
+
+
+def test_the_chosen_pixel_is_in_the_crop_and_centred_away_from_borders(tmp_path: Path) -> None:
+    label = np.zeros((50, 60), np.uint8)
+    label[30, 20] = 1
+    crop = RandBalancedCropd(["image", "label"], 11, num_classes=2, ubiquitous=[0])
+    assert crop(save(tmp_path, label))["label"][0, 5, 5] == 1
+    label[:] = 0
+    label[0, 59] = 1
+    assert RandBalancedCropd(["image", "label"], 11, 2, [0])(save(tmp_path, label))["label"][0, 0, 10] == 1
+
+
+def test_working_resolution_averages_and_keeps_the_crop_size(tmp_path: Path) -> None:
+    image = np.zeros((64, 64), np.uint16)
+    image[::2] = 100
+    crop = RandBalancedCropd(["image", "label"], 8, num_classes=1, image_height=16)
+    out = crop(save(tmp_path, np.zeros((64, 64), np.uint8), image))
+    assert out["image"].shape == (1, 8, 8)
+    assert abs(out["image"][0, 2:-2, 2:-2] - 50).max() < 5
+
+
+def test_the_stored_arrays_are_never_written_to(tmp_path: Path) -> None:
+    data = save(tmp_path, np.ones((9, 9), np.uint8))
+    before = (tmp_path / "i.npy").read_bytes(), dict(data)
+    RandBalancedCropd(["image", "label"], 4, num_classes=2)(data)
+    assert ((tmp_path / "i.npy").read_bytes(), data) == before
