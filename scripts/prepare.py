@@ -13,12 +13,16 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from scripts.importers.folder import import_folder
+from scripts.importers.integrity import check_dataset
+from scripts.importers.qupath import import_qupath
+from scripts.importers.sheet import write_sheet
+from scripts.importers.tables import report_dict, report_table, summary_dict, summary_table
 from scripts.importers.writer import Summary, check_private_map, write_private_map
 from transforms.errors import UserError
 
@@ -88,8 +92,6 @@ def folder(
     quiet: Quiet = False,
 ) -> None:
     """Images with label images (PNG, TIFF, NIfTI, …) in which each grey value is a class."""
-    from scripts.importers.folder import import_folder
-
     if private_map is not None:
         check_private_map(private_map, out)
     summary = import_folder(
@@ -147,8 +149,6 @@ def qupath(
     quiet: Quiet = False,
 ) -> None:
     """Images annotated in QuPath, with one exported GeoJSON file each."""
-    from scripts.importers.qupath import import_qupath
-
     if private_map is not None:
         check_private_map(private_map, out)
     summary = import_qupath(
@@ -173,6 +173,28 @@ def qupath(
         progress=not quiet,
     )
     _finish(summary, private_map, as_json)
+
+
+@app.command()
+def check(
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
+    sheet: Annotated[Path | None, typer.Option(help="Also write thumbnails with labels as PNG.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read a whole dataset folder and report what is wrong; exit code 1 if something is."""
+    report = check_dataset(dataset, progress=not quiet)
+    if sheet is not None:
+        write_sheet(report.dataset, sheet)
+    if as_json:
+        print(json.dumps(report_dict(report), indent=1, ensure_ascii=False))
+    else:
+        Console().print(report_table(report))
+        for kind, lines in (("error", report.errors), ("warning", report.warnings)):
+            for line in lines:
+                print(f"{kind}: {line}")
+    if report.errors:
+        raise typer.Exit(1)
 
 
 def parse_names(text: str) -> list[str]:
@@ -211,45 +233,14 @@ def _finish(summary: Summary, private_map: Path | None, as_json: bool) -> None:
     if private_map is not None:
         write_private_map(private_map, summary)
     if as_json:
-        print(json.dumps(as_dict(summary), indent=1, ensure_ascii=False))
+        print(json.dumps(summary_dict(summary), indent=1, ensure_ascii=False))
         return
-    Console().print(table(summary))
+    Console().print(summary_table(summary))
     errors = Console(stderr=True, highlight=False)
     for path, reason in summary.rejected[:20]:
         errors.print(f"left out: {reason if str(path) in reason else f'{path}: {reason}'}", markup=False)
     if len(summary.rejected) > 20:
         errors.print(f"left out: {len(summary.rejected) - 20} more images; --json lists them all")
-
-
-def as_dict(summary: Summary) -> dict[str, Any]:
-    """The summary for other programs."""
-    return {
-        "out": str(summary.out),
-        "name": summary.name,
-        "images": summary.images,
-        "subjects": summary.subjects,
-        **summary.sections,
-        "pixel_percent": {name: round(value, 4) for name, value in summary.pixel_percent.items()},
-        "notes": summary.notes,
-        "overlaps": summary.overlaps,
-        "rejected": [{"file": str(path), "reason": reason} for path, reason in summary.rejected],
-    }
-
-
-def table(summary: Summary) -> Table:
-    """The summary for people."""
-    counts = ", ".join(f"{section} {count}" for section, count in summary.sections.items() if count)
-    result = Table(show_header=False, box=None)
-    result.add_row("dataset", f"{summary.name} in {summary.out}")
-    result.add_row("images", f"{summary.images} of {summary.subjects} subjects")
-    result.add_row("split", counts)
-    for name, value in summary.pixel_percent.items():
-        result.add_row(name, f"{value:.2f} % of training pixels")
-    for note in summary.notes:
-        result.add_row("note", note)
-    if summary.rejected:
-        result.add_row("left out", f"{len(summary.rejected)} images that cannot be read")
-    return result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -260,6 +251,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else 2
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or 'OUT'}: {error.strerror}; check the disk and its rights", file=sys.stderr)
         return 2
     return 0
 

@@ -188,7 +188,9 @@ def unknown_values(path: str | Path, seen: np.ndarray[Any, Any], allowed: np.nda
     """The message for a label file with values that no class has."""
     found, known = np.flatnonzero(seen).tolist(), np.flatnonzero(allowed).tolist()
     remedy = "name every value when preparing the dataset, as in --values 0=background,1=…"
-    if set(found) <= {0, 255}:
+    if str(path).lower().endswith((".jpg", ".jpeg")):
+        remedy = "JPEG changes label values: save label images as PNG"
+    elif set(found) <= {0, 255}:
         remedy = "this is a 0/255 mask: prepare it with --values 0=background,255=<name of the structure>"
     return f"{path}: holds the values {listed(found)}; allowed are {listed(known)}; {remedy}"
 

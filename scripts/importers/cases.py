@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +39,11 @@ class Case:
     section: str | None = None
 
 
-def find_images(folder: Path) -> list[Path]:
+def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
     """Image files below a folder, sorted; DICOM is told by its content, the rest by suffix.
+
+    Args:
+        but_not_in: folders inside it, such as that of the labels, which are left out.
 
     Raises:
         UserError: no such folder, or no image in it; says what was looked for and what is there.
@@ -49,7 +52,9 @@ def find_images(folder: Path) -> list[Path]:
         kind = "is a file, not a folder" if folder.exists() else "no such folder"
         beside = _sample(folder.absolute().parent) if folder.absolute().parent.is_dir() else "nothing"
         raise UserError(f"{folder}: {kind}; looked in {folder.absolute()}; beside it there is {beside}")
+    others = {other.resolve() for other in but_not_in if folder.resolve() in other.resolve().parents}
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path, folder)]
+    files = [path for path in files if others.isdisjoint(path.resolve().parents)]
     images = [path for path in files if _is_image(path)]
     if not images:
         raise UserError(

@@ -53,10 +53,12 @@ def import_folder(
     Raises:
         UserError: bad options, a missing label image, other values in it than named, or another size.
     """
-    images, labels, pattern = Path(images), Path(labels), checked_pattern(subject)
+    images, labels, out, pattern = Path(images), Path(labels), Path(out), checked_pattern(subject)
     if unlabelled not in ("error", "skip", "keep"):
         raise UserError(f"--unlabelled is {unlabelled!r}; expected skip or keep")
-    pairs, suffix = _pairs(find_images(images), images, find_images(labels), labels, suffix)
+    pairs, suffix = _pairs(
+        find_images(images, [labels, out]), images, find_images(labels, [images, out]), labels, suffix
+    )
     missing = [path for path, label in pairs if label is None]
     if missing and unlabelled == "error":
         raise UserError(
@@ -78,7 +80,7 @@ def import_folder(
         if label is not None or unlabelled == "keep"
     ]
     return write_dataset(
-        Path(out),
+        out,
         cases,
         name=name,
         labels=names,

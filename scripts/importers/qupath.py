@@ -123,7 +123,7 @@ def import_qupath(
         raise UserError(f"--unannotated is {unannotated!r}; expected background or skip")
     pattern, tally = checked_pattern(subject), Tally()
     cases = []
-    for path in find_images(images):
+    for path in find_images(images, [out]):
         found = _annotation_file(path, images, annotations)
         if found is None and unannotated == "error":
             raise UserError(

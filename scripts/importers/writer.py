@@ -11,10 +11,10 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from scripts.importers.staging import check_output, staged_folder
 from transforms.dataset import SECTIONS, Dataset, listed
 from transforms.errors import UserError
 from transforms.mammogram import Mammogram
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -153,7 +155,7 @@ def _write_cases(
     written: list[_Written] = []
     rejected: list[tuple[Path, str]] = []
     width = max(3, len(str(len({case.subject for case in cases}))))
-    for case in _with_progress(cases, progress):
+    for case in with_progress(cases, progress):
         try:
             image = case.read_image()
         except UserError as error:
@@ -172,12 +174,13 @@ def _write_cases(
     return written, rejected
 
 
-def _with_progress(cases: list[Case], progress: bool) -> Iterable[Case]:
+def with_progress(things: Sequence[T], progress: bool, doing: str = "reading") -> Iterator[T]:
+    """The things, one by one, under a progress bar if a person is looking."""
     console = Console(stderr=True)
-    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     shown = progress and console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
-        yield from bar.track(cases)
+        yield from bar.track(things)
 
 
 def _file_name(subject: str, image: Mammogram, taken: Counter[str]) -> str:

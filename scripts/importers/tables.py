@@ -1,0 +1,69 @@
+"""What the commands of `scripts.prepare` print: for people as a table, for programs as a dictionary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from scripts.importers.integrity import Report
+from scripts.importers.writer import Summary
+
+
+def summary_dict(summary: Summary) -> dict[str, Any]:
+    """The summary for other programs."""
+    return {
+        "out": str(summary.out),
+        "name": summary.name,
+        "images": summary.images,
+        "subjects": summary.subjects,
+        **summary.sections,
+        "pixel_percent": {name: round(value, 4) for name, value in summary.pixel_percent.items()},
+        "notes": summary.notes,
+        "overlaps": summary.overlaps,
+        "rejected": [{"file": str(path), "reason": reason} for path, reason in summary.rejected],
+    }
+
+
+def summary_table(summary: Summary) -> Table:
+    """The summary for people."""
+    counts = ", ".join(f"{section} {count}" for section, count in summary.sections.items() if count)
+    result = Table(show_header=False, box=None)
+    result.add_row("dataset", f"{summary.name} in {summary.out}")
+    result.add_row("images", f"{summary.images} of {summary.subjects} subjects")
+    result.add_row("split", counts)
+    for name, value in summary.pixel_percent.items():
+        result.add_row(name, f"{value:.2f} % of training pixels")
+    for note in summary.notes:
+        result.add_row("note", note)
+    if summary.rejected:
+        result.add_row("left out", f"{len(summary.rejected)} images that cannot be read")
+    return result
+
+
+def report_dict(report: Report) -> dict[str, Any]:
+    """The integrity report for other programs."""
+    return {
+        "dataset": str(report.dataset.root),
+        "digest": report.dataset.digest,
+        "images": report.images,
+        "subjects": report.subjects,
+        "pixels": {
+            section: dict(zip(report.dataset.class_names, counts.tolist(), strict=True))
+            for section, counts in report.pixels.items()
+        },
+        "errors": report.errors,
+        "warnings": report.warnings,
+    }
+
+
+def report_table(report: Report) -> Table:
+    """The integrity report for people: images, subjects and the share of each class, by section."""
+    sections = [section for section, count in report.images.items() if count]
+    result = Table("", *sections, box=None, title_justify="left")
+    result.add_row("images", *(str(report.images[section]) for section in sections))
+    result.add_row("subjects", *(str(report.subjects[section]) for section in sections))
+    for label, name in report.dataset.labels.items():
+        shares = (report.pixels[section][label] / max(report.pixels[section].sum(), 1) for section in sections)
+        result.add_row(name, *(f"{100 * share:.2f} %" for share in shares))
+    return result

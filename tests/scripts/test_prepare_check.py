@@ -1,0 +1,123 @@
+"""`scripts.prepare check` finds what would spoil a training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scripts.importers.cases import Case
+from scripts.importers.writer import write_dataset
+from scripts.prepare import main
+from transforms.mammogram import Mammogram
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Four subjects, two classes that both occur in every image; subject 1 and 2 train, see `TRAINING`."""
+    cases = []
+    for number in range(4):
+        pixels = (np.arange(48).reshape(8, 6) + number).astype(np.uint16)
+        image = Mammogram(pixels, (0, 4095), "L", "CC", (0.1, 0.1))
+        label = np.repeat(np.array([[0, 1]], np.uint8), 8, 0).repeat(3, 1)
+        cases.append(Case(Path(__file__), str(number), lambda i=image: i, lambda shape, m=label: m))
+    write_dataset(tmp_path / "data", cases, labels=["background", "gland"], progress=False)
+    return tmp_path / "data"
+
+
+def content(dataset: Path) -> dict:
+    return json.loads((dataset / "dataset.json").read_text())
+
+
+def change(dataset: Path, **keys) -> None:
+    (dataset / "dataset.json").write_text(json.dumps({**content(dataset), **keys}))
+
+
+def check(dataset: Path, capsys) -> tuple[int, dict]:
+    code = main(["check", str(dataset), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_good_dataset(dataset, capsys):
+    code, report = check(dataset, capsys)
+    assert (code, report["errors"], report["warnings"]) == (0, [], [])
+    assert report["images"] == {"training": 3, "validation": 1, "test": 0}
+    assert report["pixels"]["training"] == {"background": 72, "gland": 72}
+    assert main(["check", str(dataset)]) == 0
+    assert "50.00 %" in capsys.readouterr().out
+
+
+def test_sheet_of_thumbnails(dataset, tmp_path):
+    assert main(["check", str(dataset), "--sheet", str(tmp_path / "sheet.png")]) == 0
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.mode == "RGB"
+        assert np.asarray(sheet).std() > 0
+
+
+def test_changed_files(dataset, capsys):
+    first = dataset / content(dataset)["training"][0]["image"]
+    pixels = np.load(first)
+    np.save(first, pixels + 1)
+    second = dataset / content(dataset)["training"][1]["label"]
+    np.save(second, np.load(second) * 255)
+    code, report = check(dataset, capsys)
+    assert code == 1
+    assert "changed since it was imported" in report["errors"][0]
+    assert "0, 255; allowed are 0, 1" in report["errors"][1]
+
+
+def test_a_subject_in_two_sections_and_a_copied_image(dataset, capsys):
+    stored = content(dataset)
+    change(dataset, validation=[*stored["validation"], stored["training"][0]])
+    code, report = check(dataset, capsys)
+    assert code == 1
+    assert "1 subjects stand in two sections" in report["errors"][0]
+    assert "the same image stands in two sections" in report["errors"][1]
+
+
+def test_fractions_that_are_not_those_of_the_labels(dataset, capsys):
+    change(dataset, pixel_fraction={"background": 0.9, "gland": 0.1})
+    code, report = check(dataset, capsys)
+    assert code == 1
+    assert "the loss weights are wrong" in report["errors"][0]
+
+
+def test_values_outside_the_range(dataset, capsys):
+    training = content(dataset)["training"]
+    training[0]["intensity_range"] = [0, 20]
+    change(dataset, training=training)
+    code, report = check(dataset, capsys)
+    assert code == 1
+    assert "outside its intensity_range [0, 20]" in report["errors"][0]
+
+
+def test_warnings(dataset, capsys):
+    training = content(dataset)["training"]
+    training[0]["spacing_mm"] = None
+    training[1]["spacing_mm"] = [0.2, 0.2]
+    change(
+        dataset,
+        training=training,
+        labels={"0": "background", "1": "gland", "2": "tumor"},
+        pixel_fraction={"background": 0.5, "gland": 0.5, "tumor": 0.0},
+    )
+    np.save(dataset / "images" / "left over.npy", np.zeros((3, 3), np.uint8))
+    code, report = check(dataset, capsys)
+    assert code == 0
+    text = "\n".join(report["warnings"])
+    for part in (
+        "no training pixel of tumor",
+        "no validation pixel of tumor",
+        "1 of 4 images have no pixel spacing",
+        "pixel spacing varies from 0.1 to 0.2 mm",
+        "1 files are in no section, such as left over.npy",
+    ):
+        assert part in text
+
+
+def test_not_a_dataset(tmp_path, capsys):
+    assert main(["check", str(tmp_path / "nothing")]) == 2
+    assert "not a dataset folder" in capsys.readouterr().err
