@@ -26,9 +26,11 @@ def test_twelve_bit_ramp_keeps_its_4096_levels(tmp_path):
 
 
 @pytest.mark.parametrize("window", [{}, {"WindowCenter": 2048, "WindowWidth": 4096}], ids=["none", "full"])
-@pytest.mark.parametrize("reader", [None, "ITKReader", "PydicomReader"])
+@pytest.mark.parametrize("reader", ["", "ITKReader", "PydicomReader", "no itk"])
 def test_monochrome1_equals_its_monochrome2_twin_whatever_reader_monai_prefers(tmp_path, monkeypatch, window, reader):
-    if reader:
+    if reader == "no itk":
+        monkeypatch.setitem(sys.modules, "itk", None)
+    elif reader:
         monkeypatch.setenv("MONAI_DICOM_READER", reader)
     plain = read(tmp_path, ramp(), **window)
     negative = read(tmp_path, 4095 - ramp(), PhotometricInterpretation="MONOCHROME1", **window)
