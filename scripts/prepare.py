@@ -33,9 +33,13 @@ app = typer.Typer(
     help="Turn mammograms and their annotations into a dataset folder that every bundle reads.",
 )
 
-Images = Annotated[Path, typer.Argument(help="Folder of DICOM files or pictures; subfolders are searched.")]
-Labels = Annotated[Path, typer.Argument(help="Folder of label images, named as their images or with a suffix.")]
-Out = Annotated[Path, typer.Argument(help="Dataset folder to make.")]
+Images = Annotated[
+    Path, typer.Argument(metavar="IMAGES", help="Folder of DICOM files or pictures; subfolders are searched.")
+]
+Labels = Annotated[
+    Path, typer.Argument(metavar="LABELS", help="Folder of label images, named as their images or with a suffix.")
+]
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="Dataset folder to make.")]
 Values = Annotated[
     str | None,
     typer.Option(help='Grey value of each class, first class first: "0=background,128=gland,255=tumor".'),
@@ -177,7 +181,7 @@ def qupath(
 
 @app.command()
 def check(
-    dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder.")],
     sheet: Annotated[Path | None, typer.Option(help="Also write thumbnails with labels as PNG.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -18,7 +18,6 @@ import numpy as np
 from transforms.errors import UserError
 
 SECTIONS = ("training", "validation", "test")
-EXPECTED_TREE = "  dataset.json\n  images/s001_L_CC.npy …\n  labels/s001_L_CC.npy …"
 
 
 @dataclass(frozen=True)
@@ -233,9 +232,9 @@ def _not_a_dataset(root: Path) -> str:
         if inside:
             found += f" (datasets beside it: {', '.join(sorted(inside)[:5])})"
     return (
-        f"{looked}: not a dataset folder: looked for dataset.json, {found}. Expected:\n{EXPECTED_TREE}\n"
-        "Make one with `python -m scripts.prepare folder IMAGES LABELS OUT --values …` "
-        "(or `qupath`; see docs/data.md), or point dataset_dir at one."
+        f"{looked}: not a dataset folder: looked for dataset.json, {found}; expected dataset.json, images/*.npy and "
+        "labels/*.npy; make one with `python -m scripts.prepare folder IMAGES LABELS OUT --values …` (or qupath, see "
+        "docs/data.md), or point dataset_dir at one"
     )
 
 

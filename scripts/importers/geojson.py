@@ -41,14 +41,16 @@ def read_annotations(path: Path) -> Annotations:
             its position.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        features = _features(path, json.loads(path.read_text(encoding="utf-8-sig")))
+    except UserError:
+        raise
     except (ValueError, OSError, RecursionError) as error:
         raise UserError(
             f"{path}: not readable as GeoJSON ({type(error).__name__}); export it again from QuPath with "
             "File > Export objects as GeoJSON"
         ) from None
     found = Annotations()
-    for number, feature in enumerate(_features(path, content), start=1):
+    for number, feature in enumerate(features, start=1):
         try:
             reason = _add(found, feature)
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError):

@@ -118,7 +118,7 @@ def _check_split(report: Report, items: list[tuple[str, Item, Item]], hashes: di
 def _check_classes(report: Report) -> None:
     training = report.pixels["training"]
     for section in ("training", "validation"):
-        absent = [report.dataset.labels[label] for label in np.flatnonzero(report.pixels[section] == 0)]
+        absent = [report.dataset.labels[int(label)] for label in np.flatnonzero(report.pixels[section] == 0)]
         if absent:
             report.warnings.append(f"no {section} pixel of {', '.join(absent)}")
     found = training / max(int(training.sum()), 1)

@@ -58,4 +58,4 @@ def _edges(ring: Ring) -> NDArray[np.float64] | None:
     edges = np.hstack([ring, np.roll(ring, -1, axis=0)])
     edges = edges[edges[:, 1] != edges[:, 3]]
     up = edges[:, 1] < edges[:, 3]
-    return np.where(up[:, None], edges, edges[:, [2, 3, 0, 1]])
+    return np.asarray(np.where(up[:, None], edges, edges[:, [2, 3, 0, 1]]))

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from dicom_factory import ramp, write_dicom
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scripts.importers.geojson import class_name, read_annotations
 from scripts.importers.qupath import ClassTable, Tally, import_qupath, read_label
@@ -156,6 +158,7 @@ def test_unknown_class_lists_what_is_known_and_the_remedy(tmp_path):
     ("content", "reason"),
     [
         ("{", "not readable as GeoJSON"),
+        ("[" * 900 + "]" * 900, "not readable as GeoJSON"),
         ({"type": "Topology"}, "holds no GeoJSON features .found Topology"),
         (5, "found int"),
         ([feature("tumor", [["x", "y"]])], "feature 1 is not a valid GeoJSON polygon"),
@@ -168,6 +171,40 @@ def test_broken_files_are_named(tmp_path, content, reason):
     with pytest.raises(UserError, match=reason) as refusal:
         read_annotations(saved(tmp_path / "Bild ä#1.geojson", content))
     assert "Bild ä#1.geojson" in str(refusal.value)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 40)
+    | st.floats()
+    | st.sampled_from(["tumor", "Feature", "Polygon", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["type", "features", "geometry", "coordinates", "properties", "classification", "name", "names"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.builds(lambda key, value: {**PLAIN, key: value}, st.sampled_from(["geometry", "properties", "id"]), JSON) | JSON
+)
+def test_any_json_is_read_or_refused(tmp_path_factory, content):
+    path = saved(tmp_path_factory.getbasetemp() / "any.geojson", content)
+    try:
+        label = read_label(path, TABLE, Tally(), SHAPE)
+    except UserError:
+        return
+    assert label.shape == SHAPE
+    assert label.max() < len(CLASSES)
 
 
 @pytest.mark.parametrize(
