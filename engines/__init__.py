@@ -7,10 +7,10 @@ from engines.inferers import WholeImageInferer
 from engines.losses import WeightedCrossEntropy
 from engines.metrics import SubjectConfusion, confusion_matrix, scores
 from engines.output import Output, load_settings
-from engines.places import bundle_root, project_root
+from engines.places import as_path, bundle_root, project_root
 from engines.progress import TrainingProgress
 from engines.session import begin
-from engines.stages import Stage, StagedTraining, plan
+from engines.stages import Stage, StagedTraining, at_stage, plan
 from engines.tracking import StageTrackingHandler, Tracking
 from engines.training import run_parameters, settings, train
 
@@ -26,6 +26,8 @@ __all__ = [
     "TrainingProgress",
     "WeightedCrossEntropy",
     "WholeImageInferer",
+    "as_path",
+    "at_stage",
     "begin",
     "bundle_root",
     "confusion_matrix",

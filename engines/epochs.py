@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from monai.data import Dataset
 from monai.transforms import Compose
 from monai.utils import set_determinism
@@ -43,8 +42,6 @@ def derived_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-def seed_epoch(*numbers: int) -> None:
-    """Seed every global generator (dropout draws from torch's) for one epoch."""
-    seed = derived_seed(*numbers)
-    set_determinism(seed=seed)
-    torch.use_deterministic_algorithms(False)
+def seed_all(*numbers: int) -> None:
+    """Seed every global generator (first weights, dropout) from several non-negative numbers."""
+    set_determinism(seed=derived_seed(*numbers))

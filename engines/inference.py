@@ -10,7 +10,8 @@ from typing import Any
 from monai.engines import Evaluator
 from torch.utils.data import IterableDataset
 
-from transforms.errors import UserError
+from engines.places import as_path
+from transforms.errors import UserError, user_error
 
 logger = logging.getLogger("mammoseg")
 
@@ -28,7 +29,7 @@ def find_images(path: str | Path) -> list[dict[str, str]]:
     Raises:
         UserError: there is no such path, or nothing in it.
     """
-    root = Path(path)
+    root = as_path(path)
     if not root.exists():
         raise UserError(f"{root}: no such file or folder; give --dataset_dir a folder with DICOM, PNG or NIfTI images")
     files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
@@ -64,9 +65,12 @@ class ReadableImages(IterableDataset[dict[str, Any]]):
         for number, item in enumerate(self.data, start=1):
             try:
                 ready = self.transform(dict(item))
-            except UserError as error:
-                self.refused.append(str(error))
-                logger.warning("refused   %s", error)
+            except Exception as error:
+                cause = user_error(error)
+                if cause is None:
+                    raise
+                self.refused.append(str(cause))
+                logger.warning("refused   %s", cause)
                 continue
             logger.info("%d of %d   %s", number, len(self.data), item["name"])
             yield ready

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.checkpoint import load_checkpoint, save_checkpoint
+from engines.places import as_path
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
@@ -31,7 +32,7 @@ class Output:
     """
 
     def __init__(self, folder: str | Path, section: str = "") -> None:
-        self.folder = Path(folder)
+        self.folder = as_path(folder)
         self.models = self.folder / "models"
         self.eval = self.folder / "eval" / section
         self.panels = self.eval / "panels"
@@ -94,7 +95,7 @@ def load_settings(folder: str | Path) -> dict[str, Any]:
     Raises:
         UserError: there is no trained model, or the file is broken.
     """
-    path = Path(folder) / "models" / "model.json"
+    path = as_path(folder) / "models" / "model.json"
     if not path.is_file():
         raise UserError(f"{path}: no trained model here; run the bundle's training first, or give --output_dir")
     try:

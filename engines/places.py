@@ -17,3 +17,9 @@ def bundle_root(name: str) -> str:
     """Folder of the bundle `name`: bundles/<name> in the repository, the root itself in a shared bundle."""
     root = project_root()
     return str(root / "bundles" / name if (root / "bundles").is_dir() else root)
+
+
+def as_path(text: str | Path) -> Path:
+    """The path a user gave in a config or override: MONAI turns every `#` of a config string into `::`."""
+    path = Path(text)
+    return path if path.exists() else Path(str(text).replace("::", "#"))

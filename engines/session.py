@@ -20,14 +20,15 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 from monai.data import set_track_meta
 
+from engines.epochs import seed_all
 from engines.tracking import disable_telemetry
-from transforms.errors import UserError
+from transforms.errors import UserError, user_error
 
 logger = logging.getLogger("mammoseg")
 
 
-def begin(recipe: str | None = None, recipes: Mapping[str, Any] | None = None) -> None:
-    """Prepare this process for a bundle's run.
+def begin(seed: int = 0, recipe: str | None = None, recipes: Mapping[str, Any] | None = None) -> None:
+    """Prepare this process for a bundle's run. The network's first weights are drawn after this, from `seed`.
 
     Raises:
         UserError: an override names no key of the config, or there is no such recipe.
@@ -42,6 +43,7 @@ def begin(recipe: str | None = None, recipes: Mapping[str, Any] | None = None) -
     set_track_meta(False)  # geometry is kept by the data set and the writers; plain tensors are faster
     # ignite checks tensors for NaN with a call that torch deprecates; nothing a user could do about it
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="ignite")
+    seed_all(seed)
     workflow = running_workflow()
     if workflow is not None:
         check_overrides(workflow)
@@ -90,13 +92,11 @@ def readable_excepthook(kind: type[BaseException], error: BaseException, traceba
     if issubclass(kind, KeyboardInterrupt):
         print("\nInterrupted. To go on: the same command with --resume true", file=sys.stderr)
         return
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            print(f"error: {cause}", file=sys.stderr)
-            return
-        cause = cause.__cause__ or cause.__context__
-    sys.__excepthook__(kind, error, traceback)
+    cause = user_error(error)
+    if cause is None:
+        sys.__excepthook__(kind, error, traceback)
+    else:
+        print(f"error: {cause}", file=sys.stderr)
 
 
 def _terminated(signum: int, frame: Any) -> None:

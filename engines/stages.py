@@ -15,8 +15,9 @@ from typing import Any
 from ignite.engine import Events
 from ignite.handlers import EarlyStopping
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from torch import nn
 
-from engines.epochs import EpochDataset, seed_epoch
+from engines.epochs import EpochDataset, seed_all
 from engines.metrics import PAPER_METRICS
 from engines.output import Output
 from engines.tracking import Tracking
@@ -67,6 +68,20 @@ def plan(
     ]
 
 
+def at_stage(network: nn.Module, stages: Sequence[str]) -> nn.Module:
+    """Set a staged network to the last of these stages.
+
+    Raises:
+        UserError: the network has no such stage.
+    """
+    known: Any = getattr(network, "stages", ())
+    for stage in stages:
+        if stage not in known:
+            raise UserError(f"unknown stage {stage!r}: {type(network).__name__} has the stages {', '.join(known)}")
+    network.set_stage(stages[-1])  # type: ignore[operator]
+    return network
+
+
 class StagedTraining:
     """Runs a `SupervisedTrainer` and its `SupervisedEvaluator` through the stages of a network.
 
@@ -114,7 +129,6 @@ class StagedTraining:
         self.best: dict[str, Any] = {}
         self.stage = self.plan[0]
         self.network: Any = getattr(trainer.network, "module", trainer.network)
-        self._check_stages()
         self.early_stopping = (
             EarlyStopping(
                 patience,
@@ -128,14 +142,6 @@ class StagedTraining:
         trainer.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         evaluator.add_event_handler(Events.COMPLETED, self._validated)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
-
-    def _check_stages(self) -> None:
-        known = tuple(getattr(self.network, "stages", ()))
-        for stage in self.plan:
-            if stage.name not in known:
-                raise UserError(
-                    f"unknown stage {stage.name!r}: {type(self.network).__name__} has the stages {', '.join(known)}"
-                )
 
     # -- the stages --------------------------------------------------------------------------------------------
 
@@ -221,7 +227,7 @@ class StagedTraining:
         stage, epoch = self.plan.index(self.stage), self.trainer.state.epoch
         self._dataset().epoch_key = (stage, epoch)
         self.trainer.data_loader.sampler.set_epoch(stage * 100_000 + epoch)
-        seed_epoch(self.seed, stage, epoch)
+        seed_all(self.seed, stage, epoch)
         rate = self.stage.learning_rate * self.lr_drop_factor ** ((epoch - 1) // self.lr_drop_period)
         for group in self.trainer.optimizer.param_groups:
             group["lr"] = rate

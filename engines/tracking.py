@@ -22,7 +22,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from monai.utils import path_to_uri
 
-from engines.places import project_root
+from engines.places import as_path, project_root
 
 logger = logging.getLogger("mammoseg")
 
@@ -44,7 +44,7 @@ def default_tracking_uri() -> str:
 
 def as_tracking_uri(uri: str) -> str:
     """Accept a plain path of a database file (also `C:\\runs\\x.db`) where MLflow wants a URI."""
-    return uri if "://" in uri else sqlite_uri(Path(uri))
+    return uri if "://" in uri else sqlite_uri(as_path(uri))
 
 
 def sqlite_uri(path: Path) -> str:

@@ -1,22 +1,5 @@
-"""MONAI dictionary transforms: read a crop, augment, normalise; and the dataset folder they read from."""
+"""Reading images and dataset folders, crops, normalisation, writing label maps: MONAI dictionary transforms.
 
-from transforms.crops import RandBalancedCropd
-from transforms.dataset import Dataset
-from transforms.errors import UserError
-from transforms.mammogram import Mammogram, read_mammogram
-from transforms.save import SaveSegmentationd
-from transforms.whole import ArgmaxLiked, LoadLabeld, LoadMammogramd, LoadWholed, NormalizeRanged
-
-__all__ = [
-    "ArgmaxLiked",
-    "Dataset",
-    "LoadLabeld",
-    "LoadMammogramd",
-    "LoadWholed",
-    "Mammogram",
-    "NormalizeRanged",
-    "RandBalancedCropd",
-    "SaveSegmentationd",
-    "UserError",
-    "read_mammogram",
-]
+Import from the modules: `from transforms.dataset import Dataset`. Commands that only read files start fast because
+nothing is imported here.
+"""

@@ -8,3 +8,10 @@ class UserError(ValueError):
 
     Commands print it without a traceback and exit with a code other than 0.
     """
+
+
+def user_error(error: BaseException | None) -> UserError | None:
+    """The `UserError` behind an exception, however deeply MONAI wrapped it; None if there is none."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -10,7 +10,7 @@ import torch
 
 from engines.checkpoint import load_checkpoint, save_checkpoint
 from engines.output import Output, load_settings, read_csv
-from transforms import UserError
+from transforms.errors import UserError
 
 
 def test_round_trip(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from monai.data import DataLoader
 from monai.transforms import Compose, RandFlipd, SelectItemsd
 
 from engines.epochs import EpochDataset, derived_seed
-from transforms import Dataset, NormalizeRanged, RandBalancedCropd
+from transforms.crops import RandBalancedCropd
+from transforms.dataset import Dataset
+from transforms.whole import NormalizeRanged
 
 
 def crops(folder: Path, workers: int, epochs: list[int]) -> list[torch.Tensor]:

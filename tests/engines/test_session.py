@@ -8,27 +8,20 @@ from collections.abc import Callable
 import pytest
 
 from engines.session import begin, readable_excepthook
-from transforms import UserError
-
-
-def cause(error: BaseException | None) -> UserError:
-    while not isinstance(error, UserError):
-        assert error is not None
-        error = error.__cause__ or error.__context__
-    return error
+from transforms.errors import UserError, user_error
 
 
 def test_a_mistyped_option_is_refused_with_the_nearest_names(run_bundle: Callable[..., None]) -> None:
     with pytest.raises(RuntimeError) as raised:
         run_bundle(max_epoch=2)
-    assert "--max_epoch" in str(cause(raised.value))
-    assert "did you mean --max_epochs" in str(cause(raised.value))
+    assert "--max_epoch" in str(user_error(raised.value))
+    assert "did you mean --max_epochs" in str(user_error(raised.value))
 
 
 def test_unknown_recipe(run_bundle: Callable[..., None]) -> None:
     with pytest.raises(RuntimeError) as raised:
         run_bundle(recipe="fast")
-    assert "there are quick, paper" in str(cause(raised.value))
+    assert "there are quick, paper" in str(user_error(raised.value))
 
 
 def test_outside_a_bundle_nothing_is_checked(process_state: None) -> None:

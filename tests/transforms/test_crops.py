@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from transforms import RandBalancedCropd
-from transforms.crops import VOID, row_counts
+from transforms.crops import VOID, RandBalancedCropd, row_counts
 
 
 def save(folder: Path, label: np.ndarray, image: np.ndarray | None = None) -> dict[str, Any]:

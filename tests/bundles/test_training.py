@@ -1,0 +1,191 @@
+"""A bundle's training, evaluation and inference on tiny data, in this process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+from PIL import Image
+
+from engines.output import read_csv
+from transforms.errors import user_error
+
+Run = Callable[..., None]
+
+
+def mlflow_runs(store: Path) -> list[Any]:
+    client = MlflowClient(f"sqlite:///{store}")
+    return client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])
+
+
+def test_train_evaluate_infer(run_bundle: Run, tiny_dataset: Path, tmp_path: Path, store: Path) -> None:
+    run_bundle(run_id="training", dataset_dir=str(tiny_dataset), max_epochs=2, crops_per_image=2)
+    out = tmp_path / "out"
+    for stage in ("front", "context", "global", "model"):
+        assert (out / "models" / f"{stage}.pt").is_file()
+    trained = json.loads((out / "models" / "model.json").read_text())
+    assert trained["labels"] == {"0": "background", "1": "gland", "2": "tumor"}
+
+    rows = {row["model"]: row for row in read_csv(out / "eval" / "scores.csv")}
+    assert list(rows) == ["all background", "front", "context", "global"]
+    assert {p.name for p in (out / "eval" / "panels").iterdir()} == {"s004.png", "s005.png"}
+    assert [r["subject"] for r in read_csv(out / "eval" / "subjects.csv")] == ["s004", "s005"]
+    assert len(read_csv(out / "eval" / "epochs.csv")) == 6
+
+    parent, *stages = sorted(mlflow_runs(store), key=lambda r: "mlflow.parentRunId" in r.data.tags)
+    assert {r.data.tags["mlflow.parentRunId"] for r in stages} == {parent.info.run_id}
+    assert sorted(r.data.tags["stage"] for r in stages) == ["context", "front", "global"]
+    assert {r.info.status for r in [parent, *stages]} == {"FINISHED"}
+    assert parent.data.metrics["mean_iou"] == pytest.approx(float(rows["global"]["mean_iou"]))
+    assert len(parent.data.params) <= 40
+    artifacts = {a.path for a in MlflowClient(f"sqlite:///{store}").list_artifacts(parent.info.run_id)}
+    assert artifacts == {"eval", "models", "panels"}
+
+    run_bundle("evaluate", dataset_dir=str(tiny_dataset))
+    again = {row["model"]: row for row in read_csv(out / "eval" / "validation" / "scores.csv")}
+    for name in ("pixel_accuracy", "mean_iou", "mean_class_accuracy"):
+        assert float(again["global"][name]) == pytest.approx(float(rows["global"][name]), abs=1e-6)
+        assert float(again["all background"][name]) == float(rows["all background"][name])
+
+    pictures = tmp_path / "pictures"
+    (pictures / "sub").mkdir(parents=True)
+    image = np.load(tiny_dataset / "images" / "s004_L_CC.npy")
+    Image.fromarray((image.astype(np.uint32) * 65535 // 4095).astype(np.uint16)).save(pictures / "sub" / "a.png")
+    (pictures / "notes.txt").write_text("not an image")
+    (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    run_bundle("inference", dataset_dir=str(pictures))
+    results = out / "eval" / "segmentations" / "sub"
+    assert sorted(p.name for p in results.iterdir()) == ["a_labels.png", "a_overlay.png", "a_seg.nii.gz"]
+    labels = np.asarray(Image.open(results / "a_labels.png"))
+    assert labels.shape == image.shape
+    volume = nib.load(results / "a_seg.nii.gz")
+    assert np.array_equal(np.asarray(volume.dataobj)[..., 0].T, labels)
+
+
+@pytest.fixture
+def whole(run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> dict[str, Any]:
+    """An uninterrupted training of one stage."""
+    run_bundle(
+        dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=4, patience=3, output_dir=str(tmp_path / "whole")
+    )
+    return torch.load(tmp_path / "whole" / "models" / "progress.pt", weights_only=True)
+
+
+def test_an_interrupted_training_ends_like_an_uninterrupted_one(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, store: Path, whole: dict[str, Any]
+) -> None:
+    before = len(mlflow_runs(store))
+    knobs = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "patience": 3}
+    run_bundle(max_epochs=2, **knobs)
+    run_bundle(max_epochs=4, resume=True, **knobs)
+    resumed = torch.load(tmp_path / "out" / "models" / "progress.pt", weights_only=True)
+    for key in ("epoch", "stopping"):
+        assert resumed[key] == whole[key]
+    assert resumed["best"]["epoch"] == whole["best"]["epoch"]
+    assert resumed["best"]["scores"] == pytest.approx(whole["best"]["scores"], nan_ok=True)
+    for name, value in whole["network"].items():
+        assert torch.equal(resumed["network"][name], value), name
+    assert len(read_csv(tmp_path / "out" / "eval" / "epochs.csv")) == whole["epoch"]
+    assert len(mlflow_runs(store)) == before + 2  # the training and its stage, continued
+
+
+def test_resuming_a_finished_training_says_so(
+    run_bundle: Run, tiny_dataset: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    knobs = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "max_epochs": 1}
+    run_bundle(**knobs)
+    run_bundle(resume=True, **knobs)
+    assert "already at epoch 1 of 1: nothing left to train; raise max_epochs" in capfd.readouterr().out
+
+
+def test_resuming_with_other_settings_is_refused(run_bundle: Run, tiny_dataset: Path) -> None:
+    run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=1)
+    with pytest.raises(Exception, match="ConfigExpression") as raised:
+        run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=2, learning_rate=0.5, resume=True)
+    assert "learning_rate" in str(user_error(raised.value))
+
+
+def bad_label(folder: Path, values: list[int]) -> None:
+    label = np.load(folder / "labels" / "s000_L_CC.npy")
+    label.flat[: len(values)] = values
+    np.save(folder / "labels" / "s000_L_CC.npy", label)
+
+
+def empty_section(folder: Path, section: str) -> None:
+    content = json.loads((folder / "dataset.json").read_text())
+    content[section] = []
+    (folder / "dataset.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "overrides", "words"),
+    [
+        (lambda d: None, {"dataset_dir": "/nowhere at all"}, ["/nowhere at all"]),
+        (lambda d: None, {"stages": ["front", "back"]}, ["'back'", "front, context, global"]),
+        (lambda d: None, {"max_epochs": 0}, ["max_epochs", "above 0"]),
+        (lambda d: None, {"resume": True}, ["no training to resume"]),
+        (lambda d: bad_label(d, [9]), {}, ["s000_L_CC.npy", "9", "0"]),
+        (lambda d: bad_label(d, [255]), {}, ["s000_L_CC.npy", "255"]),
+        (lambda d: (d / "labels" / "s001_L_CC.npy").unlink(), {}, ["s001_L_CC.npy"]),
+        (lambda d: empty_section(d, "training"), {}, ["training"]),
+        (lambda d: empty_section(d, "validation"), {}, ["validation"]),
+        (lambda d: shutil.rmtree(d / "images"), {}, ["images"]),
+        (lambda d: (d / "dataset.json").write_text("{"), {}, ["dataset.json"]),
+    ],
+    ids=[
+        "wrong path", "unknown stage", "no epoch", "nothing to resume", "unknown label", "void without ignore_label",
+        "missing label", "no training", "no validation", "no images", "broken json",
+    ],
+)  # fmt: skip
+def test_bad_input_is_a_short_error_and_leaves_nothing(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, spoil: Any, overrides: dict[str, Any], words: list[str]
+) -> None:
+    spoil(tiny_dataset)
+    with pytest.raises(Exception, match=r".") as raised:
+        run_bundle(**{"dataset_dir": str(tiny_dataset), "max_epochs": 1, **overrides})
+    message = str(user_error(raised.value))
+    assert all(word in message for word in words), message
+    assert len(message.splitlines()) <= 15
+    assert not (tmp_path / "out").exists()
+
+
+def test_background_only_images_and_small_images_train(run_bundle: Run, tiny_dataset: Path) -> None:
+    bad = np.load(tiny_dataset / "labels" / "s000_L_CC.npy")
+    np.save(tiny_dataset / "labels" / "s000_L_CC.npy", np.zeros_like(bad))
+    run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=1, crop_size=48)
+
+
+def test_early_stopping_says_when_and_why(
+    run_bundle: Run, tiny_dataset: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    knobs = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "learning_rate": 1e-12}
+    run_bundle(max_epochs=5, patience=1, **knobs)
+    assert "stopped early (mean_iou did not improve) after epoch 2 of 5; best epoch 1" in capfd.readouterr().out
+    run_bundle(max_epochs=3, patience=0, **knobs)
+    assert "ended after epoch 3 of 3; best epoch 1" in capfd.readouterr().out
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path
+) -> None:
+    """Not to the last bit: the weighted mean of the loss is over each part's own weights."""
+    weights = []
+    for micro in (4, 2):
+        folder = tmp_path / f"micro {micro}"
+        run_bundle(
+            dataset_dir=str(tiny_dataset),
+            stages=["front"],
+            max_epochs=1,
+            micro_batch_size=micro,
+            output_dir=str(folder),
+        )
+        weights.append(torch.load(folder / "models" / "front.pt", weights_only=True)["conv3_1.weight"])
+    assert torch.nn.functional.cosine_similarity(weights[0].flatten(), weights[1].flatten(), dim=0) > 0.99
