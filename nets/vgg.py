@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nets import initialise
+from nets.dilated_conv import DilatedConv2d
 
 MIN_CHANNELS = 8
 """Hidden channel counts are multiples of this at every width: vector units and group norm like them so."""
@@ -60,10 +61,10 @@ def add_layers(
         in_channels = channels
 
 
-def same_conv(in_channels: int, out_channels: int, kernel: int, dilation: int = 1, bias: bool = True) -> nn.Conv2d:
+def same_conv(in_channels: int, out_channels: int, kernel: int, dilation: int = 1, bias: bool = True) -> DilatedConv2d:
     """A convolution of stride 1 whose output has the size of its input (odd kernels)."""
     padding = dilation * (kernel - 1) // 2
-    return nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=bias)
+    return DilatedConv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=bias)
 
 
 def conv(network: nn.Module, name: str) -> nn.Conv2d:

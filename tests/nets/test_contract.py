@@ -170,6 +170,8 @@ class TestContract:
         monkeypatch.setattr(socket, "socket", refuse)
         case.build().eval()(image(1, 3, 16, 16))
 
+    @pytest.mark.slow
+    @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # inside torch's own exporter
     @pytest.mark.skipif(importlib.util.find_spec("onnx") is None, reason="onnx is not installed")
     @pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
     def test_onnx_gives_the_same(self, case: Case, tmp_path):
