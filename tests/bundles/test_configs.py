@@ -1,0 +1,124 @@
+"""What must hold in every bundle's files, without running them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLES = sorted(p.parent.parent for p in ROOT.glob("bundles/*/configs/train.json"))
+CONFIGS = [c for b in BUNDLES for c in sorted((b / "configs").glob("*.json")) if c.name != "metadata.json"]
+
+each_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda p: p.name)
+each_config = pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parts[-3]}-{p.stem}")
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def expressions(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [e for v in value.values() for e in expressions(v)]
+    if isinstance(value, list):
+        return [e for v in value for e in expressions(v)]
+    return [value] if isinstance(value, str) and value.startswith("$") else []
+
+
+def test_there_are_bundles() -> None:
+    assert [b.name for b in BUNDLES] == ["dilation10"]
+
+
+@each_bundle
+def test_files_of_the_zoo_format(bundle: Path) -> None:
+    names = {"metadata.json", "train.json", "evaluate.json", "inference.json", "logging.conf"}
+    assert names <= {p.name for p in (bundle / "configs").iterdir()}
+    assert (bundle / "LICENSE").is_file()
+    assert {"README.md", "data_license.txt"} <= {p.name for p in (bundle / "docs").iterdir()}
+    assert len((bundle / "docs" / "README.md").read_text().splitlines()) <= 90
+
+
+@each_bundle
+def test_version_is_in_the_changelog(bundle: Path) -> None:
+    metadata = read(bundle / "configs" / "metadata.json")
+    assert metadata["version"] in metadata["changelog"]
+
+
+@each_bundle
+def test_train_evaluate_and_inference_define_one_network(bundle: Path) -> None:
+    configs = [read(bundle / "configs" / f"{name}.json") for name in ("train", "evaluate", "inference")]
+    assert configs[0]["network_def"] == configs[1]["network_def"] == configs[2]["network_def"]
+
+
+@each_bundle
+def test_recipes_have_the_same_knobs_and_every_knob_reads_the_recipe(bundle: Path) -> None:
+    config = read(bundle / "configs" / "train.json")
+    knobs = [set(recipe) - {"_desc_"} for recipe in config["recipes"].values()]
+    assert all(k == knobs[0] for k in knobs)
+    for knob in knobs[0]:
+        assert config[knob] == f"$@recipes[@recipe]['{knob}']"
+
+
+@each_bundle
+def test_paper_recipe_is_table_8(bundle: Path) -> None:
+    recipe = read(bundle / "configs" / "train.json")["recipes"]["paper"]
+    expected = {
+        "momentum": 0.9,  # Momentum
+        "learning_rate": 0.0001,  # Initial Learn Rate
+        "lr_drop_period": 10,  # Learn Rate Drop Period
+        "lr_drop_factor": 0.3,  # Learn Rate Drop Factor
+        "weight_decay": 0.005,  # L2 Regularization
+        "max_epochs": 100,  # Max Epochs
+        "batch_size": 64,  # Mini Batch Size
+        "patience": 4,  # Validation Patience
+        "width": 1.0,
+    }
+    assert {knob: recipe[knob] for knob in expected} == expected
+
+
+def test_dilation10_crops_are_those_of_section_2_3() -> None:
+    recipe = read(ROOT / "bundles" / "dilation10" / "configs" / "train.json")["recipes"]["paper"]
+    assert recipe["crop_size"] == {"front": 632, "context": 1024, "global": 1400}
+
+
+@each_config
+def test_no_absolute_path_and_nothing_that_reaches_outside(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r'"[$@]?(/|[A-Za-z]:\\|~)', text)
+    for expression in expressions(read(path)):
+        assert not re.search(r"__import__|os\.system|subprocess|https?:|requests|eval\(|exec\(", expression)
+
+
+@each_config
+def test_expressions_are_short(path: Path) -> None:
+    assert max(len(e) for e in expressions(read(path))) <= 160
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "inference"])
+@each_bundle
+def test_required_properties_are_there(bundle: Path, name: str) -> None:
+    workflow = ConfigWorkflow(
+        config_file=str(bundle / "configs" / f"{name}.json"),
+        workflow_type="train" if name == "train" else "infer",
+        logging_file=False,
+    )
+    missing = [
+        key for key, spec in workflow.properties.items() if spec["required"] and spec["id"] not in workflow.parser
+    ]
+    assert missing == []
+
+
+@each_bundle
+def test_logging_conf_and_metadata_are_not_needed_to_parse(bundle: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "configs" / "train.json"
+    copy.parent.mkdir()
+    copy.write_text((bundle / "configs" / "train.json").read_text())
+    parser = ConfigParser()
+    parser.read_config(str(copy))
+    parser.parse()
+    assert parser.get_parsed_content("max_epochs")

@@ -1,0 +1,101 @@
+"""Panels, tables and progress lines."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from engines.inference import find_images
+from engines.inferers import WholeImageInferer
+from engines.panels import PanelSaver, panel
+from engines.places import as_path
+from engines.report import class_table, score_table
+from transforms.errors import UserError
+from transforms.palette import PALETTE, VOID_COLOUR, colour, difference, overlay
+
+
+def test_colours_of_classes_and_void() -> None:
+    picture = colour(np.array([[0, 1], [2, 255]], np.uint8), 3)
+    assert [tuple(v) for v in picture.reshape(-1, 3)] == [PALETTE[0], PALETTE[1], PALETTE[2], VOID_COLOUR]
+
+
+def test_difference_marks_wrong_pixels_only() -> None:
+    picture = difference(np.array([[0, 1, 255]]), np.array([[0, 2, 1]]), 3)
+    right, wrong, void = (tuple(v) for v in picture[0])
+    assert len({right, wrong, void}) == 3
+    assert void == VOID_COLOUR
+
+
+def test_overlay_leaves_background_as_it_is() -> None:
+    image = np.full((1, 2, 3), 100, np.uint8)
+    out = overlay(image, np.array([[0, 1]]), 2)
+    assert (out[0, 0] == 100).all()
+    assert not (out[0, 1] == 100).all()
+
+
+def test_panel_holds_four_pictures_a_row_and_a_legend() -> None:
+    row = ("s001_L_CC", np.zeros((50, 40, 3), np.uint8), np.ones((50, 40), np.uint8), np.zeros((50, 40), np.uint8))
+    picture = panel([row, row], ["background", "a class with a very long name"] * 12)
+    assert picture.width == 420
+    assert picture.height > 2 * 70 + 20
+
+
+def test_panel_saver_writes_one_file_a_subject(tmp_path: Path) -> None:
+    saver = PanelSaver(tmp_path, ["background", "gland"], height=16)
+    for subject, case in [("s1", "s1_L"), ("s1", "s1_R"), ("s2", "s2_L")]:
+        label = torch.zeros(1, 32, 24, dtype=torch.uint8)
+        output = {"image": torch.zeros(3, 8, 6), "label": label, "pred": label}
+        state = SimpleNamespace(batch=[{"subject": subject, "case": case}], output=[output])
+        saver._collect(SimpleNamespace(state=state))
+    saver._write()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["s1.png", "s2.png"]
+
+
+def test_score_table_is_in_per_cent_with_names() -> None:
+    text = score_table({"front": {"pixel_accuracy": 0.9303, "mean_iou": 0.4765, "mean_class_accuracy": math.nan}}, "T")
+    assert text.splitlines()[-1].split() == ["front", "93.03", "47.65", "n/a"]
+
+
+def test_class_table_says_over_how_many_classes_the_mean_is() -> None:
+    text = class_table({"iou/a": 0.5, "dice/a": 2 / 3, "iou/b": math.nan, "dice/b": math.nan})
+    assert "a       50.00   66.67" in text
+    assert "n/a" in text
+    assert "the 1 of 2 classes" in text
+
+
+def test_find_images(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file or folder"):
+        find_images(tmp_path / "x")
+    with pytest.raises(UserError, match="no image in it"):
+        find_images(tmp_path)
+    for name in ("a.dcm", "b/1-1", "b/c.png", "b/c.dcm", "notes.txt", "a.geojson", ".hidden"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [item["name"] for item in find_images(tmp_path)] == ["a", "b/1-1", "b/c.dcm", "b/c.png"]
+    assert [item["name"] for item in find_images(tmp_path / "a.dcm")] == ["a"]
+
+
+def test_images_above_the_limit_go_by_windows() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def network(x: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(x.shape))
+        return x.clone()
+
+    image = torch.arange(48 * 40, dtype=torch.float32).reshape(1, 1, 48, 40)
+    assert torch.equal(WholeImageInferer(max_pixels=48 * 40, window=16)(image, network), image)
+    assert seen == [(1, 1, 48, 40)]
+    windows = WholeImageInferer(max_pixels=48 * 40 - 1, window=16)(image, network)
+    assert torch.allclose(windows, image, rtol=1e-5)
+    assert set(seen[1:]) == {(1, 1, 16, 16)}
+
+
+def test_a_hash_in_a_path_survives_monai(tmp_path: Path) -> None:
+    (tmp_path / "a::b").mkdir()
+    assert as_path(tmp_path / "a::b") == tmp_path / "a::b"
+    assert as_path(f"{tmp_path}/set ::1") == tmp_path / "set #1"

@@ -1,0 +1,71 @@
+"""Rules of the repository that a reader relies on."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def tracked_files() -> list[Path]:
+    try:
+        command = ["git", "-C", str(ROOT), "ls-files", "-z"]
+        names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in names if name]
+
+
+@pytest.mark.parametrize("folder", ["scripts", "mlflow"])
+def test_no_init_file_shadows_another_package(folder: str) -> None:
+    assert (ROOT / folder).is_dir()
+    assert not (ROOT / folder / "__init__.py").exists()
+
+
+def test_mlflow_is_the_package() -> None:
+    import mlflow
+
+    assert mlflow.__version__
+
+
+def test_sizes() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+    assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 60
+    assert [p for p in tracked_files() if p.is_file() and p.stat().st_size > 500_000] == []
+
+
+def test_no_weights_data_or_pickles_are_committed() -> None:
+    endings = {".pt", ".pth", ".dcm", ".npy", ".npz", ".nii", ".gz", ".zip", ".db", ".pkl", ".onnx"}
+    assert [p for p in tracked_files() if p.suffix in endings] == []
+
+
+def test_every_dependency_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    names = {re.match(r"[\w.-]+", requirement)[0].lower() for requirement in wanted}  # type: ignore[index]
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pinned = {line.split("==")[0].lower() for line in lines if "==" in line}
+    assert names - pinned == set()
+    assert "torch==2.13.0" in lines
+
+
+def test_links_in_documents_lead_somewhere() -> None:
+    broken = []
+    for document in [p for p in tracked_files() if p.suffix == ".md"]:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
+            if "://" not in target and not (document.parent / target).exists():
+                broken.append(f"{document.relative_to(ROOT)}: {target}")
+    assert broken == []
+
+
+def test_commands_in_the_readme_name_files_that_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    for config in re.findall(r"--config_file (\S+\.json)", text):
+        assert (ROOT / config).is_file()
+    for script in re.findall(r"python -m scripts\.([a-z]+)", text):
+        assert (ROOT / "scripts" / f"{script}.py").is_file()

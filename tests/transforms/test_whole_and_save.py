@@ -1,0 +1,80 @@
+"""Whole images in, label maps out: values, orientation, geometry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from transforms.save import SaveSegmentationd, save_nifti
+from transforms.whole import ArgmaxLiked, LoadLabeld, LoadMammogramd, LoadWholed, NormalizeRanged
+
+
+def test_normalisation_uses_the_possible_values_not_the_observed_ones() -> None:
+    image = torch.tensor([[[0.0, 2047.5, 4095.0]]])
+    out = NormalizeRanged("image")({"image": image, "intensity_range": [0, 4095]})
+    assert out["image"].flatten().tolist() == [-0.5, 0.0, 0.5]
+    assert image[0, 0, 2] == 4095  # the input is left alone
+
+
+def test_whole_image_is_rows_by_columns(tmp_path: Path) -> None:
+    pixels = np.zeros((40, 20), np.uint16)
+    pixels[:10, 15:] = 1000
+    np.save(tmp_path / "i.npy", pixels)
+    full = LoadWholed("image")({"image": str(tmp_path / "i.npy")})["image"]
+    assert torch.equal(full[0], torch.from_numpy(pixels.astype(np.float32)))
+    small = LoadWholed("image", image_height=20)({"image": str(tmp_path / "i.npy")})["image"]
+    assert small.shape == (1, 20, 10)
+    assert small[0, 2, 9] > 900 > 100 > small[0, 12, 9]
+    assert LoadLabeld("label")({"label": str(tmp_path / "i.npy")})["label"].shape == (1, 40, 20)
+
+
+def test_any_picture_is_read_with_its_size_and_range(tmp_path: Path) -> None:
+    Image.fromarray(np.full((30, 14), 255, np.uint8)).save(tmp_path / "a.png")
+    out = LoadMammogramd("image", image_height=15)({"image": str(tmp_path / "a.png")})
+    assert out["image"].shape == (1, 15, 7)
+    assert out["original_size"] == [30, 14]
+    assert list(out["intensity_range"]) == [0, 255]
+    assert out["spacing_mm"] == [1.0, 1.0]
+
+
+def test_argmax_at_the_size_of_the_label_or_the_original() -> None:
+    logits = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
+    by_label = ArgmaxLiked("pred", like="label")({"pred": logits, "label": torch.zeros(1, 2, 4)})["pred"]
+    by_size = ArgmaxLiked("pred", size_key="size")({"pred": logits, "size": [2, 4]})["pred"]
+    assert by_label.tolist() == by_size.tolist() == [[[0, 0, 1, 1], [0, 0, 1, 1]]]
+    with pytest.raises(ValueError, match="give one of like and size_key"):
+        ArgmaxLiked("pred")
+
+
+def test_nifti_has_columns_first_and_the_spacing(tmp_path: Path) -> None:
+    label = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    save_nifti(label, (0.2, 0.1), tmp_path / "a.nii.gz")
+    back = nib.load(tmp_path / "a.nii.gz")
+    assert back.shape == (3, 2, 1)
+    assert back.header.get_zooms()[:2] == pytest.approx((0.1, 0.2))
+    assert np.asarray(back.dataobj)[2, 1, 0] == label[1, 2]
+    assert nib.aff2axcodes(back.affine) == ("L", "P", "S")
+
+
+def test_nothing_of_the_source_but_pixels_and_spacing_is_written(tmp_path: Path) -> None:
+    item = {
+        "pred": torch.ones(1, 4, 4, dtype=torch.uint8),
+        "image": torch.zeros(3, 4, 4),
+        "name": "a/b",
+        "spacing_mm": [0.1, 0.1],
+        "PatientName": "PLANTED^NAME",
+    }
+    SaveSegmentationd("pred", str(tmp_path), num_classes=2)(item)
+    files = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert sorted(p.name for p in files) == ["b_labels.png", "b_overlay.png", "b_seg.nii.gz"]
+    assert not any(b"PLANTED" in p.read_bytes() for p in files)
+
+
+def test_unknown_format() -> None:
+    with pytest.raises(ValueError, match="unknown output formats"):
+        SaveSegmentationd("pred", ".", 2, formats=["dicom"])
