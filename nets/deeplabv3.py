@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nets import initialise
+from nets.dilated_conv import DilatedConv2d
 from nets.resize import crop_to, upsample
 from nets.stages import StagedNetwork
 from nets.vgg import same_conv, scaled
@@ -103,7 +104,9 @@ class Residual(nn.Module):
     def __init__(self, in_channels: int, channels: int, stride: int, dilation: int, width: float) -> None:
         """Build the unit; the shortcut is a 1x1 convolution where the shape changes, else the input."""
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=dilation, dilation=dilation, bias=False)
+        self.conv1 = DilatedConv2d(
+            in_channels, channels, 3, stride=stride, padding=dilation, dilation=dilation, bias=False
+        )
         self.norm1 = group_norm(channels, width)
         self.conv2 = same_conv(channels, channels, 3, dilation, bias=False)
         self.norm2 = group_norm(channels, width)

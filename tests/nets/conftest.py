@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -22,12 +22,21 @@ class Case:
     make: Callable[..., nn.Module]
     stage: str
 
-    def build(self, out_channels: int = 4, in_channels: int = 3, **arguments: object) -> nn.Module:
+    def build(self, out_channels: int = 4, in_channels: int = 3, width: float = WIDTH) -> nn.Module:
         """The same weights at every call."""
         torch.manual_seed(0)
-        network = self.make(out_channels, in_channels=in_channels, width=WIDTH, **arguments)
+        network = self.make(out_channels, in_channels=in_channels, width=width)
         network.set_stage(self.stage)
         return network
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small layers do not gain from a second thread, and lose much where the cores are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 CASES = [

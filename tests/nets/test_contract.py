@@ -26,7 +26,7 @@ def image(*shape: int, seed: int = 1) -> torch.Tensor:
 
 class TestContract:
     def test_every_size_from_97_to_130_comes_back(self, case: Case):
-        network = case.build(3, in_channels=1).eval()
+        network = case.build(3, in_channels=1, width=0.01).eval()
         with torch.inference_mode():
             for height, width in SIZES:
                 assert network(image(1, 1, height, width)).shape == (1, 3, height, width)

@@ -151,5 +151,5 @@ def test_gradient_check(monkeypatch: pytest.MonkeyPatch):
 def test_the_networks_use_it(network: type[nn.Module]):
     layers = [layer for layer in network(2, width=0.125).modules() if isinstance(layer, nn.Conv2d)]
     for layer in layers:
-        if max(layer.dilation) > 1 or max(layer.kernel_size) > 3 and layer.stride == (1, 1):
+        if max(layer.dilation) > 1 or (max(layer.kernel_size) > 3 and layer.stride == (1, 1)):
             assert isinstance(layer, DilatedConv2d), layer
