@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from nets import FCN, DeepLabV3, Dilation10, dilated_conv
 from nets.dilated_conv import DilatedConv2d
+from scripts import benchmark
 
 SHAPES = [  # batch, in, out, kernel, dilation, height, width
     (1, 3, 5, 3, 1, 8, 8),
@@ -139,7 +141,18 @@ def test_a_trace_serves_sizes_where_the_kernel_would_be_cut():
     torch.testing.assert_close(traced(x), ours(x), rtol=1e-4, atol=1e-5)
 
 
-def test_gradient_check(monkeypatch: pytest.MonkeyPatch):
+def test_the_benchmark_command(capsys: pytest.CaptureFixture[str]):
+    arguments = "--maps 4,9,12 --reference-up-to 9 --in-channels 2 --out-channels 3 --repeats 2 --json"
+    assert benchmark.main(["dilated-conv", *arguments.split()]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["size"] for row in rows] == [4, 9, 12]
+    assert [row["difference"] is None or row["difference"] < 1e-4 for row in rows] == [True] * 3
+    assert rows[0]["ratio"] == pytest.approx(rows[0]["reference"] / rows[0]["ours"])
+    assert rows[2]["reference"] is None
+    assert benchmark.main(["dilated-conv", "--maps", "x"]) == 2
+
+
+def test_gradient_check():
     layer = DilatedConv2d(2, 3, 3, padding=2, dilation=2).double()
     x = torch.randn(2, 2, 5, 4, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(
