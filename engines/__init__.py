@@ -1,5 +1,6 @@
 """What stands between data and networks: stages, metrics, tracking, reports."""
 
+from engines.checks import check
 from engines.epochs import EpochDataset
 from engines.evaluation import evaluate
 from engines.inference import ReadableImages, find_images, infer
@@ -30,6 +31,7 @@ __all__ = [
     "at_stage",
     "begin",
     "bundle_root",
+    "check",
     "confusion_matrix",
     "evaluate",
     "find_images",

@@ -8,6 +8,7 @@ which the entire network is trained without any frozen variables." A network of 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,7 +21,9 @@ from torch import nn
 from engines.epochs import EpochDataset, seed_all
 from engines.metrics import PAPER_METRICS
 from engines.output import Output
+from engines.places import as_path
 from engines.tracking import Tracking
+from nets import weights
 from transforms.crops import RandBalancedCropd
 from transforms.errors import UserError
 
@@ -68,27 +71,32 @@ def plan(
     ]
 
 
-def at_stage(network: nn.Module, stages: Sequence[str]) -> nn.Module:
-    """Set a staged network to the last of these stages.
+def at_stage(network: nn.Module, stages: Sequence[str], init_weights: str | None = None) -> nn.Module:
+    """Set a staged network to the last of these stages, and start it from a file of weights if one is given.
 
     Raises:
-        UserError: the network has no such stage.
+        UserError: the network has no such stage, or the weights do not fit.
     """
     known: Any = getattr(network, "stages", ())
     for stage in stages:
         if stage not in known:
             raise UserError(f"unknown stage {stage!r}: {type(network).__name__} has the stages {', '.join(known)}")
     network.set_stage(stages[-1])  # type: ignore[operator]
+    if init_weights is not None:
+        try:
+            logger.info("%s", weights.init_weights(network, as_path(init_weights)))
+        except (OSError, ValueError) as error:
+            raise UserError(f"--init_weights: {error}") from error
     return network
 
 
 class StagedTraining:
     """Runs a `SupervisedTrainer` and its `SupervisedEvaluator` through the stages of a network.
 
-    Every stage starts from the best weights of the one before, with a fresh optimizer state and its own epochs,
-    crop size, learning rate and early stopping. After each epoch everything needed to go on is saved; every
-    epoch's randomness is a function of (seed, stage, epoch), so that an interrupted training ends with the same
-    weights as an uninterrupted one.
+    Every stage starts from the best weights of the one before (which count as its epoch 0), with a fresh optimizer
+    state and its own epochs, crop size, learning rate and early stopping. After each epoch everything needed to go
+    on is saved; every epoch's randomness is a function of (seed, stage, epoch), so that an interrupted training ends
+    with the same weights as an uninterrupted one.
 
     Args:
         trainer: its dataset is an `EpochDataset` whose transforms hold one `RandBalancedCropd`, its handlers a
@@ -140,6 +148,7 @@ class StagedTraining:
             else None
         )
         trainer.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self._stop_divergence)
         evaluator.add_event_handler(Events.COMPLETED, self._validated)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
 
@@ -163,9 +172,11 @@ class StagedTraining:
             self.tracking.start(saved["run_id"], saved["stage_runs"])
         for index in range(first, len(self.plan)):
             self._begin(index)
+            self.tracking.start_stage(self.stage.name, asdict(self.stage))
             if saved is not None and index == first:
                 self._restore_stage(saved)
-            self.tracking.start_stage(self.stage.name, asdict(self.stage))
+            elif index > 0:
+                self._score_start()
             counter = self.early_stopping.counter if self.early_stopping is not None else 0
             if not self._over(self.stage, self.trainer.state.epoch, counter):
                 self.trainer.run()
@@ -180,8 +191,7 @@ class StagedTraining:
         optimizer = self.trainer.optimizer
         optimizer.state.clear()
         optimizer.param_groups[0]["params"] = [p for p in self.network.parameters() if p.requires_grad]
-        for crop in self._crops():
-            crop.crop_size = stage.crop_size
+        self.set_crop_size(stage.crop_size)
         state = self.trainer.state
         state.epoch = state.iteration = 0
         state.max_epochs = stage.max_epochs
@@ -190,6 +200,13 @@ class StagedTraining:
             self.early_stopping.counter = 0
             self.early_stopping.best_score = None
         self.evaluator.state.best_metric_epoch = -1
+
+    def _score_start(self) -> None:
+        """Count the weights a later stage starts from as its epoch 0: a stage never ends with worse ones."""
+        self.evaluator.run()
+        self._keep_best(0, dict(self.evaluator.state.metrics))
+        if self.early_stopping is not None:
+            self.early_stopping(self.evaluator)
 
     def _finish(self) -> None:
         """Put the stage's best weights into the network, and its scores on record."""
@@ -212,9 +229,11 @@ class StagedTraining:
             ", ".join(f"{m} {best['scores'][m]:.4f}" for m in PAPER_METRICS),
         )
 
-    def _crops(self) -> list[RandBalancedCropd]:
-        transforms = self._dataset().transform.transforms
-        return [t for t in transforms if isinstance(t, RandBalancedCropd)]
+    def set_crop_size(self, crop_size: int) -> None:
+        """Side of the training crops, in working pixels."""
+        for transform in self._dataset().transform.transforms:
+            if isinstance(transform, RandBalancedCropd):
+                transform.crop_size = crop_size
 
     def _dataset(self) -> EpochDataset:
         dataset = self.trainer.data_loader.dataset
@@ -234,6 +253,17 @@ class StagedTraining:
         self.evaluator.state.metrics.clear()
         self.trainer.state.metrics.clear()
         self.trainer.state.metrics["learning_rate"] = rate
+
+    def _stop_divergence(self) -> None:
+        """Stop a training that is lost: guessing evenly among C classes costs log C."""
+        limit = 10 * math.log(max(2, len(self.settings.get("labels", ())) or 2))
+        loss = float(self.trainer.state.output[0]["loss"])
+        if not loss <= limit:
+            state = self.trainer.state
+            raise UserError(
+                f"the training diverges: loss {loss:.3g} in stage {self.stage.name}, epoch {state.epoch}, iteration "
+                f"{state.iteration}; try a lower --learning_rate than {self.stage.learning_rate:g}"
+            )
 
     def _validated(self) -> None:
         """Put the validation scores beside the training loss, for everything that reports on the trainer."""

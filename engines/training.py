@@ -116,6 +116,7 @@ def run_parameters(network: nn.Module, data: Dataset, knobs: Mapping[str, Any]) 
         "dataset_digest": data.digest,
         "split_digest": data.split_digest,
         "classes": ", ".join(data.class_names),
+        "class_weights": ", ".join(f"{w:.4f}" for w in data.class_weights()),
         "python": platform.python_version(),
         "git_commit": git_commit(project_root()),
         **packages,
@@ -154,6 +155,8 @@ def _say_what_is_trained(training: StagedTraining, data: Dataset) -> None:
         len(data.items("validation")),
         data.num_classes,
     )
+    if training.settings.get("recipe") == "paper" and not training.settings.get("init_weights"):
+        logger.info("The paper starts from ImageNet weights: give --init_weights a torchvision vgg16 file to do so.")
 
 
 def _say_where(output: Output, tracking: Tracking) -> None:

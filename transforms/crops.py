@@ -32,8 +32,8 @@ class RandBalancedCropd(Randomizable, MapTransform):
 
     A class is drawn uniformly among those present in the image except the `ubiquitous` ones (among all present
     when there is no other), then one of its pixels uniformly: exactly, from per-row counts, without a list of
-    pixels. The crop is shifted to lie inside the image; an image smaller than the crop is padded with its lowest
-    possible value and its label with `VOID`.
+    pixels. The crop is shifted to lie inside the image; an image smaller than the crop is continued by its mirror
+    image, with `VOID` labels that the loss ignores.
 
     Args:
         keys: the image key and the label key; both hold paths of `.npy` files, (H, W).
@@ -92,9 +92,8 @@ class RandBalancedCropd(Randomizable, MapTransform):
         scale = working_scale(image.shape[0], self.image_height)
         window = max(1, round(self.crop_size * scale))
         top, left = (_start(center, window, extent) for center, extent in zip(self._center, image.shape, strict=True))
-        low = d.get("intensity_range", (0, 0))[0]
-        pixels = _cut(image, top, left, window, pad=low)
-        truth = _cut(label, top, left, window, pad=VOID)
+        pixels = _cut(image, top, left, window, mode="symmetric")
+        truth = _cut(label, top, left, window, mode="constant", constant_values=VOID)
         size = (self.crop_size, self.crop_size)
         d[self.image_key] = resize_image(torch.from_numpy(pixels.astype(np.float32))[None], size)
         d[self.label_key] = resize_label(torch.from_numpy(truth)[None], size)
@@ -108,13 +107,11 @@ def _start(center: int, window: int, extent: int) -> int:
     return min(max(center - window // 2, 0), extent - window)
 
 
-def _cut(array: NDArray[Any], top: int, left: int, window: int, pad: int) -> NDArray[Any]:
-    """Copy a (window, window) square out of a memory-mapped (H, W) array, padded where it sticks out."""
-    rows = slice(max(top, 0), min(top + window, array.shape[0]))
-    columns = slice(max(left, 0), min(left + window, array.shape[1]))
-    inside = np.array(array[rows, columns])
+def _cut(array: NDArray[Any], top: int, left: int, window: int, **pad: Any) -> NDArray[Any]:
+    """Copy a (window, window) square out of a memory-mapped (H, W) array; `np.pad` with `pad` where it sticks out."""
+    inside = np.array(array[max(top, 0) : top + window, max(left, 0) : left + window])
     if inside.shape == (window, window):
         return inside
-    out = np.full((window, window), pad, dtype=array.dtype)
-    out[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
-    return out
+    before = max(-top, 0), max(-left, 0)
+    margins = [(b, window - b - extent) for b, extent in zip(before, inside.shape, strict=True)]
+    return np.pad(inside, margins, **pad)

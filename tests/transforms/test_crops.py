@@ -71,8 +71,16 @@ def test_shape_and_alignment_for_any_size(
     assert image.shape == truth.shape == (1, crop_size, crop_size)
     inside = truth != VOID
     assert (image[inside] == truth[inside] + 100).all()
-    assert (image[~inside] == 7).all()  # the lowest possible value
+    assert set(image[~inside]) <= set(label.flatten().astype(float) + 100)  # its mirror image
     assert inside.any()
+
+
+def test_small_images_are_continued_by_their_mirror_image(tmp_path: Path) -> None:
+    data = save(tmp_path, np.ones((3, 1), np.uint8), image=np.array([[1], [2], [3]], np.uint16))
+    out = RandBalancedCropd(["image", "label"], 5, num_classes=2)(data)
+    assert out["image"][0].tolist() == [[1] * 5, [1] * 5, [2] * 5, [3] * 5, [3] * 5]
+    assert (out["label"][0, 1:4, 2] == 1).all()
+    assert int((out["label"] == VOID).sum()) == 22
 
 
 def test_the_chosen_pixel_is_in_the_crop_and_centred_away_from_borders(tmp_path: Path) -> None:

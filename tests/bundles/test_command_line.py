@@ -1,0 +1,151 @@
+"""Bundles as a person starts them: other processes, other folders, killed halfway."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+
+from engines.output import read_csv
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "bundles" / "dilation10" / "configs" / "train.json"
+SLIM = "--width 0.02 --image_height None --batch_size 4 --micro_batch_size 4 --crop_size 24 --learning_rate 0.001"
+
+
+def environment() -> dict[str, str]:
+    keep = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MLFLOW_DISABLE_TELEMETRY")}
+    return {**keep, "OMP_NUM_THREADS": "1"}
+
+
+def command(*words: str | Path, run_id: str = "training", config: str | Path = CONFIG) -> list[str]:
+    base = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", str(config)]
+    return base + [str(w) for w in words]
+
+
+def run(words: list[str], cwd: Path = ROOT, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=timeout)
+
+
+def places(out: Path, store: Path) -> list[str]:
+    return ["--output_dir", str(out), "--tracking_uri", str(store)]
+
+
+@pytest.mark.parametrize("place", ["root", "bundle", "elsewhere"])
+def test_a_wrong_path_is_one_line_from_any_folder(place: str, tmp_path: Path) -> None:
+    cwd = {"root": ROOT, "bundle": CONFIG.parents[1], "elsewhere": tmp_path}[place]
+    config = {"root": "bundles/dilation10/configs/train.json", "bundle": "configs/train.json", "elsewhere": CONFIG}
+    result = run(command("--dataset_dir", "no such folder", config=config[place]), cwd=cwd)
+    assert result.returncode != 0
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert "no such folder" in errors[0]
+    assert "Traceback" not in result.stderr
+
+
+def test_a_bundle_without_logging_conf_and_metadata_starts(tiny_dataset: Path, tmp_path: Path, store: Path) -> None:
+    configs = shutil.copytree(CONFIG.parent, tmp_path / "copied bundle" / "configs")
+    (configs / "logging.conf").unlink()
+    (configs / "metadata.json").unlink()
+    words = command(
+        "--dataset_dir", tiny_dataset, "--stages", "['front']", "--max_epochs", "1", *shlex.split(SLIM),
+        *places(tmp_path / "out", store), config=configs / "train.json",
+    )  # fmt: skip
+    result = run(words, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "Scores on the 2 validation subjects of tiny" in result.stdout
+    assert f"mlflow ui --backend-store-uri sqlite:///{store}" in result.stdout
+    assert "it/s" in result.stdout or "epoch" in result.stdout
+
+
+def test_kill_and_interrupt_then_resume(tiny_dataset: Path, tmp_path: Path, store: Path) -> None:
+    knobs = ["--dataset_dir", tiny_dataset, "--stages", "['front']", "--patience", "0", *shlex.split(SLIM)]
+    epochs, out = 200, tmp_path / "out"
+    words = command(*knobs, "--max_epochs", str(epochs), *places(out, store))
+    progress = out / "models" / "progress.pt"
+
+    def saved_epoch() -> int:
+        return int(torch.load(progress, weights_only=True)["epoch"]) if progress.is_file() else 0
+
+    def interrupt(how: signal.Signals, extra: list[str]) -> tuple[int, str]:
+        start = saved_epoch()
+        process = subprocess.Popen(
+            words + extra, cwd=ROOT, env=environment(), text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        deadline = time.monotonic() + 120
+        while saved_epoch() < start + 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(how)
+        message = process.communicate(timeout=60)[1]
+        return process.returncode, message
+
+    assert interrupt(signal.SIGKILL, [])[0] == -signal.SIGKILL
+    killed = saved_epoch()
+    assert 2 <= killed < epochs
+    code, message = interrupt(signal.SIGINT, ["--resume", "true"])
+    assert code != 0
+    assert "--resume true" in message
+    assert "Traceback" not in message
+    interrupted = saved_epoch()
+    assert killed < interrupted < epochs
+
+    last = interrupted + 2
+    result = run(command(*knobs, "--max_epochs", str(last), *places(out, store), "--resume", "true"))
+    assert result.returncode == 0, result.stderr
+    assert f"Going on with stage front after epoch {interrupted}" in result.stdout
+    assert [int(r["epoch"]) for r in read_csv(out / "eval" / "epochs.csv")] == list(range(1, last + 1))
+    assert not list(out.rglob("*.part"))
+
+    client = MlflowClient(f"sqlite:///{store}")
+    runs = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])
+    assert sorted(r.info.status for r in runs) == ["FINISHED", "FINISHED"]  # one training, one stage
+
+    whole = tmp_path / "whole"
+    assert run(command(*knobs, "--max_epochs", str(last), *places(whole, store))).returncode == 0
+    once, again = (torch.load(f / "models" / "progress.pt", weights_only=True)["network"] for f in (whole, out))
+    assert all(torch.equal(once[name], again[name]) for name in once)
+
+
+def test_check_names_the_key_of_each_problem(tiny_dataset: Path, tmp_path: Path) -> None:
+    good = run(command("--dataset_dir", tiny_dataset, *shlex.split(SLIM), run_id="check"))
+    assert good.returncode == 0, good.stderr
+    assert "ready to train" in good.stdout
+    assert "logits (4, 3, 24, 24)" in good.stdout
+    label = np.load(tiny_dataset / "labels" / "s001_L_CC.npy")
+    np.save(tiny_dataset / "labels" / "s001_L_CC.npy", label + 7)
+    bad = run(command("--dataset_dir", tiny_dataset, *shlex.split(SLIM), "--width", "-1", run_id="check"))
+    assert bad.returncode != 0
+    assert re.search(r"problem  dataset_dir: .*s001_L_CC", bad.stdout)
+    assert re.search(r"problem  network: .*width must be above 0", bad.stdout)
+
+
+def test_usage_reports_are_off_unless_the_user_says_otherwise() -> None:
+    code = (
+        "import mlflow, engines; engines.begin(); from mlflow.telemetry import get_telemetry_client as c; "
+        "print('client', c() is not None)"
+    )
+    quiet = {k: v for k, v in environment().items() if k not in ("CI", "PYTEST_CURRENT_TEST", "DO_NOT_TRACK")}
+    result = subprocess.run([sys.executable, "-c", code], env=quiet, capture_output=True, text=True, cwd=ROOT)
+    assert "client False" in result.stdout, result.stderr
+
+
+def test_the_readme_s_shortest_training(tmp_path: Path, store: Path) -> None:
+    """The command of the README, to the letter, on the sample it makes."""
+    lines = [line.strip() for line in (ROOT / "README.md").read_text().splitlines() if "--max_epochs 1 " in line]
+    assert len(lines) == 1
+    words = shlex.split(lines[0])
+    assert words[0] == "python"
+    result = run([sys.executable, *words[1:], *places(tmp_path / "out", store)])
+    assert result.returncode == 0, result.stderr
+    assert "validation subjects of sample" in result.stdout
