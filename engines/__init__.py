@@ -7,7 +7,7 @@ from engines.inference import ReadableImages, find_images, infer
 from engines.inferers import WholeImageInferer
 from engines.losses import WeightedCrossEntropy
 from engines.metrics import SubjectConfusion, confusion_matrix, scores
-from engines.output import Output, load_settings
+from engines.output import Output, load_settings, weights_file
 from engines.places import as_path, bundle_root, project_root
 from engines.progress import TrainingProgress
 from engines.session import begin
@@ -43,4 +43,5 @@ __all__ = [
     "scores",
     "settings",
     "train",
+    "weights_file",
 ]

@@ -105,6 +105,20 @@ def load_settings(folder: str | Path) -> dict[str, Any]:
     return settings
 
 
+def weights_file(folder: str | Path, stage: str) -> str:
+    """Path of a stage's weights.
+
+    Raises:
+        UserError: that stage was not trained here.
+    """
+    models = as_path(folder) / "models"
+    path = models / f"{stage}.pt"
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in models.glob("*.pt") if p.stem not in ("model", "progress")))
+        raise UserError(f"{path}: no weights of stage {stage!r}; there are those of: {there or 'no stage'}")
+    return str(path)
+
+
 def plain(scores: Mapping[str, float]) -> dict[str, float | None]:
     """Scores as JSON numbers: NaN (class absent) becomes null."""
     return {k: None if math.isnan(v) else float(v) for k, v in scores.items()}

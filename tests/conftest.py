@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from monai.data import set_track_meta
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -79,8 +80,10 @@ def tiny_dataset(tmp_path: Path) -> Path:
 @pytest.fixture
 def process_state() -> Iterator[None]:
     """Put back what a bundle's `begin` changes in the process."""
+    set_track_meta(True)
     hook, handler = sys.excepthook, signal.getsignal(signal.SIGTERM)
     yield
+    set_track_meta(True)
     sys.excepthook = hook
     signal.signal(signal.SIGTERM, handler)
     for name in ("", "mammoseg"):  # handlers of logging.conf hold pytest's closed stdout otherwise

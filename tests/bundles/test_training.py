@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,14 @@ import numpy as np
 import pytest
 import torch
 from mlflow.tracking import MlflowClient
+from monai.bundle import ConfigParser
+from monai.data import DataLoader
 from PIL import Image
 
 from engines.output import read_csv
 from transforms.errors import user_error
 
+ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., None]
 
 
@@ -189,3 +193,73 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(
         )
         weights.append(torch.load(folder / "models" / "front.pt", weights_only=True)["conv3_1.weight"])
     assert torch.nn.functional.cosine_similarity(weights[0].flatten(), weights[1].flatten(), dim=0) > 0.99
+
+
+def test_losses_do_not_depend_on_the_number_of_workers(run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> None:
+    losses = []
+    for workers in (0, 2):
+        folder = tmp_path / f"{workers} workers"
+        run_bundle(
+            dataset_dir=str(tiny_dataset),
+            stages=["front"],
+            max_epochs=2,
+            batch_size=1,
+            micro_batch_size=1,
+            num_workers=workers,
+            output_dir=str(folder),
+        )
+        losses.append([row["train_loss"] for row in read_csv(folder / "eval" / "epochs.csv")])
+    assert losses[0] == losses[1]
+
+
+def test_every_checkpoint_holds_plain_values_only(run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> None:
+    run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=1)
+    files = sorted((tmp_path / "out" / "models").glob("*.pt"))
+    assert [p.name for p in files] == ["front.pt", "model.pt", "progress.pt"]
+    for path in files:
+        assert torch.load(path, weights_only=True)
+
+
+def test_a_training_starts_from_a_file_of_weights(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    knobs = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "max_epochs": 1}
+    run_bundle(**knobs)
+    weights = tmp_path / "out" / "models" / "front.pt"
+    run_bundle(**knobs, init_weights=str(weights), learning_rate=1e-12, output_dir=str(tmp_path / "next"))
+    assert "Initial weights: checkpoint front.pt" in capfd.readouterr().out
+    before, after = (
+        torch.load(p, weights_only=True)["conv1_1.weight"] for p in (weights, tmp_path / "next/models/front.pt")
+    )
+    assert torch.allclose(before, after, atol=1e-6)
+    with pytest.raises(Exception, match="ConfigExpression") as raised:
+        run_bundle(**knobs, init_weights=str(tmp_path / "none.pth"))
+    assert "--init_weights" in str(user_error(raised.value))
+
+
+def test_a_diverging_training_stops_with_a_hint(run_bundle: Run, tiny_dataset: Path, store: Path) -> None:
+    with pytest.raises(Exception, match="ConfigExpression") as raised:
+        run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=30, learning_rate=1e6)
+    assert "try a lower --learning_rate than 1e+06" in str(user_error(raised.value))
+    assert {r.info.status for r in mlflow_runs(store)} == {"FAILED"}
+
+
+def test_a_later_stage_never_ends_below_its_start(run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> None:
+    rates = {"front": 0.01, "context": 0.3}  # the second ruins the network
+    run_bundle(dataset_dir=str(tiny_dataset), stages=["front", "context"], max_epochs=3, learning_rate=rates)
+    rows = {row["model"]: float(row["mean_iou"]) for row in read_csv(tmp_path / "out" / "eval" / "scores.csv")}
+    assert rows["context"] >= rows["front"] - 1e-9
+
+
+def test_data_sets_of_a_bundle_cross_process_borders(process_state: None, tiny_dataset: Path) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(ROOT / "bundles" / "dilation10" / "configs" / "train.json"))
+    parser["dataset_dir"] = str(tiny_dataset)
+    parser["crop_size"] = 16
+    for key in ("train::dataset", "validate::dataset"):
+        dataset = pickle.loads(pickle.dumps(parser.get_parsed_content(key)))
+        assert len(dataset)
+    dataset = parser.get_parsed_content("train::dataset")
+    dataset.transform.transforms[0].crop_size = 16
+    loader = DataLoader(dataset, batch_size=2, num_workers=2, multiprocessing_context="spawn")
+    assert next(iter(loader))["image"].shape == (2, 3, 16, 16)

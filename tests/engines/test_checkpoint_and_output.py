@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engines.checkpoint import load_checkpoint, save_checkpoint
-from engines.output import Output, load_settings, read_csv
+from engines.output import Output, load_settings, read_csv, weights_file
 from transforms.errors import UserError
 
 
@@ -62,6 +62,9 @@ def test_settings_round_trip_and_errors(tmp_path: Path) -> None:
     Output(tmp_path).save_stage("front", {"w": torch.ones(1)}, {"width": 0.5}, {"mean_iou": float("nan")}, 3)
     assert load_settings(tmp_path) == {"width": 0.5, "stage": "front", "epoch": 3, "validation": {"mean_iou": None}}
     assert torch.load(tmp_path / "models" / "model.pt", weights_only=True)["w"] == 1
+    assert weights_file(tmp_path, "front") == str(tmp_path / "models" / "front.pt")
+    with pytest.raises(UserError, match="no weights of stage 'global'; there are those of: front"):
+        weights_file(tmp_path, "global")
     (tmp_path / "models" / "model.json").write_text("{")
     with pytest.raises(UserError, match="broken JSON"):
         load_settings(tmp_path)
