@@ -147,6 +147,8 @@ class StagedTraining:
             if patience
             else None
         )
+        if self.early_stopping is not None:
+            self.early_stopping.logger.setLevel(logging.WARNING)  # `_finish` says it with more
         trainer.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._stop_divergence)
         evaluator.add_event_handler(Events.COMPLETED, self._validated)
@@ -173,6 +175,10 @@ class StagedTraining:
         for index in range(first, len(self.plan)):
             self._begin(index)
             self.tracking.start_stage(self.stage.name, asdict(self.stage))
+            logger.info(
+                "\nStage %s: up to %d epochs, crops of %d, learning rate %g",
+                *(self.stage.name, self.stage.max_epochs, self.stage.crop_size, self.stage.learning_rate),
+            )
             if saved is not None and index == first:
                 self._restore_stage(saved)
             elif index > 0:
