@@ -25,4 +25,5 @@ def upsample(x: Tensor, factor: int) -> Tensor:
 
 def crop_to(x: Tensor, like: Tensor) -> Tensor:
     """The top left part of `x` (N, C, h, w) that has the height and width of `like`."""
-    return x[..., : like.shape[-2], : like.shape[-1]]
+    # A slice would do, but torch.export then notes whether it cut anything and refuses the sizes where that differs.
+    return F.pad(x, (0, like.shape[-1] - x.shape[-1], 0, like.shape[-2] - x.shape[-2]))

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import inspect
 import io
 import math
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -172,9 +176,21 @@ class TestContract:
 
     @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # inside torch's own exporter
+    def test_exported_gives_the_same_at_two_sizes(self, case: Case, tmp_path: Path):
+        network = case.build().eval()
+        auto = torch.export.Dim.AUTO
+        program = torch.export.export(network, (image(2, 3, 64, 48),), dynamic_shapes=({0: auto, 2: auto, 3: auto},))
+        torch.export.save(program, tmp_path / "network.pt2")
+        loaded = torch.export.load(tmp_path / "network.pt2").module()
+        for size in ((2, 3, 64, 48), (3, 3, 97, 130)):
+            x = image(*size)
+            torch.testing.assert_close(loaded(x), network(x), rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.slow
+    @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # inside torch's own exporter
     @pytest.mark.skipif(importlib.util.find_spec("onnx") is None, reason="onnx is not installed")
     @pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
-    def test_onnx_gives_the_same(self, case: Case, tmp_path):
+    def test_onnx_gives_the_same(self, case: Case, tmp_path: Path):
         import onnxruntime
 
         network = case.build().eval()
@@ -186,7 +202,23 @@ class TestContract:
         torch.testing.assert_close(torch.from_numpy(result), network(x), rtol=1e-4, atol=1e-4)
 
 
-def test_the_networks_can_be_had_without_bundles():
+@pytest.mark.parametrize("name", nets.__all__)
+def test_the_documented_constructor_is_the_real_one(name: str):
+    network = getattr(nets, name)
+    table = (Path(__file__).resolve().parents[2] / "docs" / "paper.md").read_text(encoding="utf-8")
+    arguments = []
+    for parameter in inspect.signature(network).parameters.values():
+        default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
+        arguments.append(parameter.name + default)
+    assert f"| `{name}` | `{', '.join(arguments)}` | {', '.join(network.stages)} |" in table
+
+
+def test_the_networks_need_neither_bundles_nor_monai():
+    code = "import sys; sys.modules['monai'] = None; from nets import Dilation10; import nets.weights, nets.summary"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(nets.__file__).parents[1])
+
+
+def test_the_networks_can_be_a_target_of_a_config():
     assert nets.__all__ == ["FCN", "DeepLabV3", "Dilation10", "ValidUNet"]
     config = {"_target_": "nets.Dilation10", "out_channels": 2, "width": 0.125, "stage": "front"}
     network = ConfigParser({"network_def": config}).get_parsed_content("network_def")
