@@ -93,9 +93,7 @@ def _open(path: Path, tags: list[str], pixels: bool = True) -> FileDataset:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header = dcmread(path, force=True, specific_tags=tags, stop_before_pixels=not pixels)
-            if (
-                "TransferSyntaxUID" not in header.file_meta
-            ):  # a bare data set says how it is written by itself
+            if "TransferSyntaxUID" not in header.file_meta:  # a bare data set says how it is written by itself
                 implicit, little = header.original_encoding
                 syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
                 header.file_meta.TransferSyntaxUID = syntax if little else ExplicitVRBigEndian
@@ -150,9 +148,7 @@ def _pixels(path: Path, header: FileDataset, shape: tuple[int, int]) -> NDArray[
     except Exception as error:
         if syntax.is_compressed and syntax.name.startswith(("JPEG", "High")):
             raise _undecodable(path, syntax) from None
-        raise _damaged(
-            path, f"its {_name(syntax)} pixels cannot be decoded ({type(error).__name__})"
-        ) from None
+        raise _damaged(path, f"its {_name(syntax)} pixels cannot be decoded ({type(error).__name__})") from None
     if pixels.ndim == 3 and pixels.shape[2] == 3 and (pixels == pixels[:, :, :1]).all():
         pixels = pixels[:, :, 0]
     if pixels.ndim == 3 or attribute(header, "PhotometricInterpretation") == "PALETTE COLOR":

@@ -117,9 +117,7 @@ def _voi(header: Dataset, modality: NDArray[np.float64], bits: int) -> tuple[NDA
         return None, bits, "no window"
     function = str(attribute(header, "VOILUTFunction") or "LINEAR").upper()
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-        raise UserError(
-            "its VOI LUT function is none of LINEAR, LINEAR_EXACT, SIGMOID; windowing 'none' leaves it out"
-        )
+        raise UserError("its VOI LUT function is none of LINEAR, LINEAR_EXACT, SIGMOID; windowing 'none' leaves it out")
     if not widths[0] >= (1 if function == "LINEAR" else 1e-9):
         raise UserError(f"its {function} window is {widths[0]:g} wide; windowing 'none' leaves it out")
     # The window is applied to a bare header: the possible output is 0 … 2^bits - 1, whatever the rescale was.
@@ -138,9 +136,7 @@ def _percentile(
         raise TypeError("windowing 'percentile' needs the counts of the stored values")
     order = np.argsort(modality, kind="stable")
     weight = np.where(padding, 0, counts)[order].cumsum()
-    low, high = (
-        modality[order][np.searchsorted(weight, weight[-1] * share / 100.0)] for share in PERCENTILES
-    )
+    low, high = (modality[order][np.searchsorted(weight, weight[-1] * share / 100.0)] for share in PERCENTILES)
     return np.clip((modality - low) / ((high - low) or 1.0), 0.0, 1.0)
 
 

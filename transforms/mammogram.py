@@ -72,9 +72,7 @@ def read_mammogram(path: str | Path, windowing: str = "voi", bits: int | None = 
     pixels, spacing = read_picture(path)
     bits = bits or 8 * pixels.dtype.itemsize
     if pixels.max() > 2**bits - 1:
-        raise UserError(
-            f"{path}: values up to {pixels.max()}, more than the {bits} bits that were stated hold"
-        )
+        raise UserError(f"{path}: values up to {pixels.max()}, more than the {bits} bits that were stated hold")
     source = "as stored"
     if windowing == "percentile":
         pixels, _, source = intensities(Dataset(), pixels, bits, False, windowing)
