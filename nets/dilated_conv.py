@@ -105,15 +105,16 @@ class _ByTaps(torch.autograd.Function):
         out_channels, in_channels, *kernel = weight.shape
         taps = weight.reshape(out_channels * in_channels, -1).t().contiguous()  # (places, out * in)
         taps = taps.view(*kernel, out_channels, in_channels)
-        y = x.new_zeros(out_channels, *x.shape[1:])
+        result = x.new_zeros(x.shape[1], out_channels, *x.shape[2:])  # no view: a ReLU may change it in place
         if bias is not None:
-            y += bias.view(-1, 1, 1, 1)
+            result += bias.view(-1, 1, 1)
+        y = result.transpose(0, 1)
         for tap, here, there in _places(kernel, x.shape[2:], dilation):
             seen = x[there]
             y[here] += (taps[tap] @ seen.reshape(in_channels, -1)).view(out_channels, *seen.shape[1:])
         ctx.save_for_backward(x, taps)
         ctx.dilation, ctx.has_bias = dilation, bias is not None
-        return y.transpose(0, 1).contiguous()
+        return result
 
     @staticmethod
     @once_differentiable

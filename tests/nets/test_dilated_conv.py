@@ -51,7 +51,7 @@ def run(layer: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     y = layer(x)
     weight = torch.linspace(-1, 1, y.numel()).view_as(y)
     (y * weight).sum().backward()
-    return [y.detach(), x.grad, *(p.grad for p in layer.parameters())]
+    return [y.detach(), x.grad, *(p.grad.clone() for p in layer.parameters())]
 
 
 @pytest.mark.usefixtures("limit")
@@ -139,6 +139,20 @@ def test_a_trace_serves_sizes_where_the_kernel_would_be_cut():
     traced = torch.jit.trace(ours, torch.randn(1, 3, 8, 8))
     x = torch.randn(1, 3, 40, 40)
     torch.testing.assert_close(traced(x), ours(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", [FCN, Dilation10, DeepLabV3])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_networks_train_tap_by_tap(network: type[nn.Module], batch: int, monkeypatch: pytest.MonkeyPatch):
+    """The ReLU behind a convolution works in place, on one image and on more."""
+    torch.manual_seed(0)
+    image = torch.randn(batch, 3, 40, 33)
+    layers = network(2, width=0.05).eval()
+    expected = run(layers, image)
+    layers.zero_grad()
+    monkeypatch.setattr(dilated_conv, "MAX_FAST_WEIGHTS", 0)
+    for reference, got in zip(expected, run(layers, image), strict=True):
+        torch.testing.assert_close(got, reference, rtol=1e-3, atol=1e-5)
 
 
 def test_the_benchmark_command(capsys: pytest.CaptureFixture[str]):
