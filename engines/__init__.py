@@ -9,9 +9,10 @@ from engines.losses import WeightedCrossEntropy
 from engines.metrics import SubjectConfusion, confusion_matrix, scores
 from engines.output import Output, load_settings, weights_file
 from engines.places import as_path, bundle_root, project_root
+from engines.plan import Stage, at_stage, plan
 from engines.progress import TrainingProgress
 from engines.session import begin
-from engines.stages import Stage, StagedTraining, at_stage, plan
+from engines.stages import StagedTraining
 from engines.tracking import StageTrackingHandler, Tracking
 from engines.training import run_parameters, settings, train
 

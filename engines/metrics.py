@@ -27,6 +27,11 @@ from numpy.typing import ArrayLike, NDArray
 PAPER_METRICS = ("pixel_accuracy", "mean_iou", "mean_class_accuracy")
 
 
+def metric_names(class_names: Sequence[str]) -> list[str]:
+    """Names of all scores."""
+    return [*PAPER_METRICS, "mean_dice", *(f"{kind}/{name}" for kind in ("iou", "dice") for name in class_names)]
+
+
 def confusion_matrix(truth: torch.Tensor, pred: torch.Tensor, num_classes: int) -> NDArray[np.int64]:
     """Count (num_classes, num_classes) pairs (truth, prediction) of two integer maps of one shape.
 

@@ -10,84 +10,22 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from ignite.engine import Events
 from ignite.handlers import EarlyStopping
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from torch import nn
 
 from engines.epochs import EpochDataset, seed_all
-from engines.metrics import PAPER_METRICS
+from engines.metrics import PAPER_METRICS, metric_names
 from engines.output import Output
-from engines.places import as_path
+from engines.plan import Stage
 from engines.tracking import Tracking
-from nets import weights
 from transforms.crops import RandBalancedCropd
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What one stage is trained with. `crop_size` in working pixels."""
-
-    name: str
-    max_epochs: int
-    crop_size: int
-    learning_rate: float
-
-
-def plan(
-    stages: Sequence[str],
-    max_epochs: int | Mapping[str, int],
-    crop_size: int | Mapping[str, int],
-    learning_rate: float | Mapping[str, float],
-) -> list[Stage]:
-    """The stages in training order; a knob is one number for all of them or a number per stage name.
-
-    Raises:
-        UserError: no stage, or a knob without a number for a stage or with one that cannot be.
-    """
-    if isinstance(stages, str) or not stages:
-        raise UserError(f"stages must be a list of stage names such as \"['front','context']\", got {stages!r}")
-
-    def of(stage: str, knob: str, value: Any, kind: type) -> Any:
-        number = value.get(stage) if isinstance(value, Mapping) else value
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or number <= 0:
-            raise UserError(f"{knob} of stage {stage!r} must be a number above 0, got {number!r}")
-        return kind(number)
-
-    return [
-        Stage(
-            name,
-            of(name, "max_epochs", max_epochs, int),
-            of(name, "crop_size", crop_size, int),
-            of(name, "learning_rate", learning_rate, float),
-        )
-        for name in stages
-    ]
-
-
-def at_stage(network: nn.Module, stages: Sequence[str], init_weights: str | None = None) -> nn.Module:
-    """Set a staged network to the last of these stages, and start it from a file of weights if one is given.
-
-    Raises:
-        UserError: the network has no such stage, or the weights do not fit.
-    """
-    known: Any = getattr(network, "stages", ())
-    for stage in stages:
-        if stage not in known:
-            raise UserError(f"unknown stage {stage!r}: {type(network).__name__} has the stages {', '.join(known)}")
-    network.set_stage(stages[-1])  # type: ignore[operator]
-    if init_weights is not None:
-        try:
-            logger.info("%s", weights.init_weights(network, as_path(init_weights)))
-        except (OSError, ValueError) as error:
-            raise UserError(f"--init_weights: {error}") from error
-    return network
 
 
 class StagedTraining:
@@ -137,22 +75,26 @@ class StagedTraining:
         self.best: dict[str, Any] = {}
         self.stage = self.plan[0]
         self.network: Any = getattr(trainer.network, "module", trainer.network)
-        self.early_stopping = (
-            EarlyStopping(
-                patience,
-                score_function=lambda engine: engine.state.metrics[monitor],
-                trainer=trainer,
-                threshold=min_delta,
-            )
-            if patience
-            else None
-        )
-        if self.early_stopping is not None:
-            self.early_stopping.logger.setLevel(logging.WARNING)  # `_finish` says it with more
+        self.early_stopping = self._early_stopping(patience, min_delta)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._stop_divergence)
         evaluator.add_event_handler(Events.COMPLETED, self._validated)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
+
+    def _early_stopping(self, patience: int, min_delta: float) -> EarlyStopping | None:
+        """Ignite's handler, which looks at `monitor`; None if `patience` is 0."""
+        known = metric_names(list(self.settings.get("labels", {}).values()))
+        if self.monitor not in known:
+            raise UserError(f"--monitor {self.monitor}: no such score; there are {', '.join(known)}")
+        if not isinstance(patience, int) or patience < 0 or min_delta < 0:
+            raise UserError(f"patience and min_delta must be 0 or above, got {patience} and {min_delta}")
+        if patience == 0:
+            return None
+        handler = EarlyStopping(
+            patience, lambda engine: engine.state.metrics[self.monitor], self.trainer, threshold=min_delta
+        )
+        handler.logger.setLevel(logging.WARNING)  # `_finish` says it, with more
+        return handler
 
     # -- the stages --------------------------------------------------------------------------------------------
 

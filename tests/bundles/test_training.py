@@ -134,6 +134,9 @@ def empty_section(folder: Path, section: str) -> None:
     [
         (lambda d: None, {"dataset_dir": "/nowhere at all"}, ["/nowhere at all"]),
         (lambda d: None, {"stages": ["front", "back"]}, ["'back'", "front, context, global"]),
+        (lambda d: None, {"stages": "front"}, ["list of stage names", "'front'"]),
+        (lambda d: None, {"monitor": "mIoU"}, ["--monitor mIoU", "mean_iou"]),
+        (lambda d: None, {"patience": -1}, ["patience"]),
         (lambda d: None, {"max_epochs": 0}, ["max_epochs", "above 0"]),
         (lambda d: None, {"resume": True}, ["no training to resume"]),
         (lambda d: bad_label(d, [9]), {}, ["s000_L_CC.npy", "9", "0"]),
@@ -145,8 +148,8 @@ def empty_section(folder: Path, section: str) -> None:
         (lambda d: (d / "dataset.json").write_text("{"), {}, ["dataset.json"]),
     ],
     ids=[
-        "wrong path", "unknown stage", "no epoch", "nothing to resume", "unknown label", "void without ignore_label",
-        "missing label", "no training", "no validation", "no images", "broken json",
+        "wrong path", "unknown stage", "no list", "unknown score", "negative patience", "no epoch", "nothing to resume",
+        "unknown label", "void without ignore_label", "missing label", "no training", "no validation", "no images", "broken json",
     ],
 )  # fmt: skip
 def test_bad_input_is_a_short_error_and_leaves_nothing(

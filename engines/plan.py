@@ -1,0 +1,82 @@
+"""What a staged training is made of: its stages, their numbers, and the network at one of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from engines.places import as_path
+from nets import weights
+from transforms.errors import UserError
+
+logger = logging.getLogger("mammoseg")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage is trained with. `crop_size` in working pixels."""
+
+    name: str
+    max_epochs: int
+    crop_size: int
+    learning_rate: float
+
+
+def plan(
+    stages: Sequence[str],
+    max_epochs: int | Mapping[str, int],
+    crop_size: int | Mapping[str, int],
+    learning_rate: float | Mapping[str, float],
+) -> list[Stage]:
+    """The stages in training order; a knob is one number for all of them or a number per stage name.
+
+    Raises:
+        UserError: no stage, or a knob without a number for a stage or with one that cannot be.
+    """
+    check_list(stages)
+
+    def of(stage: str, knob: str, value: Any, kind: type) -> Any:
+        number = value.get(stage) if isinstance(value, Mapping) else value
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or number <= 0:
+            raise UserError(f"{knob} of stage {stage!r} must be a number above 0, got {number!r}")
+        return kind(number)
+
+    return [
+        Stage(
+            name,
+            of(name, "max_epochs", max_epochs, int),
+            of(name, "crop_size", crop_size, int),
+            of(name, "learning_rate", learning_rate, float),
+        )
+        for name in stages
+    ]
+
+
+def at_stage(network: nn.Module, stages: Sequence[str], init_weights: str | None = None) -> nn.Module:
+    """Set a staged network to the last of these stages, and start it from a file of weights if one is given.
+
+    Raises:
+        UserError: the network has no such stage, or the weights do not fit.
+    """
+    check_list(stages)
+    known: Any = getattr(network, "stages", ())
+    for stage in stages:
+        if stage not in known:
+            raise UserError(f"unknown stage {stage!r}: {type(network).__name__} has the stages {', '.join(known)}")
+    network.set_stage(stages[-1])  # type: ignore[operator]
+    if init_weights is not None:
+        try:
+            logger.info("%s", weights.init_weights(network, as_path(init_weights)))
+        except (OSError, ValueError) as error:
+            raise UserError(f"--init_weights: {error}") from error
+    return network
+
+
+def check_list(stages: Sequence[str]) -> None:
+    """Refuse what is no list of names: `--stages front` is a text."""
+    if isinstance(stages, str) or not stages:
+        raise UserError(f"stages must be a list of stage names such as \"['front','context']\", got {stages!r}")
