@@ -149,7 +149,8 @@ def empty_section(folder: Path, section: str) -> None:
     ],
     ids=[
         "wrong path", "unknown stage", "no list", "unknown score", "negative patience", "no epoch", "nothing to resume",
-        "unknown label", "void without ignore_label", "missing label", "no training", "no validation", "no images", "broken json",
+        "unknown label", "void without ignore_label", "missing label", "no training", "no validation", "no images",
+        "broken json",
     ],
 )  # fmt: skip
 def test_bad_input_is_a_short_error_and_leaves_nothing(
