@@ -82,6 +82,11 @@ class Output:
         rows = [r for r in read_csv(self.epochs_file) if (r["stage"], r["epoch"]) != (stage, str(epoch))]
         write_csv(self.epochs_file, [*rows, row])
 
+    def clear_panels(self) -> None:
+        """Remove the pictures of an earlier run, whose subjects may be others."""
+        for picture in self.panels.glob("*.png"):
+            picture.unlink()
+
     def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
         """Write eval/<name>.csv."""
         path = self.eval / f"{name}.csv"

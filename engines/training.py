@@ -84,6 +84,7 @@ def report(
 
     Returns the scores of every row.
     """
+    output.clear_panels()
     PanelSaver(output.panels, data.class_names).attach(evaluator)
     evaluator.run()
     per_subject = evaluator.state.metric_details["confusion"]

@@ -68,3 +68,13 @@ def test_settings_round_trip_and_errors(tmp_path: Path) -> None:
     (tmp_path / "models" / "model.json").write_text("{")
     with pytest.raises(UserError, match="broken JSON"):
         load_settings(tmp_path)
+
+
+def test_pictures_of_an_earlier_run_go(tmp_path: Path) -> None:
+    output = Output(tmp_path)
+    output.clear_panels()  # none yet
+    output.panels.mkdir(parents=True)
+    (output.panels / "s001.png").touch()
+    (output.panels / "mine.txt").touch()
+    output.clear_panels()
+    assert [p.name for p in output.panels.iterdir()] == ["mine.txt"]
