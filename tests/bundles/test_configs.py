@@ -31,7 +31,7 @@ def expressions(value: Any) -> list[str]:
 
 
 def test_there_are_bundles() -> None:
-    assert [b.name for b in BUNDLES] == ["dilation10"]
+    assert [b.name for b in BUNDLES] == ["deeplabv3", "dilation10", "fcn"]
 
 
 @each_bundle
@@ -74,16 +74,44 @@ def test_paper_recipe_is_table_8(bundle: Path) -> None:
         "lr_drop_factor": 0.3,  # Learn Rate Drop Factor
         "weight_decay": 0.005,  # L2 Regularization
         "max_epochs": 100,  # Max Epochs
-        "batch_size": 64,  # Mini Batch Size
+        "batch_size": 2 if bundle.name == "deeplabv3" else 64,  # Mini Batch Size; section 2.4 says 2
         "patience": 4,  # Validation Patience
         "width": 1.0,
     }
     assert {knob: recipe[knob] for knob in expected} == expected
 
 
-def test_dilation10_crops_are_those_of_section_2_3() -> None:
-    recipe = read(ROOT / "bundles" / "dilation10" / "configs" / "train.json")["recipes"]["paper"]
-    assert recipe["crop_size"] == {"front": 632, "context": 1024, "global": 1400}
+@pytest.mark.parametrize(
+    ("name", "crop_size"),
+    [
+        ("fcn", 256),  # section 2.1
+        ("dilation10", {"front": 632, "context": 1024, "global": 1400}),  # section 2.3
+        ("deeplabv3", 769),  # section 2.4
+    ],
+)
+def test_paper_crop_sizes(name: str, crop_size: Any) -> None:
+    recipe = read(ROOT / "bundles" / name / "configs" / "train.json")["recipes"]["paper"]
+    assert recipe["crop_size"] == crop_size
+
+
+def test_training_is_the_same_in_all_bundles_but_for_network_name_and_recipes() -> None:
+    stripped = []
+    for bundle in BUNDLES:
+        config = read(bundle / "configs" / "train.json")
+        for key in ("_desc_", "run_name", "recipes"):
+            del config[key]
+        assert config.pop("bundle_root") == f"$engines.bundle_root('{bundle.name}')"
+        assert config["network_def"].pop("_target_").startswith("nets.")
+        stripped.append(config)
+    assert all(config == stripped[0] for config in stripped)
+
+
+@each_bundle
+def test_quick_recipes_compare_alike(bundle: Path) -> None:
+    """What is not the network's own - data, resolution, crops, batches, decay - is the same in every quick recipe."""
+    own = ("_desc_", "stages", "max_epochs", "learning_rate")
+    quick = [read(b / "configs" / "train.json")["recipes"]["quick"] for b in (bundle, BUNDLES[0])]
+    assert {k: v for k, v in quick[0].items() if k not in own} == {k: v for k, v in quick[1].items() if k not in own}
 
 
 @each_config

@@ -267,3 +267,22 @@ def test_data_sets_of_a_bundle_cross_process_borders(process_state: None, tiny_d
     dataset.transform.transforms[0].crop_size = 16
     loader = DataLoader(dataset, batch_size=2, num_workers=2, multiprocessing_context="spawn")
     assert next(iter(loader))["image"].shape == (2, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "stages"),
+    [
+        ("fcn", ["fcn32", "fcn16", "fcn8"]),
+        ("dilation10", ["front", "context", "global"]),
+        ("deeplabv3", ["deeplabv3"]),
+    ],
+)
+def test_every_bundle_trains_all_its_stages_then_evaluates_and_segments(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, bundle: str, stages: list[str]
+) -> None:
+    run_bundle(bundle=bundle, dataset_dir=str(tiny_dataset), max_epochs=1, learning_rate=0.001)
+    rows = [row["model"] for row in read_csv(tmp_path / "out" / "eval" / "scores.csv")]
+    assert rows == ["all background", *stages]
+    run_bundle("evaluate", bundle=bundle, dataset_dir=str(tiny_dataset))
+    run_bundle("inference", bundle=bundle, dataset_dir=str(tiny_dataset / "images" / "s000_L_CC.npy"))
+    assert (tmp_path / "out" / "eval" / "segmentations" / "s000_L_CC_labels.png").is_file()
