@@ -71,7 +71,8 @@ def test_a_bundle_without_logging_conf_and_metadata_starts(tiny_dataset: Path, t
 
 def test_kill_and_interrupt_then_resume(tiny_dataset: Path, tmp_path: Path, store: Path) -> None:
     knobs = ["--dataset_dir", tiny_dataset, "--stages", "['front']", "--patience", "0", *shlex.split(SLIM)]
-    epochs, out = 200, tmp_path / "out"
+    knobs += ["--crops_per_image", "10"]  # epochs long enough to be interrupted
+    epochs, out = 100_000, tmp_path / "out"
     words = command(*knobs, "--max_epochs", str(epochs), *places(out, store))
     progress = out / "models" / "progress.pt"
 
