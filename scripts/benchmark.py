@@ -9,7 +9,6 @@ all of them in `nn.Conv2d`'s gradient.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from nets.dilated_conv import DilatedConv2d
+from scripts.commandline import run_app
 
 app = typer.Typer(add_completion=False, help=__doc__, rich_markup_mode=None)
 
@@ -129,14 +129,7 @@ def dilated_conv(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 after a one-line error."""
-    try:
-        typer.main.get_command(app)(list(argv) if argv is not None else None, prog_name="python -m scripts.benchmark")
-    except SystemExit as end:
-        return int(end.code or 0)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_app(app, "python -m scripts.benchmark", argv, ValueError)
 
 
 if __name__ == "__main__":

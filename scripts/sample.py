@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +29,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from scripts.commandline import run_app
 from scripts.importers.qupath import import_qupath
 from scripts.importers.staging import staged_folder
 from scripts.phantom.anatomy import SIDES, VIEWS
@@ -167,18 +167,7 @@ def command(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 after a one-line error."""
-    run: Callable[..., None] = typer.main.get_command(app)
-    try:
-        run(list(argv) if argv is not None else None, prog_name="python -m scripts.sample")
-    except SystemExit as end:
-        return int(end.code or 0)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or 'OUT'}: {error.strerror}; check the disk and its rights", file=sys.stderr)
-        return 2
-    return 0
+    return run_app(app, "python -m scripts.sample", argv)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,8 @@ output at the very end: whatever happens, there is a whole dataset or none.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -126,23 +124,6 @@ def write_dataset(
         rejected=rejected,
         private=[(one.item["subject"], Path(one.item["image"]).stem, one.case.source) for one in written],
     )
-
-
-def check_private_map(path: Path, out: Path) -> None:
-    """Refuse a place for the private map inside the dataset, or one that holds something."""
-    if out.resolve() in path.resolve().parents:
-        raise UserError(f"{path}: the private map may not lie inside the dataset {out}; choose another place")
-    if path.exists():
-        raise UserError(f"{path}: exists; choose another name for the private map")
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"{path}: no such folder for the private map; make it first")
-
-
-def write_private_map(path: Path, summary: Summary) -> None:
-    """Write which source file became which case, readable by the owner only."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("subject", "case", "source"), *summary.private])
 
 
 def _write_cases(

@@ -1,0 +1,34 @@
+"""What every command of this folder does around its own work: run, and end with one line instead of a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from transforms.errors import UserError
+
+
+def run_app(
+    app: typer.Typer, prog_name: str, argv: Sequence[str] | None = None, errors: type[Exception] = UserError
+) -> int:
+    """Run a command line and return its exit code.
+
+    0 when all went well; what the command says with `typer.Exit`; 2, after one line on the error stream, for
+    options that do not fit, one of the `errors`, or a disk that does not let us.
+    """
+    try:
+        typer.main.get_command(app)(None if argv is None else list(argv), prog_name=prog_name)
+    except SystemExit as end:  # typer has printed its help, or what is wrong with the options
+        return int(end.code or 0)
+    except errors as error:
+        return _error(str(error))
+    except OSError as error:
+        return _error(f"{error.filename or 'OUT'}: {error.strerror}; check the disk and its rights")
+    return 0
+
+
+def _error(text: str) -> int:
+    print(f"error: {text}", file=sys.stderr)
+    return 2
