@@ -41,7 +41,7 @@ def _shared(
     subject: Annotated[
         str | None,
         _option(
-            help="Regular expression for the subject in a path. Default: PatientID, else the name without side and view."
+            help="Regular expression for the subject in a path. Default: PatientID, else the name less side and view."
         ),
     ] = None,
     validation: Annotated[float, _option(help="Share of the subjects that is validated on.")] = 0.3,
