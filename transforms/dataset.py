@@ -45,7 +45,7 @@ class Dataset:
 
         Raises:
             UserError: no such folder or file, a file that breaks the schema, an empty training or validation
-                list, or an image that is listed but not there.
+                list (both may be empty in a folder of test images only), or an image that is listed but not there.
         """
         root = Path(folder).expanduser()
         content = _read(root)
@@ -53,6 +53,7 @@ class Dataset:
         labels = {int(key): name for key, name in sorted(content["labels"].items(), key=lambda kv: int(kv[0]))}
         ignore = content["ignore_label"]
         _check_labels_table(root / "dataset.json", labels, ignore, content["pixel_fraction"])
+        _check_enough_labels(root / "dataset.json", labels, content)
         dataset = cls(root.resolve(), content["name"], labels, ignore, content["pixel_fraction"], content)
         dataset._check_sections()
         return dataset
@@ -90,10 +91,12 @@ class Dataset:
 
     def class_weights(self) -> list[float]:
         """Loss weights w = 1 - x/100, with x the class's percentage of training pixels (paper, section 3.4)."""
+        self._need_training()
         return [1.0 - self.pixel_fraction[name] for name in self.class_names]
 
     def ubiquitous(self, n: int = 2) -> list[int]:
         """Ids of the `n` classes with most training pixels, most frequent first (paper, section 3.1.2)."""
+        self._need_training()
         fraction = [self.pixel_fraction[name] for name in self.class_names]
         return sorted(self.labels, key=lambda label: (-fraction[label], label))[:n]
 
@@ -142,16 +145,29 @@ class Dataset:
         ]
         return sorted(lines, key=str)
 
+    def _need_training(self) -> None:
+        if not self.content["training"]:
+            raise UserError(
+                f"{self.root}: holds test images only; to train, prepare a dataset with labels of two or more "
+                "subjects (`scripts.prepare folder` or qupath, see docs/data.md)"
+            )
+
     def _check_sections(self) -> None:
         path = self.root / "dataset.json"
-        for section in ("training", "validation"):
-            if not self.content[section]:
-                raise UserError(
-                    f"{path}: the {section} list is empty; prepare the dataset again from at least two subjects "
-                    "and with --validation between 0 and 1"
-                )
+        empty = [section for section in ("training", "validation") if not self.content[section]]
+        if empty and not (len(empty) == 2 and self.content.get("test")):
+            raise UserError(
+                f"{path}: the {empty[0]} list is empty; prepare the dataset again from at least two subjects "
+                "and with --validation between 0 and 1"
+            )
         for section in SECTIONS:
             for item in self.content.get(section, []):
+                low, high = item["intensity_range"]
+                if low >= high:
+                    raise UserError(
+                        f"{path}: the intensity_range of {item['image']} is [{low}, {high}]; expected the smallest "
+                        "and the largest possible value, as in [0, 4095]"
+                    )
                 for name in filter(None, (item["image"], item["label"])):
                     if not (self.root / name).is_file():
                         raise UserError(
@@ -262,3 +278,10 @@ def _check_labels_table(path: Path, labels: dict[int, str], ignore: int | None, 
     missing = [name for name in labels.values() if name not in fraction]
     if missing:
         raise UserError(f"{path}: pixel_fraction has no entry for {', '.join(missing)}; prepare the dataset again")
+
+
+def _check_enough_labels(path: Path, labels: dict[int, str], content: dict[str, Any]) -> None:
+    """Two classes or more; none are needed where no image has a label map."""
+    labelled = any(item["label"] is not None for section in SECTIONS for item in content.get(section, []))
+    if len(labels) < 2 and (labels or labelled):
+        raise UserError(f"{path}: names {len(labels)} class; expected two or more, the first for the background")

@@ -60,7 +60,8 @@ def write_dataset(
     cases: Iterable[Case],
     *,
     name: str | None = None,
-    labels: Sequence[str],
+    labels: Sequence[str] = (),
+    images_only: bool = False,
     ignore_label: int | None = None,
     licence: str = "",
     reference: str = "",
@@ -80,6 +81,7 @@ def write_dataset(
             (`strict`: an error); a bad label is always an error.
         name: of the dataset; None takes that of `out`.
         labels: class names; the position is the class id.
+        images_only: nothing is labelled; every image goes to `test`, to be segmented but not trained on.
         validation: share of the subjects (or images) that is validated on.
         split_by: "subject", or "image" as in the paper, which is optimistic where subjects have several images.
         windowing: as the cases were told to read; only recorded here.
@@ -96,7 +98,7 @@ def write_dataset(
     check_output(out, overwrite, tuple(case.source for case in cases))
     with staged_folder(out, overwrite) as stage:
         written, rejected = _write_cases(stage, cases, labels, ignore_label, strict, progress)
-        sections = _sections(written, validation, seed, split_by)
+        sections = _sections(written, validation, seed, split_by, images_only)
         fraction = _pixel_fraction(sections["training"], labels)
         content = {
             "format_version": 1,
@@ -226,11 +228,13 @@ def _checked(
     return counts[: len(labels)]
 
 
-def _sections(written: list[_Written], validation: float, seed: int, split_by: str) -> dict[str, list[_Written]]:
+def _sections(
+    written: list[_Written], validation: float, seed: int, split_by: str, images_only: bool
+) -> dict[str, list[_Written]]:
     """Cases by section: as their source prescribes, else unlabelled to test, the rest by lot."""
     key = "subject" if split_by == "subject" else "image"
     free = [one for one in written if one.case.section is None and one.counts is not None]
-    if not free and not any(one.case.section for one in written):
+    if not free and not images_only and not any(one.case.section for one in written):
         raise UserError(f"none of the {len(written)} images has a label; nothing can be trained")
     chosen = validation_groups((one.item[key] for one in free), validation, seed) if free else set()
     sections: dict[str, list[_Written]] = {section: [] for section in SECTIONS}

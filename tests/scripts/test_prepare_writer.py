@@ -57,6 +57,18 @@ def test_names_of_equal_views_are_made_unique(tmp_path):
     assert names == ["s001_L_CC.npy", "s001_L_CC_2.npy", "s002_L_CC.npy"]
 
 
+def test_images_only(tmp_path):
+    cases = [Case(Path(__file__), str(number), case(number).read_image) for number in range(3)]
+    with pytest.raises(UserError, match="none of the 3 images has a label; nothing can be trained"):
+        writer.write_dataset(tmp_path / "out", cases, labels=["a", "b"], progress=False)
+    summary = writer.write_dataset(tmp_path / "out", cases, images_only=True, progress=False)
+    assert summary.sections == {"training": 0, "validation": 0, "test": 3}
+    dataset = Dataset.load(tmp_path / "out")
+    assert dataset.labels == {}
+    with pytest.raises(UserError, match="holds test images only"):
+        dataset.class_weights()
+
+
 def test_copies_in_two_sections_and_absent_classes_are_noted(tmp_path):
     summary = writer.write_dataset(
         tmp_path / "out",

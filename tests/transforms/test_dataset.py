@@ -122,11 +122,31 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "spacing": (lambda c: c["training"][0].update(spacing_mm=[0.1, -1]), r"\['spacing_mm'\]"),
     "no training": (lambda c: c.update(training=[]), "the training list is empty"),
     "no validation": (lambda c: c.update(validation=[]), "the validation list is empty"),
+    "intensity range": (
+        lambda c: c["validation"][0].update(intensity_range=[4095, 4095]),
+        r"intensity_range of images/s004_L_CC\.npy is \[4095, 4095\]; expected the smallest and the largest possible",
+    ),
+    "one class": (lambda c: c.update(labels={"0": "background"}), "names 1 class; expected two or more"),
+    "no class": (lambda c: c.update(labels={}), "names 0 class; expected two or more"),
+    "no image at all": (lambda c: c.update(training=[], validation=[], test=[]), "the training list is empty"),
     "missing image": (
         lambda c: c["training"][1].update(image="images/gone.npy"),
         r"gone\.npy: missing, though .* lists it under training",
     ),
 }
+
+
+def test_a_folder_of_test_images_only_opens_and_says_why_it_cannot_be_trained_on(tiny_dataset):
+    def only_test(content: dict[str, Any]) -> None:
+        images = [{**item, "label": None} for item in content["training"] + content["validation"]]
+        content.update(labels={}, pixel_fraction={}, training=[], validation=[], test=images)
+
+    dataset = Dataset.load(change(tiny_dataset, only_test))
+    assert [len(dataset.items(section)) for section in ("training", "validation", "test")] == [0, 0, 6]
+    assert dataset.num_classes == 0
+    for ask in (dataset.class_weights, dataset.ubiquitous):
+        with pytest.raises(UserError, match="holds test images only; to train, prepare a dataset with labels"):
+            ask()
 
 
 @pytest.mark.parametrize("case", BROKEN)
