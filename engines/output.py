@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import math
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ class Output:
         models/model.pt      best weights of the last stage trained
         models/model.json    what evaluation and inference need to rebuild the network, and its scores
         models/progress.pt   what an interrupted training goes on from
+        models/progress-before.pt   that of the training before, until a stage of the new one ends
         eval/epochs.csv      one row per epoch; eval/scores.csv, eval/subjects.csv, eval/panels/*.png
 
     Args:
@@ -37,13 +39,18 @@ class Output:
         self.eval = self.folder / "eval" / section
         self.panels = self.eval / "panels"
         self.progress_file = self.models / "progress.pt"
+        self.progress_before = self.models / "progress-before.pt"
         self.epochs_file = self.eval / "epochs.csv"
 
     def start_anew(self) -> None:
         """Drop the record of an earlier training; its weights stay until a stage of the new one ends."""
         if self.progress_file.is_file():
-            logger.info("An earlier training in %s is replaced (--resume true would have continued it).", self.models)
-        self.progress_file.unlink(missing_ok=True)
+            self.progress_file.replace(self.progress_before)
+            logger.info(
+                "An earlier training in %s is replaced. To continue that one instead: stop this one, rename %s to %s, "
+                "and give --resume true.",
+                *(self.models, self.progress_before.name, self.progress_file.name),
+            )
         self.epochs_file.unlink(missing_ok=True)
 
     def save_progress(self, snapshot: Mapping[str, Any]) -> None:
@@ -75,6 +82,7 @@ class Output:
         for name in (stage, "model"):
             write_text(self.models / f"{name}.json", json.dumps(record, indent=2) + "\n")
         save_checkpoint(dict(weights), self.models / "model.pt")
+        self.progress_before.unlink(missing_ok=True)
 
     def append_epoch(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """Add one row to eval/epochs.csv; a row of the same epoch is replaced, for a resumed training."""
@@ -94,15 +102,22 @@ class Output:
         return path
 
 
-def load_settings(folder: str | Path) -> dict[str, Any]:
-    """Read models/model.json of a trained bundle.
+def load_settings(folder: str | Path, weights: str = "model") -> dict[str, Any]:
+    """What the network of models/<weights>.pt was built and trained with.
+
+    Args:
+        folder: the output folder of a training.
+        weights: "model" (the last stage trained) or the name of a stage.
 
     Raises:
-        UserError: there is no trained model, or the file is broken.
+        UserError: there are no such weights, or the file is broken.
     """
-    path = as_path(folder) / "models" / "model.json"
+    models = as_path(folder) / "models"
+    path = models / f"{weights}.json"
+    if not (models / "model.json").is_file():
+        raise UserError(f"{models}: no trained model here; run the bundle's training first, or give --output_dir")
     if not path.is_file():
-        raise UserError(f"{path}: no trained model here; run the bundle's training first, or give --output_dir")
+        raise UserError(f"--weights {weights}: not in {models}; there are {_weights_in(models)}")
     try:
         settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -110,17 +125,22 @@ def load_settings(folder: str | Path) -> dict[str, Any]:
     return settings
 
 
-def weights_file(folder: str | Path, stage: str) -> str:
-    """Path of a stage's weights.
+def _weights_in(models: Path) -> str:
+    return ", ".join(sorted(path.stem for path in models.glob("*.json"))) or "none"
+
+
+def weights_file(folder: str | Path, weights: str = "model") -> str:
+    """Path of models/<weights>.pt.
 
     Raises:
-        UserError: that stage was not trained here.
+        UserError: there is no such file, or it was cut short.
     """
     models = as_path(folder) / "models"
-    path = models / f"{stage}.pt"
+    path = models / f"{weights}.pt"
     if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in models.glob("*.pt") if p.stem not in ("model", "progress")))
-        raise UserError(f"{path}: no weights of stage {stage!r}; there are those of: {there or 'no stage'}")
+        raise UserError(f"{path}: no such weights; there are {_weights_in(models)}; train again, or restore the file")
+    if not zipfile.is_zipfile(path):  # what torch.save writes ends with a directory of its content
+        raise UserError(f"{path}: damaged or cut short; restore the file, or train again")
     return str(path)
 
 

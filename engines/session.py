@@ -90,7 +90,7 @@ def known_keys(config_folder: Path) -> set[str]:
 def readable_excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """Print a `UserError`, however deeply MONAI wrapped it, as one line; anything else as usual."""
     if issubclass(kind, KeyboardInterrupt):
-        print("\nInterrupted. To go on: the same command with --resume true", file=sys.stderr)
+        print("\nInterrupted.", *error.args, file=sys.stderr)
         return
     cause = user_error(error)
     if cause is None:

@@ -34,7 +34,7 @@ def train(training: StagedTraining, data: Dataset, resume: bool = False) -> dict
     """
     data.check_labels(data.items("training") + data.items("validation"))
     _say_what_is_trained(training, data)
-    with tracked(training.tracking):
+    with tracked(training.tracking), resumable(training.output):
         results = training.run(resume)
         *earlier, last = results
         rows = report(
@@ -64,6 +64,16 @@ def tracked(tracking: Tracking) -> Iterator[None]:
         tracking.end("FAILED")
         raise
     tracking.end("FINISHED")
+
+
+@contextmanager
+def resumable(output: Output) -> Iterator[None]:
+    """Have an interruption say how to go on, if there is something to go on from."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        hint = ["To go on: the same command with --resume true"] if output.progress_file.is_file() else []
+        raise KeyboardInterrupt(*hint) from None
 
 
 def report(
@@ -130,6 +140,7 @@ def settings(data: Dataset, knobs: Mapping[str, Any]) -> dict[str, Any]:
         **knobs,
         "labels": {str(value): name for value, name in data.labels.items()},
         "ignore_label": data.ignore_label,
+        "windowing": data.windowing,
         "dataset": data.name,
         "dataset_digest": data.digest,
         "split_digest": data.split_digest,
@@ -157,12 +168,12 @@ def _say_what_is_trained(training: StagedTraining, data: Dataset) -> None:
         data.num_classes,
     )
     if training.settings.get("recipe") == "paper" and not training.settings.get("init_weights"):
-        logger.info("The paper starts from ImageNet weights: give --init_weights a torchvision vgg16 file to do so.")
+        logger.info("The paper starts from ImageNet weights: give --init_weights a file of them to do so (README).")
 
 
 def _say_where(output: Output, tracking: Tracking) -> None:
     logger.info("weights   %s", output.models / "model.pt")
     logger.info("pictures  %s", output.panels)
     logger.info("tables    %s", output.eval)
-    if tracking.enabled:
+    if tracking.enabled and not tracking.failed:
         logger.info("run       mlflow ui --backend-store-uri %s   (run %s)", tracking.tracking_uri, tracking.run_id)

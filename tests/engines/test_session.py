@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from engines.output import Output
 from engines.session import begin, readable_excepthook
+from engines.training import resumable
 from transforms.errors import UserError, user_error
 
 
@@ -47,6 +50,19 @@ def test_other_errors_keep_their_traceback(capsys: pytest.CaptureFixture[str]) -
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_interruption_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_interruption_has_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     readable_excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
-    assert "--resume true" in capsys.readouterr().err
+    assert capsys.readouterr().err == "\nInterrupted.\n"
+
+
+def test_an_interrupted_training_says_how_to_go_on_if_it_can(tmp_path: Path) -> None:
+    output = Output(tmp_path)
+
+    def interrupted() -> str:
+        with pytest.raises(KeyboardInterrupt) as raised, resumable(output):
+            raise KeyboardInterrupt
+        return str(raised.value)
+
+    assert interrupted() == ""
+    output.save_progress({"epoch": 1})
+    assert "--resume true" in interrupted()
