@@ -86,6 +86,8 @@ class Tracking:
         self.tracking_uri = as_tracking_uri(tracking_uri or default_tracking_uri())
         self.params = dict(params or {})
         self.enabled = enabled
+        self.failed = False
+        self._started = False
         self.run_id: str | None = None
         self.stage_run_id: str | None = None
         self.stage_runs: dict[str, str] = {}
@@ -100,12 +102,15 @@ class Tracking:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         for name, value in SHORT_WAIT.items():
             os.environ.setdefault(name, value)
+        self.run_id, self.stage_runs = run_id, stage_runs  # kept for a later resume, should the store not answer now
         self._client = MlflowClient(tracking_uri=self.tracking_uri)
         if run_id is not None and self._exists(run_id):
-            self.run_id, self.stage_runs = run_id, stage_runs
             self._client.update_run(run_id, status="RUNNING")
+            self._started = True
             return
+        self.stage_runs = {}
         self.run_id = self._client.create_run(self._experiment_id(), run_name=self.run_name).info.run_id
+        self._started = True
         self.log_params(self.params)
 
     def _exists(self, run_id: str) -> bool:
@@ -147,7 +152,7 @@ class Tracking:
         self.log_params({"stage": name, **params}, run_id=self.stage_run_id)
 
     def end_stage(self, scores: Mapping[str, float]) -> None:
-        """Log the stage's final scores under their plain names and finish its run."""
+        """Log the scores of the stage's best epoch as best/<name> and finish its run."""
         self.log_metrics(scores, step=0, prefix="best/", run_id=self.stage_run_id)
         self._terminate(self.stage_run_id, "FINISHED")
         self.stage_run_id = None
@@ -159,8 +164,8 @@ class Tracking:
         self.stage_run_id = None
 
     def _terminate(self, run_id: str | None, status: str) -> None:
-        if run_id is not None:
-            self._try(lambda: self._client and self._client.set_terminated(run_id, status))
+        if run_id is not None and self._started:
+            self._try(lambda: self._client and self._client.set_terminated(run_id, status), even_after_failure=True)
 
     def log_params(self, params: Mapping[str, Any], run_id: str | None = None) -> None:
         """Log parameters, each cut to MLflow's length."""
@@ -180,13 +185,16 @@ class Tracking:
         elif path.is_file():
             self._try(lambda: self._client and self._client.log_artifact(self.run_id, str(path), folder))
 
-    def _try(self, action: Callable[..., Any], *args: Any) -> None:
-        if not self.enabled:
+    def _try(self, action: Callable[..., Any], *args: Any, even_after_failure: bool = False) -> None:
+        """Do something with the store. After a failure only the ends of runs are tried, so that none stays RUNNING."""
+        if not self.enabled or (self.failed and not even_after_failure):
             return
         try:
             action(*args)
         except Exception as error:  # any store, any transport
-            self.enabled = False
+            if self.failed:
+                return
+            self.failed = True
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             logger.warning(
                 "MLflow at %s does not answer (%s): going on without it; all numbers are also in the output folder.",

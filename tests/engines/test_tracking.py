@@ -60,7 +60,7 @@ def test_resume_continues_run_and_stage(store: Path) -> None:
     second.log_metrics({"mean_iou": 0.2}, step=2, run_id=second.stage_run_id)
     second.end_stage({"mean_iou": 0.2})
     second.end("FINISHED")
-    assert second.enabled
+    assert not second.failed
     assert {r.info.run_name: r.info.status for r in runs(store)} == {"r": "FINISHED", "r front": "FINISHED"}
     history = MlflowClient(as_tracking_uri(str(store))).get_metric_history(first.stage_runs["front"], "mean_iou")
     assert [(m.step, m.value) for m in history] == [(1, 0.1), (2, 0.2)]
@@ -71,7 +71,7 @@ def test_names_mlflow_would_refuse_and_nan(store: Path) -> None:
     tracking.start()
     tracking.log_metrics({"iou/mammary gland (left)": 0.5, "iou/Brüste": 0.25, "dice/x": float("nan")}, step=0)
     tracking.end("FINISHED")
-    assert tracking.enabled
+    assert not tracking.failed
     assert runs(store)[0].data.metrics == {"iou/mammary gland _left_": 0.5, "iou/Br_ste": 0.25}
 
 
