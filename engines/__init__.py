@@ -5,6 +5,7 @@ from engines.epochs import EpochDataset
 from engines.evaluation import evaluate
 from engines.inference import ReadableImages, find_images, infer
 from engines.inferers import WholeImageInferer
+from engines.knobs import check_knobs
 from engines.losses import WeightedCrossEntropy
 from engines.metrics import SubjectConfusion, confusion_matrix, scores
 from engines.output import Output, load_settings, weights_file
@@ -33,6 +34,7 @@ __all__ = [
     "begin",
     "bundle_root",
     "check",
+    "check_knobs",
     "confusion_matrix",
     "evaluate",
     "find_images",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 
+from engines.knobs import check_knobs
 from engines.session import running_workflow
 from transforms.errors import UserError, user_error
 
@@ -57,6 +58,7 @@ def _steps(get: Callable[[str], Any], parsed: dict[str, Any]) -> Iterator[tuple[
         parsed[key] = get(key)
         return type(parsed[key]).__name__
 
+    yield "knobs", lambda: _knobs(get("knobs"))
     for key in PARTS:
         yield key, lambda key=key: build(key)  # type: ignore[misc]
         if key not in parsed:
@@ -64,6 +66,11 @@ def _steps(get: Callable[[str], Any], parsed: dict[str, Any]) -> Iterator[tuple[
         if key == "data":
             yield "dataset_dir", lambda: _labels(parsed["data"])
     yield "train::dataloader", lambda: _forward(parsed)
+
+
+def _knobs(knobs: Mapping[str, Any]) -> str:
+    check_knobs(knobs)
+    return f"{len(knobs)} options"
 
 
 def _labels(data: Any) -> str:

@@ -11,7 +11,7 @@ from monai.engines import Evaluator
 from engines.output import Output
 from engines.tracking import Tracking
 from engines.training import report, tracked
-from transforms.dataset import Dataset
+from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
@@ -31,10 +31,16 @@ def evaluate(
             f"{data.root}: its classes are {', '.join(data.class_names)}; "
             f"the weights were trained with {', '.join(trained)}; prepare the data set with those"
         )
+    if not data.items(section):
+        raise UserError(f"--section {section}: {data.root} has no image in it; there are {_sections(data)}")
     data.check_labels(data.items(section))
     with tracked(tracking):
         tracking.start()
-        rows = report(evaluator, str(settings["stages"][-1]), data, section, output, tracking)
+        rows = report(evaluator, str(settings["stage"]), data, section, output, tracking)
     logger.info("tables    %s", output.eval)
     logger.info("pictures  %s", output.panels)
     return rows
+
+
+def _sections(data: Dataset) -> str:
+    return ", ".join(f"{len(data.items(name))} in {name}" for name in SECTIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch.utils.data import IterableDataset
 
 from engines.places import as_path
 from transforms.errors import UserError, user_error
+from transforms.names import stem
 
 logger = logging.getLogger("mammoseg")
 
@@ -19,10 +21,14 @@ NOT_IMAGES = {".json", ".geojson", ".csv", ".txt", ".md", ".xml", ".xls", ".xlsx
 """Endings of files that commonly lie beside images and are not tried."""
 
 
-def find_images(path: str | Path) -> list[dict[str, str]]:
+def find_images(path: str | Path, but_not_in: str | Path | None = None) -> list[dict[str, str]]:
     """Every file below a folder (or the one file) that may be an image, in order of name.
 
     DICOM files often have no ending or a number for one, so files are told apart when they are read.
+
+    Args:
+        path: folder or file.
+        but_not_in: a folder inside it that is left out: that of earlier results.
 
     Returns items with `image` (path) and `name` (path below the folder without its ending).
 
@@ -34,17 +40,18 @@ def find_images(path: str | Path) -> list[dict[str, str]]:
         raise UserError(f"{root}: no such file or folder; give --dataset_dir a folder with DICOM, PNG or NIfTI images")
     files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
     files = [p for p in files if p.suffix.lower() not in NOT_IMAGES and not p.name.startswith(".")]
+    if but_not_in is not None:
+        results = as_path(but_not_in).resolve()
+        files = [p for p in files if results not in p.resolve().parents]
     if not files:
         raise UserError(f"{root}: no image in it; expected DICOM, PNG, TIFF or NIfTI files in it or its folders")
     folder = root.parent if root.is_file() else root
-    return [{"image": str(p), "name": _name(p.relative_to(folder), files, folder)} for p in files]
-
-
-def _name(relative: Path, files: Sequence[Path], folder: Path) -> str:
-    """Path without its ending; with it where two files would be called the same."""
-    stem = relative.with_suffix("")
-    twins = [p for p in files if p.relative_to(folder).with_suffix("") == stem]
-    return (stem if len(twins) == 1 else relative).as_posix()
+    names = [(p.relative_to(folder).parent / stem(p)).as_posix() for p in files]
+    often = Counter(names)  # where two files would be called the same, their endings stay
+    return [
+        {"image": str(p), "name": name if often[name] == 1 else p.relative_to(folder).as_posix()}
+        for p, name in zip(files, names, strict=True)
+    ]
 
 
 class ReadableImages(IterableDataset[dict[str, Any]]):

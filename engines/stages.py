@@ -251,7 +251,7 @@ class StagedTraining:
 
     def _restore_run(self, saved: Mapping[str, Any]) -> int:
         """Check that the saved training is this one; return the index of the stage it was in."""
-        changed = changes(saved["settings"], self.settings, besides=("max_epochs", "patience"))
+        changed = changes(saved["settings"], self.settings, besides=("max_epochs", "patience", "num_workers"))
         if changed:
             raise UserError(
                 f"{self.output.progress_file}: the interrupted training had other settings ({'; '.join(changed)}); "

@@ -67,6 +67,11 @@ class Dataset:
     def num_classes(self) -> int:
         return len(self.labels)
 
+    @property
+    def windowing(self) -> str:
+        """How DICOM values became pixels (`read_mammogram`); new images must be read the same way."""
+        return str(self.content.get("windowing", "voi"))
+
     def items(self, section: str) -> list[dict[str, Any]]:
         """Fresh dictionaries for MONAI, one an image of "training", "validation" or "test".
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,10 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from transforms.mammogram import read_mammogram
+from transforms.mammogram import Mammogram, read_mammogram
 from transforms.resize import resize_image, upsampled_argmax, working_size
+
+logger = logging.getLogger("mammoseg")
 
 
 class LoadWholed(MapTransform):
@@ -48,22 +52,41 @@ class LoadMammogramd(MapTransform):
 
     Also sets `intensity_range`, `original_size` (rows, columns) and `spacing_mm` (row, column; 1.0 where the file
     does not say), which later transforms and writers use.
+
+    Args:
+        keys: image keys.
+        image_height: see `RandBalancedCropd`.
+        windowing, bits: see `read_mammogram`; they must be those with which the training images were read.
     """
 
-    def __init__(self, keys: KeysCollection, image_height: int | None = None, windowing: str = "voi") -> None:
+    def __init__(
+        self, keys: KeysCollection, image_height: int | None = None, windowing: str = "voi", bits: int | None = None
+    ) -> None:
         super().__init__(keys)
         self.image_height = image_height
         self.windowing = windowing
+        self.bits = bits
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            mammogram = read_mammogram(d[key], windowing=self.windowing)
+            mammogram = read_mammogram(d[key], windowing=self.windowing, bits=self.bits)
+            _warn_of_unused_bits(d[key], mammogram)
             d[key] = at_working_resolution(mammogram.pixels, self.image_height)
             d["intensity_range"] = list(mammogram.intensity_range)
             d["original_size"] = list(mammogram.pixels.shape)
             d["spacing_mm"] = list(mammogram.spacing_mm or (1.0, 1.0))
         return d
+
+
+def _warn_of_unused_bits(path: Any, mammogram: Mammogram) -> None:
+    """A picture whose values end far below what its type can hold is probably darker to the network than it should."""
+    highest, possible = int(mammogram.pixels.max()), mammogram.intensity_range[1]
+    if possible > 255 and 0 < highest * 4 < possible:
+        logger.warning(
+            "%s: no pixel exceeds %d of %d possible; if fewer bits are used, say so with --bits",
+            *(Path(path).name, highest, possible),
+        )
 
 
 class NormalizeRanged(MapTransform):

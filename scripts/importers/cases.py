@@ -14,6 +14,7 @@ from transforms.dicom import is_dicom, subject_of
 from transforms.dicom_attributes import without_side_and_view
 from transforms.errors import UserError
 from transforms.mammogram import Mammogram
+from transforms.names import stem
 from transforms.pictures import SUFFIXES
 
 Label = NDArray[np.uint8]
@@ -80,15 +81,6 @@ def _is_image(path: Path) -> bool:
 def _sample(folder: Path) -> str:
     names = sorted(path.name + ("/" if path.is_dir() else "") for path in folder.iterdir())
     return ", ".join(names[:5]) + (f" … ({len(names)} entries)" if len(names) > 5 else "") or "nothing"
-
-
-def stem(path: Path) -> str:
-    """File name without its image suffix: "a.b.nii.gz" is "a.b", "1.2.840.1" (a DICOM name) is itself."""
-    name = path.name
-    for suffix in (*SUFFIXES, ".dcm", ".dicom", ".geojson", ".json"):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
 
 
 def subject_key(path: Path, root: Path, pattern: str | None = None) -> str:

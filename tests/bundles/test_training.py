@@ -54,6 +54,18 @@ def test_train_evaluate_infer(run_bundle: Run, tiny_dataset: Path, tmp_path: Pat
     assert artifacts == {"eval", "models", "panels"}
 
     run_bundle("evaluate", dataset_dir=str(tiny_dataset))
+    for overrides, words in (
+        ({"section": "test"}, ["--section test", "no image", "2 in validation"]),
+        ({"section": "tset"}, ["tset", "training, validation, test"]),
+        ({"weights": "back"}, ["--weights back", "context, front, global, model"]),
+    ):
+        with pytest.raises(Exception, match=r".") as raised:
+            run_bundle("evaluate", dataset_dir=str(tiny_dataset), **overrides)
+        assert all(word in str(user_error(raised.value)) for word in words), raised.value
+    run_bundle("evaluate", dataset_dir=str(tiny_dataset), weights="front", section="training")
+    first, second = read_csv(out / "eval" / "training" / "scores.csv")
+    assert (first["model"], second["model"]) == ("all background", "front")
+    run_bundle("evaluate", dataset_dir=str(tiny_dataset))
     again = {row["model"]: row for row in read_csv(out / "eval" / "validation" / "scores.csv")}
     for name in ("pixel_accuracy", "mean_iou", "mean_class_accuracy"):
         assert float(again["global"][name]) == pytest.approx(float(rows["global"][name]), abs=1e-6)
@@ -65,6 +77,9 @@ def test_train_evaluate_infer(run_bundle: Run, tiny_dataset: Path, tmp_path: Pat
     Image.fromarray((image.astype(np.uint32) * 65535 // 4095).astype(np.uint16)).save(pictures / "sub" / "a.png")
     (pictures / "notes.txt").write_text("not an image")
     (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    run_bundle("inference", dataset_dir=str(pictures), results_dir=str(pictures / "results"))
+    run_bundle("inference", dataset_dir=str(pictures), results_dir=str(pictures / "results"))
+    assert sorted(p.name for p in (pictures / "results").rglob("*.png")) == ["a_labels.png", "a_overlay.png"]
     run_bundle("inference", dataset_dir=str(pictures))
     results = out / "eval" / "segmentations" / "sub"
     assert sorted(p.name for p in results.iterdir()) == ["a_labels.png", "a_overlay.png", "a_seg.nii.gz"]
@@ -138,6 +153,7 @@ def empty_section(folder: Path, section: str) -> None:
         (lambda d: None, {"monitor": "mIoU"}, ["--monitor mIoU", "mean_iou"]),
         (lambda d: None, {"patience": -1}, ["patience"]),
         (lambda d: None, {"max_epochs": 0}, ["max_epochs", "above 0"]),
+        (lambda d: None, {"batch_size": 0}, ["--batch_size 0", "at least 1"]),
         (lambda d: None, {"resume": True}, ["no training to resume"]),
         (lambda d: bad_label(d, [9]), {}, ["s000_L_CC.npy", "9", "0"]),
         (lambda d: bad_label(d, [255]), {}, ["s000_L_CC.npy", "255"]),
@@ -148,9 +164,9 @@ def empty_section(folder: Path, section: str) -> None:
         (lambda d: (d / "dataset.json").write_text("{"), {}, ["dataset.json"]),
     ],
     ids=[
-        "wrong path", "unknown stage", "no list", "unknown score", "negative patience", "no epoch", "nothing to resume",
-        "unknown label", "void without ignore_label", "missing label", "no training", "no validation", "no images",
-        "broken json",
+        "wrong path", "unknown stage", "no list", "unknown score", "negative patience", "no epoch", "no batch",
+        "nothing to resume", "unknown label", "void without ignore_label", "missing label", "no training",
+        "no validation", "no images", "broken json",
     ],
 )  # fmt: skip
 def test_bad_input_is_a_short_error_and_leaves_nothing(

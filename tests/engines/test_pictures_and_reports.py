@@ -78,6 +78,11 @@ def test_find_images(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert [item["name"] for item in find_images(tmp_path)] == ["a", "b/1-1", "b/c.dcm", "b/c.png"]
     assert [item["name"] for item in find_images(tmp_path / "a.dcm")] == ["a"]
+    assert [item["name"] for item in find_images(tmp_path, tmp_path / "b")] == ["a"]
+    for name in ("n/x.nii.gz", "n/1.2.840.5", "n/1.2.840.6"):  # one compressed NIfTI, two DICOM names without ending
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [item["name"] for item in find_images(tmp_path / "n")] == ["1.2.840.5", "1.2.840.6", "x"]
 
 
 def test_images_above_the_limit_go_by_windows() -> None:

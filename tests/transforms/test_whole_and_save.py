@@ -42,6 +42,18 @@ def test_any_picture_is_read_with_its_size_and_range(tmp_path: Path) -> None:
     assert out["spacing_mm"] == [1.0, 1.0]
 
 
+def test_twelve_bits_in_a_sixteen_bit_picture_are_asked_about_or_stated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Image.fromarray(np.full((30, 14), 4095, np.uint16)).save(tmp_path / "a.png")
+    with caplog.at_level("WARNING", "mammoseg"):
+        assert LoadMammogramd("image", bits=12)({"image": tmp_path / "a.png"})["intensity_range"] == [0, 4095]
+        assert not caplog.records
+        LoadMammogramd("image")({"image": tmp_path / "a.png"})
+    assert "a.png: no pixel exceeds 4095 of 65535 possible" in caplog.text
+    assert "--bits" in caplog.text
+
+
 def test_argmax_at_the_size_of_the_label_or_the_original() -> None:
     logits = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
     by_label = ArgmaxLiked("pred", like="label")({"pred": logits, "label": torch.zeros(1, 2, 4)})["pred"]

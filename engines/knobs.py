@@ -1,0 +1,56 @@
+"""The numbers a person gives, checked before anything is built from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transforms.errors import UserError
+
+WHOLE = {
+    "batch_size": 1,
+    "micro_batch_size": 1,
+    "crops_per_image": 1,
+    "image_height": 8,
+    "lr_drop_period": 1,
+    "val_interval": 1,
+    "patience": 0,
+    "num_workers": 0,
+    "seed": 0,
+}
+"""Whole numbers, with the smallest that can be."""
+
+REAL = {
+    "width": (0.0, 4.0),
+    "momentum": (0.0, 1.0),
+    "weight_decay": (0.0, 1.0),
+    "lr_drop_factor": (0.0, 1.0),
+    "min_delta": (0.0, 1.0),
+}
+"""Numbers, with the smallest and largest that can be."""
+
+ABOVE_ZERO = {"width", "lr_drop_factor"}
+OPTIONAL = {"image_height"}
+"""None stands for the stored resolution."""
+
+
+def check_knobs(knobs: Mapping[str, Any]) -> None:
+    """Check those of a config's options that are single numbers; `engines.plan` checks the ones of the stages.
+
+    Raises:
+        UserError: names the option, what it is and what it may be.
+    """
+    for name, value in knobs.items():
+        if value is None and name in OPTIONAL:
+            continue
+        if name in WHOLE and (not _number(value) or value != int(value) or value < WHOLE[name]):
+            raise UserError(f"--{name} {value}: expected a whole number of at least {WHOLE[name]}")
+        if name in REAL:
+            low, high = REAL[name]
+            if not _number(value) or not low <= value <= high or (value == low and name in ABOVE_ZERO):
+                above = "above" if name in ABOVE_ZERO else "from"
+                raise UserError(f"--{name} {value}: expected a number {above} {low:g} and at most {high:g}")
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12

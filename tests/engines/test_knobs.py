@@ -1,0 +1,62 @@
+"""Options that cannot be are refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.knobs import REAL, WHOLE, check_knobs
+from transforms.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batch_size", 0),
+        ("batch_size", 2.5),
+        ("batch_size", "8"),
+        ("batch_size", True),
+        ("batch_size", None),
+        ("image_height", 0),
+        ("image_height", -256),
+        ("num_workers", -1),
+        ("patience", -1),
+        ("seed", -1),
+        ("width", 0),
+        ("width", -1),
+        ("width", 100),
+        ("width", float("nan")),
+        ("lr_drop_factor", 0),
+        ("lr_drop_factor", 1.5),
+        ("momentum", -0.1),
+        ("min_delta", float("inf")),
+    ],
+)
+def test_refused_with_the_name_and_what_may_be(name: str, value: Any) -> None:
+    with pytest.raises(UserError, match=f"--{name} .*expected a (whole )?number"):
+        check_knobs({name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batch_size", 1),
+        ("image_height", None),
+        ("patience", 0),
+        ("width", 1.0),
+        ("momentum", 0),
+        ("lr_drop_factor", 1),
+    ],
+)
+def test_the_ends_of_the_ranges_are_accepted(name: str, value: Any) -> None:
+    check_knobs({name: value, "init_weights": None, "stages": ["front"]})
+
+
+def test_every_checked_number_is_an_option_of_the_bundles() -> None:
+    config = json.loads((ROOT / "bundles" / "dilation10" / "configs" / "train.json").read_text())
+    assert {*WHOLE, *REAL} <= set(config["knobs"])
