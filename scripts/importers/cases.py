@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,13 @@ from transforms.pictures import SUFFIXES
 Label = NDArray[np.uint8]
 
 
+class Counts(Protocol):
+    """What a person should know afterwards: remarks, and pixels for each pair of overlapping classes."""
+
+    notes: Counter[str]
+    overlaps: Counter[str]
+
+
 @dataclass(frozen=True)
 class Case:
     """One image on its way into a dataset folder; nothing is read before the writer asks for it.
@@ -31,6 +40,12 @@ class Case:
         read_label: gives the label map (rows, columns) uint8 for an image of the given shape, or None where
             there is no annotation.
         section: "training", "validation" or "test" where the source prescribes it, else None.
+        tally: what reading a label counts, if it counts; the same object as `read_label` holds. Cases are read by
+            several processes: the writer brings together here what was counted in each.
+
+    Both functions must pickle (a `functools.partial` of a function of a module does; a lambda does not) to be read in
+    another process. Every file they read must be among their arguments as a `Path`: an interrupted import goes on with
+    the cases it had finished if those files, the other arguments and the code are still the same.
     """
 
     source: Path
@@ -38,6 +53,7 @@ class Case:
     read_image: Callable[[], Mammogram]
     read_label: Callable[[tuple[int, int]], Label] | None = None
     section: str | None = None
+    tally: Counts | None = None
 
 
 def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
