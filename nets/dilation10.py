@@ -21,6 +21,7 @@ Differences from the paper:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 import torch.nn.functional as F
@@ -55,6 +56,8 @@ FRONT: tuple[Conv | Pool, ...] = (
     Conv("scores", kernel=1, dilation=1, channels=None),
 )
 STRIDE = 8
+PARTS = (FRONT[:10], FRONT[10:16], FRONT[16:])
+"""The front up to `max_pool3`, `conv5_3` and `scores`: see `Dilation10.tile_steps`."""
 DROPOUT_AFTER = ("conv6_1", "conv6_2")
 
 # Dilations of context1 … context10; 0 stands for a 1x1 kernel.
@@ -119,15 +122,27 @@ class Dilation10(StagedNetwork):
     def forward(self, x: Tensor) -> Tensor:
         """Logits of the present stage, at the size of the image."""
         self.check_input(x)  # (N, in_channels, H, W)
-        scores = self.front(x)  # (N, out_channels, ceil(H / 8), ceil(W / 8))
-        if self.stage != "front":
-            scores = self.context(scores)  # the same
+        scores = self.join(self.front(x))  # (N, out_channels, ceil(H / 8), ceil(W / 8))
         return crop_to(upsample(scores, STRIDE), x)  # (N, out_channels, H, W)
 
     def front(self, x: Tensor) -> Tensor:
         """Table 5: the image (N, in_channels, H, W) → scores (N, out_channels, ceil(H / 8), ceil(W / 8))."""
+        return self._rows(FRONT, x)
+
+    def join(self, scores: Tensor) -> Tensor:
+        """What follows the front before the upsampling: nothing in the stage `front`, else the context module."""
+        return scores if self.stage == "front" else self.context(scores)
+
+    def tile_steps(self) -> tuple[partial[tuple[Tensor, ...]], ...]:
+        """The front in consecutive parts, for `engines.tiling`; it ends where a map is small enough to keep whole."""
+        return tuple(partial(self._part, table) for table in PARTS)
+
+    def _part(self, table: Sequence[Conv | Pool], x: Tensor) -> tuple[Tensor, ...]:
+        return (self._rows(table, x),)
+
+    def _rows(self, table: Sequence[Conv | Pool], x: Tensor) -> Tensor:
         active = self.training and self.stage != "context"
-        for row in FRONT:
+        for row in table:
             x = apply_row(self, row, x)
             if row.name in DROPOUT_AFTER:
                 x = F.dropout(x, self.dropout, training=active)

@@ -25,6 +25,8 @@ Differences from the paper:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 import torch.nn.functional as F
@@ -60,9 +62,14 @@ ENCODER: tuple[Conv | Pool, ...] = (
     Conv("conv6_2", kernel=1, dilation=1, channels=4096),
     Conv("scores", kernel=1, dilation=1, channels=None),
 )
+PARTS = (ENCODER[:10], ENCODER[10:18], ENCODER[18:])
+"""The encoder up to `max_pool3`, `max_pool5` and `scores`: see `FCN.tile_steps`."""
+STRIDE = 8
 DROPOUT_AFTER = ("conv6_1", "conv6_2")
 
 # The decoder, Table 3 and the text: the layers that each stage adds.
+KEPT = ("max_pool3", "max_pool4", "scores")
+SKIPS = {"max_pool3": ("score_pool3", "fcn8"), "max_pool4": ("score_pool4", "fcn16")}
 DECODER = {"fcn32": (), "fcn16": ("t_conv_1", "score_pool4"), "fcn8": ("t_conv_2", "score_pool3")}
 
 
@@ -124,24 +131,60 @@ class FCN(StagedNetwork):
     def forward(self, x: Tensor) -> Tensor:
         """Logits of the present stage, at the size of the image."""
         self.check_input(x)  # (N, in_channels, H, W)
-        pool3, pool4, y = self.encode(x)  # 1/8, 1/16 and 1/32 of the image; y: (N, out_channels, …)
-        sixteen, eight = self.stage != "fcn32", self.stage == "fcn8"
-        y = self._double(y, pool4, self.t_conv_1 if sixteen else None)  # 1/16
-        if sixteen:
-            y = y + self.score_pool4(pool4)
-        y = self._double(y, pool3, self.t_conv_2 if eight else None)  # 1/8
-        if eight:
-            y = y + self.score_pool3(pool3)
-        return crop_to(upsample(y, 8), x)  # (N, out_channels, H, W)
+        maps = self.encode(x)  # 1/8, 1/16 and 1/32 of the image; the last: (N, out_channels, …)
+        return crop_to(upsample(self.join(*maps, scored=False), STRIDE), x)  # (N, out_channels, H, W)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Table 2: the image → the outputs of `max_pool3`, `max_pool4` and `scores`."""
-        kept = {}
-        for row in ENCODER:
-            kept[row.name] = x = apply_row(self, row, x)
+        kept: dict[str, Tensor] = {}
+        self._rows(ENCODER, x, kept)
+        return kept["max_pool3"], kept["max_pool4"], kept["scores"]
+
+    def join(self, pool3: Tensor, pool4: Tensor, y: Tensor, scored: bool = True) -> Tensor:
+        """Table 3, to scores (N, out_channels, …) at 1/8.
+
+        Args:
+            pool3: at 1/8, what `score_pool3` makes of `max_pool3`, or with `scored=False` `max_pool3` itself.
+            pool4: at 1/16, likewise.
+            y: `scores`, at 1/32.
+            scored: see above. In stages without a skip only its size counts.
+        """
+        sixteen, eight = self.stage != "fcn32", self.stage == "fcn8"
+        y = self._double(y, pool4, self.t_conv_1 if sixteen else None)  # 1/16
+        if sixteen:
+            y = y + (pool4 if scored else self.score_pool4(pool4))
+        y = self._double(y, pool3, self.t_conv_2 if eight else None)  # 1/8
+        if eight:
+            y = y + (pool3 if scored else self.score_pool3(pool3))
+        return y
+
+    def tile_steps(self) -> tuple[partial[tuple[Tensor, ...]], ...]:
+        """Table 2 in consecutive parts, for `engines.tiling`.
+
+        Each returns first the skips it gives to `join`, scored, and last what the next part takes.
+        """
+        return tuple(partial(self._part, table) for table in PARTS)
+
+    def _part(self, table: Sequence[Conv | Pool], x: Tensor) -> tuple[Tensor, ...]:
+        kept: dict[str, Tensor] = {}
+        x = self._rows(table, x, kept)
+        skips = []
+        for pool, (layer, first) in SKIPS.items():
+            if pool in kept and self.stages.index(self.stage) >= self.stages.index(first):
+                skips.append(self.get_submodule(layer)(kept[pool]))
+            elif pool in kept:
+                skips.append(kept[pool][:, :0])  # its size is all that counts
+        return (*skips, x)
+
+    def _rows(self, table: Sequence[Conv | Pool], x: Tensor, kept: dict[str, Tensor]) -> Tensor:
+        """The rows of `table` one after the other; what the decoder needs is put into `kept`."""
+        for row in table:
+            x = apply_row(self, row, x)
             if row.name in DROPOUT_AFTER:
                 x = F.dropout(x, self.dropout, training=self.training)
-        return kept["max_pool3"], kept["max_pool4"], x
+            if row.name in KEPT:
+                kept[row.name] = x
+        return x
 
     def _double(self, scores: Tensor, like: Tensor, t_conv: nn.Module | None) -> Tensor:
         """Scores (N, out_channels, h, w) doubled and cut to the size of `like`; bilinearly without `t_conv`."""

@@ -18,7 +18,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -89,7 +89,12 @@ class ValidUNet(StagedNetwork):
         height, width = x.shape[-2:]
         if self.padded:
             x = mirror(mirror(x, -2), -1)  # (N, in_channels, 188 + 16 k, 188 + 16 l)
-        skips = []
+        x = self.valid(x)  # (N, out_channels, 4 + 16 k, 4 + 16 l)
+        return x[..., :height, :width] if self.padded else x
+
+    def valid(self, x: Tensor) -> Tensor:
+        """The paper's network: (N, in_channels, 188 + 16 k, 188 + 16 l) → (N, out_channels, 4 + 16 k, 4 + 16 l)."""
+        skips: list[Tensor] = []
         for level in range(1, 5):
             skips.append(self._pair(level, x))
             x = self.get_submodule(f"max_pool{level}")(skips[-1])  # half the size
@@ -98,8 +103,7 @@ class ValidUNet(StagedNetwork):
             x = F.relu(self.get_submodule(f"t_conv_{number}")(x), inplace=True)  # twice the size, half the channels
             x = torch.cat([centre(skips.pop(), x), x], dim=1)
             x = self._pair(5 + number, x)
-        x = self.scores(x)  # (N, out_channels, 4 + 16 k, 4 + 16 l)
-        return x[..., :height, :width] if self.padded else x
+        return cast(Tensor, self.scores(x))
 
     def check_input(self, x: Tensor) -> None:
         """As for every network; with `padded=False` every pooling must meet an even size."""
@@ -136,6 +140,10 @@ def mirror(x: Tensor, dim: int) -> Tensor:
     """
     size = x.shape[dim]
     steps = (size + 2 * LOST - SMALLEST + STEP - 1) // STEP
-    place = torch.arange(SMALLEST + STEP * steps, device=x.device) - LOST
+    return x.index_select(dim, mirrored(torch.arange(SMALLEST + STEP * steps, device=x.device) - LOST, size))
+
+
+def mirrored(place: Tensor, size: int) -> Tensor:
+    """Where in a line of `size` pixels each `place` before, in or behind it lies in the mirror: whole numbers."""
     place = torch.remainder(place, 2 * size)
-    return x.index_select(dim, torch.minimum(place, 2 * size - 1 - place))
+    return torch.minimum(place, 2 * size - 1 - place)
