@@ -275,3 +275,30 @@ def test_annotations_in_a_folder_of_their_own(tmp_path):
     assert import_qupath(source, tmp_path / "out", classes=CLASSES, annotations=tmp_path / "annotations").images == 6
     with pytest.raises(UserError, match="no such folder; --annotations"):
         import_qupath(source, tmp_path / "two", classes=CLASSES, annotations=tmp_path / "nowhere")
+
+
+def test_smoothing_and_the_task_tumor(tmp_path):
+    notched = [[2, 2], [12, 2], [12, 12], [8, 12], [8, 16], [7, 16], [7, 12], [2, 12], [2, 2]]
+    features = collection(feature("tumor", notched), feature("skin", box(0, 0, 30, 6)), feature("text", notched))
+    path = saved(tmp_path / "a.geojson", features)
+    rough = read_label(path, TABLE, Tally(), SHAPE)
+    assert rough[15, 7] == 3
+    smooth = read_label(path, TABLE, Tally(), SHAPE, smooth=2.0)
+    assert smooth[15, 7] == 0
+    assert (smooth[3:11, 4:10] == 3).all()
+    table = ClassTable.make(CLASSES, {"skin": "adipose tissue", "text": "background"}, ["adipose tissue"], "tumor")
+    np.testing.assert_array_equal(read_label(path, table, Tally(), SHAPE), (rough == 3).astype(np.uint8))
+
+
+def test_table_7_ranks_classes_that_all_stand_there_and_says_so(tmp_path):
+    for number in range(2):
+        path = write_dicom(tmp_path / "in" / f"p{number}_L_CC.dcm", ramp(SHAPE) + number, PatientID=f"p{number}")
+        features = collection(feature("skin", box(0, 0, 10, 10)), feature("text", box(5, 5, 15, 15)))
+        saved(path.with_suffix(".geojson"), features)
+    summary = import_qupath(tmp_path / "in", tmp_path / "out", classes=["background", "skin", "text"])
+    assert summary.overlaps == {"skin over text": 50}
+    assert any("its ranking decided: skin over text over background" in note for note in summary.notes)
+    stated = import_qupath(
+        tmp_path / "in", tmp_path / "two", classes=["background", "skin", "text"], precedence=["text"]
+    )
+    assert stated.overlaps == {"text over skin": 50}
