@@ -1,0 +1,128 @@
+"""The files of CSAW-S: which image, class and patient each one is, by its own name and nothing else in its path.
+
+    anonymized_dataset/<PPP>/<PPP>_<n>.png                        an image; PPP is the patient
+    anonymized_dataset/<PPP>/<PPP>_<n>_8bit.png                   its 8-bit copy, beside images stored in colour
+    anonymized_dataset/<PPP>/<PPP>_<n>_<class>.png                a binary mask
+    test_data/anonymized_dataset/<PPP>/<PPP>_<n>.png              a test image, of patients numbered anew
+    test_data/annotator_{1,2,3}/<PPP>/<PPP>_<n>_<class>.png       its masks, by each of three experts
+
+Source: github.com/ChrisMats/CSAW-S, README and csaws_creation/{settings,generate_segmentation_maps}.py.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scripts.importers.classes import plain
+from transforms.errors import UserError
+
+# Lowest precedence first: the reverse of `CLASSES` in csaws_creation/settings.py
+CLASSES = (
+    "background",
+    "mammary gland",
+    "pectoral muscle",
+    "non-mammary tissue",
+    "text",
+    "nipple",
+    "skin",
+    "foreign object",
+    "thick vessels",
+    "axillary lymph nodes",
+    "calcifications",
+    "cancer",
+)
+_BY_FILE = {plain(name): name for name in CLASSES[1:]}
+_NAME = re.compile(r"(?P<image>(?P<patient>\d{3})_\d+)(?:_(?P<what>.+))?\.png", re.IGNORECASE)
+Masks = dict[str, list[Path]]
+
+
+@dataclass
+class Scan:
+    """The files of one image, as their names tell.
+
+    Attributes:
+        patient: three digits; training and test patients of one number are different people.
+        image: the picture, or None where only masks are there.
+        twin: the 8-bit copy that stands beside pictures stored in colour, or None.
+        masks: class name to its binary masks.
+    """
+
+    patient: str
+    image: Path | None = None
+    twin: Path | None = None
+    masks: Masks = field(default_factory=dict)
+
+    @property
+    def source(self) -> Path | None:
+        """The file to read: the 8-bit copy if the picture is stored in colour."""
+        if self.image is None or (self.twin is not None and header(self.image)[0] in ("RGB", "RGBA", "CMYK")):
+            return self.twin
+        return self.image
+
+
+def find_root(images: Path) -> Path:
+    """The folder that holds anonymized_dataset, for any of the folders that a person may name."""
+    inside = [images.parent] if images.name == "anonymized_dataset" else []
+    for root in (images, images / "CsawS", *inside):
+        if (root / "anonymized_dataset").is_dir() and root.name != "test_data":
+            return root
+    found = sorted(path.name for path in images.iterdir())[:5] if images.is_dir() else []
+    raise UserError(
+        f"{images}: not the CSAW-S folder; looked for anonymized_dataset in it, found {', '.join(found) or 'nothing'}; "
+        "name the folder CsawS that holds anonymized_dataset and test_data"
+    )
+
+
+def find_scans(folder: Path, remarks: Counter[str], masks_only: bool = False) -> dict[str, Scan]:
+    """Images and masks below a folder, by the image's id; only the file's own name counts."""
+    scans: dict[str, Scan] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.name.startswith(".") or path.suffix.lower() != ".png" or not path.is_file():
+            continue
+        parts = _NAME.fullmatch(path.name)
+        if not parts:
+            remarks["PNG files have no CSAW-S name and were left alone"] += 1
+            continue
+        scan = scans.setdefault(parts["image"], Scan(parts["patient"]))
+        if not _add(scan, path, parts["what"], masks_only):
+            remarks["PNG files are of no known class and were left alone"] += 1
+    if not masks_only and not any(scan.image or scan.twin for scan in scans.values()):
+        raise UserError(f"{folder}: no images; looked in it and below it for PPP_n.png, as in 001/001_0.png")
+    return scans
+
+
+def _add(scan: Scan, path: Path, what: str | None, masks_only: bool) -> bool:
+    """Put a file in its place; False if it has none."""
+    if what is None:
+        if scan.image is not None:
+            raise UserError(f"{path}: there is {scan.image} as well; an image may be there once, so remove one")
+        scan.image = None if masks_only else path
+    elif what.lower() == "8bit":
+        scan.twin = None if masks_only else path
+    elif plain(what) in _BY_FILE:
+        scan.masks.setdefault(_BY_FILE[plain(what)], []).append(path)
+    else:
+        return what.lower() == "unclassified"  # the authors' own code leaves it out
+    return True
+
+
+def header(path: Path) -> tuple[str, tuple[int, ...]]:
+    """Pillow's mode and (rows, columns) of a picture, or nothing for one that cannot be read."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                return picture.mode, (picture.height, picture.width)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return "", ()
+
+
+def size_text(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
