@@ -59,6 +59,29 @@ def subject_of(path: Path) -> str | None:
     return str(attribute(header, "PatientID") or "").strip() or None
 
 
+def transfer_syntax(path: Path) -> str | None:
+    """Name of a DICOM file's transfer syntax, such as "RLE Lossless"; None if it is no DICOM file or damaged."""
+    try:
+        if not is_dicom(path):
+            return None
+        return _name(UID(str(_open(path, [], pixels=False).file_meta.TransferSyntaxUID)))
+    except (OSError, UserError):
+        return None
+
+
+def probe_dicom(path: Path) -> None:
+    """Refuse what the header alone shows not to be a mammogram that can be read; pixels are not decoded.
+
+    Raises:
+        UserError: as `read_dicom`, less what only the pixels show: damage, or colour.
+    """
+    header = _open(path, _TAGS, pixels=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _check(path, header)
+        _check_decoder(path, header)
+
+
 def read_dicom(path: Path, windowing: str = "voi") -> dict[str, Any]:
     """The fields of a `Mammogram` from a DICOM file.
 
@@ -69,6 +92,8 @@ def read_dicom(path: Path, windowing: str = "voi") -> dict[str, Any]:
     header = _open(path, _TAGS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's remarks about a header may quote it
+        if "PixelData" not in header:
+            raise UserError(f"{path}: DICOM without an image, or cut short before it; remove it from the folder")
         shape, bits, signed = _check(path, header)
         stored = _pixels(path, header, shape)
         try:
@@ -119,8 +144,6 @@ def _whole(path: Path, header: Dataset, keyword: str, default: int | None = None
 
 def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
     """(rows, columns), bits stored, signed - after everything that is not a plain mammogram was refused."""
-    if "PixelData" not in header:
-        raise UserError(f"{path}: DICOM without an image, or cut short before it; remove it from the folder")
     frames = _whole(path, header, "NumberOfFrames", 1)
     if frames > 1:
         raise UserError(
@@ -141,8 +164,9 @@ def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
 
 def _pixels(path: Path, header: FileDataset, shape: tuple[int, int]) -> NDArray[Any]:
     """Stored values, (rows, columns)."""
-    _check_syntax(path, header, shape)
-    syntax = UID(str(header.file_meta.TransferSyntaxUID))
+    syntax = _check_decoder(path, header)
+    if not syntax.is_compressed:
+        _check_length(path, header, shape)
     try:
         pixels = np.asarray(header.pixel_array)
     except Exception as error:
@@ -158,8 +182,8 @@ def _pixels(path: Path, header: FileDataset, shape: tuple[int, int]) -> NDArray[
     return pixels
 
 
-def _check_syntax(path: Path, header: FileDataset, shape: tuple[int, int]) -> None:
-    """Refuse what no installed decoder reads, and uncompressed pixels that break off."""
+def _check_decoder(path: Path, header: FileDataset) -> UID:
+    """The transfer syntax, if an installed decoder reads it."""
     syntax = UID(str(header.file_meta.TransferSyntaxUID))
     try:
         decoder = get_decoder(syntax)
@@ -167,11 +191,15 @@ def _check_syntax(path: Path, header: FileDataset, shape: tuple[int, int]) -> No
         raise UserError(f"{path}: transfer syntax {_name(syntax)} is not an image that can be read") from None
     if not decoder.is_available:
         raise _undecodable(path, syntax)
-    if not syntax.is_compressed:
-        samples, size = _whole(path, header, "SamplesPerPixel", 1), _whole(path, header, "BitsAllocated") // 8
-        want, have = shape[0] * shape[1] * samples * size, len(attribute(header, "PixelData") or b"")
-        if have < want and attribute(header, "PhotometricInterpretation") != "YBR_FULL_422":
-            raise _damaged(path, f"cut short, {have} of {want} bytes of pixels")
+    return syntax
+
+
+def _check_length(path: Path, header: FileDataset, shape: tuple[int, int]) -> None:
+    """Refuse uncompressed pixels that break off."""
+    samples, size = _whole(path, header, "SamplesPerPixel", 1), _whole(path, header, "BitsAllocated") // 8
+    want, have = shape[0] * shape[1] * samples * size, len(attribute(header, "PixelData") or b"")
+    if have < want and attribute(header, "PhotometricInterpretation") != "YBR_FULL_422":
+        raise _damaged(path, f"cut short, {have} of {want} bytes of pixels")
 
 
 def _name(syntax: UID) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from transforms.dicom import is_dicom, read_dicom
+from transforms.dicom import is_dicom, probe_dicom, read_dicom
 from transforms.dicom_attributes import side_and_view_of_name
 from transforms.dicom_intensity import WINDOWINGS, intensities
 from transforms.errors import UserError
-from transforms.pictures import read_picture
+from transforms.pictures import probe_picture, read_picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,8 @@ class Mammogram:
     """Pixels and the few facts about them that are kept.
 
     Attributes:
-        pixels: (rows, columns) uint8 or uint16; row 0 on top, column 0 on the left; brighter is denser.
+        pixels: (rows, columns) uint8 or uint16; row 0 on top, column 0 on the left; brighter is denser. An importer of
+            photographs, such as Cityscapes, may give (rows, columns, 3) uint8 as red, green, blue.
         intensity_range: smallest and largest POSSIBLE value, such as (0, 4095), whatever this image holds.
         laterality: "L" or "R", or None when neither header nor file name tells.
         view: "CC", "MLO" or another of `dicom_attributes.VIEWS`, or None.
@@ -41,6 +42,15 @@ class Mammogram:
     intensity_source: str = "as stored"
 
 
+def probe_mammogram(path: Path) -> None:
+    """Look at a file's header only: whether `read_mammogram` would refuse it at once.
+
+    Raises:
+        UserError: as `read_mammogram`, less what only the pixels show.
+    """
+    (probe_dicom if _is_dicom(path) else probe_picture)(path)
+
+
 def read_mammogram(path: str | Path, windowing: str = "voi", bits: int | None = None) -> Mammogram:
     """Read a DICOM file (told by its content), PNG, JPEG, TIFF, BMP, .npy, NIfTI, MHA or NRRD.
 
@@ -57,14 +67,8 @@ def read_mammogram(path: str | Path, windowing: str = "voi", bits: int | None = 
     path = Path(path)
     if windowing not in WINDOWINGS:
         raise UserError(f"windowing is {windowing!r}; expected one of {', '.join(WINDOWINGS)}")
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
     side, view = side_and_view_of_name(path.stem)
-    try:
-        dicom = is_dicom(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the file's permissions") from None
-    if dicom:
+    if _is_dicom(path):
         fields = read_dicom(path, windowing)
         fields["laterality"] = fields["laterality"] or side
         fields["view"] = fields["view"] or view
@@ -85,3 +89,12 @@ def read_mammogram(path: str | Path, windowing: str = "voi", bits: int | None = 
         spacing_source="none" if spacing is None else "image header",
         intensity_source=source,
     )
+
+
+def _is_dicom(path: Path) -> bool:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        return is_dicom(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the file's permissions") from None

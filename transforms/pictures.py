@@ -54,10 +54,23 @@ def read_picture(path: Path, palette: str = "grey") -> tuple[NDArray[Any], Spaci
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Exception as error:  # each library raises its own kinds on damaged files
-        raise UserError(
-            f"{path}: not an image that can be read, or damaged ({type(error).__name__}); expected DICOM or "
-            f"{' '.join(SUFFIXES)}"
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def probe_picture(path: Path) -> None:
+    """Refuse what a file's header alone shows not to be one image; the values are not read."""
+    name = path.name.lower()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if name.endswith(PILLOW_SUFFIXES):
+                _open_pillow(path).close()
+            elif name.endswith(".npy"):
+                np.load(path, mmap_mode="r", allow_pickle=False)
+    except UserError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, error) from None
 
 
 def whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[Any]:
@@ -83,18 +96,31 @@ def whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.uint8 if values.dtype.itemsize == 1 else np.uint16)
 
 
-def _pillow(path: Path, palette: str) -> NDArray[Any]:
-    from PIL import Image
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path}: not an image that can be read, or damaged ({type(error).__name__}); expected DICOM or "
+        f"{' '.join(SUFFIXES)}"
+    )
 
-    with Image.open(path) as image:
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1:
-            raise UserError(f"{path}: {frames} pages or frames in one file; expected a single image")
-        if image.width * image.height > MOST_PIXELS:
-            raise UserError(f"{path}: {image.height} x {image.width} pixels; expected a mammogram")
+
+def _pillow(path: Path, palette: str) -> NDArray[Any]:
+    with _open_pillow(path) as image:
         if image.mode == "P" and palette == "grey":
             return np.asarray(image.convert("RGB"))
         return np.asarray(image)
+
+
+def _open_pillow(path: Path) -> Any:
+    from PIL import Image
+
+    image = Image.open(path)
+    frames = getattr(image, "n_frames", 1)
+    if frames == 1 and image.width * image.height <= MOST_PIXELS:
+        return image
+    image.close()
+    if frames > 1:
+        raise UserError(f"{path}: {frames} pages or frames in one file; expected a single image")
+    raise UserError(f"{path}: {image.height} x {image.width} pixels; expected a mammogram")
 
 
 def _nifti(path: Path) -> tuple[NDArray[Any], Spacing]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.importers.writer import array_sha256, with_progress
+from scripts.importers.facts import Facts, findings
+from scripts.importers.finished import array_sha256
+from scripts.importers.one_case import value_counts
+from scripts.importers.parallel import in_order, worker_count
+from scripts.importers.progress import with_progress
 from transforms.dataset import SECTIONS, Dataset, open_array
 from transforms.errors import UserError
 
@@ -22,6 +26,7 @@ class Report:
     """What was found.
 
     Attributes:
+        facts: section to what is known of its images that could be read.
         pixels: section to pixels of each class.
         images: section to its number of images.
         subjects: section to its number of subjects.
@@ -30,6 +35,7 @@ class Report:
     """
 
     dataset: Dataset
+    facts: dict[str, list[Facts]] = field(default_factory=dict)
     pixels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     images: dict[str, int] = field(default_factory=dict)
     subjects: dict[str, int] = field(default_factory=dict)
@@ -37,39 +43,57 @@ class Report:
     warnings: list[str] = field(default_factory=list)
 
 
-def check_dataset(folder: Path, progress: bool = True) -> Report:
+def check_dataset(folder: Path, progress: bool = True, workers: int | None = 1) -> Report:
     """Read every image and label of a dataset folder.
+
+    Args:
+        workers: processes that read; None takes as many as pay.
 
     Raises:
         UserError: it is no dataset folder, or its dataset.json is wrong.
     """
-    report = Report(Dataset.load(folder))
-    items = [
-        (section, item, stored)
+    dataset = Dataset.load(folder)
+    report = Report(dataset)
+    tasks = [
+        (dataset, section, item, stored)
         for section in SECTIONS
-        for item, stored in zip(report.dataset.items(section), report.dataset.content.get(section, []), strict=True)
+        for item, stored in zip(dataset.items(section), dataset.content.get(section, []), strict=True)
     ]
-    hashes: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for section in SECTIONS:
-        report.pixels[section] = np.zeros(report.dataset.num_classes, np.int64)
-        report.images[section] = sum(section == other for other, _, _ in items)
-        report.subjects[section] = len({item["subject"] for other, item, _ in items if other == section})
-    for section, item, stored in with_progress(items, progress):
-        try:
-            digest = _check_image(report, item, stored)
-            hashes[digest].append((section, item["case"]))
-            if item["label"] is not None:
-                report.pixels[section] += _check_label(report, item, stored)
-        except UserError as error:
-            report.errors.append(str(error))
-    _check_split(report, items, hashes)
-    _check_classes(report)
-    _check_spacing(report, [item for _, item, _ in items])
-    _check_files(report, items)
+        report.facts[section] = []
+        report.images[section] = len(dataset.items(section))
+        report.subjects[section] = len({item["subject"] for item in dataset.items(section)})
+    processes = worker_count(workers, [Path(item["image"]) for _, _, item, _ in tasks])
+    for section, found in with_progress(in_order(_look, tasks, processes, _lost), len(tasks), progress):
+        if isinstance(found, str):
+            report.errors.append(found)
+        else:
+            report.facts[section].append(found)
+    for section, facts in report.facts.items():
+        counts = [one.counts for one in facts if one.counts is not None]
+        report.pixels[section] = np.array(counts, np.int64).reshape(-1, len(dataset.labels)).sum(axis=0)
+    found = findings(report.facts, dataset.class_names, dataset.content.get("split", {}).get("by") == "image")
+    report.errors += found.errors
+    report.warnings += found.warnings
+    _check_fractions(report)
+    _check_files(report, [item for _, _, item, _ in tasks])
     return report
 
 
-def _check_image(report: Report, item: Item, stored: Item) -> str:
+def _look(task: tuple[Dataset, str, Item, Mapping[str, Any]]) -> tuple[str, Facts | str]:
+    """The section of one image, and what is in it, or what is wrong with it."""
+    dataset, section, item, stored = task
+    try:
+        return section, _facts(dataset, item, stored)
+    except UserError as error:
+        return section, str(error)
+
+
+def _lost(task: tuple[Dataset, str, Item, Mapping[str, Any]]) -> tuple[str, str]:
+    return task[1], f"{task[2]['image']}: reading it ended the process; the memory did not suffice"
+
+
+def _facts(dataset: Dataset, item: Item, stored: Mapping[str, Any]) -> Facts:
     image = open_array(item["image"])
     if image.dtype not in (np.uint8, np.uint16):
         raise UserError(f"{item['image']}: holds {image.dtype}; expected uint8 or uint16")
@@ -78,17 +102,14 @@ def _check_image(report: Report, item: Item, stored: Item) -> str:
         raise UserError(
             f"{item['image']}: values {low} to {high}, outside its intensity_range {item['intensity_range']}"
         )
-    if low == high:
-        report.warnings.append(f"{item['case']}: every pixel is {low}")
-    return _same(item["image"], image, stored.get("image_sha256"))
-
-
-def _check_label(report: Report, item: Item, stored: Item) -> NDArray[np.int64]:
-    report.dataset.check_labels([item])
-    label = open_array(item["label"])
-    _same(item["label"], label, stored.get("label_sha256"))
-    counts = sum(np.bincount(label[i : i + 256].ravel(), minlength=256) for i in range(0, len(label), 256))
-    return np.asarray(counts, np.int64)[: report.dataset.num_classes]
+    digest = _same(item["image"], image, stored.get("image_sha256"))
+    counts = None
+    if item["label"] is not None:
+        dataset.check_labels([item])
+        label = open_array(item["label"])
+        _same(item["label"], label, stored.get("label_sha256"))
+        counts = value_counts(label)[: len(dataset.labels)].tolist()
+    return Facts(item["case"], stored, (image.shape[0], image.shape[1]), low, high, counts, digest)
 
 
 def _same(path: str, array: NDArray[Any], recorded: str | None) -> str:
@@ -98,29 +119,8 @@ def _same(path: str, array: NDArray[Any], recorded: str | None) -> str:
     return digest
 
 
-def _check_split(report: Report, items: list[tuple[str, Item, Item]], hashes: dict[str, list[tuple[str, str]]]) -> None:
-    places: dict[str, set[str]] = defaultdict(set)
-    for section, item, _ in items:
-        places[item["subject"]].add(section)
-    shared = sorted(subject for subject, sections in places.items() if len(sections) > 1)
-    if shared:
-        text = f"{len(shared)} subjects stand in two sections, such as {shared[0]}: scores will be too good"
-        wanted = report.dataset.content.get("split", {}).get("by") == "image"
-        (report.warnings if wanted else report.errors).append(text)
-    for copies in hashes.values():
-        names = " and ".join(f"{case} ({section})" for section, case in copies[:2])
-        if len({section for section, _ in copies}) > 1:
-            report.errors.append(f"the same image stands in two sections: {names}")
-        elif len(copies) > 1:
-            report.warnings.append(f"the same image stands there {len(copies)} times: {names}")
-
-
-def _check_classes(report: Report) -> None:
+def _check_fractions(report: Report) -> None:
     training = report.pixels["training"]
-    for section in ("training", "validation"):
-        absent = [report.dataset.labels[int(label)] for label in np.flatnonzero(report.pixels[section] == 0)]
-        if absent:
-            report.warnings.append(f"no {section} pixel of {', '.join(absent)}")
     found = training / max(int(training.sum()), 1)
     stated = np.array([report.dataset.pixel_fraction[name] for name in report.dataset.class_names])
     if not np.allclose(found, stated, atol=1e-4):
@@ -130,16 +130,8 @@ def _check_classes(report: Report) -> None:
         )
 
 
-def _check_spacing(report: Report, items: list[Item]) -> None:
-    known = [item["spacing_mm"][0] for item in items if item["spacing_mm"]]
-    if known and len(known) < len(items):
-        report.warnings.append(f"{len(items) - len(known)} of {len(items)} images have no pixel spacing")
-    if known and max(known) > 1.5 * min(known):
-        report.warnings.append(f"pixel spacing varies from {min(known):.3g} to {max(known):.3g} mm")
-
-
-def _check_files(report: Report, items: list[tuple[str, Item, Item]]) -> None:
-    listed = {Path(item[key]) for _, item, _ in items for key in ("image", "label") if item[key]}
+def _check_files(report: Report, items: list[Item]) -> None:
+    listed = {Path(item[key]) for item in items for key in ("image", "label") if item[key]}
     found = {path for name in ("images", "labels") for path in (report.dataset.root / name).glob("*.npy")}
     extra = sorted(path.name for path in found - listed)
     if extra:

@@ -20,8 +20,8 @@ import typer
 from rich.console import Console
 
 from scripts.importers.private import check_private_map, write_private_map
+from scripts.importers.summary import Summary
 from scripts.importers.tables import summary_dict, summary_table
-from scripts.importers.writer import Summary
 
 Images = Annotated[
     Path, typer.Argument(metavar="IMAGES", help="Folder of DICOM files or pictures; subfolders are searched.")
@@ -53,6 +53,9 @@ def _shared(
         str, _option(help="voi (the DICOM's own), none, or percentile (0.5 to 99.5 of each image).")
     ] = "voi",
     bits: Annotated[int | None, _option(min=1, max=16, help="Bits that pictures really use, such as 12.")] = None,
+    flip: Annotated[
+        str, _option(help="left or right: mirror images so that every breast hangs there; none: as they are.")
+    ] = "none",
     name: Annotated[str | None, _option(help="Name of the dataset. Default: of OUT.")] = None,
     licence: Annotated[str, _option(help="Terms under which the data may be used.")] = "",
     reference: Annotated[str, _option(help="What to cite.")] = "",
@@ -61,6 +64,10 @@ def _shared(
     private_map: Annotated[
         Path | None, _option("--private_map", help="Also write which file became which case. Keep it private.")
     ] = None,
+    workers: Annotated[
+        int | None, _option(min=1, help="Processes that read. Default: for much work one a processor, at most 4.")
+    ] = None,
+    dry_run: Annotated[bool, _option("--dry_run", help="Say what would be written; look at headers only.")] = False,
     as_json: Annotated[bool, _option("--json", help="Print the summary as JSON.")] = False,
     quiet: Annotated[bool, _option("--quiet", help="No progress bar.")] = False,
 ) -> None:
@@ -83,7 +90,7 @@ def with_common_options(command: Callable[..., Summary]) -> Callable[..., None]:
         if private_map is not None:
             check_private_map(private_map, values["out"])
         summary = command(**values, common=common)
-        if private_map is not None:
+        if private_map is not None and not summary.dry_run:
             write_private_map(private_map, summary)
         _print(summary, as_json)
 

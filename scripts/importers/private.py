@@ -6,7 +6,7 @@ import csv
 import os
 from pathlib import Path
 
-from scripts.importers.writer import Summary
+from scripts.importers.summary import Summary
 from transforms.errors import UserError
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from transforms.errors import UserError
 
@@ -26,3 +26,18 @@ def validation_groups(groups: Iterable[str], fraction: float, seed: int) -> set[
         )
     count = min(max(1, round(fraction * len(names))), len(names) - 1)
     return set(names[:count])
+
+
+def sections_of(groups: Sequence[str], prescribed: Sequence[str | None], fraction: float, seed: int) -> list[str]:
+    """The section of each image: as prescribed, else by lot for all images of a group together.
+
+    Args:
+        groups: of each image, its subject, or a name of its own to draw images one by one.
+        prescribed: of each image, "training", "validation", "test", or None to draw.
+    """
+    free = [group for group, section in zip(groups, prescribed, strict=True) if section is None]
+    chosen = validation_groups(free, fraction, seed) if free else set()
+    return [
+        section or ("validation" if group in chosen else "training")
+        for group, section in zip(groups, prescribed, strict=True)
+    ]

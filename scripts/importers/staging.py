@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +20,18 @@ except ImportError:  # Windows, where an open file cannot be deleted: the open f
     fcntl = None  # type: ignore[assignment]
 
 _LOCK = "in_use"
+LATE_SECONDS = 60.0  # of work, which is worth more than a clean folder
 
 
 @contextmanager
-def staged_folder(out: Path, overwrite: bool, sources: tuple[Path, ...] = ()) -> Iterator[Path]:
+def staged_folder(
+    out: Path, overwrite: bool, sources: tuple[Path, ...] = (), keep: str | None = None
+) -> Iterator[Path]:
     """Give a hidden empty folder beside `out`, and rename it to `out` when the block ends without an error.
 
-    What an error, Ctrl-C or `kill -9` leaves behind is removed at once or by the next call for the same `out`.
+    What an error, Ctrl-C or `kill -9` leaves behind is removed at once or by the next call for the same `out`, except
+    the subfolder named `keep`: after an interruption, or an error that came late, the next call finds it in its
+    folder. It is removed before the folder becomes `out`.
 
     Raises:
         UserError: `out` is not empty and may not be replaced, or holds or is one of the `sources`.
@@ -33,21 +40,28 @@ def staged_folder(out: Path, overwrite: bool, sources: tuple[Path, ...] = ()) ->
     check_output(out, overwrite, sources)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(out)
-        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+        stage, lock = _claim_stages(out, keep) or _new_stage(out)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror}); choose another output folder") from None
-    lock = _lock(stage)
+    start = time.monotonic()
     try:
         yield stage
+        if keep is not None:
+            shutil.rmtree(stage / keep, ignore_errors=True)
         (stage / _LOCK).unlink(missing_ok=True) if fcntl else None
         lock.close()
         (stage / _LOCK).unlink(missing_ok=True)
         stage.chmod(0o777 & ~_umask())
         _replace(stage, out, overwrite)
-    except BaseException:
+    except BaseException as error:
+        late = not isinstance(error, Exception) or time.monotonic() - start > LATE_SECONDS
+        kept = [] if keep is None or not late else list((stage / keep).glob("*.json"))
+        if kept:
+            _clear(stage, keep)
+            print(f"{len(kept)} finished images are kept in {stage} for the next run", file=sys.stderr)
         lock.close()
-        shutil.rmtree(stage, ignore_errors=True)
+        if not kept:
+            shutil.rmtree(stage, ignore_errors=True)
         raise
 
 
@@ -81,26 +95,60 @@ def _replace(stage: Path, out: Path, overwrite: bool) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _lock(stage: Path) -> IO[str]:
-    """An open, locked file that says the folder is in use; the system lets go of it even after `kill -9`."""
-    handle = (stage / _LOCK).open("w")
-    if fcntl:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _new_stage(out: Path) -> tuple[Path, IO[str]]:
+    stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+    lock = _claim(stage)
+    if lock is None:
+        raise OSError(0, "another run took its folder; start again")
+    return stage, lock
+
+
+def _claim_stages(out: Path, keep: str | None) -> tuple[Path, IO[str]] | None:
+    """Remove what dead runs for `out` left; of those with a subfolder `keep`, take over the one that got furthest."""
+    found = {stage: _finished(stage, keep) for stage in out.parent.glob(f".{_escaped(out.name)}.partial-*")}
+    taken: tuple[Path, IO[str]] | None = None
+    for stage in sorted(found, key=lambda stage: -found[stage]):
+        lock = _claim(stage)
+        if lock is None:
+            continue  # another run is at work in it
+        if taken is None and found[stage]:
+            _clear(stage, keep)
+            taken = stage, lock
+            continue
+        lock.close()
+        shutil.rmtree(stage, ignore_errors=True)
+    return taken
+
+
+def _finished(stage: Path, keep: str | None) -> int:
+    return 0 if keep is None else sum(1 for _ in (stage / keep).glob("*.json"))
+
+
+def _claim(stage: Path) -> IO[str] | None:
+    """An open, locked file that says the folder is in use, or None if it is; freed by the system after `kill -9`."""
+    path = stage / _LOCK
+    try:
+        if not fcntl:
+            path.unlink(missing_ok=True)  # fails while another run has it open
+        handle = path.open("w")
+    except OSError:
+        return None
+    try:
+        if fcntl:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(path.stat(), os.fstat(handle.fileno())):
+                raise OSError(0, "removed meanwhile")
+    except OSError:
+        handle.close()
+        return None
     return handle
 
 
-def _remove_stale(out: Path) -> None:
-    for stage in out.parent.glob(f".{_escaped(out.name)}.partial-*"):
-        try:
-            with (stage / _LOCK).open("r+") as handle:
-                if fcntl:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (stage / _LOCK).unlink()
-        except FileNotFoundError:
-            pass  # killed before it was locked, or while it was removed
-        except OSError:
-            continue  # another run is at work in it
-        shutil.rmtree(stage, ignore_errors=True)
+def _clear(stage: Path, keep: str | None) -> None:
+    """Remove everything but the lock and the subfolder `keep`."""
+    for entry in stage.iterdir():
+        if entry.name not in (_LOCK, keep):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def _escaped(name: str) -> str:

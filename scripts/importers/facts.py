@@ -1,0 +1,122 @@
+"""What is known of the images of a dataset, and what of it would spoil a training."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Places = list[tuple[str, str]]
+"""(section, case) of images."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One image.
+
+    Attributes:
+        case: its name.
+        item: its entry in dataset.json.
+        size: (rows, columns).
+        lowest, highest: values that occur in it.
+        counts: pixels of each class, or None if it has no label.
+        digest: of its pixels.
+    """
+
+    case: str
+    item: Mapping[str, Any]
+    size: tuple[int, int]
+    lowest: int
+    highest: int
+    counts: Sequence[int] | None
+    digest: str
+
+
+@dataclass
+class Findings:
+    """errors make results wrong; warnings are what a person should know."""
+
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def findings(facts: Mapping[str, Sequence[Facts]], labels: Sequence[str], split_by_image: bool = False) -> Findings:
+    """Look over all images.
+
+    Args:
+        facts: section to its images.
+        labels: class names.
+        split_by_image: subjects in two sections were asked for, and are only warned of.
+    """
+    found = Findings()
+    everything = [(section, one) for section, members in facts.items() for one in members]
+    _subjects(found, everything, split_by_image)
+    _copies(found, everything)
+    _blank(found, everything)
+    _classes(found, facts, labels)
+    _spacing(found, [one.item.get("spacing_mm") for _, one in everything])
+    return found
+
+
+def _subjects(found: Findings, everything: Sequence[tuple[str, Facts]], split_by_image: bool) -> None:
+    places: dict[str, set[str]] = defaultdict(set)
+    for section, one in everything:
+        places[one.item["subject"]].add(section)
+    shared = sorted(subject for subject, sections in places.items() if len(sections) > 1)
+    if shared:
+        text = f"{len(shared)} subjects stand in two sections, such as {shared[0]}: scores will be too good"
+        (found.warnings if split_by_image else found.errors).append(text)
+
+
+def _copies(found: Findings, everything: Sequence[tuple[str, Facts]]) -> None:
+    places: dict[str, Places] = defaultdict(list)
+    for section, one in everything:
+        places[one.digest].append((section, one.case))
+    copies = [where for where in places.values() if len(where) > 1]
+    apart = [where for where in copies if len({section for section, _ in where}) > 1]
+    if apart:
+        text = f"{len(apart)} images stand in two sections: {_named(apart[0])} are the same"
+        found.errors.append(text)
+    beside = [where for where in copies if where not in apart]
+    if beside:
+        number = sum(len(where) - 1 for where in beside)
+        found.warnings.append(f"{number} images are exact copies of others, such as {_named(beside[0])}")
+
+
+def _named(where: Places) -> str:
+    first = where[0]
+    other = next((place for place in where if place[0] != first[0]), where[1])
+    return f"{first[1]} ({first[0]}) and {other[1]} ({other[0]})"
+
+
+def _blank(found: Findings, everything: Sequence[tuple[str, Facts]]) -> None:
+    blank = [one for _, one in everything if one.lowest == one.highest]
+    if blank:
+        text = f"{len(blank)} images hold one value only, such as {blank[0].case}: every pixel is {blank[0].lowest}"
+        found.warnings.append(text)
+
+
+def _classes(found: Findings, facts: Mapping[str, Sequence[Facts]], labels: Sequence[str]) -> None:
+    for section in ("training", "validation"):
+        members = [one for one in facts.get(section, ()) if one.counts is not None]
+        if not members:
+            continue
+        pixels = np.sum([one.counts for one in members], axis=0, dtype=np.int64)
+        absent = [labels[int(label)] for label in np.flatnonzero(pixels == 0)]
+        if absent:
+            found.warnings.append(f"no {section} pixel of {', '.join(absent)}")
+
+
+def _spacing(found: Findings, spacings: Sequence[Sequence[float] | None]) -> None:
+    known = [spacing for spacing in spacings if spacing]
+    if known and len(known) < len(spacings):
+        found.warnings.append(f"{len(spacings) - len(known)} of {len(spacings)} images have no pixel spacing")
+    rows = [spacing[0] for spacing in known]
+    if known and max(rows) > 1.5 * min(rows):
+        found.warnings.append(f"pixel spacing varies from {min(rows):.3g} to {max(rows):.3g} mm")
+    oblong = sum(abs(spacing[0] - spacing[1]) > 0.01 * spacing[0] for spacing in known)
+    if oblong:
+        found.warnings.append(f"{oblong} images have pixels that are not square")

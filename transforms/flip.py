@@ -1,0 +1,51 @@
+"""On which side of an image the breast hangs, and images brought to one side.
+
+In a mammogram as it is acquired, a left breast touches the left edge and a right breast the right one. Some archives
+hold mirrored copies: their laterality does not say where the breast is, their pixels do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FLIPS = ("none", "left", "right")
+_CLEARLY = 1.05  # times brighter
+
+
+def side_of_laterality(laterality: str | None) -> str | None:
+    """Edge that the chest wall is at in an image as acquired: "left" for "L", "right" for "R", None for None."""
+    return {"L": "left", "R": "right"}.get(laterality or "")
+
+
+def side_of_pixels(pixels: NDArray[Any]) -> str | None:
+    """ "left" or "right", whichever half of an image (rows, columns[, 3]) is clearly brighter, else None."""
+    half = pixels.shape[1] // 2
+    left = float(pixels[:, :half].sum(dtype=np.uint64))
+    right = float(pixels[:, pixels.shape[1] - half :].sum(dtype=np.uint64))
+    if max(left, right) <= _CLEARLY * min(left, right):
+        return None
+    return "left" if left > right else "right"
+
+
+def must_flip(pixels: NDArray[Any], laterality: str | None, to: str) -> tuple[bool, str | None]:
+    """Whether an image is to be mirrored so that the breast hangs on the side `to`, and a remark or None.
+
+    Laterality decides; where it is unknown, the brighter half does. Remarks: "disagrees" if the pixels say otherwise
+    than the laterality, "unknown" if neither says anything.
+    """
+    if to == "none":
+        return False, None
+    stated, seen = side_of_laterality(laterality), side_of_pixels(pixels)
+    remark = "disagrees" if stated and seen and stated != seen else None
+    side = stated or seen
+    if side is None:
+        return False, "unknown"
+    return side != to, remark
+
+
+def mirrored(array: NDArray[Any]) -> NDArray[Any]:
+    """The array (rows, columns[, 3]) with its columns in reverse order."""
+    return np.ascontiguousarray(array[:, ::-1])
