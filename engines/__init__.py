@@ -4,7 +4,7 @@ from engines.checks import check
 from engines.epochs import EpochDataset
 from engines.evaluation import evaluate
 from engines.inference import ReadableImages, find_images, infer
-from engines.inferers import WholeImageInferer
+from engines.inferers import PaddedInferer, WholeImageInferer
 from engines.knobs import check_knobs
 from engines.losses import WeightedCrossEntropy
 from engines.metrics import SubjectConfusion, confusion_matrix, scores
@@ -20,6 +20,7 @@ from engines.training import run_parameters, settings, train
 __all__ = [
     "EpochDataset",
     "Output",
+    "PaddedInferer",
     "ReadableImages",
     "Stage",
     "StageTrackingHandler",

@@ -85,7 +85,7 @@ def _forward(parsed: dict[str, Any]) -> str:
     stages.set_crop_size(stages.plan[0].crop_size)
     batch = next(iter(trainer.data_loader))
     with torch.no_grad():
-        logits = parsed["network"](batch["image"].to(trainer.state.device))
+        logits = trainer.inferer(batch["image"].to(trainer.state.device), parsed["network"])
         loss = trainer.loss_function(logits, batch["label"].to(logits.device))
     expected = (len(batch["label"]), parsed["data"].num_classes, *batch["label"].shape[-2:])
     if tuple(logits.shape) != expected:

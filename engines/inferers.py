@@ -1,12 +1,43 @@
-"""Whole-image inference, with windows for images that do not fit."""
+"""How images go through a network: padded where it needs that, whole, or by windows if they do not fit."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from monai.inferers import Inferer, SimpleInferer, SlidingWindowInferer
+from torch import Tensor
+
+
+def size_multiple(network: Any) -> int:
+    """What height and width must be divisible by: MONAI's UNet halves them at each stride and cannot join odd ones.
+
+    The networks of `nets` take any size and have 1.
+    """
+    return math.prod(getattr(getattr(network, "module", network), "strides", (1,)))
+
+
+class PaddedInferer(SimpleInferer):
+    """One forward pass; where a network takes certain sizes only, the image's last row and column are repeated.
+
+    At least two cells remain at the lowest level: one alone has no variance that instance normalisation could use.
+
+    (N, C, H, W) → logits (N, classes, H, W), differentiable.
+    """
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """Pad at the bottom and the right, run the network, cut the padding off."""
+        rows, columns = inputs.shape[-2:]
+        multiple = size_multiple(network)
+        least = 2 * multiple if multiple > 1 else 1
+        below, right = (max(-length % multiple, least - length) for length in (rows, columns))
+        if below or right:
+            inputs = F.pad(inputs, (0, right, 0, below), mode="replicate")
+        logits: Tensor = super().__call__(inputs, network, *args, **kwargs)
+        return logits[..., :rows, :columns]
 
 
 class WholeImageInferer(Inferer):
@@ -20,7 +51,7 @@ class WholeImageInferer(Inferer):
     def __init__(self, max_pixels: int = 2048 * 2048, window: int = 1024) -> None:
         super().__init__()
         self.max_pixels = max_pixels
-        self._whole = SimpleInferer()
+        self._whole = PaddedInferer()
         self._windows = SlidingWindowInferer(
             roi_size=(window, window),
             sw_batch_size=1,

@@ -63,17 +63,28 @@ def at_stage(network: nn.Module, stages: Sequence[str], init_weights: str | None
         UserError: the network has no such stage, or the weights do not fit.
     """
     check_list(stages)
-    known: Any = getattr(network, "stages", ())
+    known = stages_of(network)
     for stage in stages:
         if stage not in known:
             raise UserError(f"unknown stage {stage!r}: {type(network).__name__} has the stages {', '.join(known)}")
-    network.set_stage(stages[-1])  # type: ignore[operator]
+    set_stage(network, stages[-1])
     if init_weights is not None:
         try:
             logger.info("%s", weights.init_weights(network, as_path(init_weights)))
         except (OSError, ValueError) as error:
             raise UserError(f"--init_weights: {error}") from error
     return network
+
+
+def stages_of(network: nn.Module) -> tuple[str, ...]:
+    """Its stages in training order; a network that knows none, such as MONAI's UNet, is the case of one."""
+    return tuple(getattr(network, "stages", (type(network).__name__.lower(),)))
+
+
+def set_stage(network: Any, stage: str) -> None:
+    """Have the network compute and train what the stage does."""
+    if hasattr(network, "set_stage"):
+        network.set_stage(stage)
 
 
 def check_list(stages: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from engines.epochs import EpochDataset, seed_all
 from engines.metrics import PAPER_METRICS, metric_names
 from engines.output import Output
-from engines.plan import Stage
+from engines.plan import Stage, set_stage
 from engines.tracking import Tracking
 from transforms.crops import RandBalancedCropd
 from transforms.errors import UserError
@@ -134,7 +134,7 @@ class StagedTraining:
     def _begin(self, index: int) -> None:
         """Set up stage `index`, starting from the weights the network holds."""
         stage = self.stage = self.plan[index]
-        self.network.set_stage(stage.name)
+        set_stage(self.network, stage.name)
         self.network.zero_grad(set_to_none=True)
         optimizer = self.trainer.optimizer
         optimizer.state.clear()

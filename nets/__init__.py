@@ -8,5 +8,6 @@ from nets.deeplabv3 import DeepLabV3
 from nets.dilation10 import Dilation10
 from nets.fcn import FCN
 from nets.valid_unet import ValidUNet
+from nets.vgg import scaled
 
-__all__ = ["FCN", "DeepLabV3", "Dilation10", "ValidUNet"]
+__all__ = ["FCN", "DeepLabV3", "Dilation10", "ValidUNet", "scaled"]

@@ -191,7 +191,7 @@ def unet(classes: int, width: float, size: int) -> tuple[nn.Module, list[Section
     from nets.vgg import scaled
 
     channels = [scaled(count, width) for count in (64, 128, 256, 512, 1024)]
-    network = UNet(2, 3, classes, channels=channels, strides=(2, 2, 2, 2)).eval()
+    network = UNet(2, 3, classes, channels, (2, 2, 2, 2), num_res_units=2, act="RELU", norm="INSTANCE").eval()
     return network, [("monai.networks.nets.UNet", summarise(network, network, torch.empty(1, 3, size, size)))]
 
 

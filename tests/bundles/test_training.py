@@ -291,6 +291,7 @@ def test_data_sets_of_a_bundle_cross_process_borders(process_state: None, tiny_d
         ("fcn", ["fcn32", "fcn16", "fcn8"]),
         ("dilation10", ["front", "context", "global"]),
         ("deeplabv3", ["deeplabv3"]),
+        ("unet", ["unet"]),
     ],
 )
 def test_every_bundle_trains_all_its_stages_then_evaluates_and_segments(

@@ -219,7 +219,7 @@ def test_the_networks_need_neither_bundles_nor_monai():
 
 
 def test_the_networks_can_be_a_target_of_a_config():
-    assert nets.__all__ == ["FCN", "DeepLabV3", "Dilation10", "ValidUNet"]
+    assert nets.__all__ == ["FCN", "DeepLabV3", "Dilation10", "ValidUNet", "scaled"]
     config = {"_target_": "nets.Dilation10", "out_channels": 2, "width": 0.125, "stage": "front"}
     network = ConfigParser({"network_def": config}).get_parsed_content("network_def")
     assert isinstance(network, nets.Dilation10)
