@@ -2,6 +2,10 @@
 
     python -m scripts.prepare folder IMAGES LABELS OUT --values "0=background,255=tumor"
     python -m scripts.prepare qupath IMAGES OUT --classes "background,mammary gland,tumor"
+    python -m scripts.prepare dicom IMAGES OUT
+    python -m scripts.prepare csaw-s CSAWS OUT
+    python -m scripts.prepare cbis-ddsm DOWNLOAD OUT --tables CSV
+    python -m scripts.prepare inbreast RELEASE OUT
 
 Writes OUT/dataset.json, OUT/images/*.npy and OUT/labels/*.npy, split by subject, without names, identifiers or
 dates. Prints a table of what was written (`--json`: the same for programs). Exit code 0, or one line and 2.
@@ -19,7 +23,12 @@ from rich.console import Console
 
 from scripts.commandline import run_app
 from scripts.importers.arguments import parse_names, parse_numbers, parse_pairs, parse_values
+from scripts.importers.cbis_ddsm import import_cbis_ddsm
+from scripts.importers.cityscapes import import_cityscapes
+from scripts.importers.csaw_s import import_csaw_s
+from scripts.importers.dicom import import_dicom
 from scripts.importers.folder import import_folder
+from scripts.importers.inbreast import RADIUS, import_inbreast
 from scripts.importers.integrity import check_dataset
 from scripts.importers.options import Common, Images, Out, with_common_options
 from scripts.importers.qupath import import_qupath
@@ -41,6 +50,15 @@ Values = Annotated[
     str | None,
     typer.Option(help='Grey value of each class, first class first: "0=background,128=gland,255=tumor".'),
 ]
+Merge = Annotated[str, typer.Option(help='Classes to join to others: "skin=mammary gland,text=background".')]
+Precedence = Annotated[str, typer.Option(help="Classes that win where they overlap, the highest first.")]
+Smooth = Annotated[
+    float,
+    typer.Option(help="Gaussian for the outlines, in pixels; not of calcifications, text, nipple and lymph nodes."),
+]
+Task = Annotated[
+    str, typer.Option(help="anatomy: all classes. tumor: what is called tumor, cancer or mass, and the rest.")
+]
 
 
 @app.command()
@@ -53,6 +71,7 @@ def folder(
     ignore: Annotated[str, typer.Option(help='Grey values without a class, as in "7,255".')] = "",
     suffix: Annotated[str | None, typer.Option(help="Ending of label names. Default: found out.")] = None,
     unlabelled: Annotated[str, typer.Option(help="Images without label: error, skip, or keep.")] = "error",
+    task: Task = "anatomy",
     *,
     common: Common,
 ) -> Summary:
@@ -65,6 +84,7 @@ def folder(
         ignore=parse_numbers(ignore),
         suffix=suffix,
         unlabelled=unlabelled,
+        task=task,
         **common,
     )
 
@@ -85,6 +105,8 @@ def qupath(
         str, typer.Option(help="Class that wins over all others first. Default: --classes from the last on.")
     ] = "",
     unannotated: Annotated[str, typer.Option(help="Images without GeoJSON: error, background, or skip.")] = "error",
+    smooth: Smooth = 0.0,
+    task: Task = "anatomy",
     *,
     common: Common,
 ) -> Summary:
@@ -97,8 +119,121 @@ def qupath(
         annotations=annotations,
         precedence=parse_names(precedence),
         unannotated=unannotated,
+        smooth=smooth,
+        task=task,
         **common,
     )
+
+
+@app.command()
+@with_common_options
+def dicom(images: Images, out: Out, *, common: Common) -> Summary:
+    """DICOM images without labels, to segment them or annotate them later."""
+    return import_dicom(images, out, **common)
+
+
+@app.command()
+@with_common_options
+def csaw_s(
+    images: Annotated[
+        Path, typer.Argument(metavar="CSAWS", help="Folder that holds anonymized_dataset and test_data.")
+    ],
+    out: Out,
+    annotator: Annotated[str, typer.Option(help="Whose masks test images get: 1, 2, 3, or majority.")] = "majority",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="suggested: the authors' validation patients. drawn: by --validation, --seed, --split_by. Default: "
+            "suggested, unless one of these is given."
+        ),
+    ] = None,
+    merge: Merge = "",
+    precedence: Precedence = "",
+    smooth: Smooth = 0.0,
+    task: Task = "anatomy",
+    *,
+    common: Common,
+) -> Summary:
+    """CSAW-S: a binary mask for each of 11 structures, and three experts for the test images."""
+    return import_csaw_s(
+        images,
+        out,
+        annotator=annotator,
+        split=split,
+        merge=parse_pairs(merge, "--merge"),
+        precedence=parse_names(precedence),
+        smooth=smooth,
+        task=task,
+        **common,
+    )
+
+
+@app.command()
+@with_common_options
+def cbis_ddsm(
+    images: Annotated[Path, typer.Argument(metavar="DOWNLOAD", help="Folder of the archive's own download.")],
+    out: Out,
+    tables: Annotated[Path | None, typer.Option(help="Folder of the four CSV tables. Default: below DOWNLOAD.")] = None,
+    split: Annotated[str, typer.Option(help="official: test as in the tables. drawn: by --validation.")] = "official",
+    merge: Merge = "",
+    precedence: Precedence = "",
+    smooth: Smooth = 0.0,
+    task: Task = "anatomy",
+    *,
+    common: Common,
+) -> Summary:
+    """CBIS-DDSM: film mammograms with masks of masses and calcifications, from The Cancer Imaging Archive."""
+    return import_cbis_ddsm(
+        images,
+        out,
+        tables=tables,
+        split=split,
+        merge=parse_pairs(merge, "--merge"),
+        precedence=parse_names(precedence),
+        smooth=smooth,
+        task=task,
+        **common,
+    )
+
+
+@app.command()
+@with_common_options
+def inbreast(
+    images: Annotated[Path, typer.Argument(metavar="RELEASE", help="Folder that holds AllDICOMs and AllXML.")],
+    out: Out,
+    merge: Merge = "",
+    precedence: Annotated[
+        str, typer.Option(help="Classes that win where they overlap, the highest first. Default: the smaller region.")
+    ] = "",
+    radius: Annotated[float, typer.Option(help="Of the disk for a region of one or two points, in pixels.")] = RADIUS,
+    smooth: Smooth = 0.0,
+    task: Task = "anatomy",
+    *,
+    common: Common,
+) -> Summary:
+    """INbreast: digital mammograms with outlines of findings and of the pectoral muscle."""
+    return import_inbreast(
+        images,
+        out,
+        merge=parse_pairs(merge, "--merge"),
+        precedence=parse_names(precedence),
+        radius=radius,
+        smooth=smooth,
+        task=task,
+        **common,
+    )
+
+
+@app.command()
+@with_common_options
+def cityscapes(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder that holds leftImg8bit/ and gtFine/.")],
+    out: Out,
+    *,
+    common: Common,
+) -> Summary:
+    """Cityscapes as downloaded: 34 ids to the 19 evaluated classes, official splits, colour."""
+    return import_cityscapes(root, out, **common)
 
 
 @app.command()

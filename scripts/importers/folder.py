@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.importers.cases import Case, Label, checked_pattern, find_images, stem, subject_key
+from scripts.importers.classes import TUMOR_TASK, task_is_tumor, tumor_flags
 from scripts.importers.writer import Summary, write_dataset
 from transforms.dataset import listed, unknown_values
 from transforms.dicom import is_dicom, read_dicom
@@ -31,6 +32,7 @@ def import_folder(
     ignore: Sequence[int] = (),
     suffix: str | None = None,
     unlabelled: str = "error",
+    task: str = "anatomy",
     subject: str | None = None,
     windowing: str = "voi",
     bits: int | None = None,
@@ -45,6 +47,7 @@ def import_folder(
             twice joins two values in one class.
         ignore: grey values of pixels that have no class; they are neither learned nor scored.
         suffix: what a label's name has after the image's, such as "_LI"; None finds it out.
+        task: "anatomy" is all classes, "tumor" is two: what is called tumor, cancer or mass, and the rest.
         unlabelled: what happens to an image without a label image: "error", "skip", or "keep" as test image.
         subject: pattern, see `cases.subject_key`.
         windowing, bits: see `read_mammogram`.
@@ -68,6 +71,9 @@ def import_folder(
     if not values:
         raise UserError(_suggest_values([label for _, label in pairs if label is not None]))
     names = list(dict.fromkeys(values.values()))
+    if task_is_tumor(task):
+        flags = dict(zip(names, tumor_flags(names), strict=True))
+        values, names = {value: TUMOR_TASK[flags[text]] for value, text in values.items()}, list(TUMOR_TASK)
     table = _table(values, names, ignore)
     cases = [
         Case(
@@ -85,6 +91,7 @@ def import_folder(
         name=name,
         labels=names,
         ignore_label=IGNORE_LABEL if ignore else None,
+        source_values=[next(value for value, name in values.items() if name == label) for label in names],
         windowing=windowing,
         **options,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 from dicom_factory import write_dicom
 
+from scripts.importers import cbis_ddsm
 from scripts.importers.cbis_ddsm import import_cbis_ddsm
 from scripts.importers.cbis_ddsm_files import check_size, read_mask, resized
 from scripts.importers.cbis_ddsm_tables import TABLES, read_tables
+from scripts.prepare import main
 from transforms.dataset import Dataset, open_array
 from transforms.errors import UserError
 
@@ -349,3 +353,30 @@ def test_no_name_reaches_the_output(tmp_path):
             content = path.read_bytes()
             for planted in (b"lanted", b"PLANTED", b"P_0000", ROOT_UID.encode(), b"1.2.826"):
                 assert planted not in content
+
+
+def test_the_command(tmp_path, capsys):
+    archive = write_archive(tmp_path / "in")
+    tables = archive.tables(tmp_path / "csv")
+    argv = ["cbis-ddsm", str(tmp_path / "in" / "CBIS-DDSM"), str(tmp_path / "out"), "--tables", str(tables)]
+    assert main([*argv, "--dry_run"]) == 0
+    assert "training 1, validation 1, test 1" in capsys.readouterr().out
+    assert main([*argv, "--precedence", "calcifications", "--smooth", "0.5", "--workers", "2", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["overlaps"] == {"calcification over mass": 12}
+    assert main(["cbis-ddsm", str(tmp_path), str(tmp_path / "two"), "--tables", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: no tables; looked in it" in capsys.readouterr().err
+
+
+def test_cases_can_be_read_in_another_process(tmp_path, monkeypatch):
+    """Cases pickle, and what their labels count stays with them."""
+    write_archive(tmp_path / "in")
+    taken = []
+    monkeypatch.setattr(cbis_ddsm, "write_dataset", lambda out, cases, **options: taken.extend(cases) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        import_cbis_ddsm(tmp_path / "in", tmp_path / "out")
+    copies = pickle.loads(pickle.dumps(taken))
+    for case, copy in zip(taken, copies, strict=True):
+        shape = case.read_image().pixels.shape
+        np.testing.assert_array_equal(copy.read_label(shape), case.read_label(shape))
+        assert copy.tally.overlaps == case.tally.overlaps

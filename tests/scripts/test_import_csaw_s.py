@@ -11,6 +11,7 @@ from PIL import Image
 
 from scripts.importers.csaw_s import VALIDATION, import_csaw_s
 from scripts.importers.csaw_s_files import CLASSES
+from scripts.prepare import main
 from transforms.dataset import Dataset, open_array
 from transforms.errors import UserError
 
@@ -309,3 +310,27 @@ def test_no_name_of_a_file_or_folder_reaches_the_output(tmp_path):
             content = path.read_bytes()
             assert b"lanted" not in content
             assert b"007_0" not in content
+
+
+def test_the_command_in_two_processes_writes_the_same(tmp_path, capsys):
+    root = write_test_data(write_root(tmp_path / "CsawS"))
+    (root / "anonymized_dataset" / "002" / "002_0_text.png").unlink()
+    summaries = []
+    for workers in (1, 2):
+        out = tmp_path / f"out{workers}"
+        options = ["--workers", str(workers), "--name", "csaw", "--json", "--merge", "skin=background"]
+        assert main(["csaw-s", str(root), str(out), "--precedence", "text", *options]) == 0
+        summaries.append({**json.loads(capsys.readouterr().out), "out": ""})
+    assert summaries[0] == summaries[1]
+    assert sum(note.startswith("IoU of annotators") for note in summaries[0]["notes"]) == 3
+    one, two = (tmp_path / "out1" / "dataset.json", tmp_path / "out2" / "dataset.json")
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_dry_run_writes_nothing_and_splits_alike(tmp_path, capsys):
+    root = write_test_data(write_root(tmp_path / "CsawS"))
+    assert main(["csaw-s", str(root), str(tmp_path / "out"), "--dry_run"]) == 0
+    assert "training 3, validation 2, test 2" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+    assert main(["csaw-s", str(tmp_path), str(tmp_path / "out"), "--annotator", "x"]) == 2
+    assert "error: --annotator is 'x'; expected 1, 2, 3 or majority" in capsys.readouterr().err

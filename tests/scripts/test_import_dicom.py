@@ -10,6 +10,7 @@ from dicom_factory import PLANTED, ramp, write_bare_dicom, write_dicom
 from PIL import Image
 
 from scripts.importers.dicom import import_dicom
+from scripts.prepare import main
 from transforms.dataset import Dataset, open_array
 from transforms.errors import UserError
 
@@ -73,3 +74,10 @@ def test_bad_folders(tmp_path):
     with pytest.raises(UserError, match=r"none of 1 images could be read; the first: .*b\.dcm"):
         import_dicom(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command(tmp_path, capsys):
+    source = write_source(tmp_path / "in", 2)
+    assert main(["dicom", str(source), str(tmp_path / "out"), "--flip", "left"]) == 0
+    assert "test 4" in capsys.readouterr().out
+    assert main(["check", str(tmp_path / "out")]) == 0

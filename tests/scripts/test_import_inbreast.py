@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import plistlib
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from dicom_factory import ramp, write_dicom
 from scripts.importers.inbreast import CLASSES, import_inbreast
 from scripts.importers.inbreast_draw import draw_points, muscle_ring
 from scripts.importers.inbreast_xml import read_rois
+from scripts.prepare import main
 from transforms.dataset import Dataset, open_array
 from transforms.errors import UserError
 
@@ -367,3 +369,17 @@ def test_no_name_reaches_the_output(tmp_path, release):
             content = path.read_bytes()
             for word in (b"lanted", b"PLANTED", number.encode(), PERSONS[0].encode(), b"removed"):
                 assert word not in content
+
+
+def test_the_command(tmp_path, release, capsys):
+    argv = ["inbreast", str(release.root), str(tmp_path / "out")]
+    assert main([*argv, "--dry_run"]) == 0
+    assert "3 of 2 subjects" in capsys.readouterr().out
+    release.findings(release.image(2, "R", "CC"), roi("Lymph node", (5, 6)), box("Mass", -1, 8, 5, 12))
+    options = ["--merge", "lymph node=calcification", "--radius", "0", "--workers", "2", "--json", "--flip", "left"]
+    assert main([*argv, *options]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["labels"] == list(CLASSES)
+    assert "1 regions have points outside their image, which were moved to its border" in summary["notes"]
+    assert main(["inbreast", str(tmp_path / "nowhere"), str(tmp_path / "two")]) == 2
+    assert "nowhere: no such folder" in capsys.readouterr().err

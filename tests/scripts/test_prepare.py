@@ -290,3 +290,14 @@ def test_nothing_that_identifies_is_in_any_output_byte(tmp_path, capsys):
         tmp_path / "two" / "map.csv",
     )
     assert inside[0] == 2
+
+
+def test_the_task_tumor_joins_all_other_values(tmp_path, pairs, capsys):
+    values = "255=mass,64=background,128=fat,192=cancer"
+    assert run(capsys, "folder", *pairs, tmp_path / "out", "--values", values, "--task", "tumor")[0] == 0
+    dataset = Dataset.load(tmp_path / "out")
+    assert dataset.class_names == ["non-tumor", "tumor"]
+    assert open_array(dataset.items("training")[0]["label"])[0].tolist() == [0] * 8 + [1] * 8
+    code, _, errors = run(capsys, "folder", *pairs, tmp_path / "two", "--values", VALUES, "--task", "tumor")
+    assert code == 2
+    assert "--task tumor: none of the classes background, adipose, gland, pectoral muscle is called tumor" in errors
