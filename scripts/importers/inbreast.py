@@ -38,7 +38,7 @@ ALIASES = {
     "point 1": "calcification",
     "point 3": "calcification",
 }
-GUESSED = (NAMELESS, "point 1", "point 3")  # not names of findings; two of three published loaders read them so
+GUESSED = (NAMELESS, "point 1", "point 3")  # not names of findings; published loaders read most of them so
 RADIUS = 2.0
 LICENCE = "given to the person who asked for it: do not pass on, neither the images nor what is made of them"
 REFERENCE = (
