@@ -5,7 +5,7 @@ from engines.epochs import EpochDataset
 from engines.evaluation import evaluate
 from engines.inference import ReadableImages, find_images, infer
 from engines.inferers import PaddedInferer, WholeImageInferer
-from engines.knobs import check_knobs
+from engines.knobs import check_knobs, choose
 from engines.losses import WeightedCrossEntropy
 from engines.metrics import SubjectConfusion, confusion_matrix, scores
 from engines.output import Output, load_settings, weights_file
@@ -36,6 +36,7 @@ __all__ = [
     "bundle_root",
     "check",
     "check_knobs",
+    "choose",
     "confusion_matrix",
     "evaluate",
     "find_images",

@@ -52,5 +52,16 @@ def check_knobs(knobs: Mapping[str, Any]) -> None:
                 raise UserError(f"--{name} {value}: expected a number {above} {low:g} and at most {high:g}")
 
 
+def choose(options: Mapping[str, Any], name: str, option: str) -> Any:
+    """The entry of a config's dictionary that an option names.
+
+    Raises:
+        UserError: there is no such entry; lists those that are.
+    """
+    if name not in options:
+        raise UserError(f"{option} {name}: there is no such; there are {', '.join(options)}")
+    return options[name]
+
+
 def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12

@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from transforms.palette import PALETTE, RGB, colour, difference, gray
+from transforms.palette import PALETTE, RGB, colour, difference, picture
 
 
 def panel(rows: Sequence[tuple[str, RGB, NDArray[Any], NDArray[Any]]], class_names: Sequence[str]) -> Image.Image:
@@ -87,11 +87,11 @@ class PanelSaver:
             label = output["label"]
             shrink = min(1.0, self.height / label.shape[-2])
             size = (round(label.shape[-2] * shrink), max(1, round(label.shape[-1] * shrink)))
-            image = F.interpolate(output["image"][None, :1].float(), size=size, mode="bilinear", antialias=True)
+            image = F.interpolate(output["image"][None].float(), size=size, mode="bilinear", antialias=True)
             self._rows.append(
                 (
                     item["case"],
-                    gray(image[0, 0].cpu().numpy()),
+                    picture(image[0].cpu().numpy()),
                     _small(label, size),
                     _small(output["pred"], size),
                 )

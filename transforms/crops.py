@@ -16,6 +16,7 @@ import torch
 from monai.transforms import MapTransform, Randomizable
 from numpy.typing import NDArray
 
+from transforms.channels import channels_first
 from transforms.resize import resize_image, resize_label, working_scale
 
 VOID = 255
@@ -36,15 +37,16 @@ class RandBalancedCropd(Randomizable, MapTransform):
     image, with `VOID` labels that the loss ignores.
 
     Args:
-        keys: the image key and the label key; both hold paths of `.npy` files, (H, W).
+        keys: the image key and the label key; both hold paths of `.npy` files, (H, W); colour images are (H, W, 3).
         crop_size: side of the crop in pixels of the working resolution.
         num_classes: labels are 0 … num_classes - 1; other values (void) are never chosen.
         ubiquitous: classes that are in nearly every crop and therefore not drawn.
+        balanced: False draws the place of the crop uniformly, whatever is there, as the paper does for Cityscapes.
         image_height: height in pixels to which a whole image would be brought (its working resolution), keeping
             its aspect; None keeps the stored resolution. Images are averaged down (antialiased), labels take
             the nearest pixel.
 
-    Returns float32 image (1, crop_size, crop_size) in stored units and uint8 label (1, crop_size, crop_size).
+    Returns float32 image (1 or 3, crop_size, crop_size) in stored units and uint8 label (1, crop_size, crop_size).
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class RandBalancedCropd(Randomizable, MapTransform):
         num_classes: int,
         ubiquitous: Sequence[int] = (),
         image_height: int | None = None,
+        balanced: bool = True,
     ) -> None:
         super().__init__(keys)
         if len(self.keys) != 2:
@@ -63,12 +66,16 @@ class RandBalancedCropd(Randomizable, MapTransform):
         self.num_classes = num_classes
         self.ubiquitous = frozenset(ubiquitous)
         self.image_height = image_height
+        self.balanced = balanced
         self._counts: dict[str, NDArray[np.uint32]] = {}
         self._center = (0, 0)
 
-    def randomize(self, data: tuple[str, NDArray[np.uint8]]) -> None:
-        """Draw the centre pixel (row, column) for a label map and remember it."""
-        path, label = data
+    def randomize(self, data: tuple[str, NDArray[np.uint8], int]) -> None:
+        """Draw the centre pixel (row, column) of a window for a label map and remember it."""
+        path, label, window = data
+        if not self.balanced:
+            self._center = tuple(_uniform(self.R, window, extent) for extent in label.shape)  # type: ignore[assignment]
+            return
         counts = self._counts.get(path)
         if counts is None:
             counts = self._counts[path] = row_counts(label, self.num_classes)
@@ -88,16 +95,20 @@ class RandBalancedCropd(Randomizable, MapTransform):
         d = dict(data)
         image = np.load(d[self.image_key], mmap_mode="r")
         label = np.load(d[self.label_key], mmap_mode="r")
-        self.randomize((str(d[self.label_key]), label))
-        scale = working_scale(image.shape[0], self.image_height)
-        window = max(1, round(self.crop_size * scale))
-        top, left = (_start(center, window, extent) for center, extent in zip(self._center, image.shape, strict=True))
+        window = max(1, round(self.crop_size * working_scale(image.shape[0], self.image_height)))
+        self.randomize((str(d[self.label_key]), label, window))
+        top, left = (_start(center, window, extent) for center, extent in zip(self._center, label.shape, strict=True))
         pixels = _cut(image, top, left, window, mode="symmetric")
         truth = _cut(label, top, left, window, mode="constant", constant_values=VOID)
         size = (self.crop_size, self.crop_size)
-        d[self.image_key] = resize_image(torch.from_numpy(pixels.astype(np.float32))[None], size)
+        d[self.image_key] = resize_image(channels_first(pixels), size)
         d[self.label_key] = resize_label(torch.from_numpy(truth)[None], size)
         return d
+
+
+def _uniform(random: np.random.RandomState, window: int, extent: int) -> int:
+    """Centre of a window whose place within [0, extent) is drawn uniformly."""
+    return int(random.randint(max(1, extent - window + 1))) + window // 2
 
 
 def _start(center: int, window: int, extent: int) -> int:
@@ -108,10 +119,10 @@ def _start(center: int, window: int, extent: int) -> int:
 
 
 def _cut(array: NDArray[Any], top: int, left: int, window: int, **pad: Any) -> NDArray[Any]:
-    """Copy a (window, window) square out of a memory-mapped (H, W) array; `np.pad` with `pad` where it sticks out."""
+    """Copy a (window, window) square of a memory-mapped (H, W[, 3]) array; `np.pad` with `pad` where it sticks out."""
     inside = np.array(array[max(top, 0) : top + window, max(left, 0) : left + window])
-    if inside.shape == (window, window):
+    if inside.shape[:2] == (window, window):
         return inside
     before = max(-top, 0), max(-left, 0)
-    margins = [(b, window - b - extent) for b, extent in zip(before, inside.shape, strict=True)]
-    return np.pad(inside, margins, **pad)
+    margins = [(b, window - b - extent) for b, extent in zip(before, inside.shape[:2], strict=True)]
+    return np.pad(inside, [*margins, *[(0, 0)] * (inside.ndim - 2)], **pad)

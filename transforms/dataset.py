@@ -72,6 +72,22 @@ class Dataset:
         """How DICOM values became pixels (`read_mammogram`); new images must be read the same way."""
         return str(self.content.get("windowing", "voi"))
 
+    @property
+    def flip(self) -> str:
+        """The side that every breast was brought to ("left", "right"), or "none"."""
+        return str(self.content.get("flip", "none"))
+
+    @property
+    def colour(self) -> bool:
+        """Whether the images are photographs (rows, columns, 3)."""
+        return bool(self.content.get("colour", False))
+
+    @property
+    def source_values(self) -> list[int] | None:
+        """Grey value of each class in the label images that the data set was made from, or None."""
+        values = self.content.get("source_values")
+        return None if values is None else [int(value) for value in values]
+
     def items(self, section: str) -> list[dict[str, Any]]:
         """Fresh dictionaries for MONAI, one an image of "training", "validation" or "test".
 
@@ -131,7 +147,7 @@ class Dataset:
             if item["label"] is None:
                 raise UserError(f"{item['image']}: has no label; move it out of this section, or annotate it")
             image, label = open_array(item["image"]), open_array(item["label"])
-            if label.shape != image.shape:
+            if label.shape != image.shape[:2]:
                 raise UserError(
                     f"{item['label']}: is {_size(label)}, its image {_size(image)} (rows x columns); prepare "
                     "the dataset again from label maps of the image's size"
@@ -182,7 +198,10 @@ class Dataset:
 
 
 def open_array(path: str | Path) -> np.ndarray[Any, Any]:
-    """Memory map of an images/ or labels/ file: (rows, columns). Slice it, and only that part is read."""
+    """Memory map of an images/ or labels/ file: (rows, columns), or (rows, columns, 3) where images have colour.
+
+    Slice it, and only that part is read.
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
@@ -191,8 +210,8 @@ def open_array(path: str | Path) -> np.ndarray[Any, Any]:
         raise UserError(
             f"{path}: not a NumPy array that can be read ({type(error).__name__}); prepare the dataset again"
         ) from None
-    if array.ndim != 2:
-        raise UserError(f"{path}: has shape {array.shape}; expected (rows, columns)")
+    if array.ndim != 2 and array.shape[2:] != (3,):
+        raise UserError(f"{path}: has shape {array.shape}; expected (rows, columns) or (rows, columns, 3)")
     return array
 
 

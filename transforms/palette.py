@@ -29,10 +29,10 @@ def colour(label: NDArray[np.integer[Any]], num_classes: int) -> RGB:
     return table[label.astype(np.uint8)]
 
 
-def gray(image: NDArray[np.floating[Any]]) -> RGB:
-    """Image (H, W) in [-0.5, 0.5] → RGB (H, W, 3)."""
-    level = np.clip((image + 0.5) * 255, 0, 255).astype(np.uint8)
-    return np.repeat(level[..., None], 3, axis=2)
+def picture(image: NDArray[np.floating[Any]]) -> RGB:
+    """Image (1 or 3, H, W) in [-0.5, 0.5] → RGB (H, W, 3)."""
+    levels = np.clip((np.moveaxis(image, 0, -1) + 0.5) * 255, 0, 255).astype(np.uint8)
+    return np.broadcast_to(levels, (*levels.shape[:2], 3)).copy()
 
 
 def overlay(image: RGB, label: NDArray[np.integer[Any]], num_classes: int, alpha: float = 0.4) -> RGB:

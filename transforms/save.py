@@ -15,9 +15,10 @@ from monai.transforms import MapTransform
 from numpy.typing import NDArray
 from PIL import Image
 
-from transforms.palette import PALETTE, gray, overlay
+from transforms.errors import UserError
+from transforms.palette import PALETTE, overlay, picture
 
-FORMATS = ("nifti", "png", "overlay")
+FORMATS = ("nifti", "png", "overlay", "source")
 
 
 class SaveSegmentationd(MapTransform):
@@ -25,6 +26,7 @@ class SaveSegmentationd(MapTransform):
 
         <name>_seg.nii.gz    label map with pixel spacing, NIfTI axes (column, row, 1), by nibabel
         <name>_labels.png    the same as a palette picture whose values are the class numbers
+        <name>_source.png    label map in the grey values of the data set's own label images, e.g. Cityscapes' ids
         <name>_overlay.png   the image with its classes over it, at most `overlay_height` rows
 
     `d["name"]` is the file's name without suffix, folders included; `d["image"]` is the normalised image
@@ -35,6 +37,7 @@ class SaveSegmentationd(MapTransform):
         output_dir: folder for the files.
         num_classes: classes in the maps.
         formats: which of `FORMATS` to write.
+        source_values: grey value of each class in the label images that were learned from; "source" needs them.
     """
 
     def __init__(
@@ -42,16 +45,20 @@ class SaveSegmentationd(MapTransform):
         keys: KeysCollection,
         output_dir: str,
         num_classes: int,
-        formats: Sequence[str] = FORMATS,
+        formats: Sequence[str] = FORMATS[:3],
+        source_values: Sequence[int] | None = None,
         overlay_height: int = 1024,
     ) -> None:
         super().__init__(keys)
         unknown = set(formats) - set(FORMATS)
         if unknown:
-            raise ValueError(f"unknown output formats {sorted(unknown)}; there are {', '.join(FORMATS)}")
+            raise UserError(f"--formats: there is no {', '.join(sorted(unknown))}; there are {', '.join(FORMATS)}")
+        if "source" in formats and source_values is None:
+            raise UserError("--formats: source needs a model whose data set was made from label images")
         self.output_dir = Path(output_dir)
         self.num_classes = num_classes
         self.formats = tuple(formats)
+        self.source_values = np.arange(256) if source_values is None else np.asarray(source_values)
         self.overlay_height = overlay_height
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -64,6 +71,9 @@ class SaveSegmentationd(MapTransform):
                 save_nifti(label, d["spacing_mm"], base.with_name(base.name + "_seg.nii.gz"))
             if "png" in self.formats:
                 save_indexed_png(label, base.with_name(base.name + "_labels.png"))
+            if "source" in self.formats:
+                values = self.source_values.astype(np.uint8)[label]
+                _save_whole(Image.fromarray(values), base.with_name(base.name + "_source.png"))
             if "overlay" in self.formats:
                 self._save_overlay(d["image"], label, base.with_name(base.name + "_overlay.png"))
         return d
@@ -72,10 +82,9 @@ class SaveSegmentationd(MapTransform):
         rows, columns = label.shape
         shrink = min(1.0, self.overlay_height / rows)
         size = (max(1, round(rows * shrink)), max(1, round(columns * shrink)))
-        small = F.interpolate(image[None, :1].float(), size=size, mode="bilinear", antialias=True)[0, 0]
+        small = F.interpolate(image[None].float(), size=size, mode="bilinear", antialias=True)[0]
         classes = F.interpolate(torch.from_numpy(label)[None, None], size=size, mode="nearest-exact")[0, 0]
-        picture = overlay(gray(small.cpu().numpy()), classes.numpy(), self.num_classes)
-        _save_whole(Image.fromarray(picture), path)
+        _save_whole(Image.fromarray(overlay(picture(small.cpu().numpy()), classes.numpy(), self.num_classes)), path)
 
 
 def save_nifti(label: NDArray[np.uint8], spacing_mm: Sequence[float], path: Path) -> None:
@@ -90,12 +99,12 @@ def save_nifti(label: NDArray[np.uint8], spacing_mm: Sequence[float], path: Path
 
 def save_indexed_png(label: NDArray[np.uint8], path: Path) -> None:
     """Label map (H, W) → palette PNG whose pixel values are the class numbers."""
-    picture = Image.fromarray(label)
-    picture.putpalette([value for colour in PALETTE for value in colour])
-    _save_whole(picture, path)
+    image = Image.fromarray(label)
+    image.putpalette([value for colour in PALETTE for value in colour])
+    _save_whole(image, path)
 
 
-def _save_whole(picture: Image.Image, path: Path) -> None:
+def _save_whole(image: Image.Image, path: Path) -> None:
     part = path.with_name("part-" + path.name)
-    picture.save(part, format="PNG")
+    image.save(part, format="PNG")
     part.replace(path)

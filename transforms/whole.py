@@ -12,14 +12,17 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from transforms.channels import channels_first
+from transforms.flip import mirrored, must_flip
 from transforms.mammogram import Mammogram, read_mammogram
+from transforms.photographs import read_photograph
 from transforms.resize import resize_image, upsampled_argmax, working_size
 
 logger = logging.getLogger("mammoseg")
 
 
 class LoadWholed(MapTransform):
-    """Read whole images of a dataset folder at the working resolution: `.npy` path → float32 (1, h, w).
+    """Read whole images of a dataset folder at the working resolution: `.npy` path → float32 (1 or 3, h, w).
 
     Args:
         keys: image keys.
@@ -57,26 +60,45 @@ class LoadMammogramd(MapTransform):
         keys: image keys.
         image_height: see `RandBalancedCropd`.
         windowing, bits: see `read_mammogram`; they must be those with which the training images were read.
+        flip: "left" or "right" mirrors images whose breast hangs on the other side (`transforms.flip`) and sets
+            `mirrored`, by which `Unmirrord` undoes it.
+        colour: read photographs, float32 (3, h, w), instead of mammograms.
     """
 
     def __init__(
-        self, keys: KeysCollection, image_height: int | None = None, windowing: str = "voi", bits: int | None = None
+        self,
+        keys: KeysCollection,
+        image_height: int | None = None,
+        windowing: str = "voi",
+        bits: int | None = None,
+        flip: str = "none",
+        colour: bool = False,
     ) -> None:
         super().__init__(keys)
         self.image_height = image_height
         self.windowing = windowing
         self.bits = bits
+        self.flip = flip
+        self.colour = colour
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            mammogram = read_mammogram(d[key], windowing=self.windowing, bits=self.bits)
-            _warn_of_unused_bits(d[key], mammogram)
-            d[key] = at_working_resolution(mammogram.pixels, self.image_height)
+            mammogram = self._read(d[key])
+            d["mirrored"], _ = must_flip(mammogram.pixels, mammogram.laterality, self.flip)
+            pixels = mirrored(mammogram.pixels) if d["mirrored"] else mammogram.pixels
+            d[key] = at_working_resolution(pixels, self.image_height)
             d["intensity_range"] = list(mammogram.intensity_range)
-            d["original_size"] = list(mammogram.pixels.shape)
+            d["original_size"] = list(mammogram.pixels.shape[:2])
             d["spacing_mm"] = list(mammogram.spacing_mm or (1.0, 1.0))
         return d
+
+    def _read(self, path: Any) -> Mammogram:
+        if self.colour:
+            return read_photograph(path)
+        mammogram = read_mammogram(path, windowing=self.windowing, bits=self.bits)
+        _warn_of_unused_bits(path, mammogram)
+        return mammogram
 
 
 def _warn_of_unused_bits(path: Any, mammogram: Mammogram) -> None:
@@ -124,7 +146,16 @@ class ArgmaxLiked(MapTransform):
         return d
 
 
+class Unmirrord(MapTransform):
+    """Give images and label maps (C, H, W) their original orientation back, where `d["mirrored"]` says so."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = d[key].flip(-1) if d["mirrored"] else d[key]
+        return d
+
+
 def at_working_resolution(pixels: np.ndarray[Any, Any], image_height: int | None) -> torch.Tensor:
-    """Stored pixels (H, W), possibly memory-mapped → float32 (1, h, w)."""
-    image = torch.from_numpy(pixels.astype(np.float32))[None]
-    return resize_image(image, working_size(pixels.shape[0], pixels.shape[1], image_height))
+    """Stored pixels (H, W) or (H, W, 3), possibly memory-mapped → float32 (1 or 3, h, w)."""
+    return resize_image(channels_first(pixels), working_size(pixels.shape[0], pixels.shape[1], image_height))

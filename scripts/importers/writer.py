@@ -48,6 +48,8 @@ class _Head:
     rules: Rules
     split: dict[str, Any]
     images_only: bool
+    colour: bool
+    source_values: Sequence[int] | None
 
 
 @dataclass
@@ -81,6 +83,8 @@ def write_dataset(
     labels: Sequence[str] = (),
     images_only: bool = False,
     ignore_label: int | None = None,
+    colour: bool = False,
+    source_values: Sequence[int] | None = None,
     licence: str = "",
     reference: str = "",
     validation: float = 0.3,
@@ -103,6 +107,8 @@ def write_dataset(
         name: of the dataset; None takes that of `out`.
         labels: class names; the position is the class id.
         images_only: nothing is labelled; every image goes to `test`, to be segmented but not trained on.
+        colour: the images are photographs; only recorded here.
+        source_values: grey value of each class in the source's label images, in which predictions can be written.
         validation: share of the subjects (or images) that is validated on.
         split_by: "subject", or "image" as in the paper, which is optimistic where subjects have several images.
         windowing: as the cases were told to read; only recorded here.
@@ -119,7 +125,7 @@ def write_dataset(
     check_output(out, overwrite, tuple(case.source for case in cases))
     split = {"by": split_by, "seed": seed, "validation_fraction": validation}
     rules = Rules(tuple(labels), ignore_label, flip, strict)
-    head = _Head(name or out.absolute().name, licence, reference, windowing, rules, split, images_only)
+    head = _Head(name or out.absolute().name, licence, reference, windowing, rules, split, images_only, colour, source_values)
     if dry_run:
         records = with_progress(probe(cases, rules), len(cases), progress, "looking")
         written, rejected = _named(cases, records)
@@ -227,6 +233,8 @@ def _content(head: _Head, sections: dict[str, list[_Written]]) -> dict[str, Any]
         "reference": head.reference,
         "windowing": head.windowing,
         "flip": head.rules.flip,
+        **({"colour": True} if head.colour else {}),
+        **({"source_values": list(head.source_values)} if head.source_values is not None else {}),
         "labels": {str(label): text for label, text in enumerate(head.rules.labels)},
         "ignore_label": head.rules.ignore_label,
         "pixel_fraction": _pixel_fraction(sections["training"], head.rules.labels),

@@ -19,6 +19,7 @@ from monai.data import DataLoader
 from PIL import Image
 
 from engines.output import read_csv
+from scripts.importers.cityscapes import CLASSES, import_cityscapes
 from transforms.errors import user_error
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -303,3 +304,50 @@ def test_every_bundle_trains_all_its_stages_then_evaluates_and_segments(
     run_bundle("evaluate", bundle=bundle, dataset_dir=str(tiny_dataset))
     run_bundle("inference", bundle=bundle, dataset_dir=str(tiny_dataset / "images" / "s000_L_CC.npy"))
     assert (tmp_path / "out" / "eval" / "segmentations" / "s000_L_CC_labels.png").is_file()
+
+
+def test_the_cityscapes_recipe_trains_on_colour_and_predicts_the_original_ids(run_bundle: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split, city in (("train", "aachen"), ("train", "bochum"), ("val", "munster")):
+        ids = rng.choice([0, 7, 8, 11, 23, 26, 33], (20, 40)).astype(np.uint8)
+        for kind, ending, pixels in (
+            ("leftImg8bit", "leftImg8bit", rng.integers(0, 256, (20, 40, 3), dtype=np.uint8)),
+            ("gtFine", "gtFine_labelIds", ids),
+        ):
+            folder = tmp_path / "cs" / kind / split / city
+            folder.mkdir(parents=True)
+            Image.fromarray(pixels).save(folder / f"{city}_000000_000019_{ending}.png")
+    import_cityscapes(tmp_path / "cs", tmp_path / "data", progress=False)
+    knobs = {"dataset_dir": str(tmp_path / "data"), "bundle": "unet", "recipe": "cityscapes"}
+    run_bundle(**knobs, max_epochs=1, crop_size=16)
+    trained = json.loads((tmp_path / "out" / "models" / "model.json").read_text())
+    assert (trained["augmentation"], trained["balanced"], trained["colour"]) == ("cityscapes", False, True)
+    pictures = tmp_path / "cs" / "leftImg8bit" / "val"
+    run_bundle("inference", bundle="unet", dataset_dir=str(pictures), formats=["source"])
+    values = np.asarray(Image.open(next((tmp_path / "out").rglob("*_source.png"))))
+    assert values.shape == (20, 40)
+    assert set(np.unique(values)) <= set(CLASSES.values())
+
+
+@pytest.mark.parametrize("name", ["none", "mammography", "replicas", "cityscapes"])
+def test_augmentations_keep_what_a_network_needs(process_state: None, tiny_dataset: Path, name: str) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(ROOT / "bundles" / "unet" / "configs" / "train.json"))
+    parser["dataset_dir"], parser["crop_size"], parser["augmentation"] = str(tiny_dataset), 24, name
+    parser["image_height"] = None
+    dataset = parser.get_parsed_content("train::dataset")
+    dataset.transform.transforms[0].crop_size = 24
+    first, again = [dataset[i] for i in range(8)], [dataset[i] for i in range(8)]
+    for item, same in zip(first, again, strict=True):
+        assert torch.equal(torch.as_tensor(item["image"]), torch.as_tensor(same["image"]))
+        assert item["image"].shape == (3, 24, 24)
+        assert item["image"].dtype == torch.float32
+        assert set(torch.as_tensor(item["label"]).unique().tolist()) <= {0, 1, 2}
+    dataset.epoch_key = (0, 2)
+    assert not all(torch.equal(dataset[i]["image"], first[i]["image"]) for i in range(8))
+
+
+def test_an_unknown_augmentation_is_refused(run_bundle: Run, tiny_dataset: Path) -> None:
+    with pytest.raises(Exception, match=r".") as raised:
+        run_bundle(dataset_dir=str(tiny_dataset), augmentation="replica")
+    assert "--augmentation replica: there is no such; there are none, mammography" in str(user_error(raised.value))

@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from transforms.errors import UserError
 from transforms.save import SaveSegmentationd, save_nifti
-from transforms.whole import ArgmaxLiked, LoadLabeld, LoadMammogramd, LoadWholed, NormalizeRanged
+from transforms.whole import ArgmaxLiked, LoadLabeld, LoadMammogramd, LoadWholed, NormalizeRanged, Unmirrord
 
 
 def test_normalisation_uses_the_possible_values_not_the_observed_ones() -> None:
@@ -88,5 +89,32 @@ def test_nothing_of_the_source_but_pixels_and_spacing_is_written(tmp_path: Path)
 
 
 def test_unknown_format() -> None:
-    with pytest.raises(ValueError, match="unknown output formats"):
+    with pytest.raises(ValueError, match="there is no dicom; there are nifti"):
         SaveSegmentationd("pred", ".", 2, formats=["dicom"])
+
+
+def test_a_mirrored_image_comes_back_as_it_was(tmp_path: Path) -> None:
+    pixels = np.zeros((8, 10), np.uint8)
+    pixels[:, :4] = 200  # the chest wall is at the left
+    pixels[0, 0] = 90
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    read = LoadMammogramd("image", flip="right")({"image": tmp_path / "x.png"})
+    assert read["mirrored"] is True
+    assert read["image"][0, 0, 9] == 90
+    assert torch.equal(Unmirrord("image")(read)["image"][0], torch.from_numpy(pixels.astype(np.float32)))
+    same = LoadMammogramd("image", flip="left")({"image": tmp_path / "x.png"})
+    assert same["mirrored"] is False
+    assert torch.equal(Unmirrord("image")(same)["image"], same["image"])
+
+
+def test_predictions_in_the_values_of_the_source(tmp_path: Path) -> None:
+    item = {
+        "pred": torch.tensor([[[0, 1], [2, 0]]], dtype=torch.uint8),
+        "image": torch.zeros(1, 2, 2),
+        "name": "a",
+        "spacing_mm": [1.0, 1.0],
+    }
+    SaveSegmentationd("pred", str(tmp_path), 3, formats=["source"], source_values=[64, 128, 255])(item)
+    assert np.asarray(Image.open(tmp_path / "a_source.png")).tolist() == [[64, 128], [255, 64]]
+    with pytest.raises(UserError, match="made from label images"):
+        SaveSegmentationd("pred", str(tmp_path), 3, formats=["source"])
