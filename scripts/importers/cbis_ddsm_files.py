@@ -19,7 +19,7 @@ import numpy as np
 from pydicom import dcmread
 
 from scripts.importers.cases import find_images
-from scripts.importers.merge import Mask
+from scripts.importers.merge import Mask, size_text
 from transforms.dicom import is_dicom, read_dicom, subject_of
 from transforms.errors import UserError
 
@@ -114,8 +114,3 @@ def resized(mask: Mask, shape: tuple[int, int]) -> Mask:
         for old, new in zip(mask.shape, shape, strict=True)
     )
     return mask[rows][:, columns]
-
-
-def size_text(shape: Sequence[int]) -> str:
-    """(rows, columns) for people."""
-    return " x ".join(map(str, shape))

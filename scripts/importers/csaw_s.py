@@ -22,8 +22,8 @@ from typing import Any
 from scripts.importers.annotators import agreement_notes, count_agreement, majority
 from scripts.importers.cases import Case, Label, checked_pattern, subject_key
 from scripts.importers.classes import ClassTable, fixed_table
-from scripts.importers.csaw_s_files import CLASSES, Masks, Scan, find_root, find_scans, header, size_text
-from scripts.importers.merge import Mask, Tally, checked_smooth, superpose
+from scripts.importers.csaw_s_files import CLASSES, Masks, Scan, find_root, find_scans, header
+from scripts.importers.merge import Mask, Tally, checked_smooth, size_text, superpose
 from scripts.importers.writer import Summary, write_dataset
 from transforms.errors import UserError
 from transforms.mammogram import Mammogram, read_mammogram

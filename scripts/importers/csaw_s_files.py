@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -122,7 +121,3 @@ def header(path: Path) -> tuple[str, tuple[int, ...]]:
                 return picture.mode, (picture.height, picture.width)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return "", ()
-
-
-def size_text(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))

@@ -23,6 +23,7 @@ from scripts.importers.classes import ClassTable, fixed_table, plain
 from scripts.importers.inbreast_draw import Settings, read_label
 from scripts.importers.inbreast_xml import MUSCLE, NAMELESS, read_rois
 from scripts.importers.merge import Tally, checked_smooth
+from scripts.importers.progress import with_progress
 from scripts.importers.writer import Summary, write_dataset
 from transforms.dicom import is_dicom
 from transforms.errors import UserError
@@ -94,7 +95,7 @@ def import_inbreast(
         raise UserError(f"--radius is {radius:g}; expected a number of pixels from 0 to 100")
     files = [path for path in find_images(images, [out]) if is_dicom(path)]
     found, tally = _annotations(images, files), Tally()
-    table = _table(found, merge or {}, precedence, task)
+    table = _table(found, merge or {}, precedence, task, bool(options.get("progress", True)))
     how = Settings(table, not precedence, radius, checked_smooth(smooth))
     read = partial(read_image, windowing=windowing, bits=bits, named=pattern is None)
     cases = [_case(path, images, pattern, found, read, how, tally) for path in files]
@@ -141,10 +142,13 @@ def _id(path: Path) -> str:
     return parts["id"] if parts else ""
 
 
-def _table(found: _Found, merge: Mapping[str, str], precedence: Sequence[str] | None, task: str) -> ClassTable:
+def _table(
+    found: _Found, merge: Mapping[str, str], precedence: Sequence[str] | None, task: str, progress: bool
+) -> ClassTable:
     """Classes, after all names in the files have been looked up; all that are unknown stand in one error."""
     names: dict[str, list[Path]] = {}
-    for path in (*found.findings.values(), *found.muscles.values()):
+    files = [*found.findings.values(), *found.muscles.values()]
+    for path in with_progress(files, len(files), progress, "looking at names"):
         for name, _ in read_rois(path).areas:
             names.setdefault(plain(name), []).append(path)
     fixed = {plain(name) for name in (*CLASSES, *ALIASES)}

@@ -8,7 +8,7 @@ using a Gaussian filter at merging time."
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -157,3 +157,8 @@ def checked_smooth(sigma: float) -> float:
     if not 0.0 <= sigma <= 100.0:
         raise UserError(f"--smooth is {sigma:g}; expected a standard deviation in pixels from 0 (off) to 100")
     return sigma
+
+
+def size_text(shape: Sequence[int]) -> str:
+    """(rows, columns) for people."""
+    return " x ".join(map(str, shape))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from scripts.importers.geojson import class_name, read_annotations
 from scripts.importers.qupath import ClassTable, Tally, import_qupath, read_label
+from scripts.prepare import main
 from transforms.dataset import Dataset, open_array
 from transforms.errors import UserError
 
@@ -302,3 +303,13 @@ def test_table_7_ranks_classes_that_all_stand_there_and_says_so(tmp_path):
         tmp_path / "in", tmp_path / "two", classes=["background", "skin", "text"], precedence=["text"]
     )
     assert stated.overlaps == {"text over skin": 50}
+
+
+def test_the_command_takes_smoothing_and_the_task(tmp_path, capsys):
+    source = source_tree(tmp_path / "in")
+    argv = ["qupath", str(source), str(tmp_path / "out"), "--classes", "background,tumor"]
+    assert main([*argv, "--task", "tumor", "--smooth", "0.4"]) == 0
+    assert "non-tumor" in capsys.readouterr().out
+    assert main([*argv, "--overwrite", "--smooth", "-1"]) == 2
+    assert "error: --smooth is -1; expected a standard deviation in pixels from 0" in capsys.readouterr().err
+    assert Dataset.load(tmp_path / "out").class_names == ["non-tumor", "tumor"]
