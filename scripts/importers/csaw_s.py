@@ -227,14 +227,15 @@ def _test_cases(found: Findings, how: Settings, tally: Tally) -> list[Case]:
         sets = {k: scans[image].masks for k, scans in experts.items() if image in scans and scans[image].masks}
         sets = {k: found.usable(masks, source) for k, masks in sets.items()}
         enough = len(sets) >= 2 if how.annotator == "majority" else int(how.annotator) in sets
-        if not enough:
-            found.remarks["test images have too few masks for --annotator, and stay without label"] += 1
+        if not enough:  # an image without label would keep the whole section from being scored
+            found.remarks["test images have too few masks for --annotator, and were left out"] += 1
+            continue
         cases.append(
             Case(
                 source=source,
                 subject=found.subject("test", scan, source),
                 read_image=partial(_read_image, source, True, how),
-                read_label=partial(_read_test, sets, how, tally) if enough else None,
+                read_label=partial(_read_test, sets, how, tally),
                 section="test",
                 tally=tally,
             )

@@ -247,17 +247,17 @@ def write_test_data(root: Path) -> Path:
 
 def test_test_images_by_majority(tmp_path):
     summary = import_csaw_s(write_test_data(write_root(tmp_path / "CsawS")), tmp_path / "out")
-    assert summary.sections == {"training": 3, "validation": 2, "test": 2}
-    assert summary.subjects == 6  # test patient 002 is not training patient 002
+    assert summary.sections == {"training": 3, "validation": 2, "test": 1}
+    assert summary.subjects == 5  # test patient 002 is not training patient 002
     test = by_pixels(tmp_path / "out", "test")
     expected = np.zeros(SHAPE, np.uint8)
     expected[2:8] = ID["mammary gland"]  # row 7: two of three
     expected[4:6] = ID["cancer"]  # row 3: one of three, and gland by two; row 4: two of three
     np.testing.assert_array_equal(test[20][1], expected)
-    assert test[21][1] is None  # one expert only
+    assert 21 not in test  # one expert only
     notes = "\n".join(summary.notes)
     assert "9 test pixels are of a different class for each expert, and became background" in notes  # row 0
-    assert "1 test images have too few masks for --annotator" in notes
+    assert "1 test images have too few masks for --annotator, and were left out" in notes
     subjects = {item["subject"] for item, _ in test.values()}
     assert subjects.isdisjoint(item["subject"] for item, _ in by_pixels(tmp_path / "out", "training").values())
 
@@ -330,7 +330,7 @@ def test_the_command_in_two_processes_writes_the_same(tmp_path, capsys):
 def test_a_dry_run_writes_nothing_and_splits_alike(tmp_path, capsys):
     root = write_test_data(write_root(tmp_path / "CsawS"))
     assert main(["csaw-s", str(root), str(tmp_path / "out"), "--dry_run"]) == 0
-    assert "training 3, validation 2, test 2" in capsys.readouterr().out
+    assert "training 3, validation 2, test 1" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
     assert main(["csaw-s", str(tmp_path), str(tmp_path / "out"), "--annotator", "x"]) == 2
     assert "error: --annotator is 'x'; expected 1, 2, 3 or majority" in capsys.readouterr().err
