@@ -4,7 +4,7 @@ from engines.checks import check
 from engines.epochs import EpochDataset
 from engines.evaluation import evaluate
 from engines.inference import ReadableImages, find_images, infer
-from engines.inferers import PaddedInferer, WholeImageInferer
+from engines.inferers import MirrorAveraging, PaddedInferer, WholeImageInferer
 from engines.knobs import check_knobs, choose
 from engines.losses import WeightedCrossEntropy
 from engines.metrics import SubjectConfusion, confusion_matrix, scores
@@ -14,11 +14,13 @@ from engines.plan import Stage, at_stage, plan
 from engines.progress import TrainingProgress
 from engines.session import begin
 from engines.stages import StagedTraining
+from engines.tiling import TiledInferer
 from engines.tracking import StageTrackingHandler, Tracking
 from engines.training import run_parameters, settings, train
 
 __all__ = [
     "EpochDataset",
+    "MirrorAveraging",
     "Output",
     "PaddedInferer",
     "ReadableImages",
@@ -26,6 +28,7 @@ __all__ = [
     "StageTrackingHandler",
     "StagedTraining",
     "SubjectConfusion",
+    "TiledInferer",
     "Tracking",
     "TrainingProgress",
     "WeightedCrossEntropy",

@@ -40,6 +40,28 @@ class PaddedInferer(SimpleInferer):
         return logits[..., :rows, :columns]
 
 
+class MirrorAveraging(Inferer):
+    """The mean of the class probabilities of an image and of its mirror image, which is mirrored back.
+
+    Args:
+        inferer: how each of the two is segmented.
+        enabled: False leaves it at the image itself.
+    """
+
+    def __init__(self, inferer: Inferer, enabled: bool = True) -> None:
+        super().__init__()
+        self.inferer = inferer
+        self.enabled = enabled
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """(N, C, H, W) → logits (N, classes, H, W): the logarithm of the mean probabilities."""
+        logits: Tensor = self.inferer(inputs, network, *args, **kwargs)
+        if not self.enabled:
+            return logits
+        mirrored: Tensor = self.inferer(inputs.flip(-1), network, *args, **kwargs).flip(-1)
+        return torch.logaddexp(logits.log_softmax(1), mirrored.log_softmax(1)) - math.log(2)
+
+
 class WholeImageInferer(Inferer):
     """One forward pass over the whole image, which sees all the context there is; windows above `max_pixels`.
 

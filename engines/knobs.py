@@ -26,6 +26,7 @@ REAL = {
     "weight_decay": (0.0, 1.0),
     "lr_drop_factor": (0.0, 1.0),
     "min_delta": (0.0, 1.0),
+    "dice_weight": (0.0, 100.0),
 }
 """Numbers, with the smallest and largest that can be."""
 

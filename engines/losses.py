@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from monai.losses import DiceLoss
 from torch import Tensor, nn
 
 from transforms.crops import VOID
@@ -20,11 +21,17 @@ class WeightedCrossEntropy(nn.CrossEntropyLoss):
     Args:
         weight: one weight per class; None weights all alike.
         ignore_label: the data set's void label, if it has one.
+        dice_weight: how much of MONAI's soft Dice loss (mean over the classes, over the batch as one) is added; the
+            paper has none.
     """
 
-    def __init__(self, weight: Sequence[float] | None = None, ignore_label: int | None = None) -> None:
+    def __init__(
+        self, weight: Sequence[float] | None = None, ignore_label: int | None = None, dice_weight: float = 0.0
+    ) -> None:
         super().__init__(None if weight is None else torch.tensor(weight, dtype=torch.float32), ignore_index=VOID)
         self.ignore_label = ignore_label
+        self.dice_weight = dice_weight
+        self.dice = DiceLoss(to_onehot_y=True, softmax=True, batch=True, ignore_index=VOID)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the scalar loss."""
@@ -33,4 +40,5 @@ class WeightedCrossEntropy(nn.CrossEntropyLoss):
             classes = classes.masked_fill(classes == self.ignore_label, VOID)
         if bool((classes == VOID).all()):
             return input.sum() * 0.0
-        return super().forward(input, classes)
+        loss = super().forward(input, classes)
+        return loss + self.dice_weight * self.dice(input, classes[:, None]) if self.dice_weight else loss

@@ -11,6 +11,7 @@ from torch import nn
 
 from engines.places import as_path
 from nets import weights
+from transforms.crops import CropSize
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
@@ -18,42 +19,53 @@ logger = logging.getLogger("mammoseg")
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage is trained with. `crop_size` in working pixels."""
+    """What one stage is trained with. `crop_size` in working pixels, a side or (rows, columns)."""
 
     name: str
     max_epochs: int
-    crop_size: int
+    crop_size: CropSize
     learning_rate: float
 
 
 def plan(
     stages: Sequence[str],
     max_epochs: int | Mapping[str, int],
-    crop_size: int | Mapping[str, int],
+    crop_size: int | Sequence[int] | Mapping[str, int | Sequence[int]],
     learning_rate: float | Mapping[str, float],
 ) -> list[Stage]:
     """The stages in training order; a knob is one number for all of them or a number per stage name.
+
+    A crop size may also be a pair, [rows, columns].
 
     Raises:
         UserError: no stage, or a knob without a number for a stage or with one that cannot be.
     """
     check_list(stages)
 
-    def of(stage: str, knob: str, value: Any, kind: type) -> Any:
-        number = value.get(stage) if isinstance(value, Mapping) else value
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or number <= 0:
-            raise UserError(f"{knob} of stage {stage!r} must be a number above 0, got {number!r}")
-        return kind(number)
-
     return [
         Stage(
             name,
-            of(name, "max_epochs", max_epochs, int),
-            of(name, "crop_size", crop_size, int),
-            of(name, "learning_rate", learning_rate, float),
+            _number(name, "max_epochs", max_epochs, int),
+            _size(name, crop_size),
+            _number(name, "learning_rate", learning_rate, float),
         )
         for name in stages
     ]
+
+
+def _number(stage: str, knob: str, value: Any, kind: type) -> Any:
+    number = value.get(stage) if isinstance(value, Mapping) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or number <= 0:
+        raise UserError(f"{knob} of stage {stage!r} must be a number above 0, got {number!r}")
+    return kind(number)
+
+
+def _size(stage: str, value: Any) -> CropSize:
+    size = value.get(stage) if isinstance(value, Mapping) else value
+    if isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2:
+        rows, columns = (_number(stage, "crop_size", side, int) for side in size)
+        return (rows, columns)
+    return int(_number(stage, "crop_size", size, int))
 
 
 def at_stage(network: nn.Module, stages: Sequence[str], init_weights: str | None = None) -> nn.Module:

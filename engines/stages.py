@@ -21,8 +21,9 @@ from engines.epochs import EpochDataset, seed_all
 from engines.metrics import PAPER_METRICS, metric_names
 from engines.output import Output
 from engines.plan import Stage, set_stage
+from engines.rates import check_schedule, rate_of_epoch
 from engines.tracking import Tracking
-from transforms.crops import RandBalancedCropd
+from transforms.crops import CropSize, RandBalancedCropd
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
@@ -44,7 +45,7 @@ class StagedTraining:
         output: where weights, tables and pictures go.
         tracking: the MLflow run.
         seed: see `EpochDataset`.
-        lr_drop_factor, lr_drop_period: the learning rate is multiplied by the factor every so many epochs.
+        lr_schedule, lr_drop_factor, lr_drop_period: see `engines.rates.rate_of_epoch`.
         monitor: the validation score that early stopping and the choice of the best epoch look at (higher is better).
         patience: epochs without improvement of at least `min_delta` before a stage ends; 0 never ends it early.
         settings: plain values stored beside the weights, with which evaluation and inference rebuild the network.
@@ -58,6 +59,7 @@ class StagedTraining:
         output: Output,
         tracking: Tracking,
         seed: int = 0,
+        lr_schedule: str = "piecewise",
         lr_drop_factor: float = 0.3,
         lr_drop_period: int = 10,
         monitor: str = "mean_iou",
@@ -69,7 +71,8 @@ class StagedTraining:
         self.plan = list(plan)
         self.output, self.tracking = output, tracking
         self.seed, self.monitor = seed, monitor
-        self.lr_drop_factor, self.lr_drop_period = lr_drop_factor, lr_drop_period
+        check_schedule(lr_schedule)
+        self.falling = (lr_schedule, lr_drop_factor, lr_drop_period)
         self.settings = dict(settings or {})
         self.results: dict[str, dict[str, float]] = {}
         self.best: dict[str, Any] = {}
@@ -118,7 +121,7 @@ class StagedTraining:
             self._begin(index)
             self.tracking.start_stage(self.stage.name, asdict(self.stage))
             logger.info(
-                "\nStage %s: up to %d epochs, crops of %d, learning rate %g",
+                "\nStage %s: up to %d epochs, crops of %s, learning rate %g",
                 *(self.stage.name, self.stage.max_epochs, self.stage.crop_size, self.stage.learning_rate),
             )
             if saved is not None and index == first:
@@ -177,8 +180,8 @@ class StagedTraining:
             ", ".join(f"{m} {best['scores'][m]:.4f}" for m in PAPER_METRICS),
         )
 
-    def set_crop_size(self, crop_size: int) -> None:
-        """Side of the training crops, in working pixels."""
+    def set_crop_size(self, crop_size: CropSize) -> None:
+        """Side, or (rows, columns), of the training crops in working pixels."""
         for transform in self._dataset().transform.transforms:
             if isinstance(transform, RandBalancedCropd):
                 transform.crop_size = crop_size
@@ -195,7 +198,7 @@ class StagedTraining:
         self._dataset().epoch_key = (stage, epoch)
         self.trainer.data_loader.sampler.set_epoch(stage * 100_000 + epoch)
         seed_all(self.seed, stage, epoch)
-        rate = self.stage.learning_rate * self.lr_drop_factor ** ((epoch - 1) // self.lr_drop_period)
+        rate = rate_of_epoch(self.stage, epoch, *self.falling)
         for group in self.trainer.optimizer.param_groups:
             group["lr"] = rate
         self.evaluator.state.metrics.clear()

@@ -23,13 +23,23 @@ VOID = 255
 """Label value of pixels that no image covers; never a class, always ignored by the loss."""
 
 
+CropSize = int | tuple[int, int]
+"""Side of a square, or (rows, columns)."""
+
+
+def rows_and_columns(crop_size: CropSize) -> tuple[int, int]:
+    """The size as (rows, columns)."""
+    rows, columns = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
+    return int(rows), int(columns)
+
+
 def row_counts(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.uint32]:
     """Pixels of each class in each row: (num_classes, H). Enough to draw a pixel of a class exactly uniformly."""
     return np.stack([np.count_nonzero(label == c, axis=1) for c in range(num_classes)]).astype(np.uint32)
 
 
 class RandBalancedCropd(Randomizable, MapTransform):
-    """Read one square crop of an image and its label, centred on a pixel of a class chosen at random.
+    """Read one rectangular crop of an image and its label, centred on a pixel of a class chosen at random.
 
     A class is drawn uniformly among those present in the image except the `ubiquitous` ones (among all present
     when there is no other), then one of its pixels uniformly: exactly, from per-row counts, without a list of
@@ -38,7 +48,7 @@ class RandBalancedCropd(Randomizable, MapTransform):
 
     Args:
         keys: the image key and the label key; both hold paths of `.npy` files, (H, W); colour images are (H, W, 3).
-        crop_size: side of the crop in pixels of the working resolution.
+        crop_size: side of the crop, or (rows, columns), in pixels of the working resolution.
         num_classes: labels are 0 … num_classes - 1; other values (void) are never chosen.
         ubiquitous: classes that are in nearly every crop and therefore not drawn.
         balanced: False draws the place of the crop uniformly, whatever is there, as the paper does for Cityscapes.
@@ -46,13 +56,13 @@ class RandBalancedCropd(Randomizable, MapTransform):
             its aspect; None keeps the stored resolution. Images are averaged down (antialiased), labels take
             the nearest pixel.
 
-    Returns float32 image (1 or 3, crop_size, crop_size) in stored units and uint8 label (1, crop_size, crop_size).
+    Returns float32 image (1 or 3, rows, columns) in stored units and uint8 label (1, rows, columns).
     """
 
     def __init__(
         self,
         keys: Sequence[Hashable],
-        crop_size: int,
+        crop_size: CropSize,
         num_classes: int,
         ubiquitous: Sequence[int] = (),
         image_height: int | None = None,
@@ -62,7 +72,7 @@ class RandBalancedCropd(Randomizable, MapTransform):
         if len(self.keys) != 2:
             raise ValueError(f"keys must be (image, label), got {self.keys}")
         self.image_key, self.label_key = self.keys
-        self.crop_size = int(crop_size)
+        self.crop_size = crop_size
         self.num_classes = num_classes
         self.ubiquitous = frozenset(ubiquitous)
         self.image_height = image_height
@@ -70,11 +80,12 @@ class RandBalancedCropd(Randomizable, MapTransform):
         self._counts: dict[str, NDArray[np.uint32]] = {}
         self._center = (0, 0)
 
-    def randomize(self, data: tuple[str, NDArray[np.uint8], int]) -> None:
-        """Draw the centre pixel (row, column) of a window for a label map and remember it."""
+    def randomize(self, data: tuple[str, NDArray[np.uint8], tuple[int, int]]) -> None:
+        """Draw the centre pixel (row, column) of a window (rows, columns) for a label map and remember it."""
         path, label, window = data
         if not self.balanced:
-            self._center = tuple(_uniform(self.R, window, extent) for extent in label.shape)  # type: ignore[assignment]
+            rows, columns = (_uniform(self.R, w, extent) for w, extent in zip(window, label.shape, strict=True))
+            self._center = (rows, columns)
             return
         counts = self._counts.get(path)
         if counts is None:
@@ -95,12 +106,13 @@ class RandBalancedCropd(Randomizable, MapTransform):
         d = dict(data)
         image = np.load(d[self.image_key], mmap_mode="r")
         label = np.load(d[self.label_key], mmap_mode="r")
-        window = max(1, round(self.crop_size * working_scale(image.shape[0], self.image_height)))
+        size = rows_and_columns(self.crop_size)
+        scale = working_scale(image.shape[0], self.image_height)
+        window = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
         self.randomize((str(d[self.label_key]), label, window))
-        top, left = (_start(center, window, extent) for center, extent in zip(self._center, label.shape, strict=True))
-        pixels = _cut(image, top, left, window, mode="symmetric")
-        truth = _cut(label, top, left, window, mode="constant", constant_values=VOID)
-        size = (self.crop_size, self.crop_size)
+        start = tuple(map(_start, self._center, window, label.shape))
+        pixels = _cut(image, start, window, mode="symmetric")
+        truth = _cut(label, start, window, mode="constant", constant_values=VOID)
         d[self.image_key] = resize_image(channels_first(pixels), size)
         d[self.label_key] = resize_label(torch.from_numpy(truth)[None], size)
         return d
@@ -118,11 +130,11 @@ def _start(center: int, window: int, extent: int) -> int:
     return min(max(center - window // 2, 0), extent - window)
 
 
-def _cut(array: NDArray[Any], top: int, left: int, window: int, **pad: Any) -> NDArray[Any]:
-    """Copy a (window, window) square of a memory-mapped (H, W[, 3]) array; `np.pad` with `pad` where it sticks out."""
-    inside = np.array(array[max(top, 0) : top + window, max(left, 0) : left + window])
-    if inside.shape[:2] == (window, window):
+def _cut(array: NDArray[Any], start: Sequence[int], window: tuple[int, int], **pad: Any) -> NDArray[Any]:
+    """Copy a window of a memory-mapped (H, W[, 3]) array; `np.pad` with `pad` where it sticks out."""
+    inside = np.array(array[tuple(slice(max(s, 0), s + w) for s, w in zip(start, window, strict=True))])
+    if inside.shape[:2] == window:
         return inside
-    before = max(-top, 0), max(-left, 0)
-    margins = [(b, window - b - extent) for b, extent in zip(before, inside.shape[:2], strict=True)]
+    before = [max(-s, 0) for s in start]
+    margins = [(b, w - b - extent) for b, w, extent in zip(before, window, inside.shape[:2], strict=True)]
     return np.pad(inside, [*margins, *[(0, 0)] * (inside.ndim - 2)], **pad)

@@ -351,3 +351,18 @@ def test_an_unknown_augmentation_is_refused(run_bundle: Run, tiny_dataset: Path)
     with pytest.raises(Exception, match=r".") as raised:
         run_bundle(dataset_dir=str(tiny_dataset), augmentation="replica")
     assert "--augmentation replica: there is no such; there are none, mammography" in str(user_error(raised.value))
+
+
+def test_rectangles_adamw_cosine_dice_and_mirror_averaging(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    knobs = {"solver": "adamw", "lr_schedule": "cosine", "dice_weight": 1.0, "mirror_averaging": True}
+    run_bundle(bundle="unet", dataset_dir=str(tiny_dataset), max_epochs=2, **{**knobs, "crop_size": [40, 24]})
+    assert "crops of (40, 24)" in capfd.readouterr().out
+    trained = json.loads((tmp_path / "out" / "models" / "model.json").read_text())
+    assert {name: trained[name] for name in knobs} == knobs
+    rates = [float(row["learning_rate"]) for row in read_csv(tmp_path / "out" / "eval" / "epochs.csv")]
+    assert rates == pytest.approx([0.05, 0.025])
+    run_bundle("evaluate", bundle="unet", dataset_dir=str(tiny_dataset))
+    scores = read_csv(tmp_path / "out" / "eval" / "validation" / "scores.csv")[-1]
+    assert float(scores["mean_iou"]) == pytest.approx(trained["validation"]["mean_iou"], abs=1e-6)

@@ -6,10 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai.inferers import SimpleInferer
 from monai.networks.nets import UNet
 from torch import nn
 
-from engines.inferers import PaddedInferer, WholeImageInferer, size_multiple
+from engines.inferers import MirrorAveraging, PaddedInferer, WholeImageInferer, size_multiple
 from nets import FCN
 
 
@@ -60,3 +61,23 @@ def test_gradients_reach_every_parameter_through_the_padding(size: tuple[int, in
     network = unet().train()
     PaddedInferer()(torch.rand(1, 3, *size), network).sum().backward()
     assert all(p.grad is not None for p in network.parameters())
+
+
+def test_mirror_averaging_by_hand() -> None:
+    def network(x: torch.Tensor) -> torch.Tensor:
+        """Two classes, the first more likely at the first column, whatever the image."""
+        scores = torch.zeros(1, 2, 1, 2)
+        scores[0, 0, 0, 0] = torch.log(torch.tensor(3.0))
+        return scores
+
+    plain = MirrorAveraging(SimpleInferer(), enabled=False)(torch.zeros(1, 1, 1, 2), network)
+    assert torch.equal(plain, network(plain))
+    mean = MirrorAveraging(SimpleInferer())(torch.zeros(1, 1, 1, 2), network).exp()
+    assert torch.allclose(mean[0, 0, 0], torch.tensor([0.625, 0.625]))  # (3/4 + 1/2) / 2
+    assert torch.allclose(mean.sum(1), torch.ones(1, 1, 2))
+
+
+def test_mirror_averaging_of_a_symmetric_network_changes_nothing_but_the_scale() -> None:
+    image = torch.rand(2, 3, 5, 7)
+    logits = MirrorAveraging(SimpleInferer())(image, lambda x: x)
+    assert torch.allclose(logits, image.log_softmax(1), atol=1e-6)

@@ -47,3 +47,14 @@ def test_nothing_but_void_is_zero_not_nan() -> None:
     loss.backward()
     assert loss.item() == 0.0
     assert not logits.grad.any()
+
+
+def test_dice_is_added_by_its_weight_and_void_counts_for_nothing() -> None:
+    logits = torch.zeros(1, 2, 1, 3, requires_grad=True)
+    label = torch.tensor([[[[0, 1, VOID]]]], dtype=torch.uint8)
+    plain = WeightedCrossEntropy()(logits, label)
+    # soft Dice of each class over the two valid pixels: 2 * 0.5 / (0.5 + 0.5 + 1)
+    both = WeightedCrossEntropy(dice_weight=3.0)(logits, label)
+    assert (both - plain).item() == pytest.approx(3.0 * 0.5, abs=1e-4)
+    (gradient,) = torch.autograd.grad(both, logits)
+    assert (gradient[..., 2] == 0).all()

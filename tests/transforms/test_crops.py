@@ -75,6 +75,16 @@ def test_shape_and_alignment_for_any_size(
     assert inside.any()
 
 
+def test_a_crop_may_be_a_rectangle(tmp_path: Path) -> None:
+    label = np.zeros((50, 60), np.uint8)
+    label[30, 20] = 1
+    out = RandBalancedCropd(["image", "label"], (11, 5), num_classes=2, ubiquitous=[0])(save(tmp_path, label))
+    assert out["image"].shape == out["label"].shape == (1, 11, 5)
+    assert out["label"][0, 5, 2] == 1
+    half = RandBalancedCropd(["image", "label"], (10, 4), 2, [0], image_height=25)(save(tmp_path, label))
+    assert half["image"].shape == (1, 10, 4)
+
+
 def test_small_images_are_continued_by_their_mirror_image(tmp_path: Path) -> None:
     data = save(tmp_path, np.ones((3, 1), np.uint8), image=np.array([[1], [2], [3]], np.uint16))
     out = RandBalancedCropd(["image", "label"], 5, num_classes=2)(data)

@@ -1,0 +1,72 @@
+"""What a stage is trained with, and how its learning rate falls."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from engines.plan import Stage, at_stage, plan, stages_of
+from engines.rates import check_schedule, rate_of_epoch
+from nets import FCN
+from transforms.errors import UserError
+
+STAGE = Stage("front", 20, 128, 0.1)
+
+
+def test_one_number_for_all_stages_or_one_for_each() -> None:
+    assert plan(["a", "b"], 3, {"a": 64, "b": [48, 32]}, {"a": 0.1, "b": 1}) == [
+        Stage("a", 3, 64, 0.1),
+        Stage("b", 3, (48, 32), 1.0),
+    ]
+    assert plan(["a"], 3, [48, 32], 0.1)[0].crop_size == (48, 32)
+
+
+@pytest.mark.parametrize(
+    ("crop_size", "words"),
+    [([48], "crop_size"), ([48, 0], "above 0"), ("64", "crop_size"), ({"b": 64}, "got None"), ([1, 2, 3], "crop_size")],
+)
+def test_crop_sizes_that_cannot_be(crop_size: Any, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        plan(["a"], 3, crop_size, 0.1)
+
+
+def test_a_network_that_knows_no_stages_is_the_case_of_one() -> None:
+    class UNet(nn.Module):
+        pass
+
+    assert stages_of(UNet()) == ("unet",)
+    assert stages_of(FCN(2, width=0.02)) == ("fcn32", "fcn16", "fcn8")
+    at_stage(UNet(), ["unet"])
+    with pytest.raises(UserError, match="unknown stage 'front': UNet has the stages unet"):
+        at_stage(UNet(), ["front"])
+
+
+def test_piecewise_as_in_table_8() -> None:
+    rates = [rate_of_epoch(STAGE, epoch, "piecewise", 0.3, 10) for epoch in (1, 10, 11, 20, 21)]
+    assert rates == pytest.approx([0.1, 0.1, 0.03, 0.03, 0.009])
+
+
+def test_cosine_by_hand() -> None:
+    rates = [rate_of_epoch(STAGE, epoch, "cosine", 0.3, 10) for epoch in (1, 6, 11, 16)]
+    half = math.sqrt(0.5)
+    assert rates == pytest.approx([0.1, 0.05 * (1 + half), 0.05, 0.05 * (1 - half)])
+
+
+@given(epochs=st.integers(1, 200), rate=st.floats(1e-6, 1.0))
+def test_cosine_starts_full_and_only_falls(epochs: int, rate: float) -> None:
+    stage = Stage("a", epochs, 1, rate)
+    rates = [rate_of_epoch(stage, epoch, "cosine", 0.3, 10) for epoch in range(1, epochs + 1)]
+    assert rates[0] == rate
+    assert all(0 < later < earlier for earlier, later in itertools.pairwise(rates))
+
+
+def test_schedules_have_names() -> None:
+    check_schedule("cosine")
+    with pytest.raises(UserError, match="--lr_schedule step: there is no such; there are piecewise, cosine"):
+        check_schedule("step")
