@@ -6,7 +6,9 @@ and of the column:
     pixel_accuracy        sum of TP / all pixels
     iou/<class>           TP / (TP + FP + FN);     mean_iou             mean over the classes
     dice/<class>          2 TP / (2 TP + FP + FN); mean_dice            mean over the classes
-    (accuracy of a class) TP / (TP + FN);          mean_class_accuracy  mean over the classes that are in the truth
+    sensitivity/<class>   TP / (TP + FN);          mean_class_accuracy  mean over the classes that are in the truth
+    specificity/<class>   TN / (TN + FP), with TN all pixels but those of the class's row and column
+    frequency_weighted_iou                         mean of IoU, each weighted by the class's share of the truth
 
 A class in neither truth nor prediction is NaN and left out of the means, as the Cityscapes evaluator does. A class
 that is predicted but not in the truth has IoU and Dice 0 and counts.
@@ -25,11 +27,16 @@ from ignite.metrics import Metric
 from numpy.typing import ArrayLike, NDArray
 
 PAPER_METRICS = ("pixel_accuracy", "mean_iou", "mean_class_accuracy")
+OVERALL_METRICS = (*PAPER_METRICS, "mean_dice", "frequency_weighted_iou")
+CLASS_METRICS = ("iou", "dice", "sensitivity", "specificity")
+
+STRIP = 1 << 20
+"""Pixels counted at a time: the working memory is a few times this, whatever the image's size."""
 
 
 def metric_names(class_names: Sequence[str]) -> list[str]:
     """Names of all scores."""
-    return [*PAPER_METRICS, "mean_dice", *(f"{kind}/{name}" for kind in ("iou", "dice") for name in class_names)]
+    return [*OVERALL_METRICS, *(f"{kind}/{name}" for kind in CLASS_METRICS for name in class_names)]
 
 
 def confusion_matrix(truth: torch.Tensor, pred: torch.Tensor, num_classes: int) -> NDArray[np.int64]:
@@ -42,15 +49,27 @@ def confusion_matrix(truth: torch.Tensor, pred: torch.Tensor, num_classes: int) 
     """
     if truth.shape != pred.shape:
         raise ValueError(f"truth {tuple(truth.shape)} and prediction {tuple(pred.shape)} differ in shape")
-    t = truth.reshape(-1).to(torch.int64)
-    p = pred.reshape(-1).to(torch.int64)
-    valid = (t >= 0) & (t < num_classes)
-    if not bool(valid.all()):
-        t, p = t[valid], p[valid]
-    if p.numel() and (int(p.min()) < 0 or int(p.max()) >= num_classes):
-        raise ValueError(f"prediction holds {int(p.min())}…{int(p.max())}, expected 0…{num_classes - 1}")
-    counts = torch.bincount(t * num_classes + p, minlength=num_classes**2)
-    return counts.reshape(num_classes, num_classes).cpu().numpy()
+    t, p = truth.detach().cpu().reshape(-1), pred.detach().cpu().reshape(-1)
+    size = num_classes + 1  # one more: whatever is no class
+    counts = torch.zeros(size * size, dtype=torch.int64)
+    for start in range(0, t.numel(), STRIP):
+        rows = _classes(t[start : start + STRIP], num_classes)
+        columns = _classes(p[start : start + STRIP], num_classes)
+        counts += torch.bincount(rows.mul_(size).add_(columns), minlength=size * size)
+    matrix = counts.reshape(size, size).numpy()
+    if matrix[:-1, -1].any():
+        counted = p[(t >= 0) & (t < num_classes)]
+        low, high = int(counted.min()), int(counted.max())
+        raise ValueError(f"prediction holds {low}…{high}, expected 0…{num_classes - 1}")
+    return matrix[:-1, :-1].copy()
+
+
+def _classes(values: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """A copy with `num_classes` for every value that is no class; in bytes if pairs of classes fit into one."""
+    kind = torch.uint8 if (num_classes + 1) ** 2 <= 256 else torch.int32
+    if values.dtype == torch.uint8:
+        return values.clamp(max=num_classes).to(kind) if num_classes < 256 else values.to(kind)
+    return torch.where((values < 0) | (values > num_classes), num_classes, values).to(kind)
 
 
 def scores(confusion: ArrayLike, class_names: Sequence[str] | None = None) -> dict[str, float]:
@@ -69,17 +88,24 @@ def scores(confusion: ArrayLike, class_names: Sequence[str] | None = None) -> di
     if len(names) != len(matrix):
         raise ValueError(f"{len(names)} class names for {len(matrix)} classes")
     tp = np.diag(matrix)
-    in_truth, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
-    iou = _ratio(tp, in_truth + predicted - tp)
-    dice = _ratio(2 * tp, in_truth + predicted)
-    result = {
-        "pixel_accuracy": float(_ratio(tp.sum(), matrix.sum())),
-        "mean_iou": _mean(iou),
-        "mean_class_accuracy": _mean(_ratio(tp, in_truth)),
-        "mean_dice": _mean(dice),
+    in_truth, predicted, total = matrix.sum(axis=1), matrix.sum(axis=0), matrix.sum()
+    union = in_truth + predicted - tp
+    iou, sensitivity = _ratio(tp, union), _ratio(tp, in_truth)
+    by_class = {
+        "iou": iou,
+        "dice": _ratio(2 * tp, in_truth + predicted),
+        "sensitivity": sensitivity,
+        "specificity": _ratio(total - union, total - in_truth),
     }
-    result.update({f"iou/{name}": float(value) for name, value in zip(names, iou, strict=True)})
-    result.update({f"dice/{name}": float(value) for name, value in zip(names, dice, strict=True)})
+    result = {
+        "pixel_accuracy": float(_ratio(tp.sum(), total)),
+        "mean_iou": _mean(iou),
+        "mean_class_accuracy": _mean(sensitivity),
+        "mean_dice": _mean(by_class["dice"]),
+        "frequency_weighted_iou": float(_ratio((in_truth * np.nan_to_num(iou)).sum(), total)),
+    }
+    for kind in CLASS_METRICS:
+        result.update({f"{kind}/{name}": float(value) for name, value in zip(names, by_class[kind], strict=True)})
     return result
 
 
