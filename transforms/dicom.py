@@ -6,19 +6,20 @@ Only the attributes listed here are parsed at all, so no name, identifier or dat
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from transforms import dicom_attributes, dicom_intensity
-from transforms.dicom_attributes import attribute, numbers
+from transforms import dicom_attributes, dicom_intensity, dicom_pixels
+from transforms.dicom_attributes import attribute, damaged, whole
 from transforms.errors import UserError
 
 MOST_PIXELS = 2**28  # ten times the largest mammogram; beyond it a header is damaged
@@ -35,11 +36,6 @@ _PIXEL_ATTRIBUTES = (
     "PixelData",
 )
 _TAGS = [*_PIXEL_ATTRIBUTES, *dicom_attributes.ATTRIBUTES, *dicom_intensity.ATTRIBUTES]
-_DECODERS = {  # the wheel that adds each syntax; all have licences that allow any use
-    "JPEG-LS": "pyjpegls",
-    "JPEG 2000": "pylibjpeg pylibjpeg-openjpeg",
-    "High-Throughput": "pylibjpeg pylibjpeg-openjpeg",
-}
 
 
 def is_dicom(path: Path) -> bool:
@@ -56,7 +52,8 @@ def is_dicom(path: Path) -> bool:
 def subject_of(path: Path) -> str | None:
     """PatientID of a DICOM file, to keep a subject's images together. Never store, print or log it."""
     header = _open(path, ["PatientID"], pixels=False)
-    return str(attribute(header, "PatientID") or "").strip() or None
+    with _quiet():
+        return str(attribute(header, "PatientID") or "").strip() or None
 
 
 def transfer_syntax(path: Path) -> str | None:
@@ -64,7 +61,7 @@ def transfer_syntax(path: Path) -> str | None:
     try:
         if not is_dicom(path):
             return None
-        return _name(UID(str(_open(path, [], pixels=False).file_meta.TransferSyntaxUID)))
+        return dicom_pixels.syntax_name(dicom_pixels.syntax_of(_open(path, [], pixels=False)))
     except (OSError, UserError):
         return None
 
@@ -76,10 +73,9 @@ def probe_dicom(path: Path) -> None:
         UserError: as `read_dicom`, less what only the pixels show: damage, or colour.
     """
     header = _open(path, _TAGS, pixels=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         _check(path, header)
-        _check_decoder(path, header)
+        dicom_pixels.check_decoder(path, header)
 
 
 def read_dicom(path: Path, windowing: str = "voi") -> dict[str, Any]:
@@ -90,8 +86,7 @@ def read_dicom(path: Path, windowing: str = "voi") -> dict[str, Any]:
             installed decoder reads. The message names the file and holds no header value of free text.
     """
     header = _open(path, _TAGS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's remarks about a header may quote it
+    with _quiet():
         if "PixelData" not in header:
             raise UserError(f"{path}: DICOM without an image, or cut short before it; remove it from the folder")
         shape, bits, signed = _check(path, header)
@@ -113,10 +108,23 @@ def read_dicom(path: Path, windowing: str = "voi") -> dict[str, Any]:
         }
 
 
-def _open(path: Path, tags: list[str], pixels: bool = True) -> FileDataset:
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without pydicom's remarks, as warnings and in its log: they may quote the header."""
+    log = logging.getLogger("pydicom")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _open(path: Path, tags: list[str], pixels: bool = True) -> FileDataset:
+    try:
+        with _quiet():
             header = dcmread(path, force=True, specific_tags=tags, stop_before_pixels=not pixels)
             if "TransferSyntaxUID" not in header.file_meta:  # a bare data set says how it is written by itself
                 implicit, little = header.original_encoding
@@ -126,89 +134,34 @@ def _open(path: Path, tags: list[str], pixels: bool = True) -> FileDataset:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the file's permissions") from None
     except Exception as error:  # a damaged file makes pydicom raise almost anything
-        raise _damaged(path, f"its header ends or breaks off early ({type(error).__name__})") from None
-
-
-def _damaged(path: Path, why: str) -> UserError:
-    return UserError(f"{path}: damaged DICOM file: {why}; copy it again from the archive, or remove it")
-
-
-def _whole(path: Path, header: Dataset, keyword: str, default: int | None = None) -> int:
-    values = numbers(header, keyword)
-    if len(values) == 1 and values[0] >= 0:
-        return int(values[0])
-    if default is None or attribute(header, keyword) is not None:
-        raise _damaged(path, f"{keyword} is missing or not a number")
-    return default
+        raise damaged(path, f"its header ends or breaks off early ({type(error).__name__})") from None
 
 
 def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
     """(rows, columns), bits stored, signed - after everything that is not a plain mammogram was refused."""
-    frames = _whole(path, header, "NumberOfFrames", 1)
+    frames = whole(path, header, "NumberOfFrames", 1)
     if frames > 1:
         raise UserError(
             f"{path}: multi-frame DICOM of {frames} frames, as in tomosynthesis; only single images are read"
         )
-    rows, columns = _whole(path, header, "Rows"), _whole(path, header, "Columns")
+    rows, columns = whole(path, header, "Rows"), whole(path, header, "Columns")
     if not 0 < rows * columns <= MOST_PIXELS:
-        raise _damaged(path, f"{rows} rows x {columns} columns cannot be a mammogram")
-    allocated = _whole(path, header, "BitsAllocated")
-    bits = _whole(path, header, "BitsStored", allocated)
+        raise damaged(path, f"{rows} rows x {columns} columns cannot be a mammogram")
+    allocated = whole(path, header, "BitsAllocated")
+    bits = whole(path, header, "BitsStored", allocated)
     if allocated not in (8, 16) or not 1 <= bits <= allocated:
         raise UserError(f"{path}: {bits} of {allocated} bits a pixel; 8 or 16 allocated are read")
-    high = _whole(path, header, "HighBit", bits - 1)
+    high = whole(path, header, "HighBit", bits - 1)
     if high != bits - 1:
         raise UserError(f"{path}: HighBit {high} with {bits} bits stored; the standard wants {bits - 1}")
-    return (rows, columns), bits, _whole(path, header, "PixelRepresentation", 0) == 1
+    return (rows, columns), bits, whole(path, header, "PixelRepresentation", 0) == 1
 
 
 def _pixels(path: Path, header: FileDataset, shape: tuple[int, int]) -> NDArray[Any]:
     """Stored values, (rows, columns)."""
-    syntax = _check_decoder(path, header)
-    if not syntax.is_compressed:
-        _check_length(path, header, shape)
-    try:
-        pixels = np.asarray(header.pixel_array)
-    except Exception as error:
-        if syntax.is_compressed and syntax.name.startswith(("JPEG", "High")):
-            raise _undecodable(path, syntax) from None
-        raise _damaged(path, f"its {_name(syntax)} pixels cannot be decoded ({type(error).__name__})") from None
+    pixels = dicom_pixels.stored_values(path, header, shape)
     if pixels.ndim == 3 and pixels.shape[2] == 3 and (pixels == pixels[:, :, :1]).all():
         pixels = pixels[:, :, 0]
     if pixels.ndim == 3 or attribute(header, "PhotometricInterpretation") == "PALETTE COLOR":
         raise UserError(f"{path}: colour DICOM image; only grayscale mammograms are read")
-    if pixels.shape != shape:
-        raise _damaged(path, f"the header says {shape}, the pixels are {pixels.shape}")
     return pixels
-
-
-def _check_decoder(path: Path, header: FileDataset) -> UID:
-    """The transfer syntax, if an installed decoder reads it."""
-    syntax = UID(str(header.file_meta.TransferSyntaxUID))
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        raise UserError(f"{path}: transfer syntax {_name(syntax)} is not an image that can be read") from None
-    if not decoder.is_available:
-        raise _undecodable(path, syntax)
-    return syntax
-
-
-def _check_length(path: Path, header: FileDataset, shape: tuple[int, int]) -> None:
-    """Refuse uncompressed pixels that break off."""
-    samples, size = _whole(path, header, "SamplesPerPixel", 1), _whole(path, header, "BitsAllocated") // 8
-    want, have = shape[0] * shape[1] * samples * size, len(attribute(header, "PixelData") or b"")
-    if have < want and attribute(header, "PhotometricInterpretation") != "YBR_FULL_422":
-        raise _damaged(path, f"cut short, {have} of {want} bytes of pixels")
-
-
-def _name(syntax: UID) -> str:
-    return syntax.name if syntax.name != str(syntax) else "unknown"
-
-
-def _undecodable(path: Path, syntax: UID) -> UserError:
-    wheel = next((wheel for name, wheel in _DECODERS.items() if name in syntax.name), "python-gdcm")
-    return UserError(
-        f"{path}: its {_name(syntax)} pixels cannot be decoded with what is installed, or are damaged; "
-        f"try `pip install {wheel}`"
-    )

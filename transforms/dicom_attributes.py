@@ -6,9 +6,12 @@ Only values from closed lists or numbers leave this file, so that no name, ident
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
+
+from transforms.errors import UserError
 
 VIEWS = ("CC", "MLO", "ML", "LM", "LMO", "XCCL", "XCCM", "XCC", "FB", "SIO", "ISO")
 
@@ -75,6 +78,25 @@ def numbers(header: Dataset, keyword: str) -> list[float]:
     except (TypeError, ValueError):
         return []
     return found if all(abs(item) < 1e12 for item in found) else []
+
+
+def damaged(path: Path, why: str) -> UserError:
+    """The error for a damaged file."""
+    return UserError(f"{path}: damaged DICOM file: {why}; copy it again from the archive, or remove it")
+
+
+def whole(path: Path, header: Dataset, keyword: str, default: int | None = None) -> int:
+    """The attribute as a whole number from 0 on; `default` where it is absent.
+
+    Raises:
+        UserError: it is absent without a default, or holds something else.
+    """
+    values = numbers(header, keyword)
+    if len(values) == 1 and values[0] >= 0:
+        return int(values[0])
+    if default is None or attribute(header, keyword) is not None:
+        raise damaged(path, f"{keyword} is missing or not a number")
+    return default
 
 
 def _text(header: Dataset, keyword: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.errors import UserError
+from transforms.not_images import what_else
 
 PILLOW_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 ITK_SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
@@ -97,6 +98,9 @@ def whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
+    other = None if path.name.lower().endswith(".gz") else what_else(path)
+    if other is not None:
+        return UserError(f"{path}: not an image that can be read: it is {other}")
     return UserError(
         f"{path}: not an image that can be read, or damaged ({type(error).__name__}); expected DICOM or "
         f"{' '.join(SUFFIXES)}"
