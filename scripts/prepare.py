@@ -244,7 +244,7 @@ def check(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Read a whole dataset folder and report what is wrong; exit code 1 if something is."""
-    report = check_dataset(dataset, progress=not quiet)
+    report = check_dataset(dataset, progress=not quiet, workers=None)
     if sheet is not None:
         write_sheet(report.dataset, sheet)
     if as_json:

@@ -44,7 +44,7 @@ def _tile(item: dict[str, Any], ignore_label: int | None) -> Image.Image:
     step = max(1, image.shape[0] // HEIGHT)
     low, high = item["intensity_range"]
     grey = (np.asarray(image[::step, ::step], np.float32) - low) / max(high - low, 1) * 255.0
-    pixels = np.repeat(grey[:, :, None], 3, axis=2)
+    pixels = grey if grey.ndim == 3 else np.repeat(grey[:, :, None], 3, axis=2)
     if item["label"] is not None:
         pixels = _painted(pixels, np.asarray(open_array(item["label"])[::step, ::step]), ignore_label)
     size = (max(1, round(HEIGHT * image.shape[1] / image.shape[0])), HEIGHT)

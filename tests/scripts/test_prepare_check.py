@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from scripts.importers.cases import Case
+from scripts.importers.integrity import check_dataset
+from scripts.importers.tables import report_dict
 from scripts.importers.writer import write_dataset
 from scripts.prepare import main
 from transforms.mammogram import Mammogram
@@ -121,3 +123,57 @@ def test_warnings(dataset, capsys):
 def test_not_a_dataset(tmp_path, capsys):
     assert main(["check", str(tmp_path / "nothing")]) == 2
     assert "not a dataset folder" in capsys.readouterr().err
+
+
+def test_colour_images_are_written_checked_and_shown(tmp_path, capsys):
+    """Photographs, as of Cityscapes; mammograms are gray."""
+    cases = []
+    for number in range(3):
+        image = Mammogram(np.random.default_rng(number).integers(0, 256, (8, 12, 3), np.uint8), (0, 255))
+        label = np.eye(8, 12, dtype=np.uint8)
+        cases.append(
+            Case(
+                Path(__file__),
+                str(number),
+                lambda i=image: i,
+                lambda shape, m=label: m if shape == (8, 12) else None,
+            )
+        )
+    write_dataset(tmp_path / "data", cases, labels=["road", "car"], flip="left", progress=False)
+    sheet = tmp_path / "sheet.png"
+    assert main(["check", str(tmp_path / "data"), "--json", "--sheet", str(sheet)]) == 0
+    assert json.loads(capsys.readouterr().out)["errors"] == []
+    with Image.open(sheet) as picture:
+        assert np.ptp(np.asarray(picture).astype(int), axis=2).max() > 100
+    stored = np.load(next((tmp_path / "data" / "images").iterdir()))
+    assert (stored.shape, stored.dtype) == ((8, 12, 3), np.uint8)
+    assert main(["check", str(tmp_path / "data")]) == 0
+    assert "rows" in capsys.readouterr().out
+
+
+def test_a_file_that_cannot_be_read_and_images_of_one_value(dataset, capsys):
+    stored = content(dataset)["training"]
+    (dataset / stored[0]["image"]).write_bytes(b"junk")
+    np.save(dataset / stored[1]["image"], np.full((8, 6), 7, np.uint16))
+    stored[1]["image_sha256"] = None
+    del stored[1]["image_sha256"]
+    stored[2]["spacing_mm"] = [0.1, 0.05]
+    change(dataset, training=stored)
+    code, report = check(dataset, capsys)
+    assert code == 1
+    assert "not a NumPy array that can be read" in report["errors"][0]
+    text = "\n".join(report["warnings"])
+    assert "1 images hold one value only" in text
+    assert "1 images have pixels that are not square" in text
+
+
+def test_a_folder_of_images_only(tmp_path, capsys):
+    image = Mammogram(np.arange(48, dtype=np.uint16).reshape(8, 6), (0, 4095))
+    write_dataset(tmp_path / "d", [Case(Path(__file__), "1", lambda: image)], images_only=True, progress=False)
+    code, report = check(tmp_path / "d", capsys)
+    assert (code, report["errors"], report["warnings"]) == (0, [], [])
+    assert main(["check", str(tmp_path / "d"), "--sheet", str(tmp_path / "sheet.png")]) == 0
+
+
+def test_in_two_processes(dataset):
+    assert report_dict(check_dataset(dataset, workers=2)) == report_dict(check_dataset(dataset))
