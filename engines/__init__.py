@@ -15,6 +15,7 @@ from engines.progress import TrainingProgress
 from engines.session import begin
 from engines.stages import StagedTraining
 from engines.tiling import TiledInferer
+from engines.tiling import TiledInferer
 from engines.tracking import StageTrackingHandler, Tracking
 from engines.training import run_parameters, settings, train
 
@@ -28,6 +29,7 @@ __all__ = [
     "StageTrackingHandler",
     "StagedTraining",
     "SubjectConfusion",
+    "TiledInferer",
     "TiledInferer",
     "Tracking",
     "TrainingProgress",

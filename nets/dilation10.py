@@ -85,6 +85,7 @@ class Dilation10(StagedNetwork):
             [0, 1), or dilations that are not whole numbers from 0 up.
     """
 
+    tile_stride: ClassVar[int] = STRIDE
     stages: ClassVar[tuple[str, ...]] = ("front", "context", "global")
 
     def __init__(

@@ -93,6 +93,7 @@ class FCN(StagedNetwork):
             [0, 1).
     """
 
+    tile_stride: ClassVar[int] = STRIDE
     stages: ClassVar[tuple[str, ...]] = ("fcn32", "fcn16", "fcn8")
 
     def __init__(

@@ -1,0 +1,149 @@
+"""Whole mammograms in bounded memory, with the result of one pass over the whole image.
+
+Windows with an overlap see zeros where the image goes on, and what they say there is averaged with what their
+neighbours say. Here every tile reads as much of its surroundings as its cells can see (the halo) and keeps only the
+cells that saw all of it; nothing is averaged. Why that is exact: docs/adr/0004-exact-tiles.md.
+
+| network | how | result |
+|---|---|---|
+| `FCN`, `Dilation10` | the encoder in tiles, in three steps; then decoder or context module once, at 1/8 | exact |
+| `ValidUNet` | tiles of the image, mirrored at its border, overlapping by what the convolutions lose | exact |
+| `DeepLabV3` | whole image, its largest layer in tiles: group norm needs the sums of the whole | exact |
+| others | whole image, padded to a size the network takes | exact |
+| others, and `DeepLabV3`, that do not fit | overlapping windows, with a warning | approximate |
+
+Exact is to rounding: the library sums in another order for maps of another size.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer, SlidingWindowInferer
+from torch import Tensor, nn
+
+from engines.inferers import PaddedInferer, size_multiple
+from engines.tiling_deeplabv3 import memory_needed, run_streamed
+from engines.tiling_memory import GB, default_memory, network_bytes
+from engines.tiling_run import Place, can_tile, labels_of, measured, run_tiles
+from engines.tiling_steps import Step
+from nets import DeepLabV3
+
+logger = logging.getLogger("mammoseg")
+
+WINDOW, OVERLAP = 1024, 0.25
+"""Largest side of the windows, and their overlap, where a network cannot be run exactly."""
+WINDOW_STEP = 64
+
+
+class TiledInferer(Inferer):
+    """Segment images of any size: (N, C, H, W) → logits (N, classes, H, W), as from one pass over the whole.
+
+    For prediction: no gradient is kept. A batch goes through a tile at once.
+
+    Args:
+        memory_gb: memory (2**30 bytes) for one forward pass on the network's device, beside its parameters, the
+            image and the result; counted beforehand, see `engines.tiling_memory`. By default 2 on the CPU, or half
+            of what is free if that is less; on a GPU half of what is free.
+        device: where maps and result are put together; "cpu", so that a GPU's memory does not depend on the size of
+            the image. None: where the image is.
+        skip_air: compute regions where the image has but one value, as digital mammograms have around the breast,
+            once and fill them in. The result is the same.
+        labels: return class numbers, uint8 (N, 1, H, W), made part by part: no logits of full size exist.
+    """
+
+    def __init__(
+        self,
+        memory_gb: float | None = None,
+        device: torch.device | str | None = "cpu",
+        skip_air: bool = True,
+        labels: bool = False,
+    ) -> None:
+        """Check and keep the arguments.
+
+        Raises ValueError if `memory_gb` is not above 0.
+        """
+        super().__init__()
+        if memory_gb is not None and not memory_gb > 0:
+            raise ValueError(f"memory_gb must be above 0, got {memory_gb}")
+        self.memory_gb = memory_gb
+        self.device = None if device is None else torch.device(device)
+        self.skip_air = skip_air
+        self.labels = labels
+        self._steps: tuple[nn.Module, tuple[Any, ...], list[Step]] | None = None
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """The logits, or labels, of `inputs` (N, C, H, W).
+
+        Further arguments go to the network, which is then not run in tiles.
+        """
+        image = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        inner = getattr(network, "module", network)  # DataParallel's
+        with torch.no_grad():
+            if isinstance(inner, nn.Module) and not args and not kwargs:
+                result = self._network(image, inner)
+            else:
+                result = self._otherwise(image, network, *args, **kwargs)
+        return MetaTensor(result, meta=inputs.meta) if isinstance(inputs, MetaTensor) else result
+
+    def _network(self, image: Tensor, network: nn.Module) -> Tensor:
+        place = self._place(image, network)
+        if can_tile(network):
+            getattr(network, "check_input", lambda _: None)(image)
+            return run_tiles(network, self._measured(network, image), image, place, self.skip_air)
+        if isinstance(network, DeepLabV3) and memory_needed(network, image) <= place.memory:
+            return run_streamed(network, image, place, self.skip_air)
+        return self._otherwise(image, network)
+
+    def _place(self, image: Tensor, network: Callable[..., Tensor]) -> Place:
+        parameters = network.parameters() if isinstance(network, nn.Module) else iter(())
+        device = next((p.device for p in parameters), image.device)
+        memory = default_memory(device) if self.memory_gb is None else int(self.memory_gb * GB)
+        return Place(device, self.device or image.device, memory, self.labels)
+
+    def _measured(self, network: nn.Module, image: Tensor) -> list[Step]:
+        """The network's steps, measured again only if something has changed."""
+        key = (getattr(network, "stage", None), image.shape[1], image.dtype)
+        if self._steps is None or self._steps[0] is not network or self._steps[1] != key:
+            self._steps = (network, key, measured(network, image))
+        return self._steps[2]
+
+    def _otherwise(self, image: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """One pass over the whole image if it fits, else overlapping windows."""
+        place = self._place(image, network)
+        if network_bytes(network, image, image.shape, *args, **kwargs) <= place.memory:
+            logits = PaddedInferer()(image.to(place.device), network, *args, **kwargs)
+        else:
+            logits = self._windows(image, network, place, *args, **kwargs)
+        return (labels_of(logits) if self.labels else logits).to(place.store)
+
+    def _windows(
+        self, image: Tensor, network: Callable[..., Tensor], place: Place, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        step = max(WINDOW_STEP, size_multiple(network))
+        side = max(step, WINDOW // step * step)
+        while side > step:
+            shape = (1, image.shape[1], side, side)
+            if network_bytes(network, image, shape, *args, **kwargs) <= place.memory:
+                break
+            side -= step
+        logger.warning(
+            "%s is not exact in tiles, and an image of %d x %d does not fit into %.2f GB: windows of %d x %d with "
+            "an overlap of %g instead. What lies outside a window is not seen, and labels differ from those of "
+            "one whole pass (docs/results.md, Whole mammograms); a larger memory_gb avoids it",
+            type(network).__name__, *image.shape[-2:], place.memory / GB, side, side, OVERLAP,
+        )  # fmt: skip
+        windows = SlidingWindowInferer(
+            roi_size=(side, side),
+            sw_batch_size=1,
+            overlap=OVERLAP,
+            mode="gaussian",
+            sw_device=place.device,
+            device=place.store,
+        )
+        logits: Tensor = windows(image, network, *args, **kwargs)
+        return logits

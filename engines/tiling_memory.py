@@ -1,0 +1,157 @@
+"""How much memory a forward pass takes, counted before it is run, and how much there is.
+
+A network is run on torch's meta device, which knows shapes but holds no numbers: full width and a full mammogram take
+milliseconds and no memory. Every operator that runs is seen, and what its results occupy is counted until they are
+freed. That is the count of what torch allocates; the library below a convolution may copy input, weight and output
+into a layout of its own, and so much is added while one runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+logger = logging.getLogger("mammoseg")
+
+GB = 1024**3
+DEFAULT_GB = 2.0
+"""Memory for one forward pass on the CPU unless told otherwise: more does not make tiles faster there."""
+
+PADDED = 32
+"""Images are counted as if padded to multiples of it, which networks with skip connections may need."""
+SMALL = 256
+"""Side of the part on which a network is run that cannot be counted otherwise."""
+
+CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of all tensors that operators make inside the context, as long as they live.
+
+    Attributes:
+        peak: most bytes alive at a time, the copies inside a convolution included.
+        largest: most bytes of one tensor.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+        self.largest = 0
+        self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operator and note what it made."""
+        result = func(*args, **(kwargs or {}))
+        made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        copies = 0
+        if func is torch.ops.aten.convolution.default:
+            copies = sum(size_of(t) for t in (args[0], args[1], *made))
+        for tensor in made:
+            storage = tensor.untyped_storage()
+            self._alive.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))
+            self.largest = max(self.largest, size_of(tensor))
+        self._alive = {key: pair for key, pair in self._alive.items() if not pair[0].expired()}
+        self.peak = max(self.peak, sum(size for _, size in self._alive.values()) + copies)
+        return result
+
+
+class _Call(nn.Module):
+    """Any function of a network as a module, so that its parameters can be exchanged for a call."""
+
+    def __init__(self, network: nn.Module, call: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.network = network
+        self._call = (call,)  # in a tuple: as an attribute, a network would be a part for the second time
+
+    def forward(self, x: Tensor) -> Any:
+        return self._call[0](x)
+
+
+def on_meta(
+    network: nn.Module, call: Callable[[Tensor], Any], x: Tensor, counted: AbstractContextManager[Any] | None = None
+) -> Any:
+    """The result of `call(x)`, a function of `network`, on the meta device, inside the context `counted`.
+
+    The network stays as it is.
+    """
+    state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    on = {f"network.{name}": torch.empty_like(value, device="meta") for name, value in state.items()}
+    with torch.no_grad(), counted or nullcontext():
+        return torch.func.functional_call(_Call(network, call), on, (x,))
+
+
+def peak_bytes(network: nn.Module, call: Callable[[Tensor], Any], shape: Sequence[int], dtype: torch.dtype) -> int:
+    """Bytes that `call` of an input of `shape` takes beside the parameters, input and result included."""
+    x = torch.empty(*shape, dtype=dtype, device="meta")
+    live = LiveBytes()
+    on_meta(network, call, x, live)
+    return live.peak + size_of(x)
+
+
+def network_bytes(network: Callable[..., Any], image: Tensor, shape: Sequence[int], *args: Any, **kwargs: Any) -> int:
+    """Bytes of a whole forward pass of any network for an input of `shape`, of the number type of `image`.
+
+    A network that the meta device does not take is run on a small part of `image`, and the count scaled up.
+    """
+    if isinstance(network, nn.Module) and not args and not kwargs:
+        even = [-(-length // PADDED) * PADDED for length in shape[-2:]]
+        try:
+            return peak_bytes(network, network, (*shape[:-2], *even), image.dtype)
+        except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+            logger.debug("%s does not run on the meta device: %s", type(network).__name__, error)
+    part = image[:1, :, :SMALL, :SMALL]
+    part = F.pad(part, (0, SMALL - part.shape[-1], 0, SMALL - part.shape[-2]))
+    live = LiveBytes()
+    with live:
+        network(part, *args, **kwargs)
+    return (live.peak + size_of(part)) * math.prod(shape) // part.numel()
+
+
+def size_of(x: Tensor) -> int:
+    """Bytes of a tensor's values."""
+    return x.numel() * x.element_size()
+
+
+def default_memory(device: torch.device) -> int:
+    """Bytes for one forward pass: half of what a GPU has free; on the CPU `DEFAULT_GB`, or half of what is free."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0]) // 2
+    return min(int(DEFAULT_GB * GB), free_memory() // 2)
+
+
+def free_memory() -> int:
+    """Bytes of main memory that can still be had, a container's limit included; `DEFAULT_GB` twice if unknown."""
+    found = []
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
+    except (OSError, ValueError, IndexError):
+        if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+            found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for limit, used in CGROUPS:
+        try:
+            found.append(max(0, int(Path(limit).read_text()) - int(Path(used).read_text())))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return min(found, default=int(2 * DEFAULT_GB * GB))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a RuntimeError says that there is no more memory, on a GPU or the CPU."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
