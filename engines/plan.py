@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,10 +83,17 @@ def at_stage(network: nn.Module, stages: Sequence[str], init_weights: str | None
     set_stage(network, stages[-1])
     if init_weights is not None:
         try:
-            logger.info("%s", weights.init_weights(network, as_path(init_weights)))
+            path = as_path(init_weights)
+            logger.info("%s", weights.init_weights(network, path, sha256=digest_in(path.name)))
         except (OSError, ValueError) as error:
             raise UserError(f"--init_weights: {error}") from error
     return network
+
+
+def digest_in(name: str) -> str | None:
+    """First digits of the SHA-256 that published files carry in their name, as in vgg16-397923af.pth; else None."""
+    found = re.search(r"-([0-9a-f]{8,64})\.pth?$", name)
+    return found.group(1) if found else None
 
 
 def stages_of(network: nn.Module) -> tuple[str, ...]:

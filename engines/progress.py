@@ -62,13 +62,14 @@ class TrainingProgress:
 
     def _row(self, engine: Engine) -> None:
         metrics, state = engine.state.metrics, engine.state
+        scores = (f"{metrics[name]:.4f}" if name in metrics else "-" for name in COLUMNS)  # "-": not validated
         logger.info(
-            "%4d/%-4d %8.4f  %10.3g  %10.4f  %8.4f  %10.4f  %7.1f",
+            "%4d/%-4d %8.4f  %10.3g  %10s  %8s  %10s  %7.1f",
             state.epoch,
             state.max_epochs,
             metrics["train_loss"],
             metrics["learning_rate"],
-            *(metrics.get(name, math.nan) for name in COLUMNS),
+            *scores,
             time.monotonic() - self._epoch_started,
         )
 

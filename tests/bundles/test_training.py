@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -366,3 +367,22 @@ def test_rectangles_adamw_cosine_dice_and_mirror_averaging(
     run_bundle("evaluate", bundle="unet", dataset_dir=str(tiny_dataset))
     scores = read_csv(tmp_path / "out" / "eval" / "validation" / "scores.csv")[-1]
     assert float(scores["mean_iou"]) == pytest.approx(trained["validation"]["mean_iou"], abs=1e-6)
+
+
+@pytest.mark.parametrize("bundle", ["fcn", "unet", "dilation10", "deeplabv3"])
+def test_no_network_and_batches_of_one_and_a_last_batch_of_one(
+    run_bundle: Run, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch, bundle: str
+) -> None:
+    """Four training images in batches of three leave one; nothing may reach for a server at any time."""
+
+    def refuse(self: socket.socket, address: Any) -> None:
+        raise AssertionError(f"a connection to {address} was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    stage = json.loads((ROOT / "bundles" / bundle / "configs" / "train.json").read_text())["recipes"]["quick"][
+        "stages"
+    ][0]
+    knobs = {"bundle": bundle, "dataset_dir": str(tiny_dataset), "stages": [stage], "max_epochs": 1}
+    run_bundle(**knobs, batch_size=3, micro_batch_size=3, crops_per_image=1)
+    run_bundle(**knobs, batch_size=1, micro_batch_size=1, crops_per_image=1)
+    run_bundle("inference", bundle=bundle, dataset_dir=str(tiny_dataset / "images" / "s000_L_CC.npy"))

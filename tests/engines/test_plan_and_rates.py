@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from engines.plan import Stage, at_stage, plan, stages_of
+from engines.plan import Stage, at_stage, digest_in, plan, stages_of
 from engines.rates import check_schedule, rate_of_epoch
 from nets import FCN
 from transforms.errors import UserError
@@ -45,6 +47,16 @@ def test_a_network_that_knows_no_stages_is_the_case_of_one() -> None:
     at_stage(UNet(), ["unet"])
     with pytest.raises(UserError, match="unknown stage 'front': UNet has the stages unet"):
         at_stage(UNet(), ["front"])
+
+
+def test_the_digest_in_a_published_name_is_checked(tmp_path: Path) -> None:
+    assert digest_in("vgg16-397923af.pth") == "397923af"
+    assert digest_in("front.pt") is None
+    assert digest_in("my-weights.pth") is None
+    network = FCN(2, width=0.02)
+    torch.save(network.state_dict(), tmp_path / "fcn-00000000.pth")
+    with pytest.raises(UserError, match=r"--init_weights: .*expected 00000000"):
+        at_stage(network, ["fcn32"], str(tmp_path / "fcn-00000000.pth"))
 
 
 def test_piecewise_as_in_table_8() -> None:

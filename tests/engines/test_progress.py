@@ -38,7 +38,7 @@ def test_a_log_file_gets_plain_lines(caplog: pytest.LogCaptureFixture, monkeypat
     assert re.fullmatch(line, inside[2])
     assert not any("\r" in line or "\x1b" in line for line in lines)
     rows = [line.split() for line in lines if re.match(r" +\d+/\d", line)]
-    assert [row[:4] for row in rows] == [["1/2", "0.5000", "0.02", "nan"], ["2/2", "0.5000", "0.02", "nan"]]
+    assert [row[:4] for row in rows] == [["1/2", "0.5000", "0.02", "-"], ["2/2", "0.5000", "0.02", "-"]]
     assert rows[0][4] == "0.2500"
 
 

@@ -1,0 +1,130 @@
+"""One training step of each `paper` recipe: full width, the paper's crop, seconds and peak memory.
+
+Every stage runs in a process of its own, so that its peak memory is its own. A step of the optimizer is as many
+forward and backward passes as make up the mini-batch, and one update; one pass and one update are timed, the step is
+their sum.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from monai.bundle import ConfigParser
+from rich.console import Console
+from rich.table import Table
+
+from engines.inferers import PaddedInferer
+from engines.losses import WeightedCrossEntropy
+from engines.plan import at_stage, plan, set_stage, stages_of
+from engines.progress import peak_memory_gb
+from transforms.crops import rows_and_columns
+from transforms.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLES = ("fcn", "unet", "dilation10", "deeplabv3")
+CLASSES = 13
+"""Regions of the paper's Table 7 that are annotated."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Cost of one step of a stage: `passes` of forward and backward, and an update. Times in seconds."""
+
+    bundle: str
+    stage: str
+    crop_size: str
+    parameters: int
+    pass_seconds: float
+    update_seconds: float
+    passes: int
+    step_seconds: float
+    peak_gb: float
+
+
+def paper_step(
+    bundles: Annotated[str, typer.Option(help="names separated by commas")] = ",".join(BUNDLES),
+    classes: Annotated[int, typer.Option(min=2)] = CLASSES,
+    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+) -> None:
+    """Time one training step of each `paper` recipe at full width and the paper's crop; minutes and up to 20 GB."""
+    steps = []
+    for bundle in (name.strip() for name in bundles.split(",")):
+        if bundle not in BUNDLES:
+            raise UserError(f"--bundles {bundle}: there is no such; there are {', '.join(BUNDLES)}")
+        for stage in recipe_of(bundle)["stages"]:
+            step = in_own_process(bundle, stage, classes)
+            steps.append(step)
+            Console(stderr=True).print(f"{bundle} {stage}: {step.pass_seconds:.1f} s a pass, {step.peak_gb:.1f} GB")
+    if as_json:
+        print(json.dumps([asdict(step) for step in steps]))
+        return
+    table = Table("network", "stage", "crop", "parameters", "pass (s)", "update (s)", "step (s)", "peak memory (GB)")
+    for s in steps:
+        cells = (f"{s.pass_seconds:.1f}", f"{s.update_seconds:.1f}", f"{s.step_seconds:.0f} ({s.passes} passes)")
+        table.add_row(s.bundle, s.stage, s.crop_size, f"{s.parameters:,}", *cells, f"{s.peak_gb:.1f}")
+    Console().print(table)
+
+
+def recipe_of(bundle: str) -> dict[str, Any]:
+    """The `paper` recipe of a bundle."""
+    config = json.loads((ROOT / "bundles" / bundle / "configs" / "train.json").read_text(encoding="utf-8"))
+    recipe: dict[str, Any] = config["recipes"]["paper"]
+    return recipe
+
+
+def in_own_process(bundle: str, stage: str, classes: int) -> Step:
+    """Run `measure` in a fresh interpreter.
+
+    Raises:
+        UserError: it ended without a result, as it does when memory runs out.
+    """
+    command = [sys.executable, "-m", "scripts.benchmarks.paper_step", bundle, stage, str(classes)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["nothing said: probably out of memory"])[-1]
+        raise UserError(f"{bundle} {stage}: ended with code {done.returncode} ({last})")
+    return Step(**json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def measure(bundle: str, stage: str, classes: int) -> Step:
+    """One forward and backward pass on random numbers, and one update."""
+    recipe = recipe_of(bundle)
+    parser = ConfigParser({"imports": ["$import nets"], "width": recipe["width"], "num_classes": classes})
+    config = json.loads((ROOT / "bundles" / bundle / "configs" / "train.json").read_text(encoding="utf-8"))
+    parser["network_def"] = config["network_def"]
+    network = at_stage(parser.get_parsed_content("network_def"), stages_of(parser.get_parsed_content("network_def")))
+    set_stage(network, stage)
+    (this,) = plan([stage], recipe["max_epochs"], recipe["crop_size"], recipe["learning_rate"])
+    trained = [p for p in network.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(trained, this.learning_rate, recipe["momentum"], weight_decay=recipe["weight_decay"])
+    size = rows_and_columns(this.crop_size)
+    image, label = torch.rand(1, 3, *size) - 0.5, torch.randint(0, classes, (1, 1, *size), dtype=torch.uint8)
+    start = time.perf_counter()
+    WeightedCrossEntropy()(PaddedInferer()(image, network), label).backward()
+    passed = time.perf_counter()
+    optimizer.step()
+    updated = time.perf_counter()
+    seconds, update = passed - start, updated - passed
+    return Step(
+        bundle=bundle,
+        stage=stage,
+        crop_size=" x ".join(map(str, size)),
+        parameters=sum(p.numel() for p in network.parameters()),
+        pass_seconds=seconds,
+        update_seconds=update,
+        passes=recipe["batch_size"],
+        step_seconds=recipe["batch_size"] * seconds + update,
+        peak_gb=peak_memory_gb(),
+    )
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))))
