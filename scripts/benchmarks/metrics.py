@@ -1,0 +1,116 @@
+"""Scores of one full-resolution label map: the confusion matrix of `engines.metrics` against MONAI's two metrics.
+
+    python -m scripts.benchmark metrics [--rows 4096] [--columns 3328] [--classes 13] [--repeats 3] [--json]
+
+Both in this process and on the same maps, as they come from an evaluation: blocks of classes with wrong pixels
+scattered over them. MONAI's `MeanIoU` and `ConfusionMatrixMetric` take one-hot maps, whose making is counted. At the
+default size they need about 6 GB.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from monai.metrics import ConfusionMatrixMetric, MeanIoU
+from monai.networks import one_hot
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from engines.metrics import confusion_matrix, scores
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds (the shortest of the repeats) and peak memory beyond what was held before, in MB; NaN if unknown."""
+
+    name: str
+    seconds: float
+    memory_mb: float
+
+
+def label_maps(rows: int, columns: int, classes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Truth of 64 x 64 blocks and a prediction with two per cent of wrong pixels, both uint8 (1, rows, columns)."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, classes, (-(-rows // 64), -(-columns // 64)), dtype=np.uint8)
+    truth = blocks.repeat(64, 0).repeat(64, 1)[:rows, :columns].copy()
+    wrong = rng.random(truth.shape) < 0.02
+    pred = truth.copy()
+    pred[wrong] = rng.integers(0, classes, int(wrong.sum()), dtype=np.uint8)
+    return torch.from_numpy(truth)[None], torch.from_numpy(pred)[None]
+
+
+def with_monai(truth: Tensor, pred: Tensor, classes: int) -> None:
+    """IoU and the rates of one image by MONAI's metrics."""
+    y, y_pred = (one_hot(labels[None].long(), classes, dtype=torch.uint8) for labels in (truth, pred))
+    iou, rates = MeanIoU(), ConfusionMatrixMetric(metric_name=("sensitivity", "specificity", "accuracy"))
+    for metric in (iou, rates):
+        metric(y_pred=y_pred, y=y)
+        metric.aggregate()
+
+
+def with_matrix(truth: Tensor, pred: Tensor, classes: int) -> None:
+    """All scores by one confusion matrix."""
+    scores(confusion_matrix(truth, pred, classes))
+
+
+def cost(name: str, action: Callable[[], None], repeats: int) -> Cost:
+    """Run `action` some times."""
+    before, shortest = _reset_peak(), math.inf
+    for _ in range(repeats):
+        start = time.perf_counter()
+        action()
+        shortest = min(shortest, time.perf_counter() - start)
+    return Cost(name, shortest, _status_mb("VmHWM") - before)
+
+
+def _reset_peak() -> float:
+    """Have Linux forget the largest memory so far; return what is held now, in MB."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return math.nan
+    return _status_mb("VmRSS")
+
+
+def _status_mb(key: str) -> float:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:  # not Linux
+        return math.nan
+    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(key))
+
+
+def metrics(
+    rows: Annotated[int, typer.Option(min=1, help="Rows of the label maps.")] = 4096,
+    columns: Annotated[int, typer.Option(min=1, help="Columns of the label maps.")] = 3328,
+    classes: Annotated[int, typer.Option(min=2, max=255, help="Classes.")] = 13,
+    repeats: Annotated[int, typer.Option(min=1, help="Of which the fastest counts.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+) -> None:
+    """Time and memory of all scores of one label map, against MONAI's MeanIoU and ConfusionMatrixMetric."""
+    truth, pred = label_maps(rows, columns, classes)
+    with_matrix(truth[:, :64], pred[:, :64], classes)  # starts the threads
+    ours = cost("engines.metrics", lambda: with_matrix(truth, pred, classes), repeats)
+    reference = cost("MONAI", lambda: with_monai(truth, pred, classes), repeats)
+    ratios = {
+        "times_faster": reference.seconds / ours.seconds,
+        "times_less_memory": reference.memory_mb / max(ours.memory_mb, 0.1),
+    }
+    if as_json:
+        print(json.dumps({"costs": [asdict(ours), asdict(reference)], **ratios}))
+        return
+    table = Table("", "seconds", "memory (MB)", title=f"{rows} x {columns}, {classes} classes")
+    for each in (ours, reference):
+        table.add_row(each.name, f"{each.seconds:.3g}", f"{each.memory_mb:.3g}")
+    table.add_row("times less", *(f"{value:.3g}" for value in ratios.values()))
+    Console().print(table)
