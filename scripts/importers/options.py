@@ -109,6 +109,6 @@ def _print(summary: Summary, as_json: bool) -> None:
     Console().print(summary_table(summary))
     errors = Console(stderr=True, highlight=False)
     for path, reason in summary.rejected[:20]:
-        errors.print(f"left out: {reason if str(path) in reason else f'{path}: {reason}'}", markup=False)
+        errors.print(f"left out: {reason if str(path) in reason else f'{path}: {reason}'}", markup=False, soft_wrap=True)
     if len(summary.rejected) > 20:
         errors.print(f"left out: {len(summary.rejected) - 20} more images; --json lists them all")
