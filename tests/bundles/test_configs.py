@@ -98,6 +98,15 @@ def test_cityscapes_recipe_is_that_of_the_paper_but_for_the_input_pipeline(bundl
     assert (recipes["paper"]["balanced"], recipes["paper"]["augmentation"]) == (True, "mammography")
 
 
+def test_every_option_is_documented() -> None:
+    config = read(ROOT / "bundles" / "fcn" / "configs" / "train.json")
+    table = [line for line in (ROOT / "docs" / "options.md").read_text().splitlines() if line.startswith("| `")]
+    documented = {name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    places = {"dataset_dir", "output_dir", "resume", "device", "tracking_uri", "experiment_name", "run_name"}
+    assert documented == set(config["knobs"]) | places
+    assert documented <= set(config)
+
+
 @each_bundle
 def test_paper_recipe_is_table_8(bundle: Path) -> None:
     recipe = read(bundle / "configs" / "train.json")["recipes"]["paper"]
