@@ -9,11 +9,17 @@ from typing import Any
 
 import torch
 
+from engines.distributed import is_main
 from transforms.errors import UserError
 
 
 def save_checkpoint(content: Any, path: Path) -> None:
-    """Write tensors, numbers, strings and containers of them; the file is either the old one or the new one."""
+    """Write tensors, numbers, strings and containers of them; the file is either the old one or the new one.
+
+    Of several processes only the first writes.
+    """
+    if not is_main():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + f".{os.getpid()}.part")
     try:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from monai.losses import DiceLoss
 from torch import Tensor, nn
 
+from engines.distributed import summed, world_size
 from transforms.crops import VOID
 
 
@@ -38,7 +40,19 @@ class WeightedCrossEntropy(nn.CrossEntropyLoss):
         classes = target.squeeze(1).long()
         if self.ignore_label is not None:
             classes = classes.masked_fill(classes == self.ignore_label, VOID)
-        if bool((classes == VOID).all()):
+        if world_size() == 1 and bool((classes == VOID).all()):
             return input.sum() * 0.0
-        loss = super().forward(input, classes)
+        loss = self._cross_entropy(input, classes)
         return loss + self.dice_weight * self.dice(input, classes[:, None]) if self.dice_weight else loss
+
+    def _cross_entropy(self, input: Tensor, classes: Tensor) -> Tensor:
+        """Mean over the weights of the valid pixels, of all processes if there are several.
+
+        Each process then returns its part times their number, as the average over the processes is taken next.
+        """
+        if world_size() == 1:
+            return super().forward(input, classes)
+        weights = torch.ones(input.shape[1], device=input.device) if self.weight is None else self.weight
+        total = summed(weights[classes[classes != VOID]].sum())
+        part = F.cross_entropy(input, classes, self.weight, ignore_index=VOID, reduction="sum")
+        return part * world_size() / total.clamp_min(torch.finfo(total.dtype).tiny)

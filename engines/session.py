@@ -20,6 +20,7 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 from monai.data import set_track_meta
 
+from engines.distributed import is_main
 from engines.epochs import seed_all
 from engines.tracking import disable_telemetry
 from transforms.errors import UserError, user_error
@@ -38,7 +39,7 @@ def begin(seed: int = 0, recipe: str | None = None, recipes: Mapping[str, Any] |
         signal.signal(signal.SIGTERM, _terminated)
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if is_main() else logging.ERROR)
     disable_telemetry()
     set_track_meta(False)  # geometry is kept by the data set and the writers; plain tensors are faster
     # ignite checks tensors for NaN with a call that torch deprecates; nothing a user could do about it

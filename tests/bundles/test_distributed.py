@@ -1,0 +1,95 @@
+"""Two processes train like one with the doubled batch, and one of them writes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_dataset
+from mlflow.tracking import MlflowClient
+from monai.bundle import ConfigParser
+
+from engines.distributed import gathered, is_main, parallel, rank, shard, summed, world_size
+from engines.output import read_csv
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = "bundles/unet/configs/train.json"  # a network without dropout, whose masks would differ
+TWO = f"['{TRAIN}','bundles/unet/configs/multi_gpu_train.json']"
+SLIM = "--width 0.02 --image_height None --crop_size 24 --learning_rate 0.01 --crops_per_image 1 --max_epochs 2"
+
+
+def train(launcher: list[str], config: str, batch: int, data: Path, out: Path, store: Path) -> str:
+    words = [*launcher, "-m", "monai.bundle", "run", "training", "--config_file", config, *SLIM.split()]
+    words += ["--batch_size", str(batch), "--micro_batch_size", str(batch), "--dataset_dir", str(data)]
+    words += ["--output_dir", str(out), "--tracking_uri", str(store)]
+    result = subprocess.run(
+        words, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=280
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_two_processes_train_like_one_with_the_doubled_batch(tmp_path: Path, store: Path) -> None:
+    data = make_dataset(tmp_path / "data", subjects=10)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    train([sys.executable], TRAIN, 4, data, tmp_path / "one", store)
+    printed = train(torchrun, TWO, 2, data, tmp_path / "two", store)
+    one, two = (torch.load(tmp_path / n / "models" / "progress.pt", weights_only=True) for n in ("one", "two"))
+    for name, value in one["network"].items():
+        assert torch.allclose(value, two["network"][name], atol=1e-5), name
+    losses = [[float(r["train_loss"]) for r in read_csv(tmp_path / n / "eval" / "epochs.csv")] for n in ("one", "two")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    first = [float(read_csv(tmp_path / n / "eval" / "epochs.csv")[0]["mean_iou"]) for n in ("one", "two")]
+    assert first[0] == pytest.approx(first[1], abs=0.01)
+    assert printed.count("Scores on the 2 validation subjects") == 1
+    subjects = [row["subject"] for row in read_csv(tmp_path / "two" / "eval" / "subjects.csv")]
+    assert subjects == ["s008", "s009"]
+    assert sorted(p.name for p in (tmp_path / "two" / "eval" / "panels").iterdir()) == ["s008.png", "s009.png"]
+    client = MlflowClient(f"sqlite:///{store}")
+    runs = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])
+    assert len(runs) == 4  # two trainings of one stage each
+
+
+def test_the_overlay_changes_what_it_names_and_nothing_else() -> None:
+    parsers = []
+    for files in ([TRAIN], [TRAIN, "bundles/unet/configs/multi_gpu_train.json"]):
+        parser = ConfigParser()
+        parser.read_config([str(ROOT / name) for name in files])
+        parsers.append(parser)
+    plain, overlaid = parsers
+    changed = {"_desc_", "device", "initialize", "finalize"}
+    assert {k for k in overlaid.config if overlaid.config.get(k) != plain.config.get(k)} == {
+        *changed,
+        "train",
+        "validate",
+    }
+    for key, part in (("train", "sampler"), ("validate", "dataset")):
+        different = {k for k, v in overlaid[key].items() if v != plain[key][k]}
+        assert different == {part}
+
+
+def test_one_process_alone() -> None:
+    network = torch.nn.Linear(1, 1)
+    assert (world_size(), rank(), is_main()) == (1, 0, True)
+    assert parallel(network) is network
+    assert gathered([1, 2]) == [1, 2]
+    assert summed(torch.ones(2)).tolist() == [1, 1]
+    items = [{"subject": s} for s in "aab"]
+    assert shard(items) == items
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_every_subject_is_validated_once_and_whole(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [{"subject": f"s{n // 2}", "n": n} for n in range(9)]
+    monkeypatch.setattr("engines.distributed.world_size", lambda: size)
+    parts = []
+    for number in range(size):
+        monkeypatch.setattr("engines.distributed.rank", lambda number=number: number)
+        parts.append(shard(items))
+    assert sorted(item["n"] for part in parts for item in part) == list(range(9))
+    for subject in {item["subject"] for item in items}:
+        assert sum(any(item["subject"] == subject for item in part) for part in parts) == 1
