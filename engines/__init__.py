@@ -1,10 +1,11 @@
 """What stands between data and networks: stages, metrics, tracking, reports."""
 
 from engines.checks import check
+from engines.distributed import local_device, rank, shard, world_size
 from engines.epochs import EpochDataset
 from engines.evaluation import evaluate
 from engines.inference import ReadableImages, find_images, infer
-from engines.inferers import MirrorAveraging, PaddedInferer, WholeImageInferer
+from engines.inferers import MirrorAveraging, PaddedInferer
 from engines.knobs import check_knobs, choose
 from engines.losses import WeightedCrossEntropy
 from engines.metrics import SubjectConfusion, confusion_matrix, scores
@@ -15,9 +16,9 @@ from engines.progress import TrainingProgress
 from engines.session import begin
 from engines.stages import StagedTraining
 from engines.tiling import TiledInferer
-from engines.tiling import TiledInferer
 from engines.tracking import StageTrackingHandler, Tracking
 from engines.training import run_parameters, settings, train
+from engines.whole_image import WholeImageInferer
 
 __all__ = [
     "EpochDataset",
@@ -29,7 +30,6 @@ __all__ = [
     "StageTrackingHandler",
     "StagedTraining",
     "SubjectConfusion",
-    "TiledInferer",
     "TiledInferer",
     "Tracking",
     "TrainingProgress",
@@ -47,11 +47,15 @@ __all__ = [
     "find_images",
     "infer",
     "load_settings",
+    "local_device",
     "plan",
     "project_root",
+    "rank",
     "run_parameters",
     "scores",
     "settings",
+    "shard",
     "train",
     "weights_file",
+    "world_size",
 ]

@@ -10,7 +10,8 @@ from monai.inferers import SimpleInferer
 from monai.networks.nets import UNet
 from torch import nn
 
-from engines.inferers import MirrorAveraging, PaddedInferer, WholeImageInferer, size_multiple
+from engines.inferers import MirrorAveraging, PaddedInferer, size_multiple
+from engines.whole_image import WholeImageInferer
 from nets import FCN
 
 

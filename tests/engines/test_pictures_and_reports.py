@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from engines.inference import find_images
-from engines.inferers import WholeImageInferer
 from engines.panels import PanelSaver, panel
 from engines.places import as_path
 from engines.report import class_table, score_table
+from engines.whole_image import WholeImageInferer
+from nets import FCN
 from transforms.errors import UserError
 from transforms.palette import PALETTE, VOID_COLOUR, colour, difference, overlay
 
@@ -85,19 +86,16 @@ def test_find_images(tmp_path: Path) -> None:
     assert [item["name"] for item in find_images(tmp_path / "n")] == ["1.2.840.5", "1.2.840.6", "x"]
 
 
-def test_images_above_the_limit_go_by_windows() -> None:
+def test_images_above_the_limit_go_in_tiles_with_the_same_result() -> None:
+    network, image = FCN(3, width=0.02).eval(), torch.rand(1, 3, 96, 72)
     seen: list[tuple[int, ...]] = []
-
-    def network(x: torch.Tensor) -> torch.Tensor:
-        seen.append(tuple(x.shape))
-        return x.clone()
-
-    image = torch.arange(48 * 40, dtype=torch.float32).reshape(1, 1, 48, 40)
-    assert torch.equal(WholeImageInferer(max_pixels=48 * 40, window=16)(image, network), image)
-    assert seen == [(1, 1, 48, 40)]
-    windows = WholeImageInferer(max_pixels=48 * 40 - 1, window=16)(image, network)
-    assert torch.allclose(windows, image, rtol=1e-5)
-    assert set(seen[1:]) == {(1, 1, 16, 16)}
+    network.conv1_1.register_forward_hook(lambda layer, args, result: seen.append(tuple(args[0].shape[-2:])))
+    with torch.no_grad():
+        whole = WholeImageInferer(max_pixels=96 * 72)(image, network)
+        assert seen == [(96, 72)]
+        tiles = WholeImageInferer(max_pixels=96 * 72 - 1, memory_gb=0.0005)(image, network)
+    assert len(seen) > 2
+    assert torch.allclose(tiles, whole, atol=1e-5)
 
 
 def test_a_hash_in_a_path_survives_monai(tmp_path: Path) -> None:
