@@ -2,14 +2,13 @@
 
 Group norm and the image branch of its pyramid average over the whole image, so no halo makes a tile exact. But only
 the first convolution works at half the image's resolution, where its maps are largest. It is run in tiles, twice: for
-the mean and variance of each group, and again to be normalised and pooled. Behind it maps are 1/16 of the image and
-less, and are kept whole; norms are applied in place, and the branches of the pyramid are joined one after the other
-instead of side by side.
+the mean and variance of each group, and again to be normalised and pooled. Behind it maps have 1/16 of the image's
+pixels and less, and are kept whole; the branches of the pyramid are summed one after the other instead of joined side
+by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -21,7 +20,7 @@ from engines.tiling_memory import peak_bytes
 from engines.tiling_run import Place, enlarge, run_in_memory
 from engines.tiling_steps import Store, measure
 from nets import DeepLabV3
-from nets.deeplabv3 import ASPP, BLOCKS, Residual
+from nets.deeplabv3 import ASPP, BLOCKS
 
 STEM_STRIDE = 4
 
@@ -36,9 +35,11 @@ class Moments:
 
     def write(self, number: int, part: Tensor, at: tuple[slice, slice]) -> None:
         """Take in a part (N, C, h, w); Chan et al. (1979), "Updating formulae … for computing sample variances"."""
-        variance, mean = torch.var_mean(part.float(), dim=(2, 3), correction=0)
-        mean, count = mean.double(), part.shape[-2] * part.shape[-1]
-        squares = variance.double() * count
+        images, channels, count = len(part), part.shape[1], part.shape[-2] * part.shape[-1]
+        # The norm's own kernel, one channel a group: many times faster than torch.var_mean.
+        part = part.float().contiguous()
+        _, mean, inverse = torch.native_group_norm(part, None, None, images, channels, count, channels, 0.0)
+        mean, squares = mean.double(), inverse.double().pow(-2) * count
         if self.mean is None or self.squares is None:
             self.count, self.mean, self.squares = count, mean, squares
             return
@@ -88,7 +89,7 @@ def run_streamed(network: DeepLabV3, image: Tensor, place: Place, skip_air: bool
         return (network.max_pool(y),)
 
     step = measure(network, stem, image.shape[1], image.dtype)
-    store = Store(step.sizes(image.shape[-2:]), place.device)
+    store = Store(step.sizes(image.shape[-2:]), place.device, channels_last=True)
     run_in_memory(step, image, sight, place, store.write)
     (x,) = store.finished()
     scores = _behind_the_stem(network, x)
@@ -98,39 +99,15 @@ def run_streamed(network: DeepLabV3, image: Tensor, place: Place, skip_air: bool
 def _behind_the_stem(network: DeepLabV3, x: Tensor) -> Tensor:
     """(N, 64, H / 4, W / 4) → scores (N, out_channels, H / 8, W / 8), or 16."""
     for name, _ in BLOCKS:
-        for unit in cast(nn.Sequential, network.get_submodule(name)):
-            x = _residual(cast(Residual, unit), x)
+        x = network.get_submodule(name)(x)
     return cast(Tensor, network.scores(_pyramid(network.aspp, x)))
-
-
-def _residual(unit: Residual, x: Tensor) -> Tensor:
-    """`Residual.forward` with three maps at a time instead of four."""
-    y = _normalised(unit.norm1, unit.conv1(x)).relu_()
-    y = unit.conv2(y)
-    y = _normalised(unit.norm2, y)
-    if len(unit.shortcut):
-        x = _normalised(cast(nn.GroupNorm, unit.shortcut[1]), unit.shortcut[0](x))
-    return y.add_(x).relu_()
 
 
 def _pyramid(aspp: ASPP, x: Tensor) -> Tensor:
     """`ASPP.forward` with the sum over the branches in place of the convolution of all of them side by side."""
     project, norm, relu = aspp.project
     weights = cast(nn.Conv2d, project).weight.chunk(len(aspp.atrous) + 2, dim=1)
-    image = F.conv2d(aspp.image(x.mean(dim=(2, 3), keepdim=True)), weights[-1])  # (N, 256, 1, 1)
-    branches: list[Callable[[Tensor], Tensor]] = [aspp.point, *aspp.atrous]
-    y = image
-    for branch, weight in zip(branches, weights, strict=False):
-        part = F.conv2d(branch(x), weight)
-        y = part.add_(y)
-    return cast(Tensor, relu(_normalised(cast(nn.GroupNorm, norm), y)))
-
-
-def _normalised(norm: nn.GroupNorm, x: Tensor) -> Tensor:
-    """`norm(x)`, written over `x`; float32 alone, as sums of shorter numbers are made in float32 inside `norm`."""
-    if x.dtype != torch.float32:
-        return cast(Tensor, norm(x))
-    moments = Moments()
-    moments.write(0, x, (slice(None), slice(None)))
-    scale, shift = moments.scale_and_shift(norm)
-    return x.mul_(scale).add_(shift)
+    y = F.conv2d(aspp.image(x.mean(dim=(2, 3), keepdim=True)), weights[-1])  # (N, 256, 1, 1)
+    for branch, weight in zip((aspp.point, *aspp.atrous), weights, strict=False):
+        y = F.conv2d(branch(x), weight).add_(y)
+    return cast(Tensor, relu(norm(y)))

@@ -20,6 +20,8 @@ TILE_PIXELS = 64 * 64
 """What a further tile costs beside its pixels, in pixels."""
 BLOCK = 16
 """Side of the squares of pixels in which air is looked up."""
+LEAST_AIR = 0.02
+"""Share of an image's pixels below which it is not worth to look for air."""
 COUNTS = 24
 """How many numbers of tiles are tried along one axis."""
 
@@ -102,8 +104,11 @@ class Air:
     def __init__(self, image: Tensor) -> None:
         self.size = tuple(image.shape[-2:])
         corners = [image[..., row, column, None, None] for row in (0, -1) for column in (0, -1)]
-        value = max(corners, key=lambda corner: int((image[..., ::BLOCK, ::BLOCK] == corner).sum()))
-        other = (image != value).any(dim=1).any(dim=0)
+        few = image[..., ::BLOCK, ::BLOCK]
+        value = max(corners, key=lambda corner: int((few == corner).sum()))
+        # Images without air are most often told by a few pixels.
+        none = int((few == value).all(dim=1).all(dim=0).sum()) < LEAST_AIR * few.shape[-2] * few.shape[-1]
+        other = torch.ones(self.size) if none else (image != value).flatten(0, 1).any(dim=0)
         blocks = torch.nn.functional.max_pool2d(other[None].float(), BLOCK, ceil_mode=True)[0].cpu().numpy()
         self._sums = np.pad(blocks.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
 

@@ -95,7 +95,7 @@ def run_tiles(network: nn.Module, steps: Sequence[Step], image: Tensor, place: P
     kept: list[Tensor] = []
     source = image
     for step in steps:
-        store = Store(step.sizes(source.shape[-2:]), place.store)
+        store = Store(step.sizes(source.shape[-2:]), place.store, channels_last=place.device.type == "cpu")
         run_in_memory(step, source, sight, place, store.write, sum(map(size_of, kept)))
         *skips, source = store.finished()
         kept += skips
@@ -138,6 +138,7 @@ def enlarge(scores: Tensor, factor: int, size: tuple[int, int], place: Place) ->
     In strips, each with a row more on both sides: the bilinear weights of a strip are those of the whole, to the bit.
     """
     result = Result(size, place)
+    scores = scores.contiguous()
     height = scores.shape[-2]
     for top in range(0, height, STRIP):
         first, last = max(0, top - 1), min(height, top + STRIP + 1)

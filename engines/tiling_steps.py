@@ -142,10 +142,14 @@ def valid_step(network: ValidUNet, dtype: torch.dtype) -> Step:
 
 @dataclass
 class Store:
-    """Whole maps put together from tiles, allocated when their number type is known; an entry for each output."""
+    """Whole maps put together from tiles, allocated when their number type is known; an entry for each output.
+
+    `channels_last` is what convolutions on the CPU like best.
+    """
 
     sizes: Sequence[tuple[int, ...]]
     device: torch.device
+    channels_last: bool = False
     maps: list[Tensor | None] = field(default_factory=list)
 
     def write(self, number: int, tile: Tensor, place: tuple[slice, slice]) -> None:
@@ -155,7 +159,9 @@ class Store:
         whole = self.maps[number]
         if whole is None:
             size = (*tile.shape[:2], *self.sizes[number])
-            whole = self.maps[number] = torch.empty(size, dtype=tile.dtype, device=self.device)
+            layout = torch.channels_last if self.channels_last else torch.contiguous_format
+            whole = torch.empty(size, dtype=tile.dtype, device=self.device, memory_format=layout)
+            self.maps[number] = whole
         whole[..., place[0], place[1]] = tile.to(self.device)
 
     def finished(self) -> list[Tensor]:
@@ -199,13 +205,14 @@ def _margin(step: Step) -> int:
 
 def _read(step: Step, source: Tensor, rows: Span, columns: Span, device: torch.device) -> Tensor:
     """The tile (N, C, h, w) on the network's device; on the CPU channels last, which convolutions like best there."""
-    if step.reach.valid is None:
-        tile = source[..., rows.start : rows.stop, columns.start : columns.stop]
-    else:
-        tile = source
-        for dim, span in ((-2, rows), (-1, columns)):
-            place = torch.arange(span.start, span.stop, device=source.device)
-            tile = tile.index_select(dim, mirrored(place, source.shape[dim]))
+    tile, outside = source, []
+    for dim, span in ((-2, rows), (-1, columns)):
+        if span.start >= 0 and span.stop <= source.shape[dim]:
+            tile = tile.narrow(dim, span.start, span.stop - span.start)
+        else:
+            outside.append((dim, torch.arange(span.start, span.stop, device=source.device)))
+    for dim, place in outside:
+        tile = tile.index_select(dim, mirrored(place, source.shape[dim]))
     tile = tile.to(device)
     return tile.contiguous(memory_format=torch.channels_last) if device.type == "cpu" else tile.contiguous()
 

@@ -1,0 +1,222 @@
+"""Whole mammograms: `engines.TiledInferer` against MONAI's `SlidingWindowInferer` and one pass over the whole image.
+
+All in one process, one after the other, with random weights. Memory is what the process holds at its peak beyond what
+it held before, the result included: of the resident set on the CPU (Linux alone), of torch's allocator on a GPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from monai.inferers import Inferer, SlidingWindowInferer
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from engines import TiledInferer
+from engines.inference import find_images
+from engines.tiling_memory import GB, free_memory, network_bytes
+from nets import FCN, DeepLabV3, Dilation10, ValidUNet
+from transforms.errors import UserError
+from transforms.mammogram import read_mammogram
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "fcn": FCN,
+    "dilation10": Dilation10,
+    "valid-unet": ValidUNet,
+    "deeplabv3": DeepLabV3,
+}
+SIZE = (4560, 2864)
+OVERLAP = 0.25
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One network on one image: seconds, peak memory in GB (2**30 bytes), and what differs from one whole pass.
+
+    None where a figure could not be had: no whole pass for want of memory, no peak outside Linux.
+    """
+
+    network: str
+    image: str
+    size: tuple[int, int]
+    tiled_seconds: float
+    tiled_gb: float | None
+    windows_seconds: float
+    windows_gb: float | None
+    times_faster: float
+    whole_seconds: float | None
+    whole_gb: float | None
+    tiled_difference: float | None
+    windows_difference: float | None
+
+
+def tiling(
+    images: Annotated[
+        list[Path] | None, typer.Argument(help="mammograms, or folders of them; else a drawn one")
+    ] = None,
+    networks: Annotated[str, typer.Option(help="names separated by commas")] = ",".join(NETWORKS),
+    width: Annotated[float, typer.Option(help="factor on the hidden channels")] = 0.0625,
+    classes: Annotated[int, typer.Option(min=2)] = 5,
+    memory_gb: Annotated[float, typer.Option(help="for a forward pass on a tile")] = 0.3,
+    window: Annotated[int, typer.Option(help="side of the sliding windows", min=64)] = 1024,
+    repeats: Annotated[int, typer.Option(help="the shortest counts", min=1)] = 1,
+    threads: Annotated[int, typer.Option(help="torch threads; 0 leaves them as they are", min=0)] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+) -> None:
+    """Time exact tiles against sliding windows on whole mammograms, with the memory they take."""
+    names = [name.strip() for name in networks.split(",")]
+    unknown = [name for name in names if name not in NETWORKS]
+    if unknown:
+        raise UserError(f"--networks {', '.join(unknown)}: there is no such; there are {', '.join(NETWORKS)}")
+    if threads:
+        torch.set_num_threads(threads)
+    costs = []
+    for name, image in ((title, pixels) for path in (images or [None]) for title, pixels in pictures(path)):
+        for network in names:
+            torch.manual_seed(0)
+            built = NETWORKS[network](classes, width=width).eval().to(device)
+            cost = compare(network, built, name, image.to(device), memory_gb, window, repeats)
+            costs.append(cost)
+            Console(stderr=True).print(f"{name}, {network}: {cost.times_faster:.1f} times faster")
+    print(json.dumps([asdict(cost) for cost in costs])) if as_json else Console().print(table(costs, width, window))
+
+
+def pictures(path: Path | None) -> list[tuple[str, Tensor]]:
+    """Name and float32 (1, 3, H, W) of every image at `path`, normalised to [-0.5, 0.5]; without one, a drawn one."""
+    if path is None:
+        return [("drawn", drawn(*SIZE))]
+    found = []
+    for item in find_images(path):
+        mammogram = read_mammogram(item["image"])
+        low, high = mammogram.intensity_range
+        pixels = torch.from_numpy(mammogram.pixels.astype("float32"))
+        found.append((item["name"], ((pixels - low) / (high - low) - 0.5).expand(1, 3, -1, -1).contiguous()))
+    return found
+
+
+def drawn(height: int, width: int) -> Tensor:
+    """Half an ellipse of noise at the left border, two fifths of the image, and air of one value around it."""
+    rows = (torch.arange(height)[:, None] / height - 0.5) / 0.42
+    columns = torch.arange(width)[None] / width / 0.62
+    noise = torch.rand(height, width, generator=torch.Generator().manual_seed(0)) - 0.5
+    return torch.where(rows**2 + columns**2 < 1, noise, -0.5).expand(1, 3, -1, -1).contiguous()
+
+
+def compare(
+    name: str, network: nn.Module, title: str, image: Tensor, memory_gb: float, side: int, repeats: int
+) -> Cost:
+    """Segment `image` in all three ways."""
+    windows = SlidingWindowInferer((side, side), overlap=OVERLAP, mode="gaussian", device=torch.device("cpu"))
+    tiled, tiled_seconds, tiled_gb = cost_of(TiledInferer(memory_gb=memory_gb), network, image, repeats)
+    slid, windows_seconds, windows_gb = cost_of(windows, network, image, repeats)
+    whole_seconds = whole_gb = tiled_difference = windows_difference = None
+    if network_bytes(network, image, image.shape) < available(image.device):
+        whole, whole_seconds, whole_gb = cost_of(lambda x, run: run(x).cpu(), network, image, repeats)
+        tiled_difference, windows_difference = (different(result, whole) for result in (tiled, slid))
+    return Cost(
+        network=name,
+        image=title,
+        size=(image.shape[-2], image.shape[-1]),
+        tiled_seconds=tiled_seconds,
+        tiled_gb=tiled_gb,
+        windows_seconds=windows_seconds,
+        windows_gb=windows_gb,
+        times_faster=windows_seconds / tiled_seconds,
+        whole_seconds=whole_seconds,
+        whole_gb=whole_gb,
+        tiled_difference=tiled_difference,
+        windows_difference=windows_difference,
+    )
+
+
+def different(logits: Tensor, whole: Tensor) -> float:
+    """The largest difference relative to the largest logit."""
+    return float((logits - whole).abs().max() / whole.abs().max())
+
+
+def available(device: torch.device) -> int:
+    """Bytes that a pass may take here."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_memory() // 2
+
+
+def cost_of(
+    inferer: Inferer | Callable[..., Tensor], network: nn.Module, image: Tensor, repeats: int
+) -> tuple[Tensor, float, float | None]:
+    """The logits, the shortest time and the peak memory of segmenting `image`."""
+    shortest = float("inf")
+    with torch.no_grad():
+        for _ in range(repeats):
+            result = None
+            before = start_counting(image.device)
+            start = time.perf_counter()
+            result = inferer(image, network)
+            if image.device.type == "cuda":
+                torch.cuda.synchronize()
+            shortest = min(shortest, time.perf_counter() - start)
+            after = peak(image.device)
+    if result is None:
+        raise ValueError(f"repeats must be at least 1, got {repeats}")
+    return result, shortest, None if before is None or after is None else (after - before) / GB
+
+
+def start_counting(device: torch.device) -> int | None:
+    """Forget the peak so far; the bytes held now."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        return int(torch.cuda.memory_allocated())
+    if not CLEAR.exists():
+        return None
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # what glibc keeps would be held already
+    if trim is not None:
+        trim(0)
+    CLEAR.write_text("5")
+    return status("VmRSS")
+
+
+def peak(device: torch.device) -> int | None:
+    """Most bytes held since `start_counting`."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    return status("VmHWM") if CLEAR.exists() else None
+
+
+def status(entry: str) -> int:
+    """A size of this process, in bytes."""
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(entry))
+    return 1024 * int(line.split()[1])
+
+
+def table(costs: Sequence[Cost], width: float, window: int) -> Table:
+    """Times and memory as text; differences are relative to the largest logit of the whole pass."""
+    heads = ("network", "image", "tiles", "windows", "times faster", "whole", "tiles differ", "windows differ")
+    result = Table(*heads, title=f"width {width:g}, windows of {window} with an overlap of {OVERLAP:g}")
+    for cost in costs:
+        result.add_row(
+            cost.network,
+            f"{cost.image}, {cost.size[0]} x {cost.size[1]}",
+            figures(cost.tiled_seconds, cost.tiled_gb),
+            figures(cost.windows_seconds, cost.windows_gb),
+            f"{cost.times_faster:.1f}",
+            figures(cost.whole_seconds, cost.whole_gb),
+            *("-" if v is None else f"{v:.1e}" for v in (cost.tiled_difference, cost.windows_difference)),
+        )
+    return result
+
+
+def figures(seconds: float | None, memory: float | None) -> str:
+    """Seconds and GB, as far as known."""
+    return f"{'-' if seconds is None else f'{seconds:.1f} s'}, {'-' if memory is None else f'{memory:.2f} GB'}"
