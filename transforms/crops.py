@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from transforms.channels import channels_first
 from transforms.resize import resize_image, resize_label, working_scale
+from transforms.row_counts import kept_row_counts, row_counts
 
 VOID = 255
 """Label value of pixels that no image covers; never a class, always ignored by the loss."""
@@ -31,11 +32,6 @@ def rows_and_columns(crop_size: CropSize) -> tuple[int, int]:
     """The size as (rows, columns)."""
     rows, columns = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
     return int(rows), int(columns)
-
-
-def row_counts(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.uint32]:
-    """Pixels of each class in each row: (num_classes, H). Enough to draw a pixel of a class exactly uniformly."""
-    return np.stack([np.count_nonzero(label == c, axis=1) for c in range(num_classes)]).astype(np.uint32)
 
 
 class RandBalancedCropd(Randomizable, MapTransform):
@@ -87,20 +83,34 @@ class RandBalancedCropd(Randomizable, MapTransform):
             rows, columns = (_uniform(self.R, w, extent) for w, extent in zip(window, label.shape, strict=True))
             self._center = (rows, columns)
             return
+        center = self._draw(label, self._row_counts(path, label))
+        if center is None:  # the counts that were kept are those of another label map
+            self._counts[path] = row_counts(label, self.num_classes)
+            center = self._draw(label, self._counts[path])
+        assert center is not None
+        self._center = center
+
+    def _row_counts(self, path: str, label: NDArray[np.uint8]) -> NDArray[np.uint32]:
         counts = self._counts.get(path)
         if counts is None:
-            counts = self._counts[path] = row_counts(label, self.num_classes)
+            counts = kept_row_counts(path, label, self.num_classes)
+            self._counts[path] = counts = row_counts(label, self.num_classes) if counts is None else counts
+        return counts
+
+    def _draw(self, label: NDArray[np.uint8], counts: NDArray[np.uint32]) -> tuple[int, int] | None:
+        """A pixel, or None if the counts do not fit the row that it was to be in."""
         present = np.flatnonzero(counts.any(axis=1))
         wanted = [int(c) for c in present if c not in self.ubiquitous] or [int(c) for c in present]
         if not wanted:  # nothing but void: any pixel is as good as another
-            self._center = (int(self.R.randint(label.shape[0])), int(self.R.randint(label.shape[1])))
-            return
+            return int(self.R.randint(label.shape[0])), int(self.R.randint(label.shape[1]))
         cls = wanted[self.R.randint(len(wanted))]
         ends = np.cumsum(counts[cls], dtype=np.int64)
         pick = int(self.R.randint(ends[-1]))
         row = int(np.searchsorted(ends, pick, side="right"))
-        nth = pick - (int(ends[row - 1]) if row else 0)
-        self._center = (row, int(np.flatnonzero(label[row] == cls)[nth]))
+        columns = np.flatnonzero(label[row] == cls)
+        if len(columns) != counts[cls, row]:
+            return None
+        return row, int(columns[pick - (int(ends[row - 1]) if row else 0)])
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)

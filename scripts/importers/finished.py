@@ -30,6 +30,7 @@ class Record:
         flip_remark: see `transforms.flip.must_flip`.
         syntax: its DICOM transfer syntax.
         notes, overlaps: what was counted while its label was read.
+        digests: name of each array's file to the SHA-256 of the array.
         reused: whether an earlier run did it.
     """
 
@@ -44,6 +45,7 @@ class Record:
     syntax: str | None = None
     notes: dict[str, int] = field(default_factory=dict)
     overlaps: dict[str, int] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
     reused: bool = False
 
 
@@ -52,25 +54,37 @@ def new_key() -> str:
     return _NEW + uuid.uuid4().hex
 
 
-def files_of(folder: Path, key: str) -> tuple[Path, Path, Path]:
-    """Image, label and record of a case."""
-    return folder / f"{key}.image.npy", folder / f"{key}.label.npy", folder / f"{key}.json"
+@dataclass(frozen=True)
+class Files:
+    """Where a case lies: its arrays, and the record that says that they are whole."""
+
+    image: Path
+    label: Path
+    rows: Path
+    record: Path
+
+    @classmethod
+    def of(cls, folder: Path, key: str) -> Files:
+        """The files of a key."""
+        return cls(*(folder / f"{key}.{name}" for name in ("image.npy", "label.npy", "rows.npy", "json")))
 
 
-def save_case(folder: Path, pixels: NDArray[Any], label: Label | None, record: Record) -> None:
+def save_case(
+    folder: Path, pixels: NDArray[Any], label: Label | None, rows: NDArray[np.uint32] | None, record: Record
+) -> None:
     """Each file appears whole or not at all; the record comes last, so that with it the others are there.
 
     A case that no other run can find again gets no record.
     """
-    image_file, label_file, record_file = files_of(folder, record.key)
-    _save_array(image_file, pixels)
-    if label is not None:
-        _save_array(label_file, label)
-    if record.key.startswith(_NEW):
-        return
-    part = record_file.with_suffix(f".part-{os.getpid()}")
-    part.write_text(json.dumps(asdict(record)), encoding="utf-8")
-    part.replace(record_file)
+    files = Files.of(folder, record.key)
+    for path, array in ((files.image, pixels), (files.label, label), (files.rows, rows)):
+        if array is not None:
+            record.digests[path.name] = array_sha256(array)
+            _save_array(path, array)
+    if not record.key.startswith(_NEW):
+        part = files.record.with_suffix(f".part-{os.getpid()}")
+        part.write_text(json.dumps(asdict(record)), encoding="utf-8")
+        part.replace(files.record)
 
 
 def _save_array(path: Path, array: NDArray[Any]) -> None:
@@ -82,15 +96,10 @@ def _save_array(path: Path, array: NDArray[Any]) -> None:
 
 def find_case(folder: Path, key: str) -> Record | None:
     """What an earlier run left under this key, if it is whole: the arrays must be those that were recorded."""
-    image_file, label_file, record_file = files_of(folder, key)
     try:
-        record = Record(**json.loads(record_file.read_text(encoding="utf-8")))
-        files = (
-            (image_file, record.item["image_sha256"]),
-            (label_file, record.item["label_sha256"]),
-        )
-        for path, digest in files:
-            if digest is not None and array_sha256(np.load(path, allow_pickle=False)) != digest:
+        record = Record(**json.loads(Files.of(folder, key).record.read_text(encoding="utf-8")))
+        for name, digest in record.digests.items():
+            if array_sha256(np.load(folder / name, allow_pickle=False)) != digest:
                 return None
     except (OSError, ValueError, KeyError, TypeError, EOFError):  # none, or one that was cut short
         return None

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from scripts.importers.facts import Facts, findings
 from scripts.importers.finished import array_sha256
-from scripts.importers.one_case import value_counts
 from scripts.importers.parallel import in_order, worker_count
 from scripts.importers.progress import with_progress
 from transforms.dataset import SECTIONS, Dataset, open_array
 from transforms.errors import UserError
+from transforms.row_counts import counts_file, row_counts
 
 Item = dict[str, Any]
 
@@ -108,8 +108,21 @@ def _facts(dataset: Dataset, item: Item, stored: Mapping[str, Any]) -> Facts:
         dataset.check_labels([item])
         label = open_array(item["label"])
         _same(item["label"], label, stored.get("label_sha256"))
-        counts = value_counts(label)[: len(dataset.labels)].tolist()
+        rows = row_counts(label, len(dataset.labels))
+        kept = counts_file(item["label"])
+        if kept.is_file() and _misleads(kept, rows):
+            raise UserError(f"{kept}: is not that of {item['label']}; delete it, or prepare the dataset again")
+        counts = rows.sum(axis=1, dtype=np.int64).tolist()
     return Facts(item["case"], stored, (image.shape[0], image.shape[1]), low, high, counts, digest)
+
+
+def _misleads(path: Path, rows: NDArray[np.uint32]) -> bool:
+    """Whether crops would be drawn by counts of another label map; counts of another size are not used."""
+    try:
+        kept = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return False
+    return kept.shape == rows.shape and not np.array_equal(kept, rows)
 
 
 def _same(path: str, array: NDArray[Any], recorded: str | None) -> str:

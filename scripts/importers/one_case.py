@@ -17,6 +17,7 @@ from transforms.dicom import transfer_syntax
 from transforms.errors import UserError
 from transforms.flip import mirrored, must_flip
 from transforms.mammogram import Mammogram
+from transforms.row_counts import row_counts
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,15 @@ def do_case(task: Task) -> Record:
         record.rejected = str(error)
         return record
     label = _label(case, image, record)
-    if label is not None:
-        record.counts = _counts(case, image, label, rules)
+    rows = None if label is None else _row_counts(case, image, label, rules)
+    record.counts = None if rows is None else rows.sum(axis=1, dtype=np.int64).tolist()
     flipped, record.flip_remark = must_flip(image.pixels, image.laterality, rules.flip)
     if flipped:
         image, label = replace(image, pixels=mirrored(image.pixels)), None if label is None else mirrored(label)
     record.lowest, record.highest = int(image.pixels.min()), int(image.pixels.max())
     record.size = (image.pixels.shape[0], image.pixels.shape[1])
     record.item = _item(case, image, label, flipped)
-    save_case(task.folder, image.pixels, label, record)
+    save_case(task.folder, image.pixels, label, rows, record)
     return record
 
 
@@ -103,28 +104,21 @@ def _label(case: Case, image: Mammogram, record: Record) -> Label | None:
     return label
 
 
-def _counts(case: Case, image: Mammogram, label: Label, rules: Rules) -> list[int]:
-    """Pixels of each class; an error if the map does not fit the image or the classes."""
+def _row_counts(case: Case, image: Mammogram, label: Label, rules: Rules) -> NDArray[np.uint32]:
+    """Pixels of each class in each row; an error if the map does not fit the image or the classes."""
     if label.shape != image.pixels.shape[:2]:
         raise UserError(
             f"{case.source}: is {image.pixels.shape[0]} x {image.pixels.shape[1]} (rows x columns), its label map "
             f"{' x '.join(map(str, label.shape))}; give a label map of the image's size"
         )
-    counts = value_counts(label)
+    counts = row_counts(label, 256)
+    found = counts.any(axis=1)
     if rules.ignore_label is not None:
-        counts[rules.ignore_label] = 0
-    if counts[len(rules.labels) :].any():
-        found = np.flatnonzero(counts).tolist()
-        raise UserError(f"{case.source}: its label map holds {listed(found)}; expected 0 to {len(rules.labels) - 1}")
-    return [int(count) for count in counts[: len(rules.labels)]]
-
-
-def value_counts(label: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How often each of the 256 possible values occurs; in strips, since bincount makes 64-bit copies."""
-    counts = np.zeros(256, np.int64)
-    for first in range(0, len(label), 256):
-        counts += np.bincount(label[first : first + 256].ravel(), minlength=256)
-    return counts
+        found[rules.ignore_label] = False
+    if found[len(rules.labels) :].any():
+        values = np.flatnonzero(found).tolist()
+        raise UserError(f"{case.source}: its label map holds {listed(values)}; expected 0 to {len(rules.labels) - 1}")
+    return counts[: len(rules.labels)]
 
 
 def _item(case: Case, image: Mammogram, label: Label | None, flipped: bool) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from scripts.importers.cases import Case
 from scripts.importers.facts import Facts
-from scripts.importers.finished import Record, files_of, new_key
+from scripts.importers.finished import Files, Record, new_key
 from scripts.importers.identity import case_keys
 from scripts.importers.notes import PLANNED, notes_of
 from scripts.importers.one_case import Rules, Task, do_case, lost_case
@@ -31,6 +31,7 @@ from scripts.importers.summary import Summary, counted_syntaxes
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError
 from transforms.flip import FLIPS
+from transforms.row_counts import FOLDER as ROW_COUNTS
 
 __all__ = ["Summary", "write_dataset"]
 
@@ -125,7 +126,9 @@ def write_dataset(
     check_output(out, overwrite, tuple(case.source for case in cases))
     split = {"by": split_by, "seed": seed, "validation_fraction": validation}
     rules = Rules(tuple(labels), ignore_label, flip, strict)
-    head = _Head(name or out.absolute().name, licence, reference, windowing, rules, split, images_only, colour, source_values)
+    head = _Head(
+        name or out.absolute().name, licence, reference, windowing, rules, split, images_only, colour, source_values
+    )
     if dry_run:
         records = with_progress(probe(cases, rules), len(cases), progress, "looking")
         written, rejected = _named(cases, records)
@@ -159,7 +162,7 @@ def _tasks(stage: Path, cases: list[Case], head: _Head) -> list[Task]:
     folder = stage / _CASES
     folder.mkdir(exist_ok=True)
     keys = [key or new_key() for key in case_keys(cases, (head.rules, head.windowing))]
-    wanted = {path for key in keys for path in files_of(folder, key)}
+    wanted = {path for key in keys for path in vars(Files.of(folder, key)).values()}
     for path in set(folder.iterdir()) - wanted:
         path.unlink()
     return [Task(folder, key, case, head.rules) for key, case in zip(keys, cases, strict=True)]
@@ -194,13 +197,14 @@ def _file_name(subject: str, item: dict[str, Any], taken: Counter[str]) -> str:
 
 
 def _move(stage: Path, written: list[_Written]) -> None:
-    (stage / "images").mkdir()
-    (stage / "labels").mkdir()
+    for name in ("images", "labels", ROW_COUNTS):
+        (stage / name).mkdir()
     for one in written:
-        image, label, _ = files_of(stage / _CASES, one.record.key)
-        image.rename(stage / "images" / f"{one.name}.npy")
+        files = Files.of(stage / _CASES, one.record.key)
+        files.image.rename(stage / "images" / f"{one.name}.npy")
         if one.record.counts is not None:
-            label.rename(stage / "labels" / f"{one.name}.npy")
+            files.label.rename(stage / "labels" / f"{one.name}.npy")
+            files.rows.rename(stage / ROW_COUNTS / f"{one.name}.npy")
 
 
 def _sections(written: list[_Written], head: _Head) -> dict[str, list[_Written]]:

@@ -269,7 +269,7 @@ def test_nothing_that_identifies_is_in_any_output_byte(tmp_path, capsys):
     )
     assert code == 0
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    assert len(files) == 7
+    assert len(files) == 10
     for content in [text.encode(), errors.encode(), *(path.read_bytes() for path in files)]:
         assert not [planted for planted in (*PLANTED, "PLANTED") if planted.encode() in content]
     assert not [path for path in files if "PLANTED" in path.name]

@@ -167,6 +167,16 @@ def test_a_file_that_cannot_be_read_and_images_of_one_value(dataset, capsys):
     assert "1 images have pixels that are not square" in text
 
 
+def test_row_counts_of_another_label_map(dataset, capsys):
+    kept = sorted((dataset / "row_counts").iterdir())[0]
+    np.save(kept, np.load(kept)[:, ::-1] + 1)
+    code, report = check(dataset, capsys)
+    assert code == 1
+    assert f"{kept.name}: is not that of" in report["errors"][0]
+    kept.unlink()
+    assert check(dataset, capsys)[0] == 0
+
+
 def test_a_folder_of_images_only(tmp_path, capsys):
     image = Mammogram(np.arange(48, dtype=np.uint16).reshape(8, 6), (0, 4095))
     write_dataset(tmp_path / "d", [Case(Path(__file__), "1", lambda: image)], images_only=True, progress=False)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from transforms.crops import VOID, RandBalancedCropd, row_counts
+from transforms.crops import VOID, RandBalancedCropd
+from transforms.row_counts import counts_file, kept_row_counts, row_counts
 
 
 def save(folder: Path, label: np.ndarray, image: np.ndarray | None = None) -> dict[str, Any]:
@@ -22,6 +23,38 @@ def save(folder: Path, label: np.ndarray, image: np.ndarray | None = None) -> di
 
 def test_row_counts() -> None:
     assert row_counts(np.array([[0, 1, 1], [2, 2, 9]], np.uint8), 3).tolist() == [[1, 0], [2, 0], [0, 2]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(size=st.tuples(st.integers(1, 80), st.integers(1, 30)), classes=st.integers(1, 256), seed=st.integers(0, 99))
+def test_row_counts_of_any_label_map(size: tuple[int, int], classes: int, seed: int) -> None:
+    label = np.random.default_rng(seed).integers(0, 256, size).astype(np.uint8)
+    expected = [[int((row == c).sum()) for row in label] for c in range(classes)]
+    assert row_counts(label, classes).tolist() == expected
+
+
+def test_kept_row_counts_are_used_if_they_fit(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "row_counts").mkdir()
+    label = np.zeros((40, 8), np.uint8)
+    label[5, 6] = 1
+    data = save(tmp_path / "labels", label)
+    path = counts_file(data["label"])
+    assert path == tmp_path / "row_counts" / "l.npy"
+    assert kept_row_counts(data["label"], label, 2) is None
+    np.save(path, row_counts(label, 2))
+    assert kept_row_counts(data["label"], label, 2) is not None
+    assert kept_row_counts(data["label"], label, 3) is None
+    assert kept_row_counts(data["label"], label[:39], 2) is None
+    for stale in (7, 0):  # rows of another map: 0 is among those that are compared at once, 7 shows when it is drawn
+        other = np.zeros_like(label)
+        other[stale, 3] = 1
+        np.save(path, row_counts(other, 2))
+        crop = RandBalancedCropd(["image", "label"], 1, num_classes=2, ubiquitous=[0])
+        assert crop(data)["label"].item() == 1
+        assert crop._center == (5, 6)
+    path.write_bytes(b"cut")
+    assert kept_row_counts(data["label"], label, 2) is None
 
 
 def test_every_pixel_of_the_rarer_classes_is_drawn_with_its_probability(tmp_path: Path) -> None:
@@ -40,6 +73,21 @@ def test_every_pixel_of_the_rarer_classes_is_drawn_with_its_probability(tmp_path
     expected = {(0, 0): 1 / 6, (5, 7): 1 / 6, (3, 2): 1 / 6, (2, 5): 1 / 4, (2, 6): 1 / 4}
     assert set(drawn) == set(expected)
     assert chisquare([drawn[p] for p in expected], [draws * e for e in expected.values()]).pvalue > 1e-3
+
+
+def test_class_frequencies_of_ten_thousand_crop_centres(tmp_path: Path) -> None:
+    """Each class that may be drawn comes equally often, however many pixels it has; the others never."""
+    label = np.zeros((60, 50), np.uint8)
+    label[:, 25:] = 1
+    label[10:40, 10:20], label[50, :3], label[0, 0], label[55:, 40:] = 2, 3, 4, 255
+    data = save(tmp_path, label)
+    crop = RandBalancedCropd(["image", "label"], 1, num_classes=6, ubiquitous=[0, 1])
+    crop.set_random_state(3)
+    drawn = np.zeros(256, int)
+    for _ in range(10_000):
+        drawn[int(crop(data)["label"])] += 1
+    assert set(np.flatnonzero(drawn)) == {2, 3, 4}
+    assert chisquare(drawn[2:5]).pvalue > 1e-3
 
 
 def test_background_only_image(tmp_path: Path) -> None:

