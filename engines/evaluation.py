@@ -8,7 +8,9 @@ from typing import Any
 
 from monai.engines import Evaluator
 
+from engines.lesions import LesionDetection, lesion_class
 from engines.output import Output
+from engines.surface import SurfaceDistance
 from engines.tracking import Tracking
 from engines.training import report, tracked
 from transforms.dataset import SECTIONS, Dataset
@@ -18,12 +20,30 @@ logger = logging.getLogger("mammoseg")
 
 
 def evaluate(
-    evaluator: Evaluator, data: Dataset, section: str, settings: Mapping[str, Any], output: Output, tracking: Tracking
+    evaluator: Evaluator,
+    data: Dataset,
+    section: str,
+    settings: Mapping[str, Any],
+    output: Output,
+    tracking: Tracking,
+    lesion: str | None = None,
+    surface_distance: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Print, write and log the scores on one section of a data set, per subject and in all.
 
+    Args:
+        evaluator: runs the network with the weights over the section.
+        data: the data set.
+        section: training, validation or test.
+        settings: of the training that the weights are from.
+        output: where tables and pictures go.
+        tracking: the MLflow run.
+        lesion: the class whose lesions are counted, see `lesion_class`.
+        surface_distance: also measure the distances of the outlines; slow.
+
     Raises:
-        UserError: the data set's classes are not those the weights were trained with, or a label is missing or wrong.
+        UserError: the data set's classes are not those the weights were trained with, a label is missing or wrong, or
+            there is no such class of lesions.
     """
     trained = [settings["labels"][key] for key in sorted(settings["labels"], key=int)]
     if trained != data.class_names:
@@ -34,12 +54,34 @@ def evaluate(
     if not data.items(section):
         raise UserError(f"--section {section}: {data.root} has no image in it; there are {_sections(data)}")
     data.check_labels(data.items(section))
+    more = _more(data, section, lesion, surface_distance)
+    for handler in more:
+        handler.attach(evaluator)
+    stage = str(settings["stage"])
+    tracking.tags.update(kind="evaluation", stage=stage, section=section)
     with tracked(tracking):
         tracking.start()
-        rows = report(evaluator, str(settings["stage"]), data, section, output, tracking)
+        tracking.log_artifacts(output.write_config({**tracking.params, "trained_with": dict(settings)}), "eval")
+        rows = report(evaluator, stage, data, section, output, tracking)
+        for handler in more:
+            logger.info("%s", handler.write(output, tracking))
     logger.info("tables    %s", output.eval)
     logger.info("pictures  %s", output.panels)
     return rows
+
+
+def _more(
+    data: Dataset, section: str, lesion: str | None, surface_distance: bool
+) -> list[LesionDetection | SurfaceDistance]:
+    """What is measured besides the confusion matrix."""
+    handlers: list[LesionDetection | SurfaceDistance] = []
+    number = lesion_class(data.class_names, lesion)
+    if number is not None:
+        handlers.append(LesionDetection(number, data.class_names))
+    if surface_distance:
+        spacing = {item["case"]: item["spacing_mm"] for item in data.items(section)}
+        handlers.append(SurfaceDistance(data.class_names, spacing))
+    return handlers
 
 
 def _sections(data: Dataset) -> str:

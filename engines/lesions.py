@@ -99,15 +99,19 @@ class LesionDetection:
 
     Args:
         lesion: number of the lesions' class.
-        num_classes: larger labels are void.
+        class_names: names of the classes, in order; labels that are none of them are void.
         overlap: smallest intersection over union of a detection.
         thresholds: of the probability, for the curve.
     """
 
     def __init__(
-        self, lesion: int, num_classes: int, overlap: float = OVERLAP, thresholds: Sequence[float] = THRESHOLDS
+        self,
+        lesion: int,
+        class_names: Sequence[str],
+        overlap: float = OVERLAP,
+        thresholds: Sequence[float] = THRESHOLDS,
     ) -> None:
-        self.lesion, self.num_classes = lesion, num_classes
+        self.lesion, self.class_names = lesion, list(class_names)
         self.overlap, self.thresholds = overlap, tuple(thresholds)
         self.images: list[tuple[str, str, Counts]] = []
         self.curve: dict[float, Counts] = dict.fromkeys(self.thresholds, Counts())
@@ -126,7 +130,7 @@ class LesionDetection:
         assert self._probability is not None
         for item, output, probability in zip(engine.state.batch, engine.state.output, self._probability, strict=True):
             label, pred = (output[key].cpu().numpy()[0] for key in ("label", "pred"))
-            truth, valid = label == self.lesion, label < self.num_classes
+            truth, valid = label == self.lesion, label < len(self.class_names)
             counts = count_lesions(truth, (pred == self.lesion) & valid, self.overlap)
             self.images.append((str(item["subject"]), str(item["case"]), counts))
             size = (int(label.shape[0]), int(label.shape[1]))
@@ -158,8 +162,9 @@ class LesionDetection:
             tracking.log_artifacts(path, "eval")
         tracking.log_metrics(self.scores(), step=0)
         total = self.total
+        name, rule = self.class_names[self.lesion], f"IoU of at least {self.overlap:g}"
         return (
-            f"{total.detected} of {total.lesions} lesions detected (IoU of at least {self.overlap:g}), "
+            f"{name}: {total.detected} of {total.lesions} lesions detected ({rule}), "
             f"{total.false_positives_per_image:.2f} false positives per image over {total.images} images; "
             "other thresholds in froc.csv"
         )

@@ -19,12 +19,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine
 from ignite.metrics import Metric
 from numpy.typing import ArrayLike, NDArray
+
+from engines.distributed import gathered, world_size
 
 PAPER_METRICS = ("pixel_accuracy", "mean_iou", "mean_class_accuracy")
 OVERALL_METRICS = (*PAPER_METRICS, "mean_dice", "frequency_weighted_iou")
@@ -173,14 +174,11 @@ class SubjectConfusion(Metric):
 
 def _gathered(per_subject: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
     """Sum the subjects' matrices over the processes of a distributed run."""
-    if idist.get_world_size() == 1:
+    if world_size() == 1:
         return per_subject
-    parts: list[Any] = [None] * idist.get_world_size()
-    torch.distributed.all_gather_object(parts, per_subject)
     merged: dict[str, NDArray[np.int64]] = {}
-    for part in parts:
-        for subject, counts in part.items():
-            merged[subject] = merged[subject] + counts if subject in merged else counts
+    for subject, counts in gathered(list(per_subject.items())):
+        merged[subject] = merged[subject] + counts if subject in merged else counts
     return merged
 
 

@@ -8,10 +8,11 @@ import logging
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from engines.checkpoint import load_checkpoint, save_checkpoint
+from engines.distributed import is_main
 from engines.places import as_path
 from transforms.errors import UserError
 
@@ -19,7 +20,7 @@ logger = logging.getLogger("mammoseg")
 
 
 class Output:
-    """The folders `models/` and `eval/` of one run.
+    """The folders `models/` and `eval/` of one run; of several processes only the first writes to them.
 
         models/<stage>.pt    best weights of a stage (a state_dict)
         models/model.pt      best weights of the last stage trained
@@ -27,6 +28,9 @@ class Output:
         models/progress.pt   what an interrupted training goes on from
         models/progress-before.pt   that of the training before, until a stage of the new one ends
         eval/epochs.csv      one row per epoch; eval/scores.csv, eval/subjects.csv, eval/panels/*.png
+        eval/config.json     the options it was run with
+        eval/confusion-<stage>.json   the confusion matrix of every subject; .png: their sum, and classes-<stage>.png
+        eval/predictions/    small label maps of a few subjects: <stage>/, truth/ and the images, image/
 
     Args:
         folder: made when first written to.
@@ -38,12 +42,15 @@ class Output:
         self.models = self.folder / "models"
         self.eval = self.folder / "eval" / section
         self.panels = self.eval / "panels"
+        self.predictions = self.eval / "predictions"
         self.progress_file = self.models / "progress.pt"
         self.progress_before = self.models / "progress-before.pt"
         self.epochs_file = self.eval / "epochs.csv"
 
     def start_anew(self) -> None:
         """Drop the record of an earlier training; its weights stay until a stage of the new one ends."""
+        if not is_main():
+            return
         if self.progress_file.is_file():
             self.progress_file.replace(self.progress_before)
             logger.info(
@@ -52,6 +59,7 @@ class Output:
                 *(self.models, self.progress_before.name, self.progress_file.name),
             )
         self.epochs_file.unlink(missing_ok=True)
+        self.clear_results()
 
     def save_progress(self, snapshot: Mapping[str, Any]) -> None:
         """Write models/progress.pt."""
@@ -82,7 +90,8 @@ class Output:
         for name in (stage, "model"):
             write_text(self.models / f"{name}.json", json.dumps(record, indent=2) + "\n")
         save_checkpoint(dict(weights), self.models / "model.pt")
-        self.progress_before.unlink(missing_ok=True)
+        if is_main():
+            self.progress_before.unlink(missing_ok=True)
 
     def append_epoch(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """Add one row to eval/epochs.csv; a row of the same epoch is replaced, for a resumed training."""
@@ -90,10 +99,24 @@ class Output:
         rows = [r for r in read_csv(self.epochs_file) if (r["stage"], r["epoch"]) != (stage, str(epoch))]
         write_csv(self.epochs_file, [*rows, row])
 
+    def clear_results(self) -> None:
+        """Remove what an earlier run left of each stage: this one may have other stages."""
+        if not is_main():
+            return
+        for pattern in ("confusion-*.json", "confusion-*.png", "classes-*.png", "predictions/*/*.png"):
+            for path in self.eval.glob(pattern):
+                path.unlink()
+
     def clear_panels(self) -> None:
         """Remove the pictures of an earlier run, whose subjects may be others."""
-        for picture in self.panels.glob("*.png"):
+        for picture in self.panels.glob("*.png") if is_main() else ():
             picture.unlink()
+
+    def write_config(self, settings: Mapping[str, Any]) -> Path:
+        """Write eval/config.json: the options as they were resolved; of a path only the last part."""
+        path = self.eval / "config.json"
+        write_text(path, json.dumps(portable(settings), indent=2, ensure_ascii=False) + "\n")
+        return path
 
     def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
         """Write eval/<name>.csv."""
@@ -149,8 +172,25 @@ def plain(scores: Mapping[str, float]) -> dict[str, float | None]:
     return {k: None if math.isnan(v) else float(v) for k, v in scores.items()}
 
 
+def portable(value: Any) -> Any:
+    """Plain values that mean the same on another machine: no absolute path, no object's address."""
+    if isinstance(value, Mapping):
+        return {str(key): portable(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [portable(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    text = str(value) if isinstance(value, (str, Path)) else type(value).__name__
+    kinds = (PurePosixPath(text), PureWindowsPath(text))
+    return next((path.name for path in kinds if path.is_absolute()), text)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
+    if not is_main():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8", newline="")
@@ -167,6 +207,8 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows under the union of their keys, in order of first appearance."""
+    if not is_main():
+        return
     fields = list(dict.fromkeys(key for row in rows for key in row))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")

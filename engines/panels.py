@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,24 +84,23 @@ class PanelSaver:
             if item["subject"] != self._subject:
                 self._write()
                 self._subject = item["subject"]
-            label = output["label"]
-            shrink = min(1.0, self.height / label.shape[-2])
-            size = (round(label.shape[-2] * shrink), max(1, round(label.shape[-1] * shrink)))
-            image = F.interpolate(output["image"][None].float(), size=size, mode="bilinear", antialias=True)
-            self._rows.append(
-                (
-                    item["case"],
-                    picture(image[0].cpu().numpy()),
-                    _small(label, size),
-                    _small(output["pred"], size),
-                )
-            )
+            image, truth, pred = shrunk(output, self.height)
+            self._rows.append((item["case"], picture(image), truth, pred))
 
     def _write(self) -> None:
         if self._rows:
             self.folder.mkdir(parents=True, exist_ok=True)
             panel(self._rows, self.class_names).save(self.folder / f"{self._subject}.png", optimize=True)
         self._rows, self._subject = [], None
+
+
+def shrunk(output: Mapping[str, torch.Tensor], height: int) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[Any]]:
+    """Image (C, h, w), truth and prediction (h, w) of one output, at `height` rows at the most."""
+    label = output["label"]
+    shrink = min(1.0, height / label.shape[-2])
+    size = (round(label.shape[-2] * shrink), max(1, round(label.shape[-1] * shrink)))
+    image = F.interpolate(output["image"][None].float(), size=size, mode="bilinear", antialias=True)
+    return image[0].cpu().numpy(), _small(label, size), _small(output["pred"], size)
 
 
 def _small(label: torch.Tensor, size: tuple[int, int]) -> NDArray[Any]:

@@ -17,10 +17,13 @@ from ignite.engine import Events
 from ignite.handlers import EarlyStopping
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 
+from engines.distributed import parallel, rank
 from engines.epochs import EpochDataset, seed_all
+from engines.evidence import plain_matrices, write_evidence
 from engines.metrics import PAPER_METRICS, metric_names
 from engines.output import Output
 from engines.plan import Stage, set_stage
+from engines.predictions import SamplePredictions, write_label_maps
 from engines.rates import check_schedule, rate_of_epoch
 from engines.tracking import Tracking
 from transforms.crops import CropSize, RandBalancedCropd
@@ -79,6 +82,8 @@ class StagedTraining:
         self.stage = self.plan[0]
         self.network: Any = getattr(trainer.network, "module", trainer.network)
         self.early_stopping = self._early_stopping(patience, min_delta)
+        self.samples = SamplePredictions(len(self.settings.get("labels", ())))
+        self.samples.attach(evaluator)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._stop_divergence)
         evaluator.add_event_handler(Events.COMPLETED, self._validated)
@@ -117,6 +122,7 @@ class StagedTraining:
             self.tracking.start()
         else:
             self.tracking.start(saved["run_id"], saved["stage_runs"])
+        self.tracking.log_artifacts(self.output.write_config(self.settings), "eval")
         for index in range(first, len(self.plan)):
             self._begin(index)
             self.tracking.start_stage(self.stage.name, asdict(self.stage))
@@ -138,6 +144,7 @@ class StagedTraining:
         """Set up stage `index`, starting from the weights the network holds."""
         stage = self.stage = self.plan[index]
         set_stage(self.network, stage.name)
+        self.trainer.network = parallel(self.network)
         self.network.zero_grad(set_to_none=True)
         optimizer = self.trainer.optimizer
         optimizer.state.clear()
@@ -168,6 +175,7 @@ class StagedTraining:
         self.network.load_state_dict(best["weights"])
         self.results[name] = best["scores"]
         self.output.save_stage(name, best["weights"], self.settings, best["scores"], best["epoch"])
+        self._leave_evidence(name)
         self.tracking.end_stage({**best["scores"], "epoch": best["epoch"]})
         stopped = self.trainer.state.epoch < self.stage.max_epochs
         logger.info(
@@ -179,6 +187,18 @@ class StagedTraining:
             best["epoch"],
             ", ".join(f"{m} {best['scores'][m]:.4f}" for m in PAPER_METRICS),
         )
+
+    def _leave_evidence(self, name: str) -> None:
+        """Write what the stage's scores were made of, for its own MLflow run and that of the training."""
+        if "confusion" not in self.best:  # resumed from the record of an older version
+            return
+        files = write_evidence(self.output, name, self.best["confusion"], self.settings, "validation")
+        pictures = self.output.predictions / name
+        write_label_maps(pictures, self.best["predictions"])
+        for run_id in (self.tracking.stage_run_id, self.tracking.run_id):
+            for path in files:
+                self.tracking.log_artifacts(path, "eval", run_id)
+            self.tracking.log_artifacts(pictures, f"eval/predictions/{name}", run_id)
 
     def set_crop_size(self, crop_size: CropSize) -> None:
         """Side, or (rows, columns), of the training crops in working pixels."""
@@ -197,7 +217,7 @@ class StagedTraining:
         stage, epoch = self.plan.index(self.stage), self.trainer.state.epoch
         self._dataset().epoch_key = (stage, epoch)
         self.trainer.data_loader.sampler.set_epoch(stage * 100_000 + epoch)
-        seed_all(self.seed, stage, epoch)
+        seed_all(self.seed, stage, epoch, *([rank()] if rank() else []))  # dropout differs between processes
         rate = rate_of_epoch(self.stage, epoch, *self.falling)
         for group in self.trainer.optimizer.param_groups:
             group["lr"] = rate
@@ -233,7 +253,13 @@ class StagedTraining:
     def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
         if self.best["weights"] is None or scores[self.monitor] > self.best["scores"][self.monitor]:
             weights = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
-            self.best = {"epoch": epoch, "scores": scores, "weights": weights}
+            self.best = {
+                "epoch": epoch,
+                "scores": scores,
+                "weights": weights,
+                "confusion": plain_matrices(self.evaluator.state.metric_details["confusion"]),
+                "predictions": self.samples.tensors(),
+            }
 
     # -- going on after an interruption ------------------------------------------------------------------------
 

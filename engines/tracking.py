@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import getproxies
 
 import mlflow
 from ignite.engine import Engine, Events
@@ -22,6 +24,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from monai.utils import path_to_uri
 
+from engines.distributed import is_main
 from engines.places import as_path, project_root
 
 logger = logging.getLogger("mammoseg")
@@ -57,6 +60,20 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(unquote(uri[len("sqlite:///") :])) if uri.startswith("sqlite:///") else None
 
 
+def check_server(uri: str, seconds: float = 5.0) -> None:
+    """Knock at a server's door: MLflow itself would wait much longer for one that does not open.
+
+    Raises:
+        OSError: nobody answers.
+    """
+    address = urlsplit(uri)
+    if address.scheme not in ("http", "https") or not address.hostname or address.scheme in getproxies():
+        return
+    port = address.port or (443 if address.scheme == "https" else 80)
+    with socket.create_connection((address.hostname, port), timeout=seconds):
+        pass
+
+
 def metric_name(name: str) -> str:
     """A name MLflow accepts: anything but letters, digits and `_ - . : / space` becomes `_`."""
     return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)
@@ -71,6 +88,7 @@ class Tracking:
         tracking_uri: store or server; None takes `default_tracking_uri`. A path is taken as an SQLite file.
         params: flat parameters of the run (numbers and short strings).
         enabled: False logs nothing.
+        tags: of the run and of its stages' runs; `mlflow.parentRunId` makes it a part of another run.
     """
 
     def __init__(
@@ -80,12 +98,14 @@ class Tracking:
         tracking_uri: str | None = None,
         params: Mapping[str, Any] | None = None,
         enabled: bool = True,
+        tags: Mapping[str, Any] | None = None,
     ) -> None:
         self.experiment_name = experiment_name
         self.run_name = run_name
         self.tracking_uri = as_tracking_uri(tracking_uri or default_tracking_uri())
         self.params = dict(params or {})
-        self.enabled = enabled
+        self.enabled = enabled and is_main()
+        self.tags = {str(key): str(value) for key, value in (tags or {}).items()}
         self.failed = False
         self._started = False
         self.run_id: str | None = None
@@ -103,13 +123,15 @@ class Tracking:
         for name, value in SHORT_WAIT.items():
             os.environ.setdefault(name, value)
         self.run_id, self.stage_runs = run_id, stage_runs  # kept for a later resume, should the store not answer now
+        check_server(self.tracking_uri)
         self._client = MlflowClient(tracking_uri=self.tracking_uri)
         if run_id is not None and self._exists(run_id):
             self._client.update_run(run_id, status="RUNNING")
             self._started = True
             return
         self.stage_runs = {}
-        self.run_id = self._client.create_run(self._experiment_id(), run_name=self.run_name).info.run_id
+        run = self._client.create_run(self._experiment_id(), run_name=self.run_name, tags=self.tags)
+        self.run_id = run.info.run_id
         self._started = True
         self.log_params(self.params)
 
@@ -146,7 +168,7 @@ class Tracking:
             self.stage_run_id = self.stage_runs[name]
             self._client.update_run(self.stage_run_id, status="RUNNING")
             return
-        tags = {MLFLOW_PARENT_RUN_ID: self.run_id, "stage": name}
+        tags = {**self.tags, MLFLOW_PARENT_RUN_ID: self.run_id, "kind": "stage", "stage": name}
         run = self._client.create_run(self._experiment_id(), run_name=f"{self.run_name} {name}", tags=tags)
         self.stage_run_id = self.stage_runs[name] = run.info.run_id
         self.log_params({"stage": name, **params}, run_id=self.stage_run_id)
@@ -178,12 +200,13 @@ class Tracking:
         batch = [Metric(metric_name(prefix + k), float(v), now, step) for k, v in values.items() if v == v]
         self._try(lambda: self._client and self._client.log_batch(run_id or self.run_id, metrics=batch))
 
-    def log_artifacts(self, path: Path, folder: str | None = None) -> None:
+    def log_artifacts(self, path: Path, folder: str | None = None, run_id: str | None = None) -> None:
         """Log a file, or every file below a folder."""
+        run = run_id or self.run_id
         if path.is_dir():
-            self._try(lambda: self._client and self._client.log_artifacts(self.run_id, str(path), folder))
+            self._try(lambda: self._client and self._client.log_artifacts(run, str(path), folder))
         elif path.is_file():
-            self._try(lambda: self._client and self._client.log_artifact(self.run_id, str(path), folder))
+            self._try(lambda: self._client and self._client.log_artifact(run, str(path), folder))
 
     def _try(self, action: Callable[..., Any], *args: Any, even_after_failure: bool = False) -> None:
         """Do something with the store. After a failure only the ends of runs are tried, so that none stays RUNNING."""

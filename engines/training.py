@@ -13,10 +13,13 @@ from typing import Any
 
 from torch import nn
 
+from engines.evidence import identity, write_evidence
+from engines.logged_model import log_network
 from engines.metrics import scores, trivial_scores
 from engines.output import Output
 from engines.panels import PanelSaver
 from engines.places import project_root
+from engines.predictions import SamplePredictions, write_images, write_label_maps
 from engines.report import class_table, score_table
 from engines.stages import StagedTraining
 from engines.tracking import Tracking
@@ -27,8 +30,16 @@ logger = logging.getLogger("mammoseg")
 TRIVIAL = "all background"
 
 
-def train(training: StagedTraining, data: Dataset, resume: bool = False) -> dict[str, dict[str, float]]:
+def train(
+    training: StagedTraining, data: Dataset, resume: bool = False, log_model: bool = False
+) -> dict[str, dict[str, float]]:
     """Check the labels, train every stage, and leave scores, pictures and weights on disk and in MLflow.
+
+    Args:
+        training: the stages.
+        data: the data set that it trains and validates on.
+        resume: go on with an interrupted training.
+        log_model: also log the network as an MLflow model.
 
     Returns the scores of every row of the final table.
     """
@@ -48,6 +59,8 @@ def train(training: StagedTraining, data: Dataset, resume: bool = False) -> dict
         )
         training.tracking.log_artifacts(training.output.models / "model.pt", "models")
         training.tracking.log_artifacts(training.output.models / "model.json", "models")
+        if log_model:
+            log_network(training.network, training.tracking, data.num_classes)
     _say_where(training.output, training.tracking)
     return rows
 
@@ -96,8 +109,14 @@ def report(
     """
     output.clear_panels()
     PanelSaver(output.panels, data.class_names).attach(evaluator)
+    samples = SamplePredictions(data.num_classes)
+    samples.attach(evaluator)
     evaluator.run()
     per_subject = evaluator.state.metric_details["confusion"]
+    evidence = write_evidence(output, name, per_subject, identity(data), section)
+    write_label_maps(output.predictions / name, samples.predictions)
+    write_label_maps(output.predictions / "truth", samples.truth)
+    write_images(output.predictions / "image", samples.images)
     rows = {TRIVIAL: trivial_scores(per_subject, data.class_names)}
     rows.update({row: dict(values) for row, values in (earlier or {}).items()})
     final = rows[name] = dict(evaluator.state.metrics)
@@ -110,8 +129,9 @@ def report(
     logger.info("\n%s\n\n%s\n", score_table(rows, title), class_table(final))
     tracking.log_metrics(final, step=0)
     tracking.log_metrics({k: v for k, v in rows[TRIVIAL].items() if "/" not in k}, step=0, prefix="all_background/")
-    for path in (*tables, output.epochs_file):
+    for path in (*tables, *evidence, output.epochs_file):
         tracking.log_artifacts(path, "eval")
+    tracking.log_artifacts(output.predictions, "eval/predictions")
     tracking.log_artifacts(output.panels, "panels")
     return rows
 
@@ -123,9 +143,7 @@ def run_parameters(network: nn.Module, data: Dataset, knobs: Mapping[str, Any]) 
         **{key: value for key, value in knobs.items() if value is not None},
         "network": type(network).__name__,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "dataset": data.name,
-        "dataset_digest": data.digest,
-        "split_digest": data.split_digest,
+        **{key: value for key, value in identity(data).items() if key != "labels"},
         "classes": ", ".join(data.class_names),
         "class_weights": ", ".join(f"{w:.4f}" for w in data.class_weights()),
         "python": platform.python_version(),
@@ -138,15 +156,12 @@ def settings(data: Dataset, knobs: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values stored beside the weights: with them evaluation and inference rebuild network and input."""
     return {
         **knobs,
-        "labels": {str(value): name for value, name in data.labels.items()},
         "ignore_label": data.ignore_label,
         "windowing": data.windowing,
         "flip": data.flip,
         "colour": data.colour,
         "source_values": data.source_values,
-        "dataset": data.name,
-        "dataset_digest": data.digest,
-        "split_digest": data.split_digest,
+        **identity(data),
     }
 
 

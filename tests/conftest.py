@@ -109,7 +109,14 @@ def store(empty_store: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(empty_store, tmp_path / "mlflow.db"))
 
 
-SLIM = {"width": 0.02, "image_height": None, "batch_size": 4, "micro_batch_size": 4, "crop_size": 24}
+SLIM: dict[str, Any] = {
+    "width": 0.02,
+    "image_height": None,
+    "batch_size": 4,
+    "micro_batch_size": 4,
+    "crop_size": 24,
+    "log_model": False,  # seconds, and tested by itself
+}
 
 
 @pytest.fixture

@@ -51,8 +51,8 @@ def is_dicom(path: Path) -> bool:
 
 def subject_of(path: Path) -> str | None:
     """PatientID of a DICOM file, to keep a subject's images together. Never store, print or log it."""
-    header = _open(path, ["PatientID"], pixels=False)
-    with _quiet():
+    header = read_header(path, ["PatientID"], pixels=False)
+    with quiet():
         return str(attribute(header, "PatientID") or "").strip() or None
 
 
@@ -61,7 +61,7 @@ def transfer_syntax(path: Path) -> str | None:
     try:
         if not is_dicom(path):
             return None
-        return dicom_pixels.syntax_name(dicom_pixels.syntax_of(_open(path, [], pixels=False)))
+        return dicom_pixels.syntax_name(dicom_pixels.syntax_of(read_header(path, [], pixels=False)))
     except (OSError, UserError):
         return None
 
@@ -72,8 +72,8 @@ def probe_dicom(path: Path) -> None:
     Raises:
         UserError: as `read_dicom`, less what only the pixels show: damage, or colour.
     """
-    header = _open(path, _TAGS, pixels=False)
-    with _quiet():
+    header = read_header(path, _TAGS, pixels=False)
+    with quiet():
         _check(path, header)
         dicom_pixels.check_decoder(path, header)
 
@@ -85,8 +85,8 @@ def read_dicom(path: Path, windowing: str = "voi") -> dict[str, Any]:
         UserError: not a single-frame grayscale image, cut short, damaged, or compressed in a way that no
             installed decoder reads. The message names the file and holds no header value of free text.
     """
-    header = _open(path, _TAGS)
-    with _quiet():
+    header = read_header(path, _TAGS)
+    with quiet():
         if "PixelData" not in header:
             raise UserError(f"{path}: DICOM without an image, or cut short before it; remove it from the folder")
         shape, bits, signed = _check(path, header)
@@ -109,22 +109,29 @@ def read_dicom(path: Path, windowing: str = "voi") -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without pydicom's remarks, as warnings and in its log: they may quote the header."""
-    log = logging.getLogger("pydicom")
-    level = log.level
-    log.setLevel(logging.CRITICAL + 1)
+def quiet() -> Iterator[None]:
+    """Without the remarks of pydicom and highdicom, as warnings and in their logs: they may quote the header."""
+    logs = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
-def _open(path: Path, tags: list[str], pixels: bool = True) -> FileDataset:
+def read_header(path: Path, tags: list[str], pixels: bool = True) -> FileDataset:
+    """Those attributes, by keyword, that a DICOM file has; with PixelData only if `pixels`.
+
+    Raises:
+        UserError: the file cannot be read, or is damaged.
+    """
     try:
-        with _quiet():
+        with quiet():
             header = dcmread(path, force=True, specific_tags=tags, stop_before_pixels=not pixels)
             if "TransferSyntaxUID" not in header.file_meta:  # a bare data set says how it is written by itself
                 implicit, little = header.original_encoding

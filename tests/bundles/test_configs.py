@@ -103,6 +103,7 @@ def test_every_option_is_documented() -> None:
     table = [line for line in (ROOT / "docs" / "options.md").read_text().splitlines() if line.startswith("| `")]
     documented = {name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])}
     places = {"dataset_dir", "output_dir", "resume", "device", "tracking_uri", "experiment_name", "run_name"}
+    places |= {"tags", "log_model"}
     assert documented == set(config["knobs"]) | places
     assert documented <= set(config)
 

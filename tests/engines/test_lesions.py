@@ -113,7 +113,7 @@ def test_the_curve_has_a_point_for_every_threshold_and_void_is_left_out() -> Non
     probability[25:28, 5:8] = 0.15  # a false positive of the lowest thresholds
     probability[32:38, 32:38] = 0.99  # void: neither right nor wrong
     logits = torch.stack([(1 - probability).log(), probability.log()])[None]
-    handler = LesionDetection(1, 2, thresholds=(0.1, 0.2, 0.5))
+    handler = LesionDetection(1, ["background", "tumor"], thresholds=(0.1, 0.2, 0.5))
     engine = fake_engine(logits, label)
     handler._keep_probability(engine)
     engine.state = engine.after

@@ -1,0 +1,121 @@
+"""What a bundle's training and evaluation leave, on disk and in MLflow, to compare and to share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow.pytorch
+import numpy as np
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+from PIL import Image
+
+from engines.metrics import scores
+from engines.output import read_csv
+from transforms.errors import user_error
+
+Run = Callable[..., None]
+STAGES = ("front", "context")
+
+
+@pytest.fixture
+def client(store: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{store}")
+
+
+def runs(client: MlflowClient, **tags: str) -> list[Any]:
+    found = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])
+    return [r for r in found if all(r.data.tags.get(key) == value for key, value in tags.items())]
+
+
+def artifacts(client: MlflowClient, run_id: str, folder: str) -> set[str]:
+    return {Path(a.path).name for a in client.list_artifacts(run_id, folder)}
+
+
+def test_every_stage_and_every_evaluation_leaves_its_matrices(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, client: MlflowClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    knobs = {"dataset_dir": str(tiny_dataset)}
+    run_bundle(**knobs, stages=list(STAGES), max_epochs=1, tags={"site": "a"})
+    out = tmp_path / "out" / "eval"
+    rows = {row["model"]: row for row in read_csv(out / "scores.csv")}
+    for stage in STAGES:
+        kept = json.loads((out / f"confusion-{stage}.json").read_text(encoding="utf-8"))
+        assert list(kept["subjects"]) == ["s004", "s005"]
+        total = sum(np.array(matrix) for matrix in kept["subjects"].values())
+        assert total.sum() == 2 * 40 * 32
+        assert scores(total)["mean_iou"] == pytest.approx(float(rows[stage]["mean_iou"]), abs=1e-12)
+        (run,) = runs(client, kind="stage", stage=stage, site="a")
+        wanted = {f"confusion-{stage}.json", f"confusion-{stage}.png", f"classes-{stage}.png", "predictions"}
+        assert artifacts(client, run.info.run_id, "eval") == wanted
+        assert artifacts(client, run.info.run_id, f"eval/predictions/{stage}") == {"s004_L_CC.png", "s005_L_CC.png"}
+    (parent,) = runs(client, kind="training", site="a")
+    files = artifacts(client, parent.info.run_id, "eval")
+    assert {"config.json", "confusion-front.json", "confusion-context.json", "predictions", "scores.csv"} <= files
+    assert artifacts(client, parent.info.run_id, "eval/predictions") == {"image", "truth", *STAGES}
+    config = (out / "config.json").read_text(encoding="utf-8")
+    assert json.loads(config)["stages"] == list(STAGES)
+    assert str(tmp_path) not in config
+    assert " at 0x" not in config
+    truth = np.asarray(Image.open(out / "predictions" / "truth" / "s004_L_CC.png"))
+    assert np.array_equal(truth, np.load(tiny_dataset / "labels" / "s004_L_CC.npy"))
+
+    run_bundle("evaluate", **knobs, surface_distance=True)
+    said = capfd.readouterr().out
+    assert "tumor: " in said
+    assert "false positives per image over 2 images" in said
+    assert "95th percentile of the Hausdorff distance" in said
+    again = json.loads((out / "validation" / "confusion-context.json").read_text(encoding="utf-8"))
+    first = json.loads((out / "confusion-context.json").read_text(encoding="utf-8"))
+    assert again == first
+    (run,) = runs(client, kind="evaluation", stage="context", section="validation")
+    assert {"lesions.csv", "froc.csv", "surface_distance.csv"} <= artifacts(client, run.info.run_id, "eval")
+    assert "lesion_false_positives_per_image" in run.data.metrics
+    assert [row["case"] for row in read_csv(out / "validation" / "lesions.csv")] == ["s004_L_CC", "s005_L_CC"]
+
+    with pytest.raises(Exception, match=r".") as raised:
+        run_bundle("evaluate", **knobs, lesion_class="cyst")
+    assert "--lesion_class cyst: no such class; there are background, gland, tumor, none" in str(
+        user_error(raised.value)
+    )
+
+
+def test_a_resumed_training_keeps_the_matrices_of_its_best_epoch(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, client: MlflowClient
+) -> None:
+    knobs = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "patience": 0}
+    run_bundle(**knobs, max_epochs=1, learning_rate=0.01)
+    first = (tmp_path / "out" / "eval" / "confusion-front.json").read_text(encoding="utf-8")
+    progress = tmp_path / "out" / "models" / "progress.pt"
+    saved = torch.load(progress, weights_only=True)
+    assert set(saved["best"]["confusion"]) == {"s004", "s005"}
+    saved["best"]["scores"]["mean_iou"] = 1.0  # no later epoch is better
+    torch.save(saved, progress)
+    (tmp_path / "out" / "eval" / "confusion-front.json").unlink()
+    run_bundle(**knobs, max_epochs=2, learning_rate=0.01, resume=True)
+    (stage,) = runs(client, kind="stage")
+    path = client.download_artifacts(stage.info.run_id, "eval/confusion-front.json", str(tmp_path))
+    assert Path(path).read_text(encoding="utf-8") == first
+
+
+def test_the_network_is_an_mlflow_model_that_loads_without_unpickling(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_bundle(bundle="unet", dataset_dir=str(tiny_dataset), max_epochs=1, log_model=True)
+    (parent,) = runs(client, kind="training")
+    folder = client.download_artifacts(parent.info.run_id, "model", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    model = mlflow.pytorch.load_model(folder)
+    signature = mlflow.models.Model.load(folder).signature
+    assert [spec.shape for spec in (*signature.inputs.inputs, *signature.outputs.inputs)] == [
+        (-1, 3, -1, -1),
+        (-1, 3, -1, -1),
+    ]
+    with torch.no_grad():
+        assert model(torch.zeros(3, 3, 48, 80)).shape == (3, 3, 48, 80)
+    requirements = (Path(folder) / "requirements.txt").read_text()
+    assert "torch==" in requirements

@@ -1,0 +1,165 @@
+"""Segmentations as DICOM SEG, which archives and viewers show over the mammogram they belong to.
+
+Source: PS3.3 A.51 (Segmentation IOD), written by highdicom (Bridge et al., J Digit Imaging 2022). The one output that
+names the person: a SEG is part of a study, and carries the patient and study attributes of its source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from transforms.dicom import is_dicom, quiet
+from transforms.errors import UserError
+from transforms.outputs.concepts import BREAST, Code, concept
+from transforms.outputs.dicom_source import read_source
+from transforms.outputs.prediction import Prediction
+from transforms.outputs.whole_file import whole_file
+from transforms.palette import PALETTE
+
+logger = logging.getLogger("mammoseg")
+
+ENDING = "_seg.dcm"
+SERIES_NUMBER = 9900
+NOMINAL_THICKNESS_MM = 1.0
+
+
+def write_dicom_seg(prediction: Prediction) -> None:
+    """Write `<name>_seg.dcm`: a binary segment for each class but background, in the pixel grid of the source.
+
+    The number of a segment is that of its class, and a class that does not occur has an empty frame. Sources that are
+    not DICOM, or that cannot be referred to, get a remark in the log and no file.
+    """
+    path = Path(prediction.facts.get("path", ""))
+    if not path.is_file() or not is_dicom(path):
+        logger.warning("%s: not DICOM, so no DICOM SEG of it", prediction.facts.get("path") or prediction.name)
+        return
+    target = prediction.path(ENDING)
+    target.unlink(missing_ok=True)  # rather none than that of an earlier run
+    try:
+        segmentation = make_segmentation(prediction, path)
+        with quiet(), whole_file(target) as part:
+            segmentation.save_as(part, enforce_file_format=True)
+    except UserError as error:
+        logger.warning("%s; no DICOM SEG written", error)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # what pydicom and highdicom say quotes headers
+        logger.warning("%s: no DICOM SEG written (%s): its header is not valid DICOM", path, type(error).__name__)
+
+
+def make_segmentation(prediction: Prediction, path: Path) -> Any:
+    """The `highdicom.seg.Segmentation` of a prediction that was made from the DICOM file `path`.
+
+    Raises:
+        UserError: as `read_source`.
+    """
+    import highdicom as hd
+
+    source = read_source(path, (prediction.label.shape[0], prediction.label.shape[1]))
+    spacing = prediction.spacing_mm
+    stage = str(prediction.algorithm.get("stage", ""))
+    with quiet():
+        segmentation = hd.seg.Segmentation(
+            source_images=[source],
+            pixel_array=prediction.label,
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=list(_segments(prediction)),
+            series_instance_uid=hd.UID(),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer="mammoseg",
+            manufacturer_model_name=_long_string(_network(prediction) + (f", {stage}" if stage else "")),
+            software_versions=_version(),
+            device_serial_number=weights_digest(str(prediction.algorithm.get("weights", ""))),
+            content_label="SEGMENTATION",
+            content_description="Automatic segmentation, research use only",
+            series_description="Segmentation by mammoseg, research use only",
+            pixel_measures=None if spacing is None else _pixel_measures(spacing),
+            omit_empty_frames=False,
+            specific_character_set=None,  # that of the source, which highdicom does not know in all its forms
+        )
+        if "SpecificCharacterSet" in source:
+            segmentation.SpecificCharacterSet = source.SpecificCharacterSet
+        segmentation.PatientOrientation = source.PatientOrientation
+    return segmentation
+
+
+def _segments(prediction: Prediction) -> Iterator[Any]:
+    import highdicom as hd
+
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name="mammoseg",
+        family=hd.sr.CodedConcept("123110", "DCM", "Artificial Intelligence"),
+        version=_version(),
+        source="mammoseg",
+        parameters={
+            "network": _network(prediction),
+            "stage": str(prediction.algorithm.get("stage", "")),
+            "weights_sha256": weights_digest(str(prediction.algorithm.get("weights", ""))),
+        },
+    )
+    for number, name in enumerate(prediction.classes[1:], start=1):
+        kind = concept(name)
+        yield hd.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=_long_string(name),
+            segmented_property_category=_coded(kind.category),
+            segmented_property_type=_coded(kind.type),
+            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_identification=algorithm,
+            anatomic_regions=[_coded(BREAST)],
+            display_color=hd.color.CIELabColor.from_rgb(*PALETTE[number % len(PALETTE)]),
+        )
+
+
+def _pixel_measures(spacing_mm: tuple[float, float]) -> Any:
+    """Spacing (row, column).
+
+    A projection has no slices; but highdicom reads no SEG without SliceThickness, and 3-D viewers need one above 0.
+    """
+    import highdicom as hd
+
+    spacing = [float(f"{value:.9g}") for value in spacing_mm]  # a value of DS has at most 16 characters
+    return hd.PixelMeasuresSequence(pixel_spacing=spacing, slice_thickness=NOMINAL_THICKNESS_MM)
+
+
+def _coded(code: Code) -> Any:
+    import highdicom as hd
+
+    return hd.sr.CodedConcept(code[0], "SCT", code[1])
+
+
+def _network(prediction: Prediction) -> str:
+    return str(prediction.algorithm.get("network", "")).rpartition(".")[2] or "unknown network"
+
+
+def _long_string(text: str) -> str:
+    """As a value of LO: at most 64 characters, no backslash."""
+    return text.replace("\\", "/").strip()[:64]
+
+
+def _version() -> str:
+    try:
+        return version("mammoseg")
+    except PackageNotFoundError:  # a shared bundle carries the code without installing it
+        return "unknown"
+
+
+@lru_cache(maxsize=4)
+def weights_digest(path: str) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of the weights file; "unknown" without one.
+
+    They stand as the device's serial number (type 1 in PS3.3 C.7.5.2): which weights made a SEG.
+    """
+    if not Path(path).is_file():
+        return "unknown"
+    with Path(path).open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,125 @@
+"""What a DICOM segmentation takes over from the image it belongs to: whose image it is, and which.
+
+The one place of this project that reads names, identifiers and dates; they go into the DICOM SEG and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, generate_uid
+
+from transforms.dicom import quiet, read_header
+from transforms.dicom_attributes import attribute
+from transforms.errors import UserError
+
+_PERSON_AND_STUDY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "StudyID",
+    "ReferringPhysicianName",
+)
+"""Type 2 attributes of the Patient and General Study modules (PS3.3 C.7.1.1, C.7.2.1): they may be empty."""
+
+_CARRIED = (
+    "IssuerOfPatientID",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "LongitudinalTemporalInformationModified",
+    "StudyDescription",
+    "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
+"""Taken over where they are there."""
+
+_UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_KEYWORDS = [*_PERSON_AND_STUDY, *_CARRIED, *_UIDS, "SpecificCharacterSet", "Modality", "PatientOrientation"]
+_SEXES = ("M", "F", "O")
+
+
+def read_source(path: Path, shape: tuple[int, int]) -> Dataset:
+    """The attributes that highdicom needs of a source image, complete and valid; without pixels.
+
+    Type 2 attributes that are absent, or dates, times and sexes that are not valid, are empty. A missing study or
+    series UID, which old archives have, is made from the SOPInstanceUID, always the same.
+
+    Args:
+        shape: (rows, columns) that the image must have.
+
+    Raises:
+        UserError: the file is damaged, or has no UIDs to refer to. Nothing of the header is quoted.
+    """
+    header = read_header(path, list(_KEYWORDS), pixels=False)
+    source = Dataset()
+    with quiet():
+        for keyword in ("SOPClassUID", "SOPInstanceUID"):
+            uid = UID(str(attribute(header, keyword) or ""))
+            if not uid.is_valid:
+                raise UserError(f"{path}: no valid {keyword} that a DICOM SEG could refer to")
+            setattr(source, keyword, uid)
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
+            uid = UID(str(attribute(header, keyword) or ""))
+            made = generate_uid(entropy_srcs=[source.SOPInstanceUID, keyword])
+            setattr(source, keyword, uid if uid.is_valid else made)
+        for keyword in (*_PERSON_AND_STUDY, *_CARRIED):
+            value = _valid(header, keyword)
+            if value is not None or keyword in _PERSON_AND_STUDY:
+                setattr(source, keyword, "" if value is None else value)
+        _set_character_set(source, attribute(header, "SpecificCharacterSet"))
+        source.PatientOrientation = _orientation(header)
+    source.Modality = str(attribute(header, "Modality") or "MG")
+    source.Rows, source.Columns = shape
+    return source
+
+
+def _valid(header: Dataset, keyword: str) -> Any:
+    """The value, or None if it is absent or not what the standard allows there."""
+    from pydicom import config
+    from pydicom.valuerep import validate_value
+
+    value = attribute(header, keyword)
+    if value is None or (keyword == "PatientSex" and str(value) not in _SEXES):
+        return None
+    kind = header[keyword].VR
+    try:
+        for part in value if kind in ("CS", "DS") and not isinstance(value, str) else [value]:
+            if kind != "PN":  # names are kept as they are: they decide whose segmentation this is
+                validate_value(kind, str(part), config.RAISE)
+    except (ValueError, TypeError):
+        return value if kind in ("LO", "SH") else None
+    return value
+
+
+def _orientation(header: Dataset) -> list[str]:
+    """PatientOrientation, type 2C (PS3.3 C.7.6.1.1.1); empty if it is something else, as in CBIS-DDSM."""
+    value = attribute(header, "PatientOrientation")
+    parts = [] if value is None or isinstance(value, str) else [str(part) for part in value]
+    return parts if len(parts) == 2 and all(re.fullmatch("[AFHLPR]{1,3}", part) for part in parts) else []
+
+
+def _set_character_set(source: Dataset, stated: Any) -> None:
+    """The source's own; UTF-8 if it states none or none that holds the texts."""
+    from pydicom.charset import convert_encodings, encode_string
+
+    texts = [str(element.value) for element in source if element.VR in ("PN", "LO", "SH")]
+    if stated is None and all(text.isascii() for text in texts):
+        return
+    source.SpecificCharacterSet = "ISO_IR 192" if stated is None else stated
+    try:
+        encodings = convert_encodings(source.SpecificCharacterSet)
+        held = all(encode_string(text, encodings).decode(encodings[0]) == text for text in texts)
+    except Exception:  # an unknown or misspelt character set
+        held = False
+    if not held and isinstance(source.SpecificCharacterSet, str):
+        source.SpecificCharacterSet = "ISO_IR 192"

@@ -1,0 +1,78 @@
+"""Segmentations as annotations for QuPath.
+
+Source: qupath-core's QuPathTypeAdapters and ROITypeAdapters (github.com/qupath/qupath): coordinates are pixel edges of
+the full-resolution image, rings are closed, a class has a name and a colour (a name alone does not open).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from transforms.outputs.concepts import concept
+from transforms.outputs.prediction import Prediction
+from transforms.outputs.regions import Region
+from transforms.outputs.rings import Ring, trace
+from transforms.outputs.whole_file import whole_file
+from transforms.palette import PALETTE
+
+ENDING = ".geojson"
+
+
+def write_geojson(prediction: Prediction) -> None:
+    """Write `<name>.geojson`: what `scripts.prepare qupath` reads back to the same label map.
+
+    A class is one annotation, a MultiPolygon; lesions and calcifications (`transforms.outputs.concepts`) are one
+    annotation each, so that they can be judged, measured and deleted one by one. Background is not written.
+    """
+    content = {"type": "FeatureCollection", "features": list(features(prediction))}
+    with whole_file(prediction.path(ENDING)) as part:
+        part.write_text(json.dumps(content, separators=(",", ":"), ensure_ascii=False), encoding="utf-8")
+
+
+def features(prediction: Prediction) -> Iterator[dict[str, Any]]:
+    """The GeoJSON features, class by class."""
+    numbered, regions = prediction.regions
+    rings = trace(numbered)
+    by_class: dict[int, list[Region]] = {}
+    for region in regions:
+        by_class.setdefault(region.label, []).append(region)
+    for label, members in sorted(by_class.items()):
+        apart = concept(prediction.classes[label]).role in ("lesion", "finding")
+        for group in [[region] for region in members] if apart else [members]:
+            yield _feature(prediction, label, group, [rings[region.number] for region in group])
+
+
+def _feature(prediction: Prediction, label: int, group: list[Region], polygons: list[list[Ring]]) -> dict[str, Any]:
+    coordinates = [[_closed(ring) for ring in rings] for rings in polygons]
+    geometry = (
+        {"type": "Polygon", "coordinates": coordinates[0]}
+        if len(coordinates) == 1
+        else {"type": "MultiPolygon", "coordinates": coordinates}
+    )
+    return {
+        "type": "Feature",
+        "geometry": geometry,
+        "properties": {
+            "objectType": "annotation",
+            "classification": {"name": prediction.classes[label], "color": list(PALETTE[label % len(PALETTE)])},
+            "measurements": _measurements(group, prediction.pixel_mm2),
+        },
+    }
+
+
+def _closed(ring: Ring) -> list[list[int]]:
+    return [[x, y] for x, y in (*ring, ring[0])]
+
+
+def _measurements(group: list[Region], pixel_mm2: float | None) -> dict[str, float]:
+    """Area in mm², or in pixels where the spacing is unknown, and mean probability if it was kept."""
+    pixels = sum(region.pixels for region in group)
+    found: dict[str, float] = {"Predicted area px": pixels}
+    if pixel_mm2 is not None:
+        found = {"Predicted area mm^2": round(pixels * pixel_mm2, 4)}
+    known = [(region.probability, region.pixels) for region in group if region.probability is not None]
+    if known:
+        found["Mean probability"] = round(sum(p * n for p, n in known) / pixels, 4)
+    return found

@@ -1,0 +1,68 @@
+"""What every output format is made from: one segmented image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from transforms.outputs.regions import Region, find_regions
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The segmentation of one image, in the pixel grid of its file.
+
+    Attributes:
+        label: class of each pixel, uint8 (rows, columns); 0 is background.
+        classes: name of each class, from 0 on.
+        folder: where results go.
+        name: of the image below `folder`, without suffix: "sub/a" gives `folder/sub/a_seg.nii.gz`.
+        spacing_mm: (row, column) distance of pixel centres, or None where the file does not say.
+        image: normalised image (1 or 3, h, w) at the working resolution.
+        logits: (classes, h, w) at the working resolution, or None if they were not kept.
+        facts: "path", "laterality", "view", "spacing_source" and "burned_in" of the file, as text, "" where unknown.
+        algorithm: "network", "stage" and "weights" (path), as text.
+        source_values: grey value of each class in the label images that were learned from, or None.
+    """
+
+    label: NDArray[np.uint8]
+    classes: tuple[str, ...]
+    folder: Path
+    name: str
+    spacing_mm: tuple[float, float] | None = None
+    image: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    algorithm: Mapping[str, Any] = field(default_factory=dict)
+    source_values: tuple[int, ...] | None = None
+
+    def path(self, ending: str) -> Path:
+        """`folder/name` and the ending; makes its folder."""
+        base = self.folder / self.name
+        base.parent.mkdir(parents=True, exist_ok=True)
+        return base.with_name(base.name + ending)
+
+    @property
+    def pixel_mm2(self) -> float | None:
+        """Area of a pixel, or None where the spacing is unknown."""
+        return None if self.spacing_mm is None else self.spacing_mm[0] * self.spacing_mm[1]
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float32] | None:
+        """Probability of each class, (classes, h, w) at the working resolution; None without logits."""
+        if self.logits is None:
+            return None
+        values: NDArray[np.float32] = torch.softmax(self.logits.detach().float(), dim=0).cpu().numpy()
+        return values
+
+    @cached_property
+    def regions(self) -> tuple[NDArray[np.int32], list[Region]]:
+        """See `find_regions`."""
+        return find_regions(self.label, self.probabilities)
