@@ -30,7 +30,7 @@ from scripts.importers.dicom import import_dicom
 from scripts.importers.folder import import_folder
 from scripts.importers.inbreast import RADIUS, import_inbreast
 from scripts.importers.integrity import check_dataset
-from scripts.importers.options import Common, Images, Out, with_common_options
+from scripts.importers.options import SOURCE_OPTIONS, Common, Images, Out, with_common_options
 from scripts.importers.qupath import import_qupath
 from scripts.importers.sheet import write_sheet
 from scripts.importers.tables import report_dict, report_table
@@ -234,6 +234,27 @@ def cityscapes(
 ) -> Summary:
     """Cityscapes as downloaded: 34 ids to the 19 evaluated classes, official splits, colour."""
     return import_cityscapes(root, out, **common)
+
+
+@app.command()
+@with_common_options(without=[*SOURCE_OPTIONS, "flip", "licence", "reference"])
+def crops(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder with labels.")],
+    out: Out,
+    crop_size: Annotated[
+        int, typer.Option("--crop_size", min=0, help="Side in pixels: 256, 700, 900, 1500; 0: whole images.")
+    ] = 256,
+    per_image: Annotated[int, typer.Option("--per_image", min=1, help="Crops of each training image.")] = 10,
+    augment: Annotated[
+        int, typer.Option(min=1, help="Images that each training image becomes: itself and replicas of it.")
+    ] = 1,
+    *,
+    common: Common,
+) -> Summary:
+    """Balanced crops of a dataset's training images, with replicas (paper, sections 3.1.2 and 3.2)."""
+    from scripts.importers.crops import import_crops  # torch, which the other commands do without
+
+    return import_crops(dataset, out, crop_size=crop_size, per_image=per_image, augment=augment, **common)
 
 
 @app.command()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,8 @@ class Case:
         tally: what reading a label counts, if it counts; the same object as `read_label` holds. Cases are read by
             several processes: the writer brings together here what was counted in each.
 
+        recorded: what else dataset.json says of the image, or says in another way.
+
     Both functions must pickle (a `functools.partial` of a function of a module does; a lambda does not) to be read in
     another process. Every file they read must be among their arguments as a `Path`: an interrupted import goes on with
     the cases it had finished if those files, the other arguments and the code are still the same.
@@ -54,6 +56,7 @@ class Case:
     read_label: Callable[[tuple[int, int]], Label] | None = None
     section: str | None = None
     tally: Counts | None = None
+    recorded: Mapping[str, Any] = field(default_factory=dict)
 
 
 def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:

@@ -134,4 +134,5 @@ def _item(case: Case, image: Mammogram, label: Label | None, flipped: bool) -> d
         "source_sha256": file_sha256(case.source),
         "image_sha256": array_sha256(image.pixels),
         "label_sha256": None if label is None else array_sha256(label),
+        **case.recorded,
     }

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,9 @@ Images = Annotated[
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Dataset folder to make.")]
 Common = dict[str, Any]
 """Values of the shared options, as keyword arguments of an importer."""
+
+SOURCE_OPTIONS = ("subject", "validation", "split_by", "windowing", "bits")
+"""Shared options that a source decides for itself if it is a dataset folder."""
 
 _PANEL = "Options of all formats"
 
@@ -74,14 +78,20 @@ def _shared(
     """Only its signature is used."""
 
 
-def with_common_options(command: Callable[..., Summary]) -> Callable[..., None]:
+def with_common_options(
+    command: Callable[..., Summary] | None = None, *, without: Sequence[str] = ()
+) -> Callable[..., Any]:
     """Add the shared options to a command that returns what was written; print and map that.
 
     The command's parameters come first, then the shared options; its keyword `common` receives their values. A
-    parameter of the same name as a shared option stands in its place: the command has it for itself.
+    parameter of the same name as a shared option stands in its place: the command has it for itself. `without` names
+    shared options that mean nothing to the format: `@with_common_options(without=["bits"])`.
     """
+    if command is None:
+        return partial(with_common_options, without=without)
     own = inspect.signature(command, eval_str=True).parameters
-    added = {k: p for k, p in inspect.signature(_shared, eval_str=True).parameters.items() if k not in own}
+    shared = inspect.signature(_shared, eval_str=True).parameters
+    added = {name: parameter for name, parameter in shared.items() if name not in own and name not in without}
 
     def run(**values: Any) -> None:
         common = {name: values.pop(name) for name in added}
@@ -109,6 +119,8 @@ def _print(summary: Summary, as_json: bool) -> None:
     Console().print(summary_table(summary))
     errors = Console(stderr=True, highlight=False)
     for path, reason in summary.rejected[:20]:
-        errors.print(f"left out: {reason if str(path) in reason else f'{path}: {reason}'}", markup=False, soft_wrap=True)
+        errors.print(
+            f"left out: {reason if str(path) in reason else f'{path}: {reason}'}", markup=False, soft_wrap=True
+        )
     if len(summary.rejected) > 20:
         errors.print(f"left out: {len(summary.rejected) - 20} more images; --json lists them all")

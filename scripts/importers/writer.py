@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class _Head:
     rules: Rules
     split: dict[str, Any]
     images_only: bool
+    recorded: dict[str, Any]
     colour: bool
     source_values: Sequence[int] | None
 
@@ -98,6 +99,7 @@ def write_dataset(
     workers: int | None = 1,
     dry_run: bool = False,
     progress: bool = True,
+    recorded: Mapping[str, Any] | None = None,
 ) -> Summary:
     """Write a dataset folder and look it over, so that what exists afterwards is known to be readable.
 
@@ -117,6 +119,7 @@ def write_dataset(
         workers: processes that read; each holds one image. None takes one a processor, at most 4, where that pays.
             The result is the same to the byte. More than one needs cases that pickle.
         dry_run: only look at the files' headers and say what would be written.
+        recorded: what else dataset.json says, or says in another way.
 
     Raises:
         UserError: nothing readable, a label that does not fit, an output that may not be replaced.
@@ -124,13 +127,20 @@ def write_dataset(
     out, cases = Path(out), list(cases)
     _check_options(split_by, validation, flip)
     check_output(out, overwrite, tuple(case.source for case in cases))
-    split = {"by": split_by, "seed": seed, "validation_fraction": validation}
-    rules = Rules(tuple(labels), ignore_label, flip, strict)
     head = _Head(
-        name or out.absolute().name, licence, reference, windowing, rules, split, images_only, colour, source_values
+        name=name or out.absolute().name,
+        licence=licence,
+        reference=reference,
+        windowing=windowing,
+        rules=Rules(tuple(labels), ignore_label, flip, strict),
+        split={"by": split_by, "seed": seed, "validation_fraction": validation},
+        images_only=images_only,
+        colour=colour,
+        source_values=source_values,
+        recorded=dict(recorded or {}),
     )
     if dry_run:
-        records = with_progress(probe(cases, rules), len(cases), progress, "looking")
+        records = with_progress(probe(cases, head.rules), len(cases), progress, "looking")
         written, rejected = _named(cases, records)
         return _summary(out, head, written, rejected, _sections(written, head), list(PLANNED), dry_run=True)
     processes = worker_count(workers, [case.source for case in cases])
@@ -243,6 +253,7 @@ def _content(head: _Head, sections: dict[str, list[_Written]]) -> dict[str, Any]
         "ignore_label": head.rules.ignore_label,
         "pixel_fraction": _pixel_fraction(sections["training"], head.rules.labels),
         "split": head.split,
+        **head.recorded,
         **{section: [one.item for one in members] for section, members in sections.items()},
     }
 

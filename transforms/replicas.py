@@ -1,0 +1,79 @@
+"""Replicas of training images, made once and stored (paper, section 3.2).
+
+"The augmentation is achieved by applying image processing practices, e.g., rotation, smoothing, mirror effect,
+sharpening, noise addition, contrast enhancement, etc." Each image is "replicated ten times using different data
+augmentation techniques" (section 3.1.2); their strengths are not stated, the ones here are ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from monai.transforms import (
+    Compose,
+    RandAdjustContrastd,
+    RandFlipd,
+    RandGaussianNoised,
+    RandGaussianSharpend,
+    RandGaussianSmoothd,
+    RandRotated,
+    ScaleIntensityRanged,
+    Transform,
+)
+
+_DEGREES = 15.0
+_TECHNIQUES: tuple[tuple[str, Callable[[Sequence[str]], Transform]], ...] = (
+    ("mirror", lambda keys: RandFlipd(keys, prob=1.0, spatial_axis=1)),
+    (
+        "rotation",
+        lambda keys: RandRotated(
+            keys,
+            range_x=math.radians(_DEGREES),
+            prob=1.0,
+            keep_size=True,
+            mode=("bilinear", "nearest"),
+            padding_mode="reflection",
+        ),
+    ),
+    ("smoothing", lambda keys: RandGaussianSmoothd(keys[:1], (0.5, 1.5), (0.5, 1.5), prob=1.0)),
+    ("sharpening", lambda keys: RandGaussianSharpend(keys[:1], prob=1.0)),
+    ("noise", lambda keys: RandGaussianNoised(keys[:1], prob=1.0, std=0.02, sample_std=False)),
+    ("contrast", lambda keys: RandAdjustContrastd(keys[:1], prob=1.0, gamma=(0.7, 1.4))),
+)
+TECHNIQUES = tuple(name for name, _ in _TECHNIQUES)
+
+
+def techniques(number: int) -> tuple[str, ...]:
+    """What is done to replica `number`: one technique each for 1 to 6, then two that follow one another.
+
+    0 is the image itself. 36 replicas differ in their techniques; beyond, only strengths differ.
+    """
+    if number == 0:
+        return ()
+    first, distance = (number - 1) % len(TECHNIQUES), (number - 1) // len(TECHNIQUES) % len(TECHNIQUES)
+    second = (first + distance) % len(TECHNIQUES)
+    return (TECHNIQUES[first],) if distance == 0 else (TECHNIQUES[first], TECHNIQUES[second])
+
+
+def replica(number: int, keys: Sequence[str], intensity_range: tuple[int, int]) -> Compose:
+    """Transforms of an image (1, H, W) in stored units and its label (1, H, W) that make replica `number`.
+
+    Mirror and rotation act on both, the others on the image. Rotation is by at most 15 degrees; what turns in from
+    outside is the mirror image, in both. Values stay within the possible ones. Strengths are drawn: seed with
+    `set_random_state`.
+
+    Args:
+        number: 0 gives the image itself; see `techniques`.
+        keys: of the image and of the label.
+        intensity_range: smallest and largest possible value.
+    """
+    low, high = intensity_range
+    make = dict(_TECHNIQUES)
+    return Compose(
+        [
+            ScaleIntensityRanged(keys[:1], low, high, 0.0, 1.0),
+            *(make[name](keys) for name in techniques(number)),
+            ScaleIntensityRanged(keys[:1], 0.0, 1.0, low, high, clip=True),
+        ]
+    )
