@@ -14,6 +14,7 @@ from torch.utils.data import IterableDataset
 from engines.places import as_path
 from transforms.errors import UserError, user_error
 from transforms.names import stem
+from transforms.outputs.findings import put_refused
 
 logger = logging.getLogger("mammoseg")
 
@@ -57,6 +58,8 @@ def find_images(path: str | Path, but_not_in: str | Path | None = None) -> list[
 class ReadableImages(IterableDataset[dict[str, Any]]):
     """Transformed items of those files that can be read; the others are listed in `refused` with the reason.
 
+    `reasons` has the same by the items' names.
+
     Args:
         data: items of `find_images`.
         transform: reads and prepares one item; a `UserError` it raises refuses the file.
@@ -66,9 +69,10 @@ class ReadableImages(IterableDataset[dict[str, Any]]):
         self.data = list(data)
         self.transform = transform
         self.refused: list[str] = []
+        self.reasons: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        self.refused = []
+        self.refused, self.reasons = [], {}
         for number, item in enumerate(self.data, start=1):
             try:
                 ready = self.transform(dict(item))
@@ -77,19 +81,26 @@ class ReadableImages(IterableDataset[dict[str, Any]]):
                 if cause is None:
                     raise
                 self.refused.append(str(cause))
+                self.reasons[str(item["name"])] = str(cause)
                 logger.warning("refused   %s", cause)
                 continue
             logger.info("%d of %d   %s", number, len(self.data), item["name"])
             yield ready
 
 
-def infer(evaluator: Evaluator, dataset: ReadableImages, output_dir: str) -> None:
+def infer(evaluator: Evaluator, dataset: ReadableImages, output_dir: str, formats: Sequence[str] = ()) -> None:
     """Run the evaluator over every readable image and say where the results are.
+
+    Args:
+        formats: of `transforms.save`; with "findings" the refused images stand in that table, too.
 
     Raises:
         UserError: not one image could be read.
     """
     evaluator.run()
+    if "findings" in formats:
+        for name, reason in dataset.reasons.items():
+            put_refused(as_path(output_dir), name, reason)
     done = len(dataset.data) - len(dataset.refused)
     if not done:
         raise UserError(f"none of {len(dataset.data)} files could be segmented; first: {dataset.refused[0]}")

@@ -54,7 +54,8 @@ class LoadMammogramd(MapTransform):
     """Read any image file (`transforms.mammogram`): path → float32 (1, h, w) at the working resolution.
 
     Also sets `intensity_range`, `original_size` (rows, columns) and `spacing_mm` (row, column; 1.0 where the file
-    does not say), which later transforms and writers use.
+    does not say), which later transforms and writers use, and `facts` of the file: "path", "laterality", "view",
+    "spacing_source" and "burned_in" ("yes", "no"), texts, "" where unknown.
 
     Args:
         keys: image keys.
@@ -84,13 +85,14 @@ class LoadMammogramd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            mammogram = self._read(d[key])
+            path, mammogram = d[key], self._read(d[key])
             d["mirrored"], _ = must_flip(mammogram.pixels, mammogram.laterality, self.flip)
             pixels = mirrored(mammogram.pixels) if d["mirrored"] else mammogram.pixels
             d[key] = at_working_resolution(pixels, self.image_height)
             d["intensity_range"] = list(mammogram.intensity_range)
             d["original_size"] = list(mammogram.pixels.shape[:2])
             d["spacing_mm"] = list(mammogram.spacing_mm or (1.0, 1.0))
+            d["facts"] = _facts(path, mammogram)
         return d
 
     def _read(self, path: Any) -> Mammogram:
@@ -99,6 +101,17 @@ class LoadMammogramd(MapTransform):
         mammogram = read_mammogram(path, windowing=self.windowing, bits=self.bits)
         _warn_of_unused_bits(path, mammogram)
         return mammogram
+
+
+def _facts(path: Any, mammogram: Mammogram) -> dict[str, str]:
+    """Texts only, and none missing, so that a data loader can collate them."""
+    return {
+        "path": str(path),
+        "laterality": mammogram.laterality or "",
+        "view": mammogram.view or "",
+        "spacing_source": mammogram.spacing_source,
+        "burned_in": {True: "yes", False: "no", None: ""}[mammogram.burned_in],
+    }
 
 
 def _warn_of_unused_bits(path: Any, mammogram: Mammogram) -> None:
@@ -128,20 +141,30 @@ class NormalizeRanged(MapTransform):
 class ArgmaxLiked(MapTransform):
     """Logits (C, h, w) → label map uint8 (1, H, W), at the size of `d[like]` (its last two axes) or `d[size_key]`.
 
-    Scores are made, and label maps written, at the label's own full resolution.
+    Scores are made, and label maps written, at the label's own full resolution. The logits stay in `d[keep_key]`, if
+    that is given.
     """
 
-    def __init__(self, keys: KeysCollection, like: str | None = None, size_key: str | None = None) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        like: str | None = None,
+        size_key: str | None = None,
+        keep_key: str | None = None,
+    ) -> None:
         super().__init__(keys)
         if (like is None) == (size_key is None):
             raise ValueError("give one of like and size_key")
         self.like = like
         self.size_key = size_key
+        self.keep_key = keep_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         size = d[self.like].shape[-2:] if self.like is not None else d[self.size_key]
         for key in self.key_iterator(d):
+            if self.keep_key is not None:
+                d[self.keep_key] = d[key]
             d[key] = upsampled_argmax(d[key], (int(size[0]), int(size[1])))
         return d
 

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from transforms.errors import UserError
-from transforms.save import SaveSegmentationd, save_nifti
+from transforms.outputs.nifti import save_nifti
+from transforms.save import SaveSegmentationd
 from transforms.whole import ArgmaxLiked, LoadLabeld, LoadMammogramd, LoadWholed, NormalizeRanged, Unmirrord
 
 

@@ -58,14 +58,15 @@ def read_source(path: Path, shape: tuple[int, int]) -> Dataset:
         shape: (rows, columns) that the image must have.
 
     Raises:
-        UserError: the file is damaged, or has no UIDs to refer to. Nothing of the header is quoted.
+        UserError: the file is damaged, has no UIDs to refer to, or is of a private class. Nothing of the header is
+            quoted.
     """
     header = read_header(path, list(_KEYWORDS), pixels=False)
     source = Dataset()
     with quiet():
         for keyword in ("SOPClassUID", "SOPInstanceUID"):
             uid = UID(str(attribute(header, keyword) or ""))
-            if not uid.is_valid:
+            if not uid.is_valid or (keyword == "SOPClassUID" and not uid.keyword):  # private classes have no keyword
                 raise UserError(f"{path}: no valid {keyword} that a DICOM SEG could refer to")
             setattr(source, keyword, uid)
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):

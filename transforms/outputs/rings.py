@@ -55,9 +55,7 @@ def _edges(regions: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[Any], NDAr
     padded = np.pad(regions, 1)
     parts: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.bool_]]] = []
     for upright in (False, True):
-        before, after = (
-            (padded[1:-1, :-1], padded[1:-1, 1:]) if upright else (padded[:-1, 1:-1], padded[1:, 1:-1])
-        )
+        before, after = (padded[1:-1, :-1], padded[1:-1, 1:]) if upright else (padded[:-1, 1:-1], padded[1:, 1:-1])
         y, x = np.nonzero(before != after)
         first = y * columns + x
         second = first + (columns if upright else 1)
