@@ -23,6 +23,7 @@ from monai.data import set_track_meta
 from engines.distributed import is_main
 from engines.epochs import seed_all
 from engines.tracking import disable_telemetry
+from engines.versions import compare_versions
 from transforms.errors import UserError, user_error
 
 logger = logging.getLogger("mammoseg")
@@ -48,6 +49,7 @@ def begin(seed: int = 0, recipe: str | None = None, recipes: Mapping[str, Any] |
     workflow = running_workflow()
     if workflow is not None:
         check_overrides(workflow)
+        compare_versions(workflow.parser.get("_meta_"))
     if recipes is not None and recipe not in recipes:
         raise UserError(f"--recipe {recipe}: no such recipe; there are {', '.join(recipes)}")
 

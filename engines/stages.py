@@ -31,6 +31,9 @@ from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
 
+FREE = ("max_epochs", "patience", "num_workers", "intensity_ranges", "licence", "reference")
+"""Settings that a resumed training may have otherwise than the interrupted one."""
+
 
 class StagedTraining:
     """Runs a `SupervisedTrainer` and its `SupervisedEvaluator` through the stages of a network.
@@ -280,7 +283,7 @@ class StagedTraining:
 
     def _restore_run(self, saved: Mapping[str, Any]) -> int:
         """Check that the saved training is this one; return the index of the stage it was in."""
-        changed = changes(saved["settings"], self.settings, besides=("max_epochs", "patience", "num_workers"))
+        changed = changes(saved["settings"], self.settings, besides=FREE)
         if changed:
             raise UserError(
                 f"{self.output.progress_file}: the interrupted training had other settings ({'; '.join(changed)}); "

@@ -161,12 +161,17 @@ def settings(data: Dataset, knobs: Mapping[str, Any]) -> dict[str, Any]:
         "flip": data.flip,
         "colour": data.colour,
         "source_values": data.source_values,
+        "intensity_ranges": data.intensity_ranges,
+        "licence": data.content.get("licence", ""),
+        "reference": data.content.get("reference", ""),
         **identity(data),
     }
 
 
 def git_commit(folder: Path) -> str:
     """Commit of the checkout the code lies in; `unknown` where there is none."""
+    if not (folder / ".git").exists():  # a shared bundle; git would look further up and name someone else's commit
+        return "unknown"
     try:
         command = ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -122,6 +122,12 @@ class Dataset:
         return sorted(self.labels, key=lambda label: (-fraction[label], label))[:n]
 
     @property
+    def intensity_ranges(self) -> list[list[int]]:
+        """The different [lowest, highest] values that its images could hold, as in [[0, 4095], [0, 255]]."""
+        items = (item for section in SECTIONS for item in self.content.get(section, []))
+        return [list(pair) for pair in sorted({tuple(item["intensity_range"]) for item in items})]
+
+    @property
     def digest(self) -> str:
         """SHA-256 of what is learned from: classes, images, labels, sections; not of names or paths."""
         classes = {"labels": self.class_names, "ignore_label": self.ignore_label}
