@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from engines.distributed import gathered, is_main, world_size
 from transforms.palette import PALETTE, RGB, colour, difference, picture
 
 
@@ -61,7 +62,7 @@ def _wrapped(names: Sequence[str], font: Any, width: int) -> list[list[tuple[int
 
 
 class PanelSaver:
-    """Evaluator handler: writes one panel per subject with all of its views.
+    """Evaluator handler: writes one panel per subject with all of its views. Of several processes the first writes.
 
     Needs decollated batches with `subject` and `case` and outputs with `image` (C, h, w), `label` and `pred`
     (1, H, W). Pictures are shown at `height` rows at the most.
@@ -73,11 +74,12 @@ class PanelSaver:
         self.height = height
         self._subject: str | None = None
         self._rows: list[tuple[str, RGB, NDArray[Any], NDArray[Any]]] = []
+        self._kept: list[tuple[str, Image.Image]] = []
 
     def attach(self, engine: Engine) -> None:
         """Register on the evaluator."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.COMPLETED, self._write)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def _collect(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
@@ -88,10 +90,26 @@ class PanelSaver:
             self._rows.append((item["case"], picture(image), truth, pred))
 
     def _write(self) -> None:
-        if self._rows:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            panel(self._rows, self.class_names).save(self.folder / f"{self._subject}.png", optimize=True)
+        """Write the subject's panel, or keep it for the one process that writes."""
+        if self._rows and self._subject is not None:
+            drawn = panel(self._rows, self.class_names)
+            if world_size() == 1:
+                self._save(self._subject, drawn)
+            else:
+                self._kept.append((self._subject, drawn))
         self._rows, self._subject = [], None
+
+    def _finish(self) -> None:
+        self._write()
+        if world_size() > 1:
+            for subject, drawn in gathered(self._kept):
+                if is_main():
+                    self._save(subject, drawn)
+        self._kept = []
+
+    def _save(self, subject: str, drawn: Image.Image) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        drawn.save(self.folder / f"{subject}.png", optimize=True)
 
 
 def shrunk(output: Mapping[str, torch.Tensor], height: int) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[Any]]:
