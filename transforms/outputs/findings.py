@@ -1,0 +1,125 @@
+"""One table for a folder of images: areas, density, the largest lesion, and what was refused."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from transforms.outputs.concepts import concept
+from transforms.outputs.prediction import Prediction
+from transforms.outputs.regions import Region
+from transforms.outputs.whole_file import whole_file
+
+FILE = "findings.csv"
+Row = dict[str, str]
+
+
+def write_findings(prediction: Prediction) -> None:
+    """Put the row of an image into `findings.csv`, in place of an earlier row of the same name."""
+    put_row(prediction.folder, findings(prediction))
+
+
+def put_refused(folder: Path, name: str, reason: str) -> None:
+    """Put a row for an image that could not be read; its only other column is the reason."""
+    put_row(folder, {"name": name, "refused": reason})
+
+
+def put_row(folder: Path, row: Mapping[str, str]) -> None:
+    """Replace or append a row; the file is written anew and renamed, so that a crash loses no other row."""
+    path = folder / FILE
+    rows = [other for other in read_rows(path) if other["name"] != row["name"]]
+    rows.append(dict(row))
+    fields = list(dict.fromkeys(key for one in rows for key in one))
+    fields.sort(key=_LAST.__contains__)
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fields, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Rows of the table; none if it does not exist."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return [{key: value for key, value in row.items() if key} for row in csv.DictReader(stream)]
+
+
+_LAST = ("burned_in", "refused")
+
+
+def findings(prediction: Prediction) -> Row:
+    """The row of one image. Numbers are empty where they are not known; areas are in pixels and mm²."""
+    facts, spacing = prediction.facts, prediction.spacing_mm
+    rows, columns = prediction.label.shape
+    pixels = np.bincount(prediction.label.ravel(), minlength=len(prediction.classes))
+    row = {
+        "name": prediction.name,
+        "laterality": facts.get("laterality", ""),
+        "view": facts.get("view", ""),
+        "rows": str(rows),
+        "columns": str(columns),
+        "row_spacing_mm": "" if spacing is None else f"{spacing[0]:.6g}",
+        "column_spacing_mm": "" if spacing is None else f"{spacing[1]:.6g}",
+        "spacing_source": facts.get("spacing_source", ""),
+    }
+    for number, name in enumerate(prediction.classes[1:], start=1):
+        row[f"{name}_px"] = str(int(pixels[number]))
+        row[f"{name}_mm2"] = _mm2(int(pixels[number]), prediction.pixel_mm2)
+    density = density_percent(prediction.classes, pixels.tolist())
+    row["density_percent"] = "" if density is None else f"{density:.2f}"
+    return {**row, **_lesions(prediction), "burned_in": facts.get("burned_in", ""), "refused": ""}
+
+
+def density_percent(classes: tuple[str, ...], pixels: list[int]) -> float | None:
+    """Area of dense tissue in per cent of the breast's area; None where the classes do not tell.
+
+    Dense are fibroglandular classes. The breast is dense and adipose tissue, lesions and calcifications; pectoral
+    muscle, skin, nipple, lymph nodes, vessels and all else are not part of it. (As in area-based percent density,
+    which leaves out the pectoral muscle: Byng et al., Phys Med Biol 39, 1994.) Both a dense and an adipose class are
+    needed: without the latter nothing says where the breast ends.
+
+    Args:
+        classes: names, from class 0 on.
+        pixels: of each class.
+    """
+    roles = [concept(name).role for name in classes[1:]]
+    if not {"dense", "fatty"} <= set(roles):
+        return None
+    area = dict.fromkeys(("dense", "fatty", "lesion", "finding", "other"), 0)
+    for role, count in zip(roles, pixels[1:], strict=True):
+        area[role] += count
+    breast = sum(area.values()) - area["other"]
+    return 100 * area["dense"] / breast if breast else None
+
+
+def _lesions(prediction: Prediction) -> Row:
+    """How many lesions, and class, box (left, top, width, height) and area of the largest."""
+    roles = [concept(name).role for name in prediction.classes]
+    empty = dict.fromkeys(
+        ("lesions", *(f"lesion_{key}" for key in ("class", "left", "top", "width", "height", "px", "mm2"))), ""
+    )
+    if "lesion" not in roles[1:]:
+        return empty
+    found = [region for region in prediction.regions[1] if roles[region.label] == "lesion"]
+    if not found:
+        return {**empty, "lesions": "0"}
+    largest: Region = max(found, key=lambda region: region.pixels)
+    return {
+        "lesions": str(len(found)),
+        "lesion_class": prediction.classes[largest.label],
+        "lesion_left": str(largest.left),
+        "lesion_top": str(largest.top),
+        "lesion_width": str(largest.right - largest.left),
+        "lesion_height": str(largest.bottom - largest.top),
+        "lesion_px": str(largest.pixels),
+        "lesion_mm2": _mm2(largest.pixels, prediction.pixel_mm2),
+    }
+
+
+def _mm2(pixels: int, pixel_mm2: float | None) -> str:
+    return "" if pixel_mm2 is None else f"{pixels * pixel_mm2:.2f}"
