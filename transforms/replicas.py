@@ -8,8 +8,11 @@ augmentation techniques" (section 3.1.2); their strengths are not stated, the on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import torch
 from monai.transforms import (
     Compose,
     RandAdjustContrastd,
@@ -17,12 +20,39 @@ from monai.transforms import (
     RandGaussianNoised,
     RandGaussianSharpend,
     RandGaussianSmoothd,
+    Randomizable,
     RandRotated,
     ScaleIntensityRanged,
     Transform,
 )
 
 _DEGREES = 15.0
+_MARGIN = 12  # pixels, beyond the reach of the filters
+
+
+class _Filtered(Randomizable, Transform):
+    """A filter over an image (C, H, W) whose border pixels go on beyond it; the filters themselves expect black there.
+
+    Without that, sharpening draws a bright frame.
+    """
+
+    def __init__(self, key: str, inner: Any) -> None:
+        self.key = key
+        self.inner = inner
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> _Filtered:
+        self.inner.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        image = torch.as_tensor(d[self.key])
+        d[self.key] = torch.nn.functional.pad(image[None], (_MARGIN,) * 4, mode="replicate")[0]
+        d = self.inner(d)
+        d[self.key] = d[self.key][:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+        return d
+
+
 _TECHNIQUES: tuple[tuple[str, Callable[[Sequence[str]], Transform]], ...] = (
     ("mirror", lambda keys: RandFlipd(keys, prob=1.0, spatial_axis=1)),
     (
@@ -36,8 +66,8 @@ _TECHNIQUES: tuple[tuple[str, Callable[[Sequence[str]], Transform]], ...] = (
             padding_mode="reflection",
         ),
     ),
-    ("smoothing", lambda keys: RandGaussianSmoothd(keys[:1], (0.5, 1.5), (0.5, 1.5), prob=1.0)),
-    ("sharpening", lambda keys: RandGaussianSharpend(keys[:1], prob=1.0)),
+    ("smoothing", lambda keys: _Filtered(keys[0], RandGaussianSmoothd(keys[:1], (0.5, 1.5), (0.5, 1.5), prob=1.0))),
+    ("sharpening", lambda keys: _Filtered(keys[0], RandGaussianSharpend(keys[:1], alpha=(5.0, 15.0), prob=1.0))),
     ("noise", lambda keys: RandGaussianNoised(keys[:1], prob=1.0, std=0.02, sample_std=False)),
     ("contrast", lambda keys: RandAdjustContrastd(keys[:1], prob=1.0, gamma=(0.7, 1.4))),
 )

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from scripts.importers.cases import Case, Label
@@ -95,22 +96,26 @@ def import_crops(
     if void is None and any(min(shape) < crop_size for shape in shapes):
         void = VOID
     settings = {"crop_size": crop_size, "per_image": per_image, "augment": augment, "seed": seed}
-    content = found.content
-    return write_dataset(
-        out,
-        list(_cases(found, settings, void)),
-        name=name or found.name,
-        labels=found.class_names,
-        ignore_label=void,
-        licence=content.get("licence", ""),
-        reference=content.get("reference", ""),
-        windowing=found.windowing,
-        recorded={
-            **{key: content[key] for key in _KEPT if key in content},
-            "crops": {**settings, "of": found.digest},
-        },
-        **options,
-    )
+    content, threads = found.content, torch.get_num_threads()
+    torch.set_num_threads(1)  # crops are too small for more
+    try:
+        return write_dataset(
+            out,
+            list(_cases(found, settings, void)),
+            name=name or found.name,
+            labels=found.class_names,
+            ignore_label=void,
+            licence=content.get("licence", ""),
+            reference=content.get("reference", ""),
+            windowing=found.windowing,
+            recorded={
+                **{key: content[key] for key in _KEPT if key in content},
+                "crops": {**settings, "of": found.digest},
+            },
+            **options,
+        )
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _cases(found: Dataset, settings: dict[str, int], void: int | None) -> Iterator[Case]:
@@ -189,6 +194,7 @@ def _cut_label(cut: Cut, shape: tuple[int, int]) -> Label:
     return label
 
 
+@lru_cache(maxsize=1)  # image and label are asked for one after the other
 def _draw(cut: Cut) -> tuple[NDArray[Any], Label]:
     """Pixels and label of one crop, in the stored type; the same whenever it is called."""
     dtype = open_array(cut.image).dtype

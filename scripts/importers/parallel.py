@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -84,7 +85,10 @@ def _spawned(function: Callable[[T], R], rest: deque[T], workers: int, most_ahea
 
 
 def _begin() -> None:
-    """In a new process: leave Ctrl-C to the parent, and end when the parent does, even by `kill -9`."""
+    """In a new process: one thread, since there are several processes; leave Ctrl-C to the parent, end when it does."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

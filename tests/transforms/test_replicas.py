@@ -76,3 +76,9 @@ def test_smoothing_lessens_edges_and_sharpening_and_noise_do_not():
 
     assert edge(made(3)[0]) < edge(made(0)[0]) <= edge(made(4)[0])
     assert made(5)[0][0, 30:, 20:].std() == pytest.approx(0.02 * RANGE[1], rel=0.5)
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_filters_draw_no_frame(number):
+    image = replica(number, KEYS, RANGE)({"image": torch.full((1, 20, 9), 1000.0), "label": torch.zeros(1, 20, 9)})
+    np.testing.assert_allclose(np.asarray(image["image"]), 1000.0, rtol=1e-3)
