@@ -110,17 +110,9 @@ def _orientation(header: Dataset) -> list[str]:
 
 
 def _set_character_set(source: Dataset, stated: Any) -> None:
-    """The source's own; UTF-8 if it states none or none that holds the texts."""
-    from pydicom.charset import convert_encodings, encode_string
-
+    """The source's own; UTF-8 if it states none and its texts, read as Latin 1, need one."""
     texts = [str(element.value) for element in source if element.VR in ("PN", "LO", "SH")]
-    if stated is None and all(text.isascii() for text in texts):
-        return
-    source.SpecificCharacterSet = "ISO_IR 192" if stated is None else stated
-    try:
-        encodings = convert_encodings(source.SpecificCharacterSet)
-        held = all(encode_string(text, encodings).decode(encodings[0]) == text for text in texts)
-    except Exception:  # an unknown or misspelt character set
-        held = False
-    if not held and isinstance(source.SpecificCharacterSet, str):
+    if stated is not None:
+        source.SpecificCharacterSet = stated
+    elif not all(text.isascii() for text in texts):
         source.SpecificCharacterSet = "ISO_IR 192"
