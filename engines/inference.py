@@ -63,10 +63,18 @@ class ReadableImages(IterableDataset[dict[str, Any]]):
     Args:
         data: items of `find_images`.
         transform: reads and prepares one item; a `UserError` it raises refuses the file.
+        finished: tells items that are left out, such as `transforms.outputs.finished.Finished`.
     """
 
-    def __init__(self, data: Sequence[Mapping[str, Any]], transform: Callable[[Any], Any]) -> None:
-        self.data = list(data)
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Callable[[Any], Any],
+        finished: Callable[[Any], bool] | None = None,
+    ) -> None:
+        found = list(data)
+        self.data = found if finished is None else [item for item in found if not finished(item)]
+        self.left_out = len(found) - len(self.data)
         self.transform = transform
         self.refused: list[str] = []
         self.reasons: dict[str, str] = {}
@@ -97,6 +105,10 @@ def infer(evaluator: Evaluator, dataset: ReadableImages, output_dir: str, format
     Raises:
         UserError: not one image could be read.
     """
+    if dataset.left_out:
+        logger.info("%d images have their results already and are left out", dataset.left_out)
+        if not dataset.data:
+            return
     evaluator.run()
     if "findings" in formats:
         for name, reason in dataset.reasons.items():

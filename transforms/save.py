@@ -29,6 +29,7 @@ WRITERS: dict[str, Callable[[Prediction], None]] = {
     "findings": write_findings,
 }
 FORMATS = tuple(WRITERS)
+_OF_LOGITS = {"probabilities", "geojson"}
 
 
 class SaveSegmentationd(MapTransform):
@@ -57,7 +58,8 @@ class SaveSegmentationd(MapTransform):
         source_values: grey value of each class in the label images that were learned from; "source" needs them.
         labels: name of each class, from 0 on; by default "class 1" and so on.
         algorithm: "network", "stage" and "weights" (path), which DICOM SEG states.
-        logits_key: where `ArgmaxLiked` left the logits; "probabilities" needs them, "geojson" has a mean of them.
+        logits_key: where `ArgmaxLiked` left the logits, if it did; "probabilities" needs them, and "geojson" states
+            mean probabilities with them.
 
     Raises UserError for an unknown format, or one that needs what is not there.
     """
@@ -96,7 +98,7 @@ class SaveSegmentationd(MapTransform):
                 name=d["name"],
                 spacing_mm=(spacing[0], spacing[1]) if known else None,
                 image=d.get("image"),
-                logits=None if self.logits_key is None else d[self.logits_key],
+                logits=None if self.logits_key is None else d.get(self.logits_key),
                 facts=facts,
                 algorithm=self.algorithm,
                 source_values=self.source_values,
@@ -117,3 +119,12 @@ def checked_formats(formats: Sequence[str] | str) -> tuple[str, ...]:
     if unknown:
         raise UserError(f"--formats: there is no {', '.join(unknown)}; there are {', '.join(FORMATS)}")
     return names
+
+
+def needs_logits(formats: Sequence[str] | str) -> bool:
+    """Whether one of the formats is made from the logits; keeping them takes memory.
+
+    Raises:
+        UserError: as `checked_formats`.
+    """
+    return not _OF_LOGITS.isdisjoint(checked_formats(formats))

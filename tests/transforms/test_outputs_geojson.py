@@ -59,8 +59,8 @@ def test_the_importer_reads_back_the_same_label_map(label: np.ndarray) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for feature in written(Path(folder), label):
             polygons = feature["geometry"]["coordinates"]
-            rings = polygons if feature["geometry"]["type"] == "Polygon" else sum(polygons, [])
-            assert all(ring[0] == ring[-1] for ring in rings)
+            parts = [polygons] if feature["geometry"]["type"] == "Polygon" else polygons
+            assert all(ring[0] == ring[-1] for rings in parts for ring in rings)
         back = read_label(Path(folder) / "a.geojson", ClassTable.make(list(CLASSES), {}), Tally(), label.shape)
     assert np.array_equal(back, label)
 
