@@ -35,11 +35,9 @@ class Moments:
 
     def write(self, number: int, part: Tensor, at: tuple[slice, slice]) -> None:
         """Take in a part (N, C, h, w); Chan et al. (1979), "Updating formulae … for computing sample variances"."""
-        images, channels, count = len(part), part.shape[1], part.shape[-2] * part.shape[-1]
-        # The norm's own kernel, a channel a group: many times faster than torch.var_mean, and exact in this layout.
-        part = part.float().contiguous()
-        _, mean, inverse = torch.native_group_norm(part, None, None, images, channels, count, channels, 0.0)
-        mean, squares = mean.double(), inverse.double().pow(-2) * count
+        part, count = part.float(), part.shape[-2] * part.shape[-1]
+        middle = part.mean(dim=(2, 3), keepdim=True)  # this and the next many times faster than torch.var_mean
+        mean, squares = middle[..., 0, 0].double(), (part - middle).square_().sum(dim=(2, 3)).double()
         if self.mean is None or self.squares is None:
             self.count, self.mean, self.squares = count, mean, squares
             return

@@ -118,8 +118,7 @@ class Air:
         The tiles are of a map whose cells are `scale` pixels wide and see `reach` pixels beyond.
         """
         (top, bottom), (left, right) = (
-            np.array([self._blocks(span, scale, reach, size) for span in spans]).reshape(-1, 2).T
-            for spans, size in zip(grid, self.size, strict=True)
+            self._blocks(spans, scale, reach, size) for spans, size in zip(grid, self.size, strict=True)
         )
         sums = self._sums
         inside = sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)] - sums[np.ix_(bottom, left)]
@@ -127,9 +126,9 @@ class Air:
         return empty
 
     @staticmethod
-    def _blocks(span: Span, scale: int, reach: int, size: int) -> tuple[int, int]:
-        start, stop = max(0, span.start * scale - reach), min(size, span.stop * scale + reach)
-        return start // BLOCK, -(-stop // BLOCK)
+    def _blocks(spans: Sequence[Span], scale: int, reach: int, size: int) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+        starts, stops = np.array([(span.start, span.stop) for span in spans]).T * scale
+        return (starts - reach).clip(0) // BLOCK, -(-(stops + reach).clip(None, size) // BLOCK)
 
     def key(self, rows: Span, columns: Span, scale: int, reach: int) -> tuple[int, ...]:
         """Equal for two tiles that see air alone if the network must answer the same."""
@@ -169,10 +168,10 @@ def cheapest(
     options = [[reach.spans(length, side) for side in reach.sides(length)] for length in size]
     best = (options[0][-1], options[1][-1])
     least = float("inf")
-    for grid in itertools.product(options[0], options[1]):
+    for grid in itertools.product(options[0], options[1]):  # from large tiles to small
         heights, widths = (np.array([span.stop - span.start for span in spans]) for spans in grid)
         largest = int(heights.max()) * int(widths.max())
-        if largest > max_cells:
+        if largest > max_cells or (largest < reach.least_cells and least < float("inf")):
             continue
         time = (
             np.outer(heights, widths) * (1.0 if slowness is None else slowness(largest)) + TILE_PIXELS / sight.scale**2
