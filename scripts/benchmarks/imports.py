@@ -26,7 +26,7 @@ from scripts.importers.arguments import parse_names
 
 @dataclass(frozen=True)
 class Import:
-    """One import: images a second, and the peak memory in MB of the largest of its processes (None on Windows)."""
+    """One import: images a second, and the peak memory in MB of its largest process (None if not on Linux)."""
 
     workers: int
     images: int
@@ -35,26 +35,35 @@ class Import:
     peak_mb: float | None
 
 
+_PROGRAM = """
+import json, sys
+from pathlib import Path
+from scripts.prepare import main
+code = main(sys.argv[1:])
+try:
+    import resource
+    own = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    peak = max(int(own.split()[1]), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1e3
+except (ImportError, OSError):
+    peak = None
+print(json.dumps(peak), file=sys.stderr)
+sys.exit(code)
+"""
+
+
 def run(folder: Path, workers: int) -> Import:
     """Import the folder once."""
     with tempfile.TemporaryDirectory() as made:
-        command = [sys.executable, "-m", "scripts.prepare", "dicom", str(folder), f"{made}/out", "--json", "--quiet"]
+        arguments = ["dicom", str(folder), f"{made}/out", "--json", "--quiet", "--workers", str(workers)]
         start = time.perf_counter()
-        done = subprocess.run([*command, "--workers", str(workers)], capture_output=True, text=True, check=False)
+        command = [sys.executable, "-c", _PROGRAM, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         seconds = time.perf_counter() - start
+    *errors, peak = done.stderr.strip().splitlines()
     if done.returncode:
-        raise ValueError(done.stderr.strip())
+        raise ValueError(" ".join(errors))
     images = int(json.loads(done.stdout)["images"])
-    return Import(workers, images, seconds, images / seconds, _peak_of_children())
-
-
-def _peak_of_children() -> float | None:
-    """Of all that have ended: the measurement runs from few processes to many, which only adds."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    return Import(workers, images, seconds, images / seconds, json.loads(peak))
 
 
 def imports(

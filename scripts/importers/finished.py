@@ -77,9 +77,10 @@ def save_case(
     A case that no other run can find again gets no record.
     """
     files = Files.of(folder, record.key)
+    known = {files.image: record.item["image_sha256"], files.label: record.item["label_sha256"]}
     for path, array in ((files.image, pixels), (files.label, label), (files.rows, rows)):
         if array is not None:
-            record.digests[path.name] = array_sha256(array)
+            record.digests[path.name] = known.get(path) or array_sha256(array)
             _save_array(path, array)
     if not record.key.startswith(_NEW):
         part = files.record.with_suffix(f".part-{os.getpid()}")
