@@ -1,0 +1,132 @@
+"""Compare the trained networks: the paper's Tables 9 and 10 with intervals, charts and pictures, from the MLflow store.
+
+    python -m scripts.compare [--dataset NAME] [--experiment NAME] [--tag KEY=VALUE] [--run NAME] [--out FOLDER]
+
+Rows are the stages of the trainings, the latest of each, on their validation subjects; with `--evaluations` or another
+`--section`, evaluations. Results are only compared if they were scored on the same subjects of the same data. Files
+written to the folder `comparison`, replacing those of an earlier comparison:
+
+    index.html          one page with everything in it: opens from disk, can be sent to somebody
+    comparison.md       the tables, for a document
+    comparison.csv      every score with its interval, one row a model
+    chart-NAME.png      columns of the scores, for each data set (the paper's Figures 5 and 6)
+    pictures-NAME.png   the same images segmented by every model (Figure 8)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from engines.figures import save_figure
+from engines.output import write_csv, write_text
+from engines.tracking import as_tracking_uri, default_tracking_uri, disable_telemetry
+from scripts.commandline import run_app
+from scripts.comparison.chart import column_chart
+from scripts.comparison.choice import Filters, chosen, comparable
+from scripts.comparison.page import page
+from scripts.comparison.pictures import Case, cases, sheet
+from scripts.comparison.statistics import DRAWS, SEED
+from scripts.comparison.store import Result, Store
+from scripts.comparison.table import Comparison, compare, console, markdown, records
+from transforms.errors import UserError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command(help=__doc__)
+def command(
+    experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "mammoseg",
+    dataset: Annotated[list[str] | None, typer.Option(help="Name or digest of a data set; may be repeated.")] = None,
+    section: Annotated[str, typer.Option(help="validation; or test or training, from evaluations.")] = "validation",
+    evaluations: Annotated[bool, typer.Option("--evaluations", help="Evaluations, instead of trainings.")] = False,
+    tag: Annotated[list[str] | None, typer.Option(help="KEY=VALUE that the runs must have; may be repeated.")] = None,
+    run: Annotated[list[str] | None, typer.Option(help="Name or id of a run or its training; may be repeated.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every run, instead of the latest of each row.")] = False,
+    cross: Annotated[bool, typer.Option("--crossval", help="Cross-validations, instead of single trainings.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("comparison"),
+    tracking_uri: Annotated[
+        str | None, typer.Option("--tracking_uri", help="Store or server. Default: as in trainings.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=100, max=100_000, help="Bootstrap samples.")] = DRAWS,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap samples.")] = SEED,
+    pictures: Annotated[int, typer.Option(min=0, help="Images to show side by side.")] = 4,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Only its signature is used: the module's text is the help."""
+    disable_telemetry()
+    uri = as_tracking_uri(tracking_uri) if tracking_uri else default_tracking_uri()
+    store = Store(uri, experiment)
+    kind = "evaluation" if evaluations or section != "validation" else "stage"
+    filters = Filters(dataset or (), _tags(tag or ()), run or (), section, kind, cross, every)
+    comparisons = [compare(comparable(each), draws, seed) for each in by_dataset(chosen(store, filters))]
+    write(store, comparisons, out, draws, seed, pictures)
+    if as_json:
+        print(json.dumps([row for comparison in comparisons for row in records(comparison)], indent=1))
+        return
+    output = Console(highlight=False, soft_wrap=True)
+    for comparison in comparisons:
+        output.print(console(comparison), markup=False)
+        output.print()
+    output.print(f"page  {(out / 'index.html').resolve()}", markup=False)
+
+
+def _tags(given: Sequence[str]) -> dict[str, str]:
+    for text in given:
+        if "=" not in text:
+            raise UserError(f"--tag {text}: expected KEY=VALUE")
+    return dict(text.split("=", 1) for text in given)
+
+
+def by_dataset(results: Sequence[Result]) -> list[list[Result]]:
+    """The results of each data set, by name."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.dataset, []).append(result)
+    return [groups[name] for name in sorted(groups)]
+
+
+def write(store: Store, comparisons: Sequence[Comparison], out: Path, draws: int, seed: int, pictures: int) -> None:
+    """Write all files; those of data sets that are no longer compared are removed."""
+    for old in [*out.glob("chart-*.png"), *out.glob("pictures-*.png")]:
+        old.unlink()
+    parts: list[tuple[Comparison, Path, list[Case]]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, comparison in enumerate(comparisons):
+            name = re.sub(r"[^\w.-]+", "_", comparison.dataset).strip("_") or str(number + 1)
+            chart = save_figure(column_chart(comparison), out / f"chart-{name}.png")
+            shown = cases(store, comparison, Path(folder) / str(number), pictures)
+            if shown:
+                sheet(shown, comparison.classes).save(out / f"pictures-{name}.png", optimize=True)
+            parts.append((comparison, chart, shown))
+    write_csv(out / "comparison.csv", [row for comparison in comparisons for row in records(comparison)])
+    text = "\n".join(markdown(comparison) for comparison in comparisons)
+    write_text(out / "comparison.md", f"# Comparison of segmentation networks\n\n{text}")
+    write_text(out / "index.html", page(parts, _about(draws, seed)))
+
+
+def _about(draws: int, seed: int) -> list[str]:
+    return [
+        "Scores are of the pooled confusion matrix of all subjects, at the labels' own resolution; void pixels are not "
+        "counted.",
+        f"Intervals: {draws} bootstrap samples of the subjects, seed {seed}; 2.5th to 97.5th percentile.",
+        "A class in neither truth nor prediction is left out of the means; one that is predicted but not there has "
+        "IoU 0 and counts.",
+        "Research software, not for clinical use.",
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 0, or 2 after a one-line error."""
+    return run_app(app, "python -m scripts.compare", argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

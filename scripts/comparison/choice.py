@@ -1,0 +1,134 @@
+"""Which results are compared: filters, the latest of each row, and the refusal to mix what was scored differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mlflow.entities import Run
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from scripts.comparison.models import place
+from scripts.comparison.store import Result, Store, cross_validation
+from transforms.errors import UserError
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a person asks for. Empty: everything.
+
+    Attributes:
+        datasets: names or the beginnings of digests.
+        tags: that the runs must have.
+        runs: names or the beginnings of ids of runs, or of the trainings that they belong to.
+        section: of the data set.
+        kind: "stage" for trainings' own validation, or "evaluation".
+        cross: cross-validations instead of single trainings.
+        every: every run instead of the latest of each row.
+    """
+
+    datasets: Sequence[str] = ()
+    tags: Mapping[str, str] | None = None
+    runs: Sequence[str] = ()
+    section: str = "validation"
+    kind: str = "stage"
+    cross: bool = False
+    every: bool = False
+
+
+def chosen(store: Store, filters: Filters) -> list[Result]:
+    """The results to compare, in the paper's order.
+
+    Raises:
+        UserError: there is none.
+    """
+    runs = [run for run in store.runs() if _asked_for(run, filters)]
+    results, old = _results(store, runs, filters)
+    if not results:
+        raise UserError(
+            f"{store.uri}: no {'cross-validation' if filters.cross else 'finished result'} that fits; train a bundle, "
+            "or give another --experiment, --dataset, --section, --tag or --run"
+            + (f" ({old} runs are older than the matrices that are compared)" if old else "")
+        )
+    if not (filters.every or filters.runs):
+        results = _latest(results)
+    return sorted(results, key=lambda result: (place(result.stage), result.started))
+
+
+def _asked_for(run: Run, filters: Filters) -> bool:
+    tags = run.data.tags
+    if ("fold" in tags) != filters.cross or tags.get("kind", "stage") != filters.kind:
+        return False
+    if any(tags.get(key) != value for key, value in (filters.tags or {}).items()):
+        return False
+    known = (run.info.run_id, tags.get(MLFLOW_PARENT_RUN_ID, ""), tags.get("crossval", ""))
+    named = (run.info.run_name or "",)
+    return not filters.runs or any(
+        wanted in named or any(i.startswith(wanted) for i in known if i) for wanted in filters.runs
+    )
+
+
+def _results(store: Store, runs: Iterable[Run], filters: Filters) -> tuple[list[Result], int]:
+    """Results of the runs that fit, the latest first, and how many have no matrices."""
+    results: list[Result] = []
+    groups: dict[tuple[str, str], list[tuple[Run, Result]]] = {}
+    old = 0
+    for run in runs:
+        result = store.result(run)
+        if result is None:
+            old += 1
+        elif result.section == filters.section and _is_dataset(result, filters):
+            if filters.cross:
+                groups.setdefault((run.data.tags.get("crossval", ""), result.stage), []).append((run, result))
+            else:
+                results.append(result)
+    return results + [_group(members) for members in groups.values()], old
+
+
+def _is_dataset(result: Result, filters: Filters) -> bool:
+    names = filters.datasets
+    return not names or any(result.dataset == name or (name and result.digest.startswith(name)) for name in names)
+
+
+def _group(members: Sequence[tuple[Run, Result]]) -> Result:
+    """The folds of one cross-validation; of a fold that was run twice, the later."""
+    latest: dict[str, Result] = {}
+    for run, result in members:
+        latest.setdefault(run.data.tags["fold"], result)
+    tags = members[0][0].data.tags
+    folds = [latest[number] for number in sorted(latest, key=int)]
+    return cross_validation(folds, tags.get("crossval_name", "cross-validation"), int(tags.get("folds", len(folds))))
+
+
+def _latest(results: Sequence[Result]) -> list[Result]:
+    """The last of each stage and data set; of an unfinished cross-validation none."""
+    rows: dict[tuple[str, str], Result] = {}
+    for result in sorted(results, key=lambda result: -result.started):
+        if len(result.folds) == result.expected_folds:
+            rows.setdefault((result.stage, result.dataset), result)
+    return list(rows.values())
+
+
+def comparable(results: Sequence[Result]) -> list[Result]:
+    """The results, if they were all scored on the same subjects of the same data.
+
+    Raises:
+        UserError: they were not; names the runs.
+    """
+    groups: dict[tuple[object, ...], list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.basis, []).append(result)
+    if len(groups) == 1:
+        return list(results)
+    parts = []
+    for members in groups.values():
+        first = members[0]
+        names = ", ".join(member.name for member in members)
+        parts.append(
+            f"{names} on {len(first.subjects)} {first.section} subjects of {first.dataset} "
+            f"(digest {first.digest[:12]}, {len(first.classes)} classes)"
+        )
+    raise UserError(
+        f"these were not scored on the same images, and are not compared: {'; '.join(parts)}; choose with --dataset "
+        "(a name, or the beginning of a digest), --tag or --run"
+    )

@@ -1,0 +1,98 @@
+"""The same images segmented by every model, side by side (Figure 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from scripts.comparison.store import Store
+from scripts.comparison.table import Comparison
+from transforms.palette import PALETTE
+
+GAP, LINE = 4, 18
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image: what to write above it → RGB picture, of image, truth and every model that kept one."""
+
+    name: str
+    pictures: Mapping[str, Image.Image]
+
+
+def cases(store: Store, comparison: Comparison, folder: Path, limit: int) -> list[Case]:
+    """Images of which truth and at least one prediction were kept, the first `limit`; `folder` is for downloads."""
+    results = [(row.title, row.result) for row in comparison.rows if row.result is not None]
+    found: dict[str, dict[str, Path]] = {title: store.pictures(r, r.stage, folder) for title, r in results}
+    sources: dict[str, dict[str, Path]] = {"image": {}, "truth": {}}
+    for _, result in results:
+        for kind, known in sources.items():
+            for case, path in store.pictures(result, kind, folder).items():
+                known.setdefault(case, path)
+    shared = [case for case in sources["truth"] if any(case in files for files in found.values())]
+    columns = {**sources, **found}
+    return [
+        Case(case, {head: _rgb(files[case]) for head, files in columns.items() if case in files})
+        for case in sorted(shared)[:limit]
+    ]
+
+
+def _rgb(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        return picture.convert("RGB")
+
+
+def sheet(many: Sequence[Case], class_names: Sequence[str]) -> Image.Image:
+    """One picture: a row for each case, a column for each model, and the colours of the classes below."""
+    heads = list(dict.fromkeys(head for case in many for head in case.pictures))
+    font = ImageFont.load_default(12)
+    width = max(80, *(picture.width for case in many for picture in case.pictures.values()))
+    heights = [max(picture.height for picture in case.pictures.values()) for case in many]
+    legend = _legend(class_names, font, len(heads) * (width + GAP))
+    size = (len(heads) * (width + GAP) + GAP, 2 * LINE + GAP + sum(h + LINE + GAP for h in heights) + legend.height)
+    canvas = Image.new("RGB", size, (24, 24, 24))
+    draw = ImageDraw.Draw(canvas)
+    for column, head in enumerate(heads):
+        for line, words in enumerate(_two_lines(head)):
+            draw.text((GAP + column * (width + GAP), line * 14 + 2), words, font=font, fill=(255, 255, 255))
+    y = 2 * LINE
+    for case, height in zip(many, heights, strict=True):
+        draw.text((GAP, y), case.name, font=font, fill=(190, 190, 190))
+        y += LINE
+        for column, head in enumerate(heads):
+            if head in case.pictures:
+                canvas.paste(case.pictures[head], (GAP + column * (width + GAP), y))
+        y += height + GAP
+    canvas.paste(legend, (GAP, y))
+    return canvas
+
+
+def _two_lines(head: str) -> list[str]:
+    """A model's name in two lines: Dilation10 / Global."""
+    return head.split(" ", 1)
+
+
+def _legend(names: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> Image.Image:
+    places, x, y = [], 0, 0
+    for name in names:
+        needed = 30 + int(font.getlength(name))
+        if x and x + needed > width:
+            x, y = 0, y + LINE
+        places.append((x, y))
+        x += needed
+    picture = Image.new("RGB", (max(1, width), y + LINE + GAP), (24, 24, 24))
+    draw = ImageDraw.Draw(picture)
+    for number, (name, (x, y)) in enumerate(zip(names, places, strict=True)):
+        fill = PALETTE[number % len(PALETTE)]
+        draw.rectangle((x, y + 3, x + 11, y + 14), fill=fill, outline=(180, 180, 180))
+        draw.text((x + 16, y + 1), name, font=font, fill=(230, 230, 230))
+    return picture
+
+
+def colour_of(number: int) -> str:
+    """CSS colour of a class."""
+    return "#" + bytes(np.array(PALETTE[number % len(PALETTE)], np.uint8)).hex()

@@ -1,0 +1,90 @@
+"""How sure the comparison is: intervals by resampling subjects, and a paired test against the best.
+
+The subjects are the unit: images of one person are not independent. An interval is the 2.5th to 97.5th percentile of
+a score over bootstrap samples, each the pooled confusion matrix of as many subjects drawn with replacement; all rows
+share the draws. The test is Wilcoxon's signed-rank test of the subjects' own mean IoU against those of the row with the
+best pooled mean IoU, its p-values corrected by Holm for the number of rows tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import wilcoxon
+
+from engines.metrics import PAPER_METRICS, scores
+
+DRAWS = 2000
+SEED = 0
+
+
+def pooled(subjects: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The confusion matrix of all subjects."""
+    return np.sum(list(subjects.values()), axis=0)
+
+
+def intervals(
+    subjects: Mapping[str, NDArray[np.int64]], draws: int = DRAWS, seed: int = SEED
+) -> dict[str, tuple[float, float]]:
+    """95 % interval of each of the paper's three scores: name → (low, high); NaN where there is one subject only."""
+    if len(subjects) < 2:
+        return dict.fromkeys(PAPER_METRICS, (np.nan, np.nan))
+    matrices = np.stack([subjects[name] for name in sorted(subjects)]).astype(np.float64)
+    number = len(matrices)
+    times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=draws)
+    samples = scores_of_many(np.tensordot(times.astype(np.float64), matrices, axes=1))
+    bounds = {name: np.nanpercentile(values, [2.5, 97.5]) for name, values in samples.items()}
+    return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
+
+
+def scores_of_many(matrices: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """The paper's scores of (D, C, C) matrices at once, as `engines.metrics.scores` defines them."""
+    tp = np.diagonal(matrices, axis1=1, axis2=2)
+    in_truth, predicted, total = matrices.sum(axis=2), matrices.sum(axis=1), matrices.sum(axis=(1, 2))
+    return {
+        "pixel_accuracy": _ratio(tp.sum(axis=1), total),
+        "mean_iou": _mean(_ratio(tp, in_truth + predicted - tp)),
+        "mean_class_accuracy": _mean(_ratio(tp, in_truth)),
+    }
+
+
+def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    known = ~np.isnan(values)
+    return _ratio(np.where(known, values, 0).sum(axis=1), known.sum(axis=1).astype(np.float64))
+
+
+def subject_mean_iou(subjects: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float64]:
+    """Mean IoU of each subject's own matrix, in order of name."""
+    return np.array([scores(subjects[name])["mean_iou"] for name in sorted(subjects)])
+
+
+def p_values(rows: Sequence[Mapping[str, NDArray[np.int64]]], best: int) -> list[float | None]:
+    """Corrected p-value of each row against row `best` on the same subjects; None for that row itself."""
+    reference = subject_mean_iou(rows[best])
+    others = [index for index in range(len(rows)) if index != best]
+    raw = [_wilcoxon(subject_mean_iou(rows[index]), reference) for index in others]
+    corrected = dict(zip(others, holm(raw), strict=True))
+    return [corrected.get(index) for index in range(len(rows))]
+
+
+def _wilcoxon(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    both = ~(np.isnan(first) | np.isnan(second))
+    difference = first[both] - second[both]
+    if not difference.any():
+        return 1.0  # the same everywhere: no evidence of anything
+    return float(wilcoxon(difference[difference != 0]).pvalue)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: the smallest times n, the next times n - 1, …, never falling, at most 1."""
+    corrected, highest = [0.0] * len(p), 0.0
+    for rank, index in enumerate(np.argsort(p, kind="stable")):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[index]))
+        corrected[index] = highest
+    return corrected

@@ -1,0 +1,185 @@
+"""Results of trainings, evaluations and cross-validations, read from the MLflow store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mlflow.exceptions
+import numpy as np
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from numpy.typing import NDArray
+
+from engines.tracking import SHORT_WAIT, check_server
+from transforms.errors import UserError
+
+Matrices = dict[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row's evidence: a stage of a training, an evaluation, or the folds of a cross-validation.
+
+    Attributes:
+        subjects: subject → confusion matrix (rows = truth).
+        folds: those of each fold; one entry where it is no cross-validation.
+        params: of the training that it belongs to.
+        run_ids: of the runs it was read from.
+        digest: of the data set; of all folds' data sets.
+    """
+
+    stage: str
+    run_name: str
+    run_ids: tuple[str, ...]
+    started: int
+    section: str
+    classes: tuple[str, ...]
+    dataset: str
+    digest: str
+    subjects: Matrices = field(repr=False)
+    folds: tuple[Matrices, ...] = field(default=(), repr=False)
+    params: Mapping[str, str] = field(default_factory=dict, repr=False)
+    parent_id: str | None = None
+    expected_folds: int = 1
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return f"{self.run_name} ({self.run_ids[0][:8]})"
+
+    @property
+    def basis(self) -> tuple[Any, ...]:
+        """What rows of one table must share."""
+        return self.section, self.classes, self.digest, tuple(sorted(self.subjects))
+
+
+class Store:
+    """Reads the runs of an experiment.
+
+    Raises:
+        UserError: the store does not answer, or there is no such experiment.
+    """
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        self.uri = uri
+        for name, value in {**SHORT_WAIT, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}.items():
+            os.environ.setdefault(name, value)
+        try:
+            check_server(uri)
+            self.client = MlflowClient(uri)
+            found = self.client.get_experiment_by_name(experiment)
+            names = [] if found else sorted(e.name for e in self.client.search_experiments())
+        except (OSError, mlflow.exceptions.MlflowException) as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise UserError(f"{uri}: the MLflow store does not answer ({reason}); give --tracking_uri") from error
+        if found is None:
+            raise UserError(
+                f"--experiment {experiment}: not in {uri}; there are {', '.join(names)}; train a bundle first"
+            )
+        self.experiment_id = found.experiment_id
+        self._params: dict[str, Mapping[str, str]] = {}
+
+    def runs(self) -> Iterator[Run]:
+        """Finished runs of one row each - stages and evaluations - the latest first."""
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id],
+                filter_string="attributes.status = 'FINISHED'",
+                order_by=["attributes.start_time DESC"],
+                max_results=500,
+                page_token=token,
+            )
+            yield from (run for run in page if "stage" in run.data.tags)
+            token = page.token
+            if not token:
+                return
+
+    def result(self, run: Run) -> Result | None:
+        """What a run left; None if it left no confusion matrices (it is older than they are)."""
+        stage = run.data.tags["stage"]
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = self.client.download_artifacts(run.info.run_id, f"eval/confusion-{stage}.json", folder)
+                content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError, mlflow.exceptions.MlflowException):
+            return None
+        subjects = {name: np.array(matrix, np.int64) for name, matrix in content["subjects"].items()}
+        parent_id = run.data.tags.get(MLFLOW_PARENT_RUN_ID) if run.data.tags.get("kind") == "stage" else None
+        return Result(
+            stage=stage,
+            run_name=run.info.run_name or "",
+            run_ids=(run.info.run_id,),
+            started=run.info.start_time,
+            section=content["section"],
+            classes=tuple(content["classes"]),
+            dataset=content["dataset"],
+            digest=content["dataset_digest"],
+            subjects=subjects,
+            folds=(subjects,),
+            params={**self._params_of(parent_id), **run.data.params},
+            parent_id=parent_id,
+        )
+
+    def _params_of(self, run_id: str | None) -> Mapping[str, str]:
+        if run_id is None:
+            return {}
+        if run_id not in self._params:
+            try:
+                self._params[run_id] = self.client.get_run(run_id).data.params
+            except mlflow.exceptions.MlflowException:  # deleted
+                self._params[run_id] = {}
+        return self._params[run_id]
+
+    def pictures(self, result: Result, kind: str, folder: Path) -> dict[str, Path]:
+        """Case → file of the pictures in eval/predictions/<kind>, of the run or of the training that it belongs to."""
+        for run_id in (result.run_ids[0], result.parent_id):
+            if run_id is None:
+                continue
+            target = folder / run_id
+            target.mkdir(parents=True, exist_ok=True)
+            try:
+                path = self.client.download_artifacts(run_id, f"eval/predictions/{kind}", str(target))
+            except (OSError, mlflow.exceptions.MlflowException):
+                continue
+            return {file.stem: file for file in sorted(Path(path).glob("*.png"))}
+        return {}
+
+
+def cross_validation(folds: Sequence[Result], name: str, expected: int) -> Result:
+    """The folds of one cross-validation as one row: its subjects are those of all folds.
+
+    Raises:
+        UserError: a subject is in two folds.
+    """
+    subjects: Matrices = {}
+    for fold in folds:
+        both = sorted(subjects.keys() & fold.subjects.keys())
+        if both:
+            raise UserError(f"{name}: subject {both[0]} was validated in two folds; these are not one cross-validation")
+        subjects.update(fold.subjects)
+    digests = sorted(fold.digest for fold in folds)
+    first = folds[0]
+    return Result(
+        stage=first.stage,
+        run_name=name,
+        run_ids=tuple(run_id for fold in folds for run_id in fold.run_ids),
+        started=max(fold.started for fold in folds),
+        section=first.section,
+        classes=first.classes,
+        dataset=first.dataset,
+        digest=hashlib.sha256(json.dumps(digests).encode()).hexdigest(),
+        subjects=subjects,
+        folds=tuple(fold.subjects for fold in folds),
+        params=first.params,
+        parent_id=first.parent_id,
+        expected_folds=expected,
+    )

@@ -1,0 +1,236 @@
+"""One data set's comparison as rows of numbers, and those as text: console, Markdown, CSV, JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from engines.metrics import PAPER_METRICS, scores, trivial_scores
+from engines.report import TITLES
+from engines.training import TRIVIAL
+from scripts.comparison.models import title
+from scripts.comparison.statistics import intervals, p_values, pooled
+from scripts.comparison.store import Result
+
+OPTIONS = ("recipe", "image_height", "width", "learning_rate", "max_epochs", "batch_size", "crop_size", "seed")
+OPTIONS_TO_NOTE = ("recipe", "image_height", "seed", "git_commit")
+"""Options that should be the same for all models; the others are the networks' own."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model's scores (pooled over subjects), their intervals, and the p-value of the test against the best row.
+
+    `folds` holds, for a cross-validation, each score's mean and standard deviation over the folds.
+    """
+
+    title: str
+    scores: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    p: float | None = None
+    folds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    result: Result | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The rows of one data set. `best` maps each of the paper's scores to the titles of the rows with the highest."""
+
+    dataset: str
+    section: str
+    digest: str
+    subjects: int
+    classes: tuple[str, ...]
+    trivial: Row
+    rows: tuple[Row, ...]
+    best: Mapping[str, tuple[str, ...]]
+    reference: str
+    notes: tuple[str, ...]
+
+    @property
+    def heading(self) -> str:
+        """What the table shows."""
+        return f"{self.dataset}: {self.subjects} {self.section} subjects"
+
+
+def compare(results: Sequence[Result], draws: int, seed: int) -> Comparison:
+    """Rows, intervals and tests of results that are `comparable`."""
+    first = results[0]
+    names = list(first.classes)
+    matrices = [dict(result.subjects) for result in results]
+    values = [scores(pooled(each), names) for each in matrices]
+    ious = [-math.inf if math.isnan(v["mean_iou"]) else v["mean_iou"] for v in values]
+    best = int(np.argmax(ious))
+    p = p_values(matrices, best)
+    titles = _titles(results)
+    rows = tuple(
+        Row(titles[i], values[i], intervals(matrices[i], draws, seed), p[i], _folds(results[i]), results[i])
+        for i in range(len(results))
+    )
+    trivial = Row(TRIVIAL, trivial_scores(matrices[0], names), {})
+    top = {name: tuple(_best(rows, name)) for name in PAPER_METRICS}
+    return Comparison(
+        first.dataset, first.section, first.digest, len(first.subjects), first.classes, trivial, rows, top,
+        titles[best], tuple(_notes(results, rows)),
+    )  # fmt: skip
+
+
+def _titles(results: Sequence[Result]) -> list[str]:
+    """The paper's names; where a model is there more than once, with its run."""
+    plain = [title(result.stage) for result in results]
+    return [t if plain.count(t) == 1 else f"{t}, {r.name}" for t, r in zip(plain, results, strict=True)]
+
+
+def _folds(result: Result) -> dict[str, tuple[float, float]]:
+    if len(result.folds) < 2:
+        return {}
+    each = [scores(pooled(fold)) for fold in result.folds]
+    values = {name: np.array([s[name] for s in each]) for name in PAPER_METRICS}
+    return {name: (float(v.mean()), float(v.std(ddof=1))) for name, v in values.items()}
+
+
+def _best(rows: Sequence[Row], name: str) -> list[str]:
+    known = [row.scores[name] for row in rows if not math.isnan(row.scores[name])]
+    return [row.title for row in rows if known and row.scores[name] == max(known)]
+
+
+def _notes(results: Sequence[Result], rows: Sequence[Row]) -> Iterable[str]:
+    """What a reader must know before believing the table."""
+    subjects = len(results[0].subjects)
+    counted = sum(not math.isnan(rows[0].scores[f"iou/{name}"]) for name in results[0].classes)
+    yield f"Means are over the {counted} of {len(results[0].classes)} classes that occur."
+    if subjects < 2:
+        yield "One subject: there are no intervals and no test."
+    elif subjects < 20:
+        yield f"So few subjects ({subjects}) make the intervals too narrow: read nothing into small differences."
+    for option in OPTIONS_TO_NOTE:
+        values = {result.params[option] for result in results if option in result.params}
+        if len(values) > 1:
+            yield f"Not trained alike: {option} is {', '.join(sorted(values))}."
+
+
+def percent(value: float) -> str:
+    """Two digits, or n/a."""
+    return "n/a" if math.isnan(value) else f"{100 * value:.2f}"
+
+
+def interval(bounds: tuple[float, float] | None) -> str:
+    """ "[61.02, 70.11]", or nothing."""
+    if bounds is None or math.isnan(bounds[0]):
+        return ""
+    return f"[{percent(bounds[0])}, {percent(bounds[1])}]"
+
+
+def p_text(row: Row, comparison: Comparison) -> str:
+    """ "best", the p-value, or nothing."""
+    if row.title == comparison.reference:
+        return "best"
+    if row.p is None or comparison.subjects < 2:
+        return ""
+    return "< 0.001" if row.p < 0.001 else f"{row.p:.3f}"
+
+
+def cells(row: Row, comparison: Comparison, mark: Any = "{} *".format) -> list[str]:
+    """The three scores of a row with intervals, the best of a column marked."""
+    out = []
+    for name in PAPER_METRICS:
+        text = percent(row.scores[name])
+        text = mark(text) if row.title in comparison.best[name] else text
+        out.append(" ".join(filter(None, (text, interval(row.intervals.get(name))))))
+    return out
+
+
+def console(comparison: Comparison) -> str:
+    """The layout of Tables 9 and 10, with intervals; `*` marks the best of a column."""
+    lines = [["Model", *TITLES.values(), "p"]]
+    lines += [[comparison.trivial.title, *cells(comparison.trivial, comparison), ""]]
+    lines += [[row.title, *cells(row, comparison), p_text(row, comparison)] for row in comparison.rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    text.insert(1, "-" * len(text[0]))
+    return "\n".join([comparison.heading + ", per cent", "", *text, "", *footnotes(comparison)])
+
+
+def footnotes(comparison: Comparison, best: str = "*") -> list[str]:
+    """What the signs in the table mean, `best` being that of the highest in a column; and the notes."""
+    signs = [
+        f"{best}: best of the column; [95 % interval over subjects]; p: Wilcoxon's signed-rank test of the subjects' "
+        f"mean IoU against {comparison.reference}, Holm-corrected."
+    ]
+    return [*signs, *fold_lines(comparison), *comparison.notes]
+
+
+def fold_lines(comparison: Comparison) -> list[str]:
+    """Mean and standard deviation over the folds, where there are folds."""
+    return [
+        f"{row.title}, mean ± standard deviation over {len(row.result.folds)} folds: "
+        + ", ".join(f"{TITLES[name].lower()} {percent(m)} ± {percent(s)}" for name, (m, s) in row.folds.items())
+        for row in comparison.rows
+        if row.folds and row.result is not None
+    ]
+
+
+def markdown(comparison: Comparison) -> str:
+    """Tables of the scores and of each class's IoU."""
+    head = ["Model", *TITLES.values(), "p"]
+    lines = [f"## {comparison.heading}", "", "Per cent.", "", *_markdown_rows([head])]
+    table = [[comparison.trivial.title, *cells(comparison.trivial, comparison), ""]]
+    table += [[row.title, *cells(row, comparison, "**{}**".format), p_text(row, comparison)] for row in comparison.rows]
+    lines += ["|" + "---|" * len(head), *_markdown_rows(table), ""]
+    lines += [line + "  " for line in footnotes(comparison, "**Bold**")]
+    lines += ["", "IoU of each class, per cent:", "", *_markdown_rows([["Model", *comparison.classes]])]
+    lines += ["|" + "---|" * (1 + len(comparison.classes)), *_markdown_rows(class_rows(comparison)), ""]
+    return "\n".join(lines)
+
+
+def class_rows(comparison: Comparison) -> list[list[str]]:
+    """Title and IoU of each class, row by row."""
+    return [[row.title, *(percent(row.scores[f"iou/{c}"]) for c in comparison.classes)] for row in comparison.rows]
+
+
+def _markdown_rows(rows: Iterable[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+
+
+def records(comparison: Comparison) -> list[dict[str, Any]]:
+    """One flat dictionary a row, for CSV and JSON: scores as fractions, None where there is none."""
+    out = []
+    for row in (comparison.trivial, *comparison.rows):
+        result = row.result
+        record: dict[str, Any] = {
+            "dataset": comparison.dataset,
+            "section": comparison.section,
+            "subjects": comparison.subjects,
+            "model": row.title,
+        }
+        for name in PAPER_METRICS:
+            low, high = row.intervals.get(name, (math.nan, math.nan))
+            record |= {name: row.scores[name], f"{name}_low": low, f"{name}_high": high}
+        record["p"] = math.nan if row.p is None else row.p
+        record |= {name: value for name, value in row.scores.items() if name not in PAPER_METRICS}
+        for name in PAPER_METRICS:
+            mean, deviation = row.folds.get(name, (math.nan, math.nan))
+            record |= {f"{name}_fold_mean": mean, f"{name}_fold_sd": deviation}
+        record["run_ids"] = " ".join(result.run_ids) if result else ""
+        record["run_name"] = result.run_name if result else ""
+        record["dataset_digest"] = comparison.digest
+        out.append({key: _plain(value) for key, value in record.items()})
+    return out
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def option_rows(comparison: Comparison) -> list[list[str]]:
+    """Title and the options that each model was trained with."""
+    rows = []
+    for row in comparison.rows:
+        params = row.result.params if row.result else {}
+        values = [str(params.get(option, "")) for option in OPTIONS]
+        rows.append([row.title, *values, row.result.name if row.result else ""])
+    return rows

@@ -1,0 +1,385 @@
+"""`scripts.compare` on stores made by hand: what is chosen, refused, computed, and written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+from engines.evidence import write_evidence
+from engines.metrics import PAPER_METRICS, scores
+from engines.output import Output
+from engines.predictions import write_images, write_label_maps
+from engines.tracking import Tracking
+from scripts.compare import main
+from scripts.comparison.models import TITLES
+from scripts.comparison.statistics import holm, intervals, p_values, pooled, scores_of_many, subject_mean_iou
+
+LABELS = {"0": "background", "1": "gland", "2": "tumor <&>"}
+
+
+def matrices(right: float, subjects: int = 8, seed: int = 0, first: int = 0) -> dict[str, np.ndarray]:
+    """Subjects of 1000 pixels, of which about the share `right` is right."""
+    rng = np.random.default_rng(seed)
+    out = {}
+    for number in range(first, first + subjects):
+        share = min(1.0, max(0.0, right + rng.normal(0, 0.03)))
+        good = (np.array([600, 300, 100]) * share).astype(int)
+        matrix = np.diag(good)
+        matrix[[0, 1, 2], [1, 2, 0]] += np.array([600, 300, 100]) - good
+        out[f"s{number:03d}"] = matrix
+    return out
+
+
+Add = Callable[..., None]
+
+
+@pytest.fixture
+def add(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
+    """Put a training of stages into the store, as `engines.train` would, but for its charts."""
+    monkeypatch.setattr("engines.evidence.save_figure", lambda figure, path: path)
+    monkeypatch.setattr("engines.evidence.confusion_figure", lambda *_: None)
+    monkeypatch.setattr("engines.evidence.class_figure", lambda *_: None)
+    count = 0
+
+    def go(
+        stages: dict[str, dict[str, np.ndarray]],
+        dataset: str = "tiny",
+        digest: str = "d" * 64,
+        name: str = "run",
+        tags: dict[str, str] | None = None,
+        pictures: bool = False,
+        params: dict[str, Any] | None = None,
+    ) -> None:
+        nonlocal count
+        count += 1
+        output = Output(tmp_path / f"out {count}")
+        about = {"labels": LABELS, "dataset": dataset, "dataset_digest": digest, "split_digest": "s"}
+        tracking = Tracking("e", name, str(store), params or {"recipe": "quick", "seed": 0}, tags=tags)
+        tracking.tags["kind"] = "training"
+        tracking.start()
+        for stage, subjects in stages.items():
+            tracking.start_stage(stage, {"learning_rate": 0.1})
+            for path in write_evidence(output, stage, subjects, about, "validation"):
+                tracking.log_artifacts(path, "eval", tracking.stage_run_id)
+            if pictures:
+                write_label_maps(output.predictions / stage, {"c1": np.eye(9, dtype=np.uint8)})
+                write_label_maps(output.predictions / "truth", {"c1": np.zeros((9, 9), np.uint8)})
+                write_images(output.predictions / "image", {"c1": np.zeros((9, 9, 3), np.uint8)})
+                tracking.log_artifacts(output.predictions, "eval/predictions")
+            tracking.end_stage({"mean_iou": 0.5})
+        tracking.end("FINISHED")
+        assert not tracking.failed
+
+    return go
+
+
+Compare = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture
+def compare(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compare:
+    """Run the command, return its rows."""
+
+    def go(*words: str) -> list[dict[str, Any]]:
+        capsys.readouterr()
+        code = main([*_where(store, tmp_path), "--json", *words])
+        said = capsys.readouterr()
+        assert code == 0, said.err
+        return json.loads(said.out)
+
+    return go
+
+
+def _where(store: Path, tmp_path: Path) -> list[str]:
+    return ["--experiment", "e", "--tracking_uri", str(store), "--out", str(tmp_path / "comparison"), "--draws", "100"]
+
+
+@pytest.fixture
+def refused(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run the command, return the one line with which it ends."""
+
+    def go(*words: str) -> str:
+        assert main([*_where(store, tmp_path), *words]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        return lines[0]
+
+    return go
+
+
+# -- statistics --------------------------------------------------------------------------------------------------------
+
+
+def test_many_matrices_at_once_score_as_each_alone() -> None:
+    rng = np.random.default_rng(0)
+    many = rng.integers(0, 50, (20, 4, 4)).astype(float)
+    many[:5, 2] = 0  # absent from the truth
+    many[:3, :, 2] = 0  # and from the prediction
+    together = scores_of_many(many)
+    for number, matrix in enumerate(many):
+        alone = scores(matrix)
+        for name in PAPER_METRICS:
+            assert together[name][number] == pytest.approx(alone[name], abs=1e-12)
+
+
+def test_intervals_are_those_of_resampled_subjects() -> None:
+    subjects = matrices(0.8, subjects=12)
+    expected: dict[str, list[float]] = {name: [] for name in PAPER_METRICS}
+    names = sorted(subjects)
+    for times in np.random.default_rng(3).multinomial(12, np.full(12, 1 / 12), size=200):
+        drawn = sum(n * subjects[name] for n, name in zip(times, names, strict=True))
+        for metric in PAPER_METRICS:
+            expected[metric].append(scores(drawn)[metric])
+    for metric, bounds in intervals(subjects, 200, 3).items():
+        assert bounds == pytest.approx(np.percentile(expected[metric], [2.5, 97.5]), abs=1e-12)
+        assert bounds[0] < scores(pooled(subjects))[metric] < bounds[1]
+    assert intervals(subjects, 200, 3) == intervals(dict(reversed(subjects.items())), 200, 3)
+
+
+def test_subjects_that_are_all_alike_leave_no_doubt_and_one_subject_no_interval() -> None:
+    low, high = intervals({f"s{n}": np.diag([5, 5]) + 1 for n in range(4)})["mean_iou"]
+    assert low == high
+    assert all(np.isnan(intervals({"s": np.eye(2, dtype=np.int64)})["mean_iou"]))
+
+
+def test_holm() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_p_values_are_wilcoxon_s() -> None:
+    rows = [matrices(0.7, seed=1), matrices(0.9, seed=2), matrices(0.89, seed=3), matrices(0.9, seed=2)]
+    against = subject_mean_iou(rows[1])
+    raw = [wilcoxon(subject_mean_iou(row) - against).pvalue for row in (rows[0], rows[2])]
+    given = p_values(rows, best=1)
+    assert given[1] is None
+    assert given[3] == 1.0  # the same on every subject
+    assert [given[0], given[2]] == pytest.approx(holm([*raw, 1.0])[:2])
+
+
+# -- what is compared --------------------------------------------------------------------------------------------------
+
+
+def test_rows_are_the_paper_s_in_its_order(add: Add, compare: Compare) -> None:
+    add({"deeplabv3": matrices(0.9)}, name="deeplabv3")
+    add({"front": matrices(0.6), "context": matrices(0.7), "global": matrices(0.8)}, name="dilation10")
+    add({"unet": matrices(0.5)}, name="unet")
+    add({"fcn32": matrices(0.2), "fcn16": matrices(0.3), "fcn8": matrices(0.4)}, name="fcn")
+    rows = compare()
+    assert [row["model"] for row in rows] == ["all background", *TITLES.values()]
+    expected = scores(pooled(matrices(0.7)))
+    context = next(row for row in rows if row["model"] == "Dilation10 Context")
+    for name in PAPER_METRICS:
+        assert context[name] == pytest.approx(expected[name])
+        assert context[f"{name}_low"] < context[name] < context[f"{name}_high"]
+    assert rows[-1]["p"] is None  # the best
+    assert 0 < context["p"] <= 1
+
+
+def test_the_latest_of_each_row_unless_told(add: Add, compare: Compare, refused: Callable[..., str]) -> None:
+    add({"unet": matrices(0.5)}, name="first", tags={"site": "a"})
+    add({"unet": matrices(0.9)}, name="second")
+    assert [row["run_name"] for row in compare()[1:]] == ["second unet"]
+    assert [row["run_name"] for row in compare("--tag", "site=a")[1:]] == ["first unet"]
+    assert [row["run_name"] for row in compare("--run", "first unet")[1:]] == ["first unet"]
+    both = compare("--all")
+    assert [row["run_name"] for row in both[1:]] == ["first unet", "second unet"]
+    assert all(re.fullmatch(r"U-Net, (first|second) unet \(\w{8}\)", row["model"]) for row in both[1:])
+    one = compare("--run", both[1]["run_ids"][:10])
+    assert [row["run_name"] for row in one[1:]] == ["first unet"]
+    assert "no finished result that fits" in refused("--tag", "site=b")
+    assert "--tag site: expected KEY=VALUE" in refused("--tag", "site")
+
+
+def test_different_subjects_or_data_are_not_mixed(add: Add, compare: Compare, refused: Callable[..., str]) -> None:
+    add({"unet": matrices(0.5)}, name="one")
+    add({"deeplabv3": matrices(0.5, first=3)}, name="two")
+    message = refused()
+    assert re.search(r"one unet \(\w{8}\) on 8 validation subjects", message)
+    assert re.search(r"two deeplabv3 \(\w{8}\) on 8 validation subjects", message)
+    assert "not scored on the same images" in message
+    add({"deeplabv3": matrices(0.5)}, digest="e" * 64, name="three")
+    assert re.search(r"three deeplabv3 \(\w{8}\).*digest eeeeeeeeeeee", refused())
+    assert [row["model"] for row in compare("--dataset", "eeee")[1:]] == ["DeepLabv3"]
+
+
+def test_each_data_set_has_a_table_and_a_chart(add: Add, compare: Compare, tmp_path: Path) -> None:
+    add({"unet": matrices(0.5)}, dataset="first set/ä", digest="a" * 64)
+    add({"unet": matrices(0.6)}, dataset="second", digest="b" * 64)
+    assert [row["dataset"] for row in compare()] == ["first set/ä"] * 2 + ["second"] * 2
+    assert {p.name for p in (tmp_path / "comparison").glob("chart*")} == {"chart-first_set_ä.png", "chart-second.png"}
+    compare("--dataset", "second")
+    assert {p.name for p in (tmp_path / "comparison").glob("chart*")} == {"chart-second.png"}
+
+
+def test_evaluations_on_another_section(store: Path, tmp_path: Path, add: Add, compare: Compare) -> None:
+    add({"unet": matrices(0.5)})
+    output = Output(tmp_path / "evaluation", "test")
+    tracking = Tracking("e", "unet evaluation", str(store), tags={"kind": "evaluation", "stage": "unet"})
+    tracking.start()
+    about = {"labels": LABELS, "dataset": "tiny", "dataset_digest": "d" * 64, "split_digest": "s"}
+    for path in write_evidence(output, "unet", matrices(0.8, first=20), about, "test"):
+        tracking.log_artifacts(path, "eval")
+    tracking.end("FINISHED")
+    assert [row["run_name"] for row in compare()[1:]] == ["run unet"]
+    rows = compare("--section", "test")
+    assert [(row["run_name"], row["section"]) for row in rows[1:]] == [("unet evaluation", "test")]
+
+
+def test_runs_without_matrices_or_that_failed_are_left_out(
+    add: Add, store: Path, compare: Compare, refused: Callable[..., str]
+) -> None:
+    old = Tracking("e", "old", str(store))
+    old.start()
+    old.start_stage("unet", {})
+    old.end_stage({"mean_iou": 0.5})
+    old.end("FINISHED")
+    assert "1 runs are older than the matrices" in refused()
+    failed = Tracking("e", "failed", str(store))
+    failed.start()
+    failed.start_stage("front", {})
+    failed.end("FAILED")
+    add({"unet": matrices(0.5)})
+    assert [row["model"] for row in compare()[1:]] == ["U-Net"]
+
+
+def test_no_store_and_no_experiment(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["--out", str(tmp_path / "o")]
+    assert main(["--tracking_uri", "http://127.0.0.1:9", *out]) == 2
+    assert "does not answer" in capsys.readouterr().err
+    assert main(["--tracking_uri", str(store), "--experiment", "nothing", *out]) == 2
+    assert "--experiment nothing: not in" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def folds(add: Add, stage: str, right: float, count: int = 3, of: int = 3, ident: str = "x") -> None:
+    for fold in range(count):
+        tags = {"crossval": ident, "crossval_name": f"{stage} x{of}", "fold": str(fold + 1), "folds": str(of)}
+        subjects = matrices(right, subjects=4, seed=fold, first=4 * fold)
+        add({stage: subjects}, digest=str(fold) * 64, tags=tags)
+
+
+def test_cross_validations_are_pooled_over_their_folds(
+    add: Add, compare: Compare, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    folds(add, "unet", 0.6)
+    folds(add, "deeplabv3", 0.8, ident="y")
+    folds(add, "front", 0.7, count=2, ident="z")  # unfinished
+    assert "no finished result" in refused()
+    rows = compare("--crossval")
+    assert [row["model"] for row in rows[1:]] == ["U-Net", "DeepLabv3"]
+    each = [matrices(0.6, subjects=4, seed=fold, first=4 * fold) for fold in range(3)]
+    together = {name: matrix for fold in each for name, matrix in fold.items()}
+    assert rows[1]["subjects"] == 12
+    assert rows[1]["mean_iou"] == pytest.approx(scores(pooled(together))["mean_iou"])
+    means = [scores(pooled(fold))["mean_iou"] for fold in each]
+    assert rows[1]["mean_iou_fold_mean"] == pytest.approx(np.mean(means))
+    assert rows[1]["mean_iou_fold_sd"] == pytest.approx(np.std(means, ddof=1))
+    assert "mean ± standard deviation over 3 folds" in (tmp_path / "comparison" / "index.html").read_text("utf-8")
+
+
+def test_a_subject_in_two_folds_is_refused(add: Add, refused: Callable[..., str]) -> None:
+    for fold in (1, 2):
+        tags = {"crossval": "x", "crossval_name": "leaky", "fold": str(fold), "folds": "2"}
+        add({"unet": matrices(0.5)}, tags=tags)
+    assert "leaky: subject s000 was validated in two folds" in refused("--crossval")
+
+
+# -- what is written ---------------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_the_paper(add: Add, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    add({"unet": matrices(0.5)})
+    add({"deeplabv3": matrices(0.9)}, params={"recipe": "paper", "seed": 0})
+    assert main(_where(store, tmp_path)) == 0
+    text = capsys.readouterr().out
+    lines = [re.split(r"\s{2,}", line) for line in text.splitlines()]
+    assert ["Model", "Pixel accuracy", "Mean IoU", "Mean class accuracy", "p"] in lines
+    (best,) = (line for line in lines if line[0] == "DeepLabv3")
+    value = 100 * scores(pooled(matrices(0.9)))["mean_iou"]
+    assert re.fullmatch(rf"{value:.2f} \* \[\d\d\.\d\d, \d\d\.\d\d\]", best[2])
+    assert best[-1] == "best"
+    assert "Not trained alike: recipe is paper, quick." in text
+    assert "Means are over the 3 of 3 classes that occur." in text
+    assert "So few subjects (8)" in text
+
+
+def test_files(add: Add, compare: Compare, tmp_path: Path) -> None:
+    add({"unet": matrices(0.5)}, pictures=True)
+    add({"deeplabv3": matrices(0.9)}, pictures=True)
+    compare()
+    out = tmp_path / "comparison"
+    names = {"index.html", "comparison.md", "comparison.csv", "chart-tiny.png", "pictures-tiny.png"}
+    assert {p.name for p in out.iterdir()} == names
+    with (out / "comparison.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["model"] for row in rows] == ["all background", "U-Net", "DeepLabv3"]
+    assert float(rows[1]["iou/gland"]) == pytest.approx(scores(pooled(matrices(0.5)))["iou/1"])
+    text = (out / "comparison.md").read_text(encoding="utf-8")
+    value = 100 * scores(pooled(matrices(0.9)))["mean_iou"]
+    assert f"**{value:.2f}** [" in text
+    assert "| Model | background | gland | tumor <&> |" in text
+
+
+class Page(HTMLParser):
+    """Collects what a page would load, and whether its elements are closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.open: list[str] = []
+        self.alts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.loaded += [given[key] or "" for key in ("src", "href") if key in given]
+        if tag == "img":
+            self.alts.append(given["alt"] or "")
+        if tag not in ("img", "meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_holds_everything_itself(add: Add, compare: Compare, tmp_path: Path) -> None:
+    add({"unet": matrices(0.5)}, pictures=True)
+    compare()
+    text = (tmp_path / "comparison" / "index.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert len(page.loaded) == 4  # the chart, and image, truth and prediction of one case
+    assert all(source.startswith("data:image/png;base64,") for source in page.loaded)
+    assert page.alts[1:] == ["image of c1", "truth of c1", "U-Net of c1"]
+    assert "http" not in text
+    assert "<script" not in text
+    assert "tumor &lt;&amp;&gt;" in text
+    assert "color-scheme: light dark" in text
+    assert 'name="viewport"' in text
+
+
+def test_the_same_store_gives_the_same_files(add: Add, compare: Compare, tmp_path: Path) -> None:
+    add({"unet": matrices(0.5)}, pictures=True)
+    contents = []
+    for _ in range(2):
+        compare()
+        contents.append({p.name: p.read_bytes() for p in (tmp_path / "comparison").iterdir()})
+    assert contents[0] == contents[1]
+
+
+def test_help_says_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert "index.html" in said
+    assert "--crossval" in said
