@@ -1,0 +1,87 @@
+"""Put a trained bundle into a zip that works without this repository.
+
+    python -m scripts.share unet .
+    python -m scripts.share dilation10 share/ --version 1.0.0 --changelog "weights trained on our data"
+
+Writes mammoseg_<bundle>_v<version>.zip: configs, weights, exported models, the code, documents with the scores of this
+training, the terms of its data, and the SHA-256 of every file. The same training gives the same bytes. Prints what was
+written (`--json`: the same for programs). Exit code 0, or one line and 2. See docs/sharing.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from scripts.commandline import run_app
+from scripts.sharing.pack import Shared, Wishes, share
+from transforms.errors import UserError
+
+FORMATS = ("pt", "ts", "pt2", "onnx")
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.command(help="Put a trained bundle into a zip that works without this repository.")
+def command(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name of a bundle, or the path of its folder.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The zip, or a folder for it.")],
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("--output_dir", help="Folder of the training's models/. Default: the bundle's own."),
+    ] = None,
+    version: Annotated[str | None, typer.Option(help="As in 1.0.0. Default: that of the bundle's metadata.")] = None,
+    changelog: Annotated[str | None, typer.Option(help="What is new in this version.")] = None,
+    data_licence: Annotated[
+        str | None, typer.Option("--data_licence", help="Terms of the data; needed where its dataset.json has none.")
+    ] = None,
+    authors: Annotated[str | None, typer.Option(help="Of the model. Default: those of the code.")] = None,
+    formats: Annotated[str, typer.Option(help=f"Of the model, out of {','.join(FORMATS)}.")] = "pt,ts,pt2",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing zip.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+) -> None:
+    """Share one bundle."""
+    wishes = Wishes(version, changelog, authors, data_licence, parse_formats(formats))
+    with Console(stderr=True).status("copying, exporting and comparing the model …"):
+        shared = share(bundle, out, output_dir, wishes, overwrite)
+    print(json.dumps({**asdict(shared), "path": str(shared.path)}, indent=1) if as_json else summary(shared))
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """ "ts, onnx" → ("pt", "ts", "onnx"): the checkpoint is always there.
+
+    Raises:
+        UserError: for a format that there is not.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown:
+        raise UserError(f"--formats {', '.join(unknown)}: there are {', '.join(FORMATS)}")
+    return tuple(name for name in FORMATS if name == "pt" or name in names)
+
+
+def summary(shared: Shared) -> str:
+    """What a person wants to know, one line each."""
+    lines = [
+        f"{shared.path}: {shared.files} files, {shared.size / 1e6:.1f} MB, version {shared.version}",
+        f"sha256 {shared.sha256}",
+        *(f"models/{name} differs from the checkpoint by {value:.1e}" for name, value in shared.exports.items()),
+        *([f"larger than 25 MB, see large_files.yml: {', '.join(shared.large_files)}"] if shared.large_files else []),
+        "Read docs/README.md and docs/data_license.txt in it before you pass it on.",
+    ]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return run_app(app, "python -m scripts.share", argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

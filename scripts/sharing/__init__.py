@@ -1,0 +1,1 @@
+"""What `python -m scripts.share` is made of."""

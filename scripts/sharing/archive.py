@@ -1,0 +1,103 @@
+"""Checksums, and a zip whose bytes depend on nothing but its content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from transforms.errors import UserError
+
+LARGE = 25 * 1024 * 1024
+"""Bytes above which the model zoo keeps a file outside its repository."""
+
+SUMS = "SHA256SUMS"
+LARGE_FILES = "large_files.yml"
+_LARGE_FILES_NOTE = """\
+# Files of more than 25 MB. In this zip they are complete: `python -m monai.bundle download_large_files` finds each
+# in its place with this checksum and downloads nothing. Who keeps the bundle without them, as the model zoo does,
+# enters where each can be downloaded as its url.
+"""
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files below a folder, in the order of their names in the zip."""
+    return sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.relative_to(folder).as_posix())
+
+
+def write_large_files(folder: Path, limit: int | None = None) -> list[str]:
+    """Write large_files.yml in MONAI's form if a file is larger than `limit` bytes; return their names."""
+    large = [path for path in files_in(folder) if path.stat().st_size > (LARGE if limit is None else limit)]
+    if large:
+        entries = [
+            f'- path: "{path.relative_to(folder).as_posix()}"\n  url: ""\n  hash_val: "{sha256(path)}"\n'
+            '  hash_type: "sha256"\n'
+            for path in large
+        ]
+        _write(folder / LARGE_FILES, _LARGE_FILES_NOTE + "large_files:\n" + "".join(entries))
+    return [path.relative_to(folder).as_posix() for path in large]
+
+
+def write_sums(folder: Path) -> None:
+    """Write the SHA-256 of every other file, in the form that `sha256sum --check` reads."""
+    lines = [f"{sha256(p)}  {p.relative_to(folder).as_posix()}\n" for p in files_in(folder) if p.name != SUMS]
+    _write(folder / SUMS, "".join(lines))
+
+
+def write_zip(folder: Path, out: Path) -> None:
+    """Zip a folder under its own name: names sorted, no times, fixed rights, not compressed (weights hardly shrink).
+
+    Without compression the bytes do not depend on the version of zlib either.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        with zipfile.ZipFile(part, "w") as archive:
+            for path in files_in(folder):
+                info = zipfile.ZipInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}")
+                info.create_system, info.external_attr = 3, 0o100644 << 16
+                big = path.stat().st_size > 2**31 - 1
+                with path.open("rb") as source, archive.open(info, "w", force_zip64=big) as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def refuse_traces(folder: Path, places: Iterable[Path]) -> None:
+    """Refuse to share files that name a folder of this machine.
+
+    Raises:
+        UserError: naming the first such file.
+    """
+    texts = {text for place in places for text in _spellings(place)}
+    for path in files_in(folder):
+        content = path.read_bytes()
+        for text in texts:
+            if text in content:
+                found = text.decode("utf-8", "replace")
+                raise UserError(f"{path.relative_to(folder).as_posix()}: names the folder {found}; it is not shared")
+
+
+def _spellings(place: Path) -> list[bytes]:
+    """A folder as it could be written; a bare root would be found everywhere."""
+    if place == Path(place.anchor):
+        return []
+    plain = str(place.absolute())
+    return [f"{text}{end}".encode() for text in {plain, place.absolute().as_posix()} for end in ("/", "\\")]
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,143 @@
+"""docs/ of a shared bundle: the bundle's own texts, with what this training is in place of what it could be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scripts.sharing.trained import Trained
+
+GUIDES = ("data.md", "options.md", "evaluation.md")
+"""Documents of the repository that the README and error messages point to."""
+
+FIGURES = "### What to expect"
+"""The section of a bundle's README that holds figures of the repository's own trainings."""
+
+_MEANS = {
+    "pixel_accuracy": "pixel accuracy",
+    "mean_iou": "mean IoU",
+    "mean_class_accuracy": "mean class accuracy",
+    "mean_dice": "mean Dice",
+}
+
+
+def readme(trained: Trained, metadata: Mapping[str, Any]) -> str:
+    """The bundle's README with the data, classes and scores of this training.
+
+    Figures of other trainings are taken out; commands are those of the unzipped folder.
+    """
+    text = (trained.bundle / "docs" / "README.md").read_text(encoding="utf-8")
+    text = replace_section(text, "## Data", _data(trained, metadata))
+    text = replace_section(text, FIGURES, "")
+    text = insert_before(text, "## Training", _scores(trained) + _use(trained, metadata))
+    return local_commands(text)
+
+
+def replace_section(text: str, heading: str, new: str) -> str:
+    """`new` in place of a section, up to the next heading of its level or above; at the end if it is not there."""
+    level = heading.split(" ")[0]
+    found = re.search(rf"^{re.escape(heading)}\n.*?(?=^#{{1,{len(level)}}} |\Z)", text, re.MULTILINE | re.DOTALL)
+    if found is None:
+        return f"{text.rstrip()}\n\n{new}".rstrip() + "\n"
+    return text[: found.start()] + new + text[found.end() :]
+
+
+def insert_before(text: str, heading: str, new: str) -> str:
+    """`new` in front of a heading, or at the end if it is not there."""
+    before, found, after = text.partition(f"{heading}\n")
+    return f"{before}{new}{found}{after}" if found else f"{text.rstrip()}\n\n{new}"
+
+
+def local_commands(text: str) -> str:
+    """Commands as they are given in the unzipped folder."""
+    return re.sub(r"bundles/[\w-]+/(configs|docs|models|eval)\b", r"\1", text)
+
+
+def guide(path: Path) -> str:
+    """A document of the repository, whose links to files that are not shared become plain text."""
+
+    def keep(link: re.Match[str]) -> str:
+        target = link.group(2)
+        there = "://" in target or target.startswith("#") or target.split("#")[0] in (*GUIDES, *_SHARED)
+        return link.group(0) if there else link.group(1)
+
+    return local_commands(re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", keep, path.read_text(encoding="utf-8")))
+
+
+_SHARED = ("../transforms/dataset.schema.json", "README.md")
+
+
+def data_licence(trained: Trained, stated: str | None) -> str:
+    """docs/data_license.txt: the terms and the citation of the data, as recorded when it was prepared."""
+    settings = trained.settings
+    lines = [
+        f"The weights in models/ were trained on the data set: {settings['dataset']}",
+        "",
+        f"Licence, as recorded with the data set: {settings.get('licence') or 'none recorded'}",
+        *([f"Terms stated by who shares the weights: {stated}"] if stated else []),
+        f"Reference, as recorded with the data set: {settings.get('reference') or 'none recorded'}",
+        f"SHA-256 of its content (engines, Dataset.digest): {settings.get('dataset_digest', 'not recorded')}",
+        "",
+        "This bundle holds no image, label or identifier of that data set. Whoever uses the weights is bound by the",
+        "terms above as far as they reach: read them, cite the reference, and ask the data's owner where in doubt.",
+    ]
+    terms = f"{settings.get('licence', '')} {stated or ''}".upper()
+    if re.search(r"\bNC\b|NON-?\s?COMMERCIAL", terms):
+        lines.append("NC in a licence: not for commercial use.")
+    if re.search(r"\bND\b|NO-?\s?DERIV", terms):
+        lines.append("ND in a licence: adapted data may not be passed on; weights are shared here, no data.")
+    return "\n".join(lines) + "\nThe code has a licence of its own: see LICENSE.\n"
+
+
+def _data(trained: Trained, metadata: Mapping[str, Any]) -> str:
+    facts, rules = metadata["dataset"], metadata["intensity"]
+    height = f"brought to {rules['image_height']} rows" if rules["image_height"] else "taken as stored"
+    reference = f" Reference: {facts['reference'].rstrip('.')}." if facts["reference"] else ""
+    return (
+        f"## Data\n\nTrained on the data set {facts['name']}.{reference} Terms: [data_license.txt](data_license.txt).\n"
+        f"Grey values: windowing `{rules['windowing']}`; images are {height}.\n\n"
+        "| channel | class |\n|---|---|\n"
+        + "".join(f"| {number} | {name} |\n" for number, name in enumerate(trained.classes))
+        + "\nOther data sets, to score or train on, are made by `python -m scripts.prepare` ([data.md](data.md)).\n\n"
+    )
+
+
+def _scores(trained: Trained) -> str:
+    settings, scores = trained.settings, trained.scores
+    means = [(title, scores.get(key)) for key, title in _MEANS.items()]
+    rows = [
+        f"| {name} | {_percent(scores.get(f'iou/{name}'))} | {_percent(scores.get(f'dice/{name}'))} |\n"
+        for name in trained.classes
+    ]
+    return (
+        f"## Scores\n\nValidation part of {settings['dataset']}, per cent; stage `{settings['stage']}`, "
+        f"epoch {settings.get('epoch')}, recipe `{settings.get('recipe')}`, seed {settings.get('seed')}:\n\n"
+        f"| {' | '.join(title for title, _ in means)} |\n|{'---|' * len(means)}\n"
+        f"| {' | '.join(_percent(value) for _, value in means)} |\n\n"
+        "| class | IoU | Dice |\n|---|---|---|\n"
+        + "".join(rows)
+        + "\nThe epoch was chosen by these validation scores; "
+        "on other data expect less. A dash: the class occurs neither in truth nor prediction.\n\n"
+    )
+
+
+def _use(trained: Trained, metadata: Mapping[str, Any]) -> str:
+    files = "".join(f"| `models/{name}` | {value:.1e} |\n" for name, value in metadata.get("exports", {}).items())
+    packages = " ".join(f"{name}=={number}" for name, number in metadata["required_packages_version"].items())
+    return (
+        "## Use\n\nEverything is in this folder; give the commands from inside it. Configs execute code: look at configs/\n"
+        "and the code before the first run, and compare the files with `sha256sum --check SHA256SUMS`.\n\n"
+        f"    pip install monai=={metadata['monai_version']} torch=={metadata['pytorch_version']} {packages}\n"
+        "    python -m monai.bundle run --config_file configs/inference.json --dataset_dir FOLDER\n\n"
+        "A training writes to models/ and eval/: give `--output_dir PATH` to keep these weights, and `--init_weights "
+        "models/model.pt`\nto start from them.\n\n"
+        "| file | greatest difference of a logit to model.pt, two image sizes |\n|---|---|\n" + files + "\n"
+        "In Python, inside this folder: `monai.bundle.load("
+        f"'{trained.name}', bundle_dir='..', workflow_type='inference')`.\n\n"
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"

@@ -1,0 +1,186 @@
+"""A trained model in other formats, each compared with the checkpoint on two image sizes.
+
+    python -m scripts.sharing.exports FOLDER pt ts pt2 onnx
+
+writes FOLDER/models/model.ts, .pt2 and .onnx from FOLDER/models/model.pt and FOLDER/configs/, checks the network
+against FOLDER/configs/metadata.json, and prints the greatest difference of each format as JSON on its last line.
+
+`scripts.share` runs it as a process of its own: names inside a TorchScript file depend on what was scripted before
+in the process, and the order of constraints in a .pt2 file on Python's hash seed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser, ckpt_export, verify_net_in_out
+from torch import Tensor, nn
+
+from engines.checkpoint import load_checkpoint
+from engines.inferers import size_multiple
+from scripts.sharing.program import as_exported
+from transforms.errors import UserError
+
+FORMATS = ("pt", "ts", "pt2", "onnx")
+EXAMPLE = (2, 64, 96)
+SIZES = ((1, 97, 130), (2, 160, 120))
+"""(images, rows, columns) of the export and of the comparisons; rounded up where a network takes certain sizes only."""
+
+TOLERANCE = 1e-4
+"""Greatest difference of a logit, where logits are below 1; above, of the greatest logit's share."""
+
+
+def export(folder: Path, formats: tuple[str, ...]) -> dict[str, float]:
+    """Write the formats and return the greatest absolute difference of each to the checkpoint.
+
+    Raises:
+        UserError: a format differs by more than the tolerance, or a package for it is missing.
+    """
+    network = build(folder)
+    _verify(folder)
+    differences = {}
+    for name in formats:
+        path = folder / "models" / f"model.{name}"
+        WRITERS[name](folder, network, path)
+        difference, allowed = compare(READERS[name](folder, path), network)
+        if difference > allowed:
+            raise UserError(f"{path.name}: differs from the checkpoint by {difference:.1e}, more than {allowed:.1e}")
+        differences[path.name] = difference
+    return differences
+
+
+def build(folder: Path) -> nn.Module:
+    """The network of configs/inference.json with the weights of models/model.pt, on the CPU."""
+    parser = ConfigParser()
+    parser.read_config(str(folder / "configs" / "inference.json"))
+    parser["output_dir"] = str(folder)
+    parser["device"] = "cpu"
+    network: nn.Module = parser.get_parsed_content("network")
+    network.load_state_dict(load_checkpoint(folder / "models" / "model.pt"))
+    return network.eval()
+
+
+def images(network: nn.Module, number: int, rows: int, columns: int) -> Tensor:
+    """Made-up input in the range of real input, the same every time; sides rounded up to what the network takes."""
+    multiple = size_multiple(network)
+    sides = (-(-side // multiple) * multiple for side in (rows, columns))
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(number, 3, *sides, generator=generator) - 0.5
+
+
+def compare(exported: Callable[[Tensor], Tensor], network: nn.Module) -> tuple[float, float]:
+    """Greatest absolute difference of a logit over `SIZES`, and the greatest that is allowed."""
+    difference, greatest = 0.0, 1.0
+    with torch.no_grad():
+        for size in SIZES:
+            image = images(network, *size)
+            expected, got = network(image), exported(image)
+            if got.shape != expected.shape:
+                raise UserError(f"exported: turns {tuple(image.shape)} into {tuple(got.shape)}, not {expected.shape}")
+            difference = max(difference, float((got - expected).abs().max()))
+            greatest = max(greatest, float(expected.abs().max()))
+    return float(f"{difference:.1e}"), TOLERANCE * greatest
+
+
+def write_torchscript(folder: Path, network: nn.Module, path: Path) -> None:
+    """By MONAI's own command, traced: the format that the model zoo asks for, which PyTorch has deprecated."""
+    ckpt_export(
+        net_id="network",
+        filepath=str(path),
+        ckpt_file=str(folder / "models" / "model.pt"),
+        meta_file=str(folder / "configs" / "metadata.json"),
+        config_file=str(folder / "configs" / "inference.json"),
+        use_trace=True,
+        input_shape=list(images(network, *EXAMPLE).shape),
+        output_dir=str(folder),
+        device="cpu",
+    )
+    rewrite(path, leave_out=(".debug_pkl", "serialization_id"))  # where in whose folders the source lay
+
+
+def write_exported_program(folder: Path, network: nn.Module, path: Path) -> None:
+    """By torch.export, for any number of images and any size that the network takes."""
+    torch.export.save(as_exported(network, images(network, *EXAMPLE)), path)
+    rewrite(path, leave_out=("serialization_id",))
+
+
+def write_onnx(folder: Path, network: nn.Module, path: Path) -> None:
+    """By torch.onnx from the exported program, so with the same sizes."""
+    try:
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"--formats onnx: needs {error.name}; pip install onnx onnxruntime onnxscript") from error
+    program = as_exported(network, images(network, *EXAMPLE))
+    exported = torch.onnx.export(program, (), dynamo=True, verbose=False)
+    assert exported is not None
+    model = exported.model
+    values = [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]
+    for part in (model, model.graph, *values, *(v for node in model.graph for v in (node, *node.outputs))):
+        part.metadata_props.clear()  # traces of the source
+    large = sum(p.numel() for p in network.parameters()) * 4 > 2**31 - 2**20  # one file may hold 2 GB
+    exported.save(path, external_data=large)
+
+
+def rewrite(path: Path, leave_out: tuple[str, ...]) -> None:
+    """Write a zip anew without some entries and without times, so that equal content is equal bytes."""
+    part = path.with_name(path.name + ".part")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(part, "w") as new:
+        for entry in old.infolist():
+            if not entry.filename.endswith(leave_out):
+                new.writestr(zipfile.ZipInfo(entry.filename), old.read(entry))
+    part.replace(path)
+
+
+def _verify(folder: Path) -> None:
+    """MONAI's check that the network does what metadata.json says, with its own smallest input."""
+    verify_net_in_out(
+        net_id="network",
+        meta_file=str(folder / "configs" / "metadata.json"),
+        config_file=str(folder / "configs" / "inference.json"),
+        device="cpu",
+        output_dir=str(folder),
+    )
+
+
+def _read_onnx(folder: Path, path: Path) -> Callable[[Tensor], Tensor]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda image: torch.from_numpy(session.run(None, {name: image.numpy()})[0])
+
+
+WRITERS: dict[str, Callable[[Path, nn.Module, Path], None]] = {
+    "pt": lambda folder, network, path: None,
+    "ts": write_torchscript,
+    "pt2": write_exported_program,
+    "onnx": write_onnx,
+}
+READERS: dict[str, Callable[[Path, Path], Any]] = {
+    "pt": lambda folder, path: build(folder),
+    "ts": lambda folder, path: torch.jit.load(path),
+    "pt2": lambda folder, path: torch.export.load(path).module(),
+    "onnx": _read_onnx,
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run the command line; returns the exit code."""
+    torch.set_num_threads(1)  # sums in one order
+    try:
+        print(json.dumps(export(Path(argv[0]), tuple(argv[1:]))))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

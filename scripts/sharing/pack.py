@@ -1,0 +1,171 @@
+"""From a trained bundle to a zip."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.places import project_root
+from scripts.sharing import archive, documents
+from scripts.sharing.code import copy_code
+from scripts.sharing.metadata import complete
+from scripts.sharing.requirements import required_packages
+from scripts.sharing.trained import Trained, find_trained
+from transforms.errors import UserError
+
+CODE = Path(__file__).resolve().parents[2]
+"""The folder of the packages that are shared."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person may say about a shared bundle; see the options of `scripts.share`."""
+
+    version: str | None = None
+    changelog: str | None = None
+    authors: str | None = None
+    data_licence: str | None = None
+    formats: tuple[str, ...] = ("pt", "ts", "pt2")
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What was written."""
+
+    path: Path
+    version: str
+    sha256: str
+    files: int
+    size: int
+    exports: dict[str, float]
+    large_files: list[str]
+
+
+def share(bundle: str, out: Path, output_dir: Path | None, wishes: Wishes, overwrite: bool = False) -> Shared:
+    """Write a zip that holds a trained bundle and everything it needs.
+
+    Args:
+        bundle: name or path.
+        out: the zip, or a folder for it.
+        output_dir: see `find_trained`.
+        wishes: what to say about it.
+        overwrite: replace an existing zip.
+
+    Raises:
+        UserError: nothing trained, no terms of the data, an existing zip, or an export that is not the same network.
+    """
+    trained = find_trained(bundle, output_dir)
+    check_terms(trained, wishes.data_licence)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / trained.name
+        metadata = stage(trained, folder, wishes)
+        path = zip_path(out, trained.name, metadata["version"], overwrite)
+        metadata["exports"] = run_exports(folder, wishes.formats)
+        write_documents(trained, folder, metadata, wishes.data_licence)
+        large = archive.write_large_files(folder)
+        archive.write_sums(folder)
+        places = (folder, project_root(), CODE, trained.weights.parents[1], Path.home(), Path(sys.prefix))
+        archive.refuse_traces(folder, places)
+        archive.write_zip(folder, path)
+        count = len(archive.files_in(folder))
+    digest, size = archive.sha256(path), path.stat().st_size
+    return Shared(path, metadata["version"], digest, count, size, metadata["exports"], large)
+
+
+def check_terms(trained: Trained, stated: str | None) -> None:
+    """Weights are not shared without a word on the terms of their data.
+
+    Raises:
+        UserError: neither the data set nor the person says any.
+    """
+    if not trained.settings.get("licence") and not stated:
+        raise UserError(
+            f"{trained.settings['dataset']}: no licence is recorded with the data set that these weights were trained "
+            "on; say --data_licence, as in --data_licence 'CC BY 4.0' or 'own data, shared with the ethics board's "
+            "consent'"
+        )
+
+
+def zip_path(out: Path, name: str, version: str, overwrite: bool) -> Path:
+    """`out` itself if it ends in .zip, else mammoseg_<name>_v<version>.zip in it.
+
+    Raises:
+        UserError: it exists and may not be replaced.
+    """
+    path = out if out.suffix == ".zip" else out / f"mammoseg_{name}_v{version}.zip"
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file or another folder")
+    if path.exists() and not overwrite:
+        raise UserError(f"{path}: exists; choose another --version or OUT, or say --overwrite")
+    return path
+
+
+def stage(trained: Trained, folder: Path, wishes: Wishes) -> dict[str, Any]:
+    """Write configs, code, weights and metadata.json; return the metadata."""
+    shutil.copytree(trained.bundle / "configs", folder / "configs", ignore=shutil.ignore_patterns(".*", "__*", "*~"))
+    shutil.copyfile(trained.bundle / "LICENSE", folder / "LICENSE")
+    (folder / "models").mkdir()
+    shutil.copyfile(trained.weights, folder / "models" / "model.pt")
+    write_json(folder / "models" / "model.json", trained.settings)
+    files = copy_code(CODE, trained.bundle, folder)
+    metadata = complete(
+        trained,
+        packages=required_packages(files),
+        multiple=_multiple(trained),
+        version=wishes.version,
+        changelog=wishes.changelog,
+        authors=wishes.authors,
+        data_licence=wishes.data_licence,
+    )
+    write_json(folder / "configs" / "metadata.json", metadata)
+    return metadata
+
+
+def write_documents(trained: Trained, folder: Path, metadata: dict[str, Any], stated: str | None) -> None:
+    """Write docs/ and the final metadata.json."""
+    write_json(folder / "configs" / "metadata.json", metadata)
+    texts = {
+        "README.md": documents.readme(trained, metadata),
+        "data_license.txt": documents.data_licence(trained, stated),
+    }
+    guides = (CODE / "docs" / name for name in documents.GUIDES)
+    texts.update({path.name: documents.guide(path) for path in guides if path.is_file()})
+    (folder / "docs").mkdir()
+    for name, text in texts.items():
+        (folder / "docs" / name).write_text(text, encoding="utf-8", newline="\n")
+
+
+def run_exports(folder: Path, formats: tuple[str, ...]) -> dict[str, float]:
+    """Write the formats in a process of their own; see `scripts.sharing.exports`.
+
+    Raises:
+        UserError: with the last line that it said.
+    """
+    path = os.pathsep.join(filter(None, (str(CODE), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-W", "ignore", "-m", "scripts.sharing.exports", str(folder), *formats]
+    done = subprocess.run(command, cwd=CODE, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        lines = [line for line in done.stderr.strip().splitlines() if line.strip()] or ["it said nothing"]
+        raise UserError(f"--formats {','.join(formats)}: {lines[-1].removeprefix('error: ')}")
+    differences: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return differences
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write readable JSON, the same bytes on every system."""
+    path.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
+
+
+def _multiple(trained: Trained) -> int:
+    """What image sides must be divisible by, from the strides of the network's definition."""
+    config = json.loads((trained.bundle / "configs" / "inference.json").read_text(encoding="utf-8"))
+    return math.prod(config["network_def"].get("strides", [1]))

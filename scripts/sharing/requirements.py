@@ -1,0 +1,46 @@
+"""The packages that copied code needs, in the versions that are installed now."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+
+from scripts.sharing.code import PACKAGES, imports
+
+INDIRECT = (
+    "pytorch-ignite",  # MONAI's engines
+    "fire",  # MONAI's command line
+    "pylibjpeg",  # compressed DICOM, found by pydicom
+    "pylibjpeg-openjpeg",
+    "pylibjpeg-rle",
+    "pyjpegls",
+)
+"""Needed without being imported by name."""
+
+OWN_KEYS = ("monai", "torch", "numpy")
+"""Have keys of their own in metadata.json."""
+
+
+def required_packages(files: Iterable[Path]) -> dict[str, str]:
+    """Distribution name to installed version of all that the files import; what is not installed is optional."""
+    own = {*PACKAGES, "scripts", *sys.stdlib_module_names}
+    modules = {name.split(".")[0] for path in files for name in imports(path)} - own
+    distributions = packages_distributions()
+    names = {_distribution(module, distributions.get(module, [])) for module in modules} | set(INDIRECT)
+    versions = {name: installed(name) for name in sorted(names - set(OWN_KEYS))}
+    return {name: number for name, number in versions.items() if number is not None}
+
+
+def installed(name: str) -> str | None:
+    """Version without what a build adds to it, as in 2.13.0+cpu; None where it is not installed."""
+    try:
+        return version(name).split("+")[0]
+    except PackageNotFoundError:
+        return None
+
+
+def _distribution(module: str, candidates: list[str]) -> str:
+    """The distribution of the module's name, which may only gather others (itk), or the first that holds it."""
+    return module if installed(module) is not None else min((name.lower() for name in candidates), default=module)

@@ -1,0 +1,91 @@
+"""A bundle and the model that was trained with it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engines.checkpoint import load_checkpoint
+from engines.output import load_settings, portable, weights_file
+from engines.places import as_path, project_root
+from transforms.errors import UserError
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is shared.
+
+    Attributes:
+        bundle: folder with configs/ and docs/.
+        weights: path of models/model.pt.
+        settings: content of models/model.json, without absolute paths.
+        metadata: content of configs/metadata.json.
+    """
+
+    bundle: Path
+    weights: Path
+    settings: dict[str, Any]
+    metadata: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the bundle, which is that of its folder."""
+        return self.bundle.name
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of their ids."""
+        labels = self.settings["labels"]
+        return [labels[key] for key in sorted(labels, key=int)]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Validation scores of the weights; those of absent classes are left out."""
+        return {name: value for name, value in self.settings["validation"].items() if value is not None}
+
+
+def find_trained(bundle: str, output_dir: Path | None) -> Trained:
+    """The bundle and its trained model.
+
+    Args:
+        bundle: name of a folder in bundles/, or a path.
+        output_dir: where the training wrote models/; None for the bundle's own folder.
+
+    Raises:
+        UserError: no such bundle, nothing trained, or something that is no model of this project.
+    """
+    folder = find_bundle(bundle)
+    output = folder if output_dir is None else as_path(output_dir)
+    settings: dict[str, Any] = portable(load_settings(output))
+    missing = [key for key in ("labels", "stage", "validation", "dataset", "windowing") if key not in settings]
+    if missing:
+        raise UserError(f"{output / 'models' / 'model.json'}: has no {', '.join(missing)}; train again, then share")
+    weights = Path(weights_file(output))
+    _check_weights(weights)
+    metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    return Trained(folder, weights, settings, metadata)
+
+
+def find_bundle(bundle: str) -> Path:
+    """Folder of a bundle, by its name or path.
+
+    Raises:
+        UserError: there is none.
+    """
+    bundles = project_root() / "bundles"
+    for folder in (bundles / bundle, as_path(bundle)):
+        if (folder / "configs" / "inference.json").is_file() and (folder / "configs" / "metadata.json").is_file():
+            return folder.resolve()
+    known = ", ".join(sorted(path.parents[1].name for path in bundles.glob("*/configs/metadata.json"))) or "none"
+    raise UserError(f"{bundle}: no bundle (no configs/inference.json and metadata.json); there are {known}")
+
+
+def _check_weights(path: Path) -> None:
+    """Nothing but named tensors: what else a file holds would be shared unseen."""
+    state = load_checkpoint(path)
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError(f"{path}: holds more than named weights; share models/model.pt of a finished training")
