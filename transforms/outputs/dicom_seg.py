@@ -86,6 +86,7 @@ def make_segmentation(prediction: Prediction, path: Path) -> Any:
         if "SpecificCharacterSet" in source:
             segmentation.SpecificCharacterSet = source.SpecificCharacterSet
         segmentation.PatientOrientation = source.PatientOrientation
+        segmentation.ContentCreatorName = None  # type 2: there, and empty
     return segmentation
 
 
