@@ -108,6 +108,15 @@ def test_a_mirrored_image_comes_back_as_it_was(tmp_path: Path) -> None:
     assert torch.equal(Unmirrord("image")(same)["image"], same["image"])
 
 
+def test_logits_are_kept_if_asked_and_come_back_as_the_label_map_does() -> None:
+    item = {"pred": torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]]]), "size": [1, 2], "mirrored": True}
+    kept = Unmirrord(["pred", "logits"])(ArgmaxLiked("pred", size_key="size", keep_key="logits")(item))
+    assert kept["pred"].tolist() == [[[1, 0]]]
+    assert kept["logits"].tolist() == [[[0.0, 1.0]], [[2.0, 0.0]]]
+    dropped = Unmirrord(["pred", "logits"], allow_missing_keys=True)(ArgmaxLiked("pred", size_key="size")(item))
+    assert "logits" not in dropped
+
+
 def test_predictions_in_the_values_of_the_source(tmp_path: Path) -> None:
     item = {
         "pred": torch.tensor([[[0, 1], [2, 0]]], dtype=torch.uint8),

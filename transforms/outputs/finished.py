@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transforms.dicom import is_dicom
 from transforms.outputs import dicom_seg, findings, geojson, nifti, pictures
+from transforms.save import checked_formats
 
 ENDINGS = {
     "nifti": nifti.LABEL_ENDING,
@@ -30,11 +31,13 @@ class Finished:
         output_dir: where results go.
         formats: see `transforms.save`.
         enabled: False finds nothing finished, so that all is done anew.
+
+    Raises UserError for an unknown format.
     """
 
-    def __init__(self, output_dir: str, formats: Sequence[str], enabled: bool = True) -> None:
+    def __init__(self, output_dir: str, formats: Sequence[str] | str, enabled: bool = True) -> None:
         self.output_dir = Path(output_dir)
-        self.formats = (formats,) if isinstance(formats, str) else tuple(formats)
+        self.formats = checked_formats(formats)
         self.enabled = enabled
         rows = findings.read_rows(self.output_dir / findings.FILE) if enabled else []
         self._in_table = {row["name"] for row in rows if not row.get("refused")}
