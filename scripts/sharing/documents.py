@@ -127,8 +127,8 @@ def _use(trained: Trained, metadata: Mapping[str, Any]) -> str:
     files = "".join(f"| `models/{name}` | {value:.1e} |\n" for name, value in metadata.get("exports", {}).items())
     packages = " ".join(f"{name}=={number}" for name, number in metadata["required_packages_version"].items())
     return (
-        "## Use\n\nEverything is in this folder; give the commands from inside it. Configs execute code: look at configs/\n"
-        "and the code before the first run, and compare the files with `sha256sum --check SHA256SUMS`.\n\n"
+        "## Use\n\nEverything is in this folder; give the commands from inside it. Configs execute code: look at them\n"
+        "and at the code before the first run, and compare the files with `sha256sum --check SHA256SUMS`.\n\n"
         f"    pip install monai=={metadata['monai_version']} torch=={metadata['pytorch_version']} {packages}\n"
         "    python -m monai.bundle run --config_file configs/inference.json --dataset_dir FOLDER\n\n"
         "A training writes to models/ and eval/: give `--output_dir PATH` to keep these weights, and `--init_weights "
