@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -74,6 +76,28 @@ def check_server(uri: str, seconds: float = 5.0) -> None:
         pass
 
 
+def make_database(uri: str) -> None:
+    """Make the tables of an SQLite store that is not there yet, whole or not at all.
+
+    Left to MLflow, two trainings that start at once on a new file both make its tables, and leave a file that can
+    never be opened again.
+    """
+    path = sqlite_path(uri)
+    if path is None or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".mlflow-", ignore_cleanup_errors=True) as folder:
+        made, copy = Path(folder) / "made.db", Path(folder) / "copy.db"
+        MlflowClient(tracking_uri=sqlite_uri(made)).search_experiments(max_results=1)
+        shutil.copyfile(made, copy)  # MLflow keeps the first open, and Windows does not move an open file
+        try:
+            os.link(copy, path)
+        except FileExistsError:  # another process was faster
+            return
+        except OSError:  # a file system without links
+            copy.replace(path)
+
+
 def metric_name(name: str) -> str:
     """A name MLflow accepts: anything but letters, digits and `_ - . : / space` becomes `_`."""
     return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)
@@ -124,6 +148,7 @@ class Tracking:
             os.environ.setdefault(name, value)
         self.run_id, self.stage_runs = run_id, stage_runs  # kept for a later resume, should the store not answer now
         check_server(self.tracking_uri)
+        make_database(self.tracking_uri)
         self._client = MlflowClient(tracking_uri=self.tracking_uri)
         if run_id is not None and self._exists(run_id):
             self._client.update_run(run_id, status="RUNNING")

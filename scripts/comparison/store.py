@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from numpy.typing import NDArray
 
-from engines.tracking import SHORT_WAIT, check_server
+from engines.tracking import SHORT_WAIT, check_server, sqlite_path
 from transforms.errors import UserError
 
 Matrices = dict[str, NDArray[np.int64]]
@@ -72,6 +72,9 @@ class Store:
         self.uri = uri
         for name, value in {**SHORT_WAIT, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}.items():
             os.environ.setdefault(name, value)
+        database = sqlite_path(uri)
+        if database is not None and not database.is_file():
+            raise UserError(f"{database}: no MLflow store here; train a bundle first, or give --tracking_uri")
         try:
             check_server(uri)
             self.client = MlflowClient(uri)

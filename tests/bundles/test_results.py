@@ -119,3 +119,14 @@ def test_the_network_is_an_mlflow_model_that_loads_without_unpickling(
         assert model(torch.zeros(3, 3, 48, 80)).shape == (3, 3, 48, 80)
     requirements = (Path(folder) / "requirements.txt").read_text()
     assert "torch==" in requirements
+
+
+def test_an_unreachable_server_is_told_before_the_first_epoch_and_costs_nothing_else(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=1, tracking_uri="http://127.0.0.1:9")
+    said = capfd.readouterr().out
+    assert said.index("http://127.0.0.1:9 does not answer") < said.index("Stage front: up to 1 epochs")
+    assert said.count("does not answer") == 1
+    assert (tmp_path / "out" / "eval" / "confusion-front.json").is_file()
+    assert (tmp_path / "out" / "eval" / "scores.csv").is_file()
