@@ -9,7 +9,7 @@ from typing import Any
 
 from scripts.sharing.trained import Trained
 
-GUIDES = ("data.md", "options.md", "evaluation.md")
+GUIDES = ("data.md", "options.md", "evaluation.md", "clinical.md")
 """Documents of the repository that the README and error messages point to."""
 
 FIGURES = "### What to expect"
