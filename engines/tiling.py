@@ -47,7 +47,7 @@ class TiledInferer(Inferer):
 
     Args:
         memory_gb: memory (2**30 bytes) for one forward pass on the network's device, beside its parameters, the
-            image and the result; counted beforehand, see `engines.tiling_memory`. By default 2 on the CPU, or half
+            image and the result; counted beforehand, see `engines.tiling_memory`. By default 4 on the CPU, or half
             of what is free if that is less; on a GPU half of what is free.
         device: where maps and result are put together; "cpu", so that a GPU's memory does not depend on the size of
             the image. None: where the image is.

@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_leaves
 logger = logging.getLogger("mammoseg")
 
 GB = 1024**3
-DEFAULT_GB = 2.0
+DEFAULT_GB = 4.0
 """Memory for one forward pass on the CPU unless told otherwise: more does not make tiles faster there."""
 
 PADDED = 32

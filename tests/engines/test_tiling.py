@@ -88,7 +88,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> TilesSpy:
 
 @pytest.mark.parametrize(("make", "stage"), EVERY, ids=lambda value: getattr(value, "__name__", value))
 class TestExactness:
-    @pytest.mark.parametrize("size", [(403, 377), (201, 440)], ids=str)
+    @pytest.mark.parametrize("size", [(303, 277), (141, 330)], ids=str)
     def test_tiles_of_several_sizes_are_one_whole_pass(self, make, stage, size, spy, caplog):
         network = build(make, stage)
         x = image(1, 3, *size)
@@ -150,7 +150,7 @@ def assert_close_everywhere(tiled: Tensor, whole: Tensor) -> None:
     torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5 * float(whole.abs().max()))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     height=st.integers(1, 260),
     width=st.integers(1, 260),
@@ -247,8 +247,8 @@ def test_memory_does_not_grow_with_the_image(make, stage):
     """Beside maps at 1/8 of the image and less, and the result."""
     network = build(make, stage)
     largest = []
-    for height in (640, 1920):
-        x = image(1, 3, height, 480)
+    for height in (480, 1440):
+        x = image(1, 3, height, 320)
         seen = 0
 
         def note(module, args, output):
