@@ -8,6 +8,7 @@ from typing import Any
 
 from monai.engines import Evaluator
 
+from engines.knobs import switch
 from engines.lesions import LesionDetection, lesion_class
 from engines.output import Output
 from engines.surface import SurfaceDistance
@@ -78,7 +79,7 @@ def _more(
     number = lesion_class(data.class_names, lesion)
     if number is not None:
         handlers.append(LesionDetection(number, data.class_names))
-    if surface_distance:
+    if switch(surface_distance, "--surface_distance"):
         spacing = {item["case"]: item["spacing_mm"] for item in data.items(section)}
         handlers.append(SurfaceDistance(data.class_names, spacing))
     return handlers

@@ -30,6 +30,9 @@ REAL = {
 }
 """Numbers, with the smallest and largest that can be."""
 
+SWITCHES = {"balanced", "mirror_averaging"}
+"""A command line gives "false" as a text, which Python takes for true."""
+
 ABOVE_ZERO = {"width", "lr_drop_factor"}
 OPTIONAL = {"image_height"}
 """None stands for the stored resolution."""
@@ -42,6 +45,8 @@ def check_knobs(knobs: Mapping[str, Any]) -> None:
         UserError: names the option, what it is and what it may be.
     """
     for name, value in knobs.items():
+        if name in SWITCHES and not isinstance(value, bool) and str(value).lower() != "true":
+            raise UserError(f"--{name} {value}: write --{name} False, with a capital letter, or True")
         if value is None and name in OPTIONAL:
             continue
         if name in WHOLE and (not _number(value) or value != int(value) or value < WHOLE[name]):
@@ -62,6 +67,18 @@ def choose(options: Mapping[str, Any], name: str, option: str) -> Any:
     if name not in options:
         raise UserError(f"{option} {name}: there is no such; there are {', '.join(options)}")
     return options[name]
+
+
+def switch(value: Any, option: str) -> bool:
+    """What a person means by true, True, false or False.
+
+    Raises:
+        UserError: something else.
+    """
+    text = str(value).lower()
+    if text not in ("true", "false"):
+        raise UserError(f"{option} {value}: expected true or false")
+    return text == "true"
 
 
 def _number(value: Any) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from engines.evidence import identity, write_evidence
+from engines.knobs import switch
 from engines.logged_model import log_network
 from engines.metrics import scores, trivial_scores
 from engines.output import Output
@@ -43,6 +44,7 @@ def train(
 
     Returns the scores of every row of the final table.
     """
+    resume, log_model = switch(resume, "--resume"), switch(log_model, "--log_model")
     data.check_labels(data.items("training") + data.items("validation"))
     _say_what_is_trained(training, data)
     with tracked(training.tracking), resumable(training.output):

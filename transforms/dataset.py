@@ -25,7 +25,7 @@ class Dataset:
     """What dataset.json says, with paths made absolute. Open one with `Dataset.load`.
 
     Attributes:
-        root: the folder.
+        root: the folder that holds images/ and labels/; that of dataset.json, unless it names another.
         name: what the maker called it.
         labels: class id to name, from 0 without a gap.
         ignore_label: value of label pixels that have no class, or None.
@@ -54,7 +54,8 @@ class Dataset:
         ignore = content["ignore_label"]
         _check_labels_table(root / "dataset.json", labels, ignore, content["pixel_fraction"])
         _check_enough_labels(root / "dataset.json", labels, content)
-        dataset = cls(root.resolve(), content["name"], labels, ignore, content["pixel_fraction"], content)
+        files = (root / content.get("root", "")).resolve()
+        dataset = cls(files, content["name"], labels, ignore, content["pixel_fraction"], content)
         dataset._check_sections()
         return dataset
 

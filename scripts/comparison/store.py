@@ -39,12 +39,12 @@ class Result:
     stage: str
     run_name: str
     run_ids: tuple[str, ...]
-    started: int
     section: str
     classes: tuple[str, ...]
     dataset: str
     digest: str
     subjects: Matrices = field(repr=False)
+    started: int = 0
     folds: tuple[Matrices, ...] = field(default=(), repr=False)
     params: Mapping[str, str] = field(default_factory=dict, repr=False)
     parent_id: str | None = None
@@ -115,19 +115,12 @@ class Store:
                 content = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError, mlflow.exceptions.MlflowException):
             return None
-        subjects = {name: np.array(matrix, np.int64) for name, matrix in content["subjects"].items()}
         parent_id = run.data.tags.get(MLFLOW_PARENT_RUN_ID) if run.data.tags.get("kind") == "stage" else None
-        return Result(
-            stage=stage,
+        return of_evidence(
+            content,
             run_name=run.info.run_name or "",
             run_ids=(run.info.run_id,),
             started=run.info.start_time,
-            section=content["section"],
-            classes=tuple(content["classes"]),
-            dataset=content["dataset"],
-            digest=content["dataset_digest"],
-            subjects=subjects,
-            folds=(subjects,),
             params={**self._params_of(parent_id), **run.data.params},
             parent_id=parent_id,
         )
@@ -155,6 +148,21 @@ class Store:
                 continue
             return {file.stem: file for file in sorted(Path(path).glob("*.png"))}
         return {}
+
+
+def of_evidence(content: Mapping[str, Any], **about: Any) -> Result:
+    """What eval/confusion-<row>.json says, with the other attributes of a result."""
+    subjects = {name: np.array(matrix, np.int64) for name, matrix in content["subjects"].items()}
+    return Result(
+        stage=content["row"],
+        section=content["section"],
+        classes=tuple(content["classes"]),
+        dataset=content["dataset"],
+        digest=content["dataset_digest"],
+        subjects=subjects,
+        folds=(subjects,),
+        **about,
+    )
 
 
 def cross_validation(folds: Sequence[Result], name: str, expected: int) -> Result:

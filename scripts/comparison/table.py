@@ -168,7 +168,7 @@ def fold_lines(comparison: Comparison) -> list[str]:
     """Mean and standard deviation over the folds, where there are folds."""
     return [
         f"{row.title}, mean ± standard deviation over {len(row.result.folds)} folds: "
-        + ", ".join(f"{TITLES[name].lower()} {percent(m)} ± {percent(s)}" for name, (m, s) in row.folds.items())
+        + ", ".join(f"{TITLES[name]} {percent(m)} ± {percent(s)}" for name, (m, s) in row.folds.items())
         for row in comparison.rows
         if row.folds and row.result is not None
     ]

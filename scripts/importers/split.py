@@ -28,6 +28,21 @@ def validation_groups(groups: Iterable[str], fraction: float, seed: int) -> set[
     return set(names[:count])
 
 
+def folds_of(groups: Iterable[str], count: int, seed: int) -> list[list[str]]:
+    """Deal n groups into `count` folds, whose sizes differ by one at the most: each group is in exactly one.
+
+    The order is that of SHA-256 over seed and name, as in `validation_groups`; in what order the groups are given
+    does not matter.
+
+    Raises:
+        UserError: fewer than two folds, or more than there are groups.
+    """
+    names = sorted(set(groups), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    if not 2 <= count <= len(names):
+        raise UserError(f"--folds {count}: expected 2 to {len(names)}, the number of subjects with labels")
+    return [sorted(names[fold::count]) for fold in range(count)]
+
+
 def sections_of(groups: Sequence[str], prescribed: Sequence[str | None], fraction: float, seed: int) -> list[str]:
     """The section of each image: as prescribed, else by lot for all images of a group together.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engines.knobs import REAL, WHOLE, check_knobs
+from engines.knobs import REAL, WHOLE, check_knobs, switch
 from transforms.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,3 +60,16 @@ def test_the_ends_of_the_ranges_are_accepted(name: str, value: Any) -> None:
 def test_every_checked_number_is_an_option_of_the_bundles() -> None:
     config = json.loads((ROOT / "bundles" / "dilation10" / "configs" / "train.json").read_text())
     assert {*WHOLE, *REAL} <= set(config["knobs"])
+
+
+@pytest.mark.parametrize(("value", "meant"), [(True, True), ("true", True), ("False", False), ("false", False)])
+def test_switches_say_what_a_person_means(value: Any, meant: bool) -> None:
+    assert switch(value, "--resume") is meant
+
+
+def test_a_switch_that_is_neither_is_refused() -> None:
+    with pytest.raises(UserError, match="--resume yes: expected true or false"):
+        switch("yes", "--resume")
+    with pytest.raises(UserError, match="--balanced false: write --balanced False, with a capital letter"):
+        check_knobs({"balanced": "false"})
+    check_knobs({"balanced": "true", "mirror_averaging": False})

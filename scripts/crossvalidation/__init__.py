@@ -1,0 +1,1 @@
+"""What `scripts.crossval` is made of: the folds' data sets, their trainings, and the summary."""

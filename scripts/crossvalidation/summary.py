@@ -1,0 +1,27 @@
+"""The folds' results, read from their folders: needs no MLflow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from scripts.comparison.store import Result, cross_validation, of_evidence
+from scripts.crossvalidation.state import Plan, fold_folder
+
+
+def results(out: Path, plan: Plan) -> list[Result]:
+    """One row for each stage, over all folds."""
+    folders = [fold_folder(out, number) for number in range(1, plan.folds + 1)]
+    stages = json.loads((folders[0] / "eval" / "config.json").read_text(encoding="utf-8"))["stages"]
+    rows = []
+    for stage in stages:
+        folds = [
+            of_evidence(
+                json.loads((folder / "eval" / f"confusion-{stage}.json").read_text(encoding="utf-8")),
+                run_name=folder.name,
+                run_ids=(folder.name,),
+            )
+            for folder in folders
+        ]
+        rows.append(cross_validation(folds, f"{plan.bundle}, {plan.folds} folds", plan.folds))
+    return rows

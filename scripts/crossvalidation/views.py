@@ -1,0 +1,72 @@
+"""Each fold as a dataset folder of its own: a dataset.json that names the images of the original, and no copies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.output import write_text
+from scripts.importers.split import folds_of
+from transforms.dataset import Dataset, open_array
+from transforms.errors import UserError
+
+TRAINED = ("training", "validation")
+"""Sections whose subjects are dealt into folds; the test section stays what it is."""
+
+Views = list[dict[str, Any]]
+
+
+def fold_views(data: Dataset, count: int, seed: int) -> Views:
+    """The dataset.json of every fold: its subjects are validated on, those of the others trained with.
+
+    Raises:
+        UserError: there are not enough subjects, or an image without a label.
+    """
+    items = [item for section in TRAINED for item in data.content[section]]
+    bare = [item["image"] for item in items if item["label"] is None]
+    if bare:
+        raise UserError(f"{data.root / bare[0]}: has no label; a cross-validation needs one for every image")
+    counts = {item["image"]: _pixels(data, item["label"]) for item in items}
+    return [
+        _view(data, items, counts, set(fold), seed) for fold in folds_of((i["subject"] for i in items), count, seed)
+    ]
+
+
+def _view(
+    data: Dataset,
+    items: Sequence[Mapping[str, Any]],
+    counts: Mapping[str, NDArray[np.int64]],
+    validated: set[str],
+    seed: int,
+) -> dict[str, Any]:
+    training = [item for item in items if item["subject"] not in validated]
+    validation = [item for item in items if item["subject"] in validated]
+    pixels = sum((counts[item["image"]] for item in training), np.zeros(data.num_classes, np.int64))
+    share = pixels / max(1, int(pixels.sum()))
+    return {
+        **data.content,
+        "root": str(data.root),
+        "pixel_fraction": dict(zip(data.class_names, share.tolist(), strict=True)),
+        "split": {"by": "subject", "seed": seed, "validation_fraction": len(validation) / len(items)},
+        "training": training,
+        "validation": validation,
+    }
+
+
+def _pixels(data: Dataset, label: str) -> NDArray[np.int64]:
+    """Pixels of each class."""
+    array = open_array(data.root / label)
+    counts = np.zeros(256, np.int64)
+    for first in range(0, array.shape[0], 256):
+        counts += np.bincount(np.asarray(array[first : first + 256]).ravel(), minlength=256)
+    return counts[: data.num_classes]
+
+
+def write_view(view: Mapping[str, Any], folder: Path) -> None:
+    """Write folder/dataset.json."""
+    write_text(folder / "dataset.json", json.dumps(view, indent=1, ensure_ascii=False) + "\n")

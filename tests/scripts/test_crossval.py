@@ -1,0 +1,249 @@
+"""`scripts.crossval`: folds by subject without a leak, trainings that go on, one table over all subjects."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlflow.tracking import MlflowClient
+
+from engines.evidence import identity, write_evidence
+from engines.output import Output
+from engines.tracking import Tracking
+from scripts import compare as compare_command
+from scripts import crossval
+from scripts.crossvalidation.views import fold_views, write_view
+from scripts.importers.split import folds_of
+from transforms.dataset import Dataset
+from transforms.errors import UserError
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    names=st.sets(st.text("abc0123_", min_size=1, max_size=6), min_size=2, max_size=30),
+    seed=st.integers(0, 5),
+    data=st.data(),
+)
+def test_every_subject_is_in_exactly_one_fold(names: set[str], seed: int, data: st.DataObject) -> None:
+    count = data.draw(st.integers(2, len(names)))
+    images = data.draw(st.permutations([*names, *names]))  # several images a subject, in any order
+    folds = folds_of(images, count, seed)
+    assert sorted(name for fold in folds for name in fold) == sorted(names)
+    assert max(map(len, folds)) - min(map(len, folds)) <= 1
+    assert folds == folds_of(sorted(names), count, seed)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_as_many_folds_as_can_be(count: int) -> None:
+    with pytest.raises(UserError, match=rf"--folds {count}: expected 2 to 3, the number of subjects"):
+        folds_of(["a", "b", "c"], count, 0)
+
+
+def second_view(folder: Path) -> None:
+    """Give every subject another image, as a second view of the same breast."""
+    content = json.loads((folder / "dataset.json").read_text())
+    for section in ("training", "validation"):
+        more = []
+        for item in content[section]:
+            image = item["image"].replace("_CC", "_MLO")
+            for kind in ("images", "labels"):
+                array = np.load(folder / item[kind[:-1]])
+                np.save(folder / kind / Path(image).name, array[::-1])
+            more.append({**item, "image": image, "label": image.replace("images", "labels"), "view": "MLO"})
+        content[section] += more
+    (folder / "dataset.json").write_text(json.dumps(content))
+
+
+def test_views_share_no_subject_and_hold_every_image(tiny_dataset: Path, tmp_path: Path) -> None:
+    second_view(tiny_dataset)
+    before = {p: p.read_bytes() for p in tiny_dataset.rglob("*") if p.is_file()}
+    data = Dataset.load(tiny_dataset)
+    validated: list[str] = []
+    digests = set()
+    for number, view in enumerate(fold_views(data, 3, seed=0)):
+        write_view(view, tmp_path / str(number))
+        fold = Dataset.load(tmp_path / str(number))
+        training, validation = fold.items("training"), fold.items("validation")
+        assert {i["subject"] for i in training} & {i["subject"] for i in validation} == set()
+        assert {i["image"] for i in training} & {i["image"] for i in validation} == set()
+        assert len(training) + len(validation) == 12
+        assert all(Path(i["image"]).parent == tiny_dataset / "images" for i in training + validation)
+        labels = [np.load(i["label"]) for i in training]
+        pixels = np.bincount(np.concatenate([label.ravel() for label in labels]), minlength=3)
+        assert list(fold.pixel_fraction.values()) == pytest.approx((pixels / pixels.sum()).tolist())
+        fold.check_labels(training + validation)
+        validated += [i["image"] for i in validation]
+        digests.add(fold.digest)
+    assert sorted(validated) == sorted(i["image"] for i in data.items("training") + data.items("validation"))
+    assert len(digests) == 3
+    assert before == {p: p.read_bytes() for p in tiny_dataset.rglob("*") if p.is_file()}
+
+
+def test_test_images_stay_out_of_it_and_an_image_without_label_is_refused(tiny_dataset: Path) -> None:
+    content = json.loads((tiny_dataset / "dataset.json").read_text())
+    content["test"] = [content["training"].pop()]
+    content["training"][0]["label"] = None
+    (tiny_dataset / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"s000_L_CC\.npy: has no label"):
+        fold_views(Dataset.load(tiny_dataset), 2, 0)
+    content["training"].pop(0)
+    (tiny_dataset / "dataset.json").write_text(json.dumps(content))
+    for view in fold_views(Dataset.load(tiny_dataset), 2, 0):
+        assert view["test"] == content["test"]
+        assert content["test"][0] not in [*view["training"], *view["validation"]]
+
+
+class Trainings:
+    """Stands in for the bundle's process: leaves what a training leaves; `fails` names folds that end badly once."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self.commands: list[dict[str, str]] = []
+        self.fails: set[int] = set()
+        self.error: type[BaseException] | None = None
+
+    def __call__(self, words: list[str], **_: Any) -> SimpleNamespace:
+        given = dict(zip(words[5::2], words[6::2], strict=True))
+        self.commands.append(given)
+        tags = ast.literal_eval(given["--tags"])
+        output, data = Output(given["--output_dir"]), Dataset.load(given["--dataset_dir"])
+        if int(tags["fold"]) in self.fails:
+            self.fails.clear()
+            output.save_progress({"epoch": 1})
+            if self.error is not None:
+                raise self.error
+            return SimpleNamespace(returncode=1)
+        tracking = Tracking("mammoseg", given["--run_name"], str(self.store), tags=tags)
+        tracking.start()
+        tracking.start_stage("unet", {})
+        matrices = {item["subject"]: np.diag([5, 4, 3]) + int(tags["fold"]) for item in data.items("validation")}
+        for path in write_evidence(output, "unet", matrices, identity(data), "validation"):
+            tracking.log_artifacts(path, "eval", tracking.stage_run_id)
+        output.write_config({"stages": ["unet"]})
+        tracking.end_stage({})
+        tracking.end("FINISHED")
+        return SimpleNamespace(returncode=0)
+
+
+Go = Callable[..., int]
+
+
+@pytest.fixture
+def trainings(store: Path, monkeypatch: pytest.MonkeyPatch) -> Trainings:
+    made = Trainings(store)
+    monkeypatch.setattr(crossval.subprocess, "run", made)
+    monkeypatch.setattr("engines.evidence.save_figure", lambda figure, path: path)
+    return made
+
+
+@pytest.fixture
+def go(trainings: Trainings, tiny_dataset: Path, tmp_path: Path, store: Path) -> Go:
+    def run(*words: str, bundle: str = "unet", folds: int = 3) -> int:
+        places = ["--out", str(tmp_path / "cv"), "--tracking_uri", str(store), "--dataset_dir", str(tiny_dataset)]
+        return crossval.main([bundle, "--folds", str(folds), *places, *words])
+
+    return run
+
+
+def test_folds_are_trainings_below_one_run_and_one_table(
+    go: Go, trainings: Trainings, tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert go("--json", "--max_epochs", "2", "--width", "0.02") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["model"], row["subjects"]) for row in rows] == [("all background", 6), ("U-Net", 6)]
+    assert [c["--run_name"] for c in trainings.commands] == [f"unet fold {n} of 3" for n in (1, 2, 3)]
+    for command in trainings.commands:
+        assert (command["--max_epochs"], command["--width"], command["--resume"]) == ("2", "0.02", "false")
+        assert command["--config_file"].endswith("train.json")
+    client = MlflowClient(f"sqlite:///{store}")
+    runs = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])
+    (parent,) = (run for run in runs if run.data.tags.get("kind") == "crossval")
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["unet/mean_iou"] == pytest.approx(rows[1]["mean_iou"])
+    assert parent.data.metrics["unet/fold_mean/mean_iou"] == pytest.approx(rows[1]["mean_iou_fold_mean"])
+    below = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(run.data.tags["fold"] for run in below) == ["1", "2", "3"]
+    where = ["--tracking_uri", str(store), "--out", str(tmp_path / "c"), "--json"]
+    assert compare_command.main([*where, "--crossval"]) == 0
+    compared = json.loads(capsys.readouterr().out)
+    for key in ("mean_iou", "mean_iou_low", "mean_iou_high", "mean_iou_fold_sd", "dataset_digest"):
+        assert compared[1][key] == rows[1][key]
+
+
+def test_the_same_command_goes_on(go: Go, trainings: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
+    trainings.fails = {2}
+    assert go() == 2
+    assert "fold 2 of 3 ended with code 1" in capsys.readouterr().err
+    assert go() == 0
+    said = capsys.readouterr()
+    assert "Fold 1 of 3: finished earlier." in said.err
+    assert "6 validation subjects" in said.out
+    assert [(c["--run_name"][10], c["--resume"]) for c in trainings.commands] == [
+        ("1", "false"),
+        ("2", "false"),
+        ("2", "true"),
+        ("3", "false"),
+    ]
+
+
+def test_an_interruption_says_how_to_go_on(
+    go: Go, trainings: Trainings, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainings.fails, trainings.error = {1}, KeyboardInterrupt
+    assert go() == 130
+    assert "To go on: the same command again" in capsys.readouterr().err
+    assert go() == 0
+    client = MlflowClient(f"sqlite:///{store}")
+    runs = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])
+    assert [run.info.status for run in runs if run.data.tags.get("kind") == "crossval"] == ["FINISHED"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--max_epochs 3", r"other settings was begun here \(options:"),
+        ("--seed 1", r"other settings was begun here \(seed: 0 → 1\)"),
+        ("--output_dir x", "--output_dir: given to each fold by this command"),
+        ("--tags={}", "--tags: given to each fold by this command"),
+    ],
+)
+def test_what_does_not_fit_is_refused(go: Go, words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert go() == 0
+    capsys.readouterr()
+    assert go(*shlex.split(words)) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+
+    assert re.search(message, error)
+
+
+def test_an_unknown_bundle_and_a_foreign_folder(go: Go, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert go(bundle="resnet") == 2
+    assert "resnet: no such bundle; there are deeplabv3, dilation10, fcn, unet" in capsys.readouterr().err
+    (tmp_path / "cv").mkdir()
+    (tmp_path / "cv" / "mine.txt").touch()
+    assert go() == 2
+    assert "is not empty, and holds no crossval.json" in capsys.readouterr().err
+    assert go(folds=7) == 2
+    assert "--folds 7: expected 2 to 6" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_folds_of_a_bundle(tiny_dataset: Path, tmp_path: Path, store: Path) -> None:
+    slim = "--max_epochs 1 --width 0.02 --image_height None --batch_size 4 --micro_batch_size 4 --crop_size 24"
+    out = tmp_path / "cv"
+    places = ["--out", str(out), "--tracking_uri", str(store), "--dataset_dir", str(tiny_dataset)]
+    assert crossval.main(["unet", "--folds", "2", *places, *slim.split(), "--log_model", "false"]) == 0
+    kept = [json.loads((out / f"fold-{n}" / "eval" / "confusion-unet.json").read_text()) for n in (1, 2)]
+    assert kept[0]["subjects"].keys() & kept[1]["subjects"].keys() == set()
+    assert len(kept[0]["subjects"]) + len(kept[1]["subjects"]) == 6
