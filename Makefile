@@ -1,10 +1,10 @@
-# `make demo`: set up, train on the synthetic sample, show the results.   `make test`: set up, lint, types, tests.
+# `make demo`: set up, train on the synthetic sample, show the results.   `make compare`: all networks, side by side.   `make test`: set up, lint, types, tests.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 TRAIN := -m monai.bundle run training --config_file bundles/dilation10/configs/train.json
 
-.PHONY: demo test test-slow lint types clean help
+.PHONY: demo compare test test-slow lint types clean help
 help:
 	@sed -n '1p' Makefile | cut -c3-
 
@@ -15,6 +15,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/.installed
 	$(PY) $(TRAIN)
+
+compare: $(VENV)/.installed
+	for bundle in fcn unet dilation10 deeplabv3; do \
+	  $(PY) -m monai.bundle run training --config_file bundles/$$bundle/configs/train.json || exit 1; \
+	done
+	$(PY) -m scripts.compare --dataset sample
 
 lint: $(VENV)/.installed
 	$(PY) -m ruff check .
