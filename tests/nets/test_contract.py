@@ -202,7 +202,7 @@ class TestContract:
         torch.testing.assert_close(torch.from_numpy(result), network(x), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", nets.__all__)
+@pytest.mark.parametrize("name", [name for name in nets.__all__ if isinstance(getattr(nets, name), type)])
 def test_the_documented_constructor_is_the_real_one(name: str):
     network = getattr(nets, name)
     table = (Path(__file__).resolve().parents[2] / "docs" / "paper.md").read_text(encoding="utf-8")
