@@ -46,15 +46,7 @@ def evaluate(
         UserError: the data set's classes are not those the weights were trained with, a label is missing or wrong, or
             there is no such class of lesions.
     """
-    trained = [settings["labels"][key] for key in sorted(settings["labels"], key=int)]
-    if trained != data.class_names:
-        raise UserError(
-            f"{data.root}: its classes are {', '.join(data.class_names)}; "
-            f"the weights were trained with {', '.join(trained)}; prepare the data set with those"
-        )
-    if not data.items(section):
-        raise UserError(f"--section {section}: {data.root} has no image in it; there are {_sections(data)}")
-    data.check_labels(data.items(section))
+    _check(data, section, settings)
     more = _more(data, section, lesion, surface_distance)
     for handler in more:
         handler.attach(evaluator)
@@ -69,6 +61,19 @@ def evaluate(
     logger.info("tables    %s", output.eval)
     logger.info("pictures  %s", output.panels)
     return rows
+
+
+def _check(data: Dataset, section: str, settings: Mapping[str, Any]) -> None:
+    """Raise UserError unless the section can be scored with the weights."""
+    trained = [settings["labels"][key] for key in sorted(settings["labels"], key=int)]
+    if trained != data.class_names:
+        raise UserError(
+            f"{data.root}: its classes are {', '.join(data.class_names)}; "
+            f"the weights were trained with {', '.join(trained)}; prepare the data set with those"
+        )
+    if not data.items(section):
+        raise UserError(f"--section {section}: {data.root} has no image in it; there are {_sections(data)}")
+    data.check_labels(data.items(section))
 
 
 def _more(

@@ -59,6 +59,12 @@ class SamplePredictions:
             self.truth[case] = np.where(truth < self.num_classes, truth, VOID).astype(np.uint8)
             self.predictions[case] = pred.astype(np.uint8)
 
+    def write(self, folder: Path, name: str) -> None:
+        """Write the pictures to folder/image, folder/truth and, the predictions, folder/<name>."""
+        write_images(folder / "image", self.images)
+        write_label_maps(folder / "truth", self.truth)
+        write_label_maps(folder / name, self.predictions)
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """The predictions as a checkpoint can hold them."""
         return {case: torch.from_numpy(pred.copy()) for case, pred in self.predictions.items()}

@@ -23,16 +23,22 @@ def score_table(rows: Mapping[str, Mapping[str, float]], title: str) -> str:
     return "\n".join(lines)
 
 
+CLASS_TITLES = {"iou": "IoU", "dice": "Dice", "sensitivity": "Sens.", "specificity": "Spec."}
+
+
 def class_table(scores: Mapping[str, float]) -> str:
-    """IoU and Dice of each class by name, in per cent."""
+    """The scores of each class by name, in per cent."""
     names = [key[len("iou/") :] for key in scores if key.startswith("iou/")]
     first = max(len("Class"), *(len(name) for name in names))
-    lines = [f"{'Class':<{first}}     IoU    Dice"]
+    lines = [f"{'Class':<{first}}" + "".join(f"  {head:>6}" for head in CLASS_TITLES.values())]
     lines.append("-" * len(lines[-1]))
     for name in names:
-        lines.append(f"{name:<{first}}  {_percent(scores[f'iou/{name}']):>6}  {_percent(scores[f'dice/{name}']):>6}")
+        cells = (_percent(scores.get(f"{kind}/{name}", math.nan)) for kind in CLASS_TITLES)
+        lines.append(f"{name:<{first}}" + "".join(f"  {cell:>6}" for cell in cells))
     counted = sum(not math.isnan(scores[f"iou/{name}"]) for name in names)
     lines.append(f"means are over the {counted} of {len(names)} classes that occur")
+    rest = {"Mean Dice": "mean_dice", "frequency-weighted IoU": "frequency_weighted_iou"}
+    lines.append(", ".join(f"{title} {_percent(scores.get(key, math.nan))}" for title, key in rest.items()))
     return "\n".join(lines)
 
 

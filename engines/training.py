@@ -20,7 +20,7 @@ from engines.metrics import scores, trivial_scores
 from engines.output import Output
 from engines.panels import PanelSaver
 from engines.places import project_root
-from engines.predictions import SamplePredictions, write_images, write_label_maps
+from engines.predictions import SamplePredictions
 from engines.report import class_table, score_table
 from engines.stages import StagedTraining
 from engines.tracking import Tracking
@@ -110,15 +110,13 @@ def report(
     Returns the scores of every row.
     """
     output.clear_panels()
-    PanelSaver(output.panels, data.class_names).attach(evaluator)
     samples = SamplePredictions(data.num_classes)
-    samples.attach(evaluator)
+    for handler in (PanelSaver(output.panels, data.class_names), samples):
+        handler.attach(evaluator)
     evaluator.run()
     per_subject = evaluator.state.metric_details["confusion"]
     evidence = write_evidence(output, name, per_subject, identity(data), section)
-    write_label_maps(output.predictions / name, samples.predictions)
-    write_label_maps(output.predictions / "truth", samples.truth)
-    write_images(output.predictions / "image", samples.images)
+    samples.write(output.predictions, name)
     rows = {TRIVIAL: trivial_scores(per_subject, data.class_names)}
     rows.update({row: dict(values) for row, values in (earlier or {}).items()})
     final = rows[name] = dict(evaluator.state.metrics)

@@ -50,6 +50,7 @@ def test_every_stage_and_every_evaluation_leaves_its_matrices(
         assert total.sum() == 2 * 40 * 32
         assert scores(total)["mean_iou"] == pytest.approx(float(rows[stage]["mean_iou"]), abs=1e-12)
         (run,) = runs(client, kind="stage", stage=stage, site="a")
+        assert len(client.get_metric_history(run.info.run_id, "train_loss")) == 1  # one an epoch, none an iteration
         wanted = {f"confusion-{stage}.json", f"confusion-{stage}.png", f"classes-{stage}.png", "predictions"}
         assert artifacts(client, run.info.run_id, "eval") == wanted
         assert artifacts(client, run.info.run_id, f"eval/predictions/{stage}") == {"s004_L_CC.png", "s005_L_CC.png"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -158,6 +159,16 @@ def test_strips_of_a_large_map_add_up() -> None:
     whole = confusion_matrix(truth, pred, 13)
     assert np.array_equal(sum(parts), whole)
     assert whole.sum() == truth.numel() > STRIP
+
+
+def test_memory_does_not_grow_with_the_image() -> None:
+    """One-hot maps of this size would take 144 MB in bytes, and gigabytes as MONAI makes them."""
+    truth, pred = (torch.zeros(4000, 3000, dtype=torch.uint8) for _ in range(2))
+    tracemalloc.start()
+    confusion_matrix(truth, pred, 12)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5e6
 
 
 def test_the_maps_are_not_changed() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from engines.inference import find_images
+from engines.metrics import scores
 from engines.panels import PanelSaver, panel
 from engines.places import as_path
 from engines.report import class_table, score_table
@@ -63,10 +64,14 @@ def test_score_table_is_in_per_cent_with_names() -> None:
 
 
 def test_class_table_says_over_how_many_classes_the_mean_is() -> None:
-    text = class_table({"iou/a": 0.5, "dice/a": 2 / 3, "iou/b": math.nan, "dice/b": math.nan})
-    assert "a       50.00   66.67" in text
+    text = class_table(scores([[3, 1, 0], [1, 3, 0], [0, 0, 0]], ["a", "b", "c"]))
+    lines = [line.split() for line in text.splitlines()]
+    assert lines[0] == ["Class", "IoU", "Dice", "Sens.", "Spec."]
+    assert lines[2] == ["a", "60.00", "75.00", "75.00", "75.00"]
+    assert lines[4] == ["c", "n/a", "n/a", "n/a", "100.00"]
+    assert lines[-1] == ["Mean", "Dice", "75.00,", "frequency-weighted", "IoU", "60.00"]
     assert "n/a" in text
-    assert "the 1 of 2 classes" in text
+    assert "the 2 of 3 classes" in text
 
 
 def test_find_images(tmp_path: Path) -> None:
