@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_dataset
+from dataset_factory import make_dataset
 from mlflow.tracking import MlflowClient
 from monai.bundle import ConfigParser
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import make_dataset
+from dataset_factory import make_dataset
 from PIL import Image
 from sharing_factory import ROOT, bundle_command, clean_python
 
