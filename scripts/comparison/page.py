@@ -34,7 +34,7 @@ td.best { background: var(--best); font-weight: 600; }
 td small { opacity: .7; font-weight: 400; display: block; }
 tr.trivial { opacity: .7; }
 ul { padding-left: 1.2rem; } li { margin: .2rem 0; }
-img.chart { width: 100%; max-width: 60rem; background: #fff; border-radius: .5rem; }
+img.chart { width: 100%; min-width: 36rem; max-width: 60rem; background: #fff; border-radius: .5rem; }
 .case { display: flex; flex-wrap: wrap; gap: .6rem; margin: 0 0 1.4rem; }
 .case figure { margin: 0; width: 9rem; } .case img { width: 100%; image-rendering: pixelated; border-radius: .25rem; }
 .case figcaption { font-size: .85rem; }
@@ -69,8 +69,8 @@ def _section(comparison: Comparison, chart: Path, cases: Sequence[Case]) -> str:
         f"<h2>{escape(comparison.heading)}</h2>",
         _scores(comparison),
         _list(footnotes(comparison, "Blue")),
-        f'<img class="chart" width="{size[0]}" height="{size[1]}" style="height:auto" '
-        f'alt="Column chart of the table above" src="data:image/png;base64,{picture}">',
+        f'<div class="wide"><img class="chart" width="{size[0]}" height="{size[1]}" style="height:auto" '
+        f'alt="Column chart of the table above" src="data:image/png;base64,{picture}"></div>',
         "<h3>IoU of each class, per cent</h3>",
         _table(["Model", *comparison.classes], class_rows(comparison)),
     ]
