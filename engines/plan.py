@@ -17,6 +17,9 @@ from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
 
+KEEP = ("best", "last")
+"""Which epoch's weights a stage can end with."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -111,3 +114,11 @@ def check_list(stages: Sequence[str]) -> None:
     """Refuse what is no list of names: `--stages front` is a text."""
     if isinstance(stages, str) or not stages:
         raise UserError(f"stages must be a list of stage names such as \"['front','context']\", got {stages!r}")
+
+
+def check_keep(keep: str, patience: int) -> None:
+    """Raise UserError unless a stage can end that way: early stopping would choose its last epoch by validation."""
+    if keep not in KEEP:
+        raise UserError(f"--keep {keep}: there is no such; there are {', '.join(KEEP)}")
+    if keep == "last" and patience != 0:
+        raise UserError(f"--keep last looks at no validation score, and early stopping does: give --patience 0, not {patience}")

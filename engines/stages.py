@@ -22,7 +22,7 @@ from engines.epochs import EpochDataset, seed_all
 from engines.evidence import plain_matrices, write_evidence
 from engines.metrics import PAPER_METRICS, metric_names
 from engines.output import Output
-from engines.plan import Stage, set_stage
+from engines.plan import Stage, check_keep, set_stage
 from engines.predictions import SamplePredictions, write_label_maps
 from engines.rates import check_schedule, rate_of_epoch
 from engines.tracking import Tracking
@@ -54,6 +54,8 @@ class StagedTraining:
         lr_schedule, lr_drop_factor, lr_drop_period: see `engines.rates.rate_of_epoch`.
         monitor: the validation score that early stopping and the choice of the best epoch look at (higher is better).
         patience: epochs without improvement of at least `min_delta` before a stage ends; 0 never ends it early.
+        keep: "best" ends a stage with the weights of the epoch that `monitor` liked best; "last" with those of its last
+            epoch, whatever the validation says, so that validation scores stay those of subjects nothing was chosen by.
         settings: plain values stored beside the weights, with which evaluation and inference rebuild the network.
     """
 
@@ -72,12 +74,15 @@ class StagedTraining:
         patience: int = 4,
         min_delta: float = 0.0,
         settings: Mapping[str, Any] | None = None,
+        keep: str = "best",
     ) -> None:
         self.trainer, self.evaluator = trainer, evaluator
         self.plan = list(plan)
         self.output, self.tracking = output, tracking
         self.seed, self.monitor = seed, monitor
         check_schedule(lr_schedule)
+        check_keep(keep, patience)
+        self.keep = keep
         self.falling = (lr_schedule, lr_drop_factor, lr_drop_period)
         self.settings = dict(settings or {})
         self.results: dict[str, dict[str, float]] = {}
@@ -135,7 +140,7 @@ class StagedTraining:
             )
             if saved is not None and index == first:
                 self._restore_stage(saved)
-            elif index > 0:
+            elif index > 0 and self.keep == "best":
                 self._score_start()
             counter = self.early_stopping.counter if self.early_stopping is not None else 0
             if not self._over(self.stage, self.trainer.state.epoch, counter):
@@ -170,23 +175,25 @@ class StagedTraining:
             self.early_stopping(self.evaluator)
 
     def _finish(self) -> None:
-        """Put the stage's best weights into the network, and its scores on record."""
-        if self.best["weights"] is None:  # no epoch of it was validated
+        """Put the weights that the stage ends with into the network, and their scores on record."""
+        epoch = self.trainer.state.epoch
+        if self.best["weights"] is None or (self.keep == "last" and self.best["epoch"] != epoch):  # not validated yet
             self.evaluator.run()
-            self._keep_best(self.trainer.state.epoch, dict(self.evaluator.state.metrics))
+            self._keep_best(epoch, dict(self.evaluator.state.metrics))
         name, best = self.stage.name, self.best
         self.network.load_state_dict(best["weights"])
         self.results[name] = best["scores"]
         self.output.save_stage(name, best["weights"], self.settings, best["scores"], best["epoch"])
         self._leave_evidence(name)
         self.tracking.end_stage({**best["scores"], "epoch": best["epoch"]})
-        stopped = self.trainer.state.epoch < self.stage.max_epochs
+        stopped = epoch < self.stage.max_epochs
         logger.info(
-            "Stage %s %s after epoch %d of %d; best epoch %d: %s.",
+            "Stage %s %s after epoch %d of %d; %s epoch %d: %s.",
             name,
             f"stopped early ({self.monitor} did not improve)" if stopped else "ended",
-            self.trainer.state.epoch,
+            epoch,
             self.stage.max_epochs,
+            self.keep,
             best["epoch"],
             ", ".join(f"{m} {best['scores'][m]:.4f}" for m in PAPER_METRICS),
         )
@@ -244,7 +251,7 @@ class StagedTraining:
         self.trainer.state.metrics.update(self.evaluator.state.metrics)
 
     def _end_epoch(self) -> None:
-        """Keep the weights of the best epoch so far, ask early stopping, and save everything needed to go on."""
+        """Keep the weights if they are the ones to end with so far, ask early stopping, and save everything needed to go on."""
         state = self.trainer.state
         if self.evaluator.state.metrics:
             self._keep_best(state.epoch, dict(self.evaluator.state.metrics))
@@ -254,7 +261,9 @@ class StagedTraining:
         self.output.save_progress(self._snapshot())
 
     def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
-        if self.best["weights"] is None or scores[self.monitor] > self.best["scores"][self.monitor]:
+        """Remember the weights the network holds if they are the ones to end the stage with, so far."""
+        better = self.best["weights"] is None or scores[self.monitor] > self.best["scores"][self.monitor]
+        if better or self.keep == "last":
             weights = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
             self.best = {
                 "epoch": epoch,

@@ -91,6 +91,25 @@ def test_train_evaluate_infer(run_bundle: Run, tiny_dataset: Path, tmp_path: Pat
     assert np.array_equal(np.asarray(volume.dataobj)[..., 0].T, labels)
 
 
+def test_keep_last_ends_every_stage_with_its_last_epoch_whatever_the_validation_says(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path
+) -> None:
+    """Also if that epoch was not validated (interval 2), and if the validation grew worse (a rate that destroys)."""
+    knobs = {"dataset_dir": str(tiny_dataset), "stages": ["front", "context"], "keep": "last", "patience": 0}
+    run_bundle(max_epochs=3, val_interval=2, learning_rate={"front": 0.05, "context": 0.02}, **knobs)
+    models = tmp_path / "out" / "models"
+    record = json.loads((models / "context.json").read_text())
+    assert (record["epoch"], record["keep"]) == (3, "last")
+    ended = torch.load(models / "context.pt", weights_only=True)
+    at_the_end = torch.load(models / "progress.pt", weights_only=True)["network"]
+    assert all(torch.equal(ended[name], weights) for name, weights in at_the_end.items())
+    front = torch.load(models / "front.pt", weights_only=True)
+    assert not torch.equal(front["context1.weight"], ended["context1.weight"])
+    run_bundle("evaluate", dataset_dir=str(tiny_dataset))
+    again = {row["model"]: row for row in read_csv(tmp_path / "out" / "eval" / "validation" / "scores.csv")}
+    assert float(again["context"]["mean_iou"]) == pytest.approx(record["validation"]["mean_iou"], abs=1e-6)
+
+
 @pytest.fixture
 def whole(run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> dict[str, Any]:
     """An uninterrupted training of one stage."""

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from engines.plan import Stage, at_stage, digest_in, plan, stages_of
+from engines.plan import Stage, at_stage, check_keep, digest_in, plan, stages_of
 from engines.rates import check_schedule, rate_of_epoch
 from nets import FCN
 from transforms.errors import UserError
@@ -82,3 +82,12 @@ def test_schedules_have_names() -> None:
     check_schedule("cosine")
     with pytest.raises(UserError, match="--lr_schedule step: there is no such; there are piecewise, cosine"):
         check_schedule("step")
+
+
+def test_which_epoch_a_stage_ends_with() -> None:
+    check_keep("best", 4)
+    check_keep("last", 0)
+    with pytest.raises(UserError, match="--keep first: there is no such; there are best, last"):
+        check_keep("first", 0)
+    with pytest.raises(UserError, match="--keep last .* early stopping .* --patience 0, not 4"):
+        check_keep("last", 4)
