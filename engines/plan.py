@@ -121,4 +121,6 @@ def check_keep(keep: str, patience: int) -> None:
     if keep not in KEEP:
         raise UserError(f"--keep {keep}: there is no such; there are {', '.join(KEEP)}")
     if keep == "last" and patience != 0:
-        raise UserError(f"--keep last looks at no validation score, and early stopping does: give --patience 0, not {patience}")
+        raise UserError(
+            f"--keep last looks at no validation score, and early stopping does: give --patience 0, not {patience}"
+        )

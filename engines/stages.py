@@ -251,7 +251,7 @@ class StagedTraining:
         self.trainer.state.metrics.update(self.evaluator.state.metrics)
 
     def _end_epoch(self) -> None:
-        """Keep the weights if they are the ones to end with so far, ask early stopping, and save everything needed to go on."""
+        """Keep the weights if a stage may end with them, ask early stopping, and save everything needed to go on."""
         state = self.trainer.state
         if self.evaluator.state.metrics:
             self._keep_best(state.epoch, dict(self.evaluator.state.metrics))

@@ -89,5 +89,5 @@ def test_which_epoch_a_stage_ends_with() -> None:
     check_keep("last", 0)
     with pytest.raises(UserError, match="--keep first: there is no such; there are best, last"):
         check_keep("first", 0)
-    with pytest.raises(UserError, match="--keep last .* early stopping .* --patience 0, not 4"):
+    with pytest.raises(UserError, match=r"--keep last .* early stopping .* --patience 0, not 4"):
         check_keep("last", 4)
