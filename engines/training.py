@@ -62,7 +62,7 @@ def train(
         training.tracking.log_artifacts(training.output.models / "model.pt", "models")
         training.tracking.log_artifacts(training.output.models / "model.json", "models")
         if log_model:
-            log_network(training.network, training.tracking, data.num_classes)
+            log_network(training.network, training.tracking, training.settings)
     _say_where(training.output, training.tracking)
     return rows
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mlflow.pytorch
 import numpy as np
 import pytest
 import torch
@@ -101,25 +100,6 @@ def test_a_resumed_training_keeps_the_matrices_of_its_best_epoch(
     (stage,) = runs(client, kind="stage")
     path = client.download_artifacts(stage.info.run_id, "eval/confusion-front.json", str(tmp_path))
     assert Path(path).read_text(encoding="utf-8") == first
-
-
-def test_the_network_is_an_mlflow_model_that_loads_without_unpickling(
-    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_bundle(bundle="unet", dataset_dir=str(tiny_dataset), max_epochs=1, log_model=True)
-    (parent,) = runs(client, kind="training")
-    folder = client.download_artifacts(parent.info.run_id, "model", str(tmp_path))
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    model = mlflow.pytorch.load_model(folder)
-    signature = mlflow.models.Model.load(folder).signature
-    assert [spec.shape for spec in (*signature.inputs.inputs, *signature.outputs.inputs)] == [
-        (-1, 3, -1, -1),
-        (-1, 3, -1, -1),
-    ]
-    with torch.no_grad():
-        assert model(torch.zeros(3, 3, 48, 80)).shape == (3, 3, 48, 80)
-    requirements = (Path(folder) / "requirements.txt").read_text()
-    assert "torch==" in requirements
 
 
 def test_an_unreachable_server_is_told_before_the_first_epoch_and_costs_nothing_else(
