@@ -13,10 +13,12 @@ from PIL import Image
 from engines.report import TITLES
 from scripts.comparison.pictures import Case, colour_of
 from scripts.comparison.table import (
+    CLASS_SCORES,
     OPTIONS,
     Comparison,
     cells,
-    class_rows,
+    class_heading,
+    class_table,
     footnotes,
     option_rows,
     p_text,
@@ -71,9 +73,10 @@ def _section(comparison: Comparison, chart: Path, cases: Sequence[Case]) -> str:
         _list(footnotes(comparison, "Blue")),
         f'<div class="wide"><img class="chart" width="{size[0]}" height="{size[1]}" style="height:auto" '
         f'alt="Column chart of the table above" src="data:image/png;base64,{picture}"></div>',
-        "<h3>IoU of each class, per cent</h3>",
-        _table(["Model", *comparison.classes], class_rows(comparison)),
     ]
+    for kind in CLASS_SCORES:
+        head, *rows = class_table(comparison, kind)
+        parts += [f"<h3>{class_heading(kind)}</h3>", _table(head, rows)]
     if cases:
         parts += ["<h3>The same images, segmented by every model</h3>", _legend(comparison.classes)]
         parts += [_case(case) for case in cases]

@@ -18,6 +18,8 @@ from engines.metrics import PAPER_METRICS, scores
 
 DRAWS = 2000
 SEED = 0
+INTERVALS = (*PAPER_METRICS, "mean_dice")
+"""Scores that get an interval, and over folds a mean and a standard deviation."""
 
 
 def pooled(subjects: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -28,9 +30,9 @@ def pooled(subjects: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
 def intervals(
     subjects: Mapping[str, NDArray[np.int64]], draws: int = DRAWS, seed: int = SEED
 ) -> dict[str, tuple[float, float]]:
-    """95 % interval of each of the paper's three scores: name → (low, high); NaN where there is one subject only."""
+    """95 % interval of each of `INTERVALS`: name → (low, high); NaN where there is one subject only."""
     if len(subjects) < 2:
-        return dict.fromkeys(PAPER_METRICS, (np.nan, np.nan))
+        return dict.fromkeys(INTERVALS, (np.nan, np.nan))
     matrices = np.stack([subjects[name] for name in sorted(subjects)]).astype(np.float64)
     number = len(matrices)
     times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=draws)
@@ -40,13 +42,14 @@ def intervals(
 
 
 def scores_of_many(matrices: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """The paper's scores of (D, C, C) matrices at once, as `engines.metrics.scores` defines them."""
+    """`INTERVALS` of (D, C, C) matrices at once, as `engines.metrics.scores` defines them."""
     tp = np.diagonal(matrices, axis1=1, axis2=2)
     in_truth, predicted, total = matrices.sum(axis=2), matrices.sum(axis=1), matrices.sum(axis=(1, 2))
     return {
         "pixel_accuracy": _ratio(tp.sum(axis=1), total),
         "mean_iou": _mean(_ratio(tp, in_truth + predicted - tp)),
         "mean_class_accuracy": _mean(_ratio(tp, in_truth)),
+        "mean_dice": _mean(_ratio(2 * tp, in_truth + predicted)),
     }
 
 

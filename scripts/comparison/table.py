@@ -13,12 +13,16 @@ from engines.metrics import PAPER_METRICS, scores, trivial_scores
 from engines.report import TITLES
 from engines.training import TRIVIAL
 from scripts.comparison.models import title
-from scripts.comparison.statistics import intervals, p_values, pooled
+from scripts.comparison.statistics import INTERVALS, intervals, p_values, pooled
 from scripts.comparison.store import Result
 
 OPTIONS = ("recipe", "image_height", "width", "learning_rate", "max_epochs", "batch_size", "crop_size", "seed")
-OPTIONS_TO_NOTE = ("recipe", "image_height", "seed", "git_commit")
+OPTIONS_TO_NOTE = ("recipe", "image_height", "keep", "seed", "git_commit")
 """Options that should be the same for all models; the others are the networks' own."""
+
+FOLD_TITLES = {**TITLES, "mean_dice": "Mean Dice"}
+CLASS_SCORES = {"iou": "IoU", "dice": "Dice"}
+"""Scores that have a table by class, and their names."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def _folds(result: Result) -> dict[str, tuple[float, float]]:
     if len(result.folds) < 2:
         return {}
     each = [scores(pooled(fold)) for fold in result.folds]
-    values = {name: np.array([s[name] for s in each]) for name in PAPER_METRICS}
+    values = {name: np.array([s[name] for s in each]) for name in INTERVALS}
     return {name: (float(v.mean()), float(v.std(ddof=1))) for name, v in values.items()}
 
 
@@ -107,6 +111,8 @@ def _notes(results: Sequence[Result], rows: Sequence[Row]) -> Iterable[str]:
         yield "One subject: there are no intervals and no test."
     elif subjects < 20:
         yield f"So few subjects ({subjects}) make the intervals too narrow: read nothing into small differences."
+    if results[0].section == "validation" and any(r.params.get("keep") == "best" for r in results):
+        yield "The best epoch of each stage was chosen on these subjects, which favours every row (keep: best)."
     for option in OPTIONS_TO_NOTE:
         values = {result.params[option] for result in results if option in result.params}
         if len(values) > 1:
@@ -168,28 +174,41 @@ def fold_lines(comparison: Comparison) -> list[str]:
     """Mean and standard deviation over the folds, where there are folds."""
     return [
         f"{row.title}, mean ± standard deviation over {len(row.result.folds)} folds: "
-        + ", ".join(f"{TITLES[name]} {percent(m)} ± {percent(s)}" for name, (m, s) in row.folds.items())
+        + ", ".join(f"{FOLD_TITLES[name]} {percent(m)} ± {percent(s)}" for name, (m, s) in row.folds.items())
         for row in comparison.rows
         if row.folds and row.result is not None
     ]
 
 
 def markdown(comparison: Comparison) -> str:
-    """Tables of the scores and of each class's IoU."""
+    """Tables of the scores, and of each class's."""
     head = ["Model", *TITLES.values(), "p"]
     lines = [f"## {comparison.heading}", "", "Per cent.", "", *_markdown_rows([head])]
     table = [[comparison.trivial.title, *cells(comparison.trivial, comparison), ""]]
     table += [[row.title, *cells(row, comparison, "**{}**".format), p_text(row, comparison)] for row in comparison.rows]
     lines += ["|" + "---|" * len(head), *_markdown_rows(table), ""]
     lines += [line + "  " for line in footnotes(comparison, "**Bold**")]
-    lines += ["", "IoU of each class, per cent:", "", *_markdown_rows([["Model", *comparison.classes]])]
-    lines += ["|" + "---|" * (1 + len(comparison.classes)), *_markdown_rows(class_rows(comparison)), ""]
-    return "\n".join(lines)
+    for kind in CLASS_SCORES:
+        head, *rows = class_table(comparison, kind)
+        lines += ["", class_heading(kind) + ":", "", *_markdown_rows([head]), "|" + "---|" * len(head)]
+        lines += _markdown_rows(rows)
+    return "\n".join([*lines, ""])
 
 
-def class_rows(comparison: Comparison) -> list[list[str]]:
-    """Title and IoU of each class, row by row."""
-    return [[row.title, *(percent(row.scores[f"iou/{c}"]) for c in comparison.classes)] for row in comparison.rows]
+def class_heading(kind: str) -> str:
+    """What a table by class shows."""
+    return f"{CLASS_SCORES[kind]} of each class, per cent"
+
+
+def class_table(comparison: Comparison, kind: str) -> list[list[str]]:
+    """The classes' names, then row by row title and score of each class, and the mean with its interval."""
+    table = [["Model", *comparison.classes, "mean"]]
+    for row in comparison.rows:
+        mean = " ".join(
+            filter(None, (percent(row.scores[f"mean_{kind}"]), interval(row.intervals.get(f"mean_{kind}"))))
+        )
+        table.append([row.title, *(percent(row.scores[f"{kind}/{c}"]) for c in comparison.classes), mean])
+    return table
 
 
 def _markdown_rows(rows: Iterable[Sequence[str]]) -> list[str]:
@@ -207,12 +226,12 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
             "subjects": comparison.subjects,
             "model": row.title,
         }
-        for name in PAPER_METRICS:
+        for name in INTERVALS:
             low, high = row.intervals.get(name, (math.nan, math.nan))
             record |= {name: row.scores[name], f"{name}_low": low, f"{name}_high": high}
         record["p"] = math.nan if row.p is None else row.p
-        record |= {name: value for name, value in row.scores.items() if name not in PAPER_METRICS}
-        for name in PAPER_METRICS:
+        record |= {name: value for name, value in row.scores.items() if name not in INTERVALS}
+        for name in INTERVALS:
             mean, deviation = row.folds.get(name, (math.nan, math.nan))
             record |= {f"{name}_fold_mean": mean, f"{name}_fold_sd": deviation}
         record["run_ids"] = " ".join(result.run_ids) if result else ""

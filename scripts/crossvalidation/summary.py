@@ -12,14 +12,16 @@ from scripts.crossvalidation.state import Plan, fold_folder
 def results(out: Path, plan: Plan) -> list[Result]:
     """One row for each stage, over all folds."""
     folders = [fold_folder(out, number) for number in range(1, plan.folds + 1)]
-    stages = json.loads((folders[0] / "eval" / "config.json").read_text(encoding="utf-8"))["stages"]
+    config = json.loads((folders[0] / "eval" / "config.json").read_text(encoding="utf-8"))
+    params = {name: str(value) for name, value in config.items()}
     rows = []
-    for stage in stages:
+    for stage in config["stages"]:
         folds = [
             of_evidence(
                 json.loads((folder / "eval" / f"confusion-{stage}.json").read_text(encoding="utf-8")),
                 run_name=folder.name,
                 run_ids=(folder.name,),
+                params=params,
             )
             for folder in folders
         ]

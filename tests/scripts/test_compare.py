@@ -21,7 +21,7 @@ from engines.predictions import write_images, write_label_maps
 from engines.tracking import Tracking
 from scripts.compare import main
 from scripts.comparison.models import TITLES
-from scripts.comparison.statistics import holm, intervals, p_values, pooled, scores_of_many, subject_mean_iou
+from scripts.comparison.statistics import INTERVALS, holm, intervals, p_values, pooled, scores_of_many, subject_mean_iou
 
 LABELS = {"0": "background", "1": "gland", "2": "tumor <&>"}
 
@@ -127,17 +127,17 @@ def test_many_matrices_at_once_score_as_each_alone() -> None:
     together = scores_of_many(many)
     for number, matrix in enumerate(many):
         alone = scores(matrix)
-        for name in PAPER_METRICS:
+        for name in INTERVALS:
             assert together[name][number] == pytest.approx(alone[name], abs=1e-12)
 
 
 def test_intervals_are_those_of_resampled_subjects() -> None:
     subjects = matrices(0.8, subjects=12)
-    expected: dict[str, list[float]] = {name: [] for name in PAPER_METRICS}
+    expected: dict[str, list[float]] = {name: [] for name in INTERVALS}
     names = sorted(subjects)
     for times in np.random.default_rng(3).multinomial(12, np.full(12, 1 / 12), size=200):
         drawn = sum(n * subjects[name] for n, name in zip(times, names, strict=True))
-        for metric in PAPER_METRICS:
+        for metric in INTERVALS:
             expected[metric].append(scores(drawn)[metric])
     for metric, bounds in intervals(subjects, 200, 3).items():
         assert bounds == pytest.approx(np.percentile(expected[metric], [2.5, 97.5]), abs=1e-12)
