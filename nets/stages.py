@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import copy
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+TRACED_SIZE = (64, 96)
+"""Rows and columns of the example that a trace is made with."""
 
 
 class StagedNetwork(nn.Module):
@@ -62,3 +66,22 @@ class StagedNetwork(nn.Module):
                 f"{type(self).__name__} needs (N, {self.in_channels}, H, W), got {tuple(x.shape)}; "
                 "repeat a grayscale image, or build the network with in_channels=1"
             )
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What `torch.jit.script` compiles in place of the network, which looks up its layers by name: a trace of it.
+
+        It is for prediction (dropout is off), in the present stage, and takes any number of images of any size.
+        """
+        return _Traced(copy.deepcopy(self).eval())
+
+
+class _Traced(nn.Module):
+    def __init__(self, network: StagedNetwork) -> None:
+        super().__init__()
+        with torch.no_grad():
+            self.network: Any = torch.jit.trace(network, torch.zeros(1, network.in_channels, *TRACED_SIZE))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The network's logits."""
+        y: Tensor = self.network(x)
+        return y

@@ -132,6 +132,18 @@ class TestContract:
         logits.float().sum().backward()
         assert all(p.grad.isfinite().all() for p in network.parameters() if p.requires_grad)
 
+    @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning:torch")
+    def test_scripted_gives_the_same_for_any_size_and_leaves_the_network_alone(self, case: Case, tmp_path: Path):
+        """As the model zoo exports networks: compiled, saved, loaded."""
+        network = case.build().train()
+        torch.jit.save(torch.jit.script(network), tmp_path / "model.ts")
+        assert network.training
+        network.eval()
+        scripted = torch.jit.load(tmp_path / "model.ts")
+        for size in ((2, 33, 47), (1, 130, 64)):
+            x = image(size[0], 3, *size[1:])
+            torch.testing.assert_close(scripted(x), network(x), rtol=1e-4, atol=1e-4)
+
     @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning:torch")  # torch's own check in group_norm
     def test_traced_gives_the_same(self, case: Case):
         network = case.build().eval()

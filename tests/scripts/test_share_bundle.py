@@ -132,10 +132,7 @@ def test_every_bundle_in_every_format_and_everything_that_is_done_with_it(
     assert "verified" in bundle_command(folder, home, "verify_net_in_out", "network_def", *files)
     target = tmp_path / "again.ts"
     checkpoint = ["--ckpt_file", "models/model.pt"]
-    bundle_command(
-        folder, home, "ckpt_export", "network_def", "--filepath", target, *checkpoint, *files,
-        "--use_trace", "true", "--input_shape", "[1,3,64,64]",
-    )  # fmt: skip
+    bundle_command(folder, home, "ckpt_export", "network_def", "--filepath", target, *checkpoint, *files)  # scripted
     assert target.is_file()
     check_python_api(folder, home, bundle)
 
