@@ -158,6 +158,14 @@ def test_quick_recipes_compare_alike(bundle: Path) -> None:
     assert {k: v for k, v in quick[0].items() if k not in own} == {k: v for k, v in quick[1].items() if k not in own}
 
 
+@each_bundle
+def test_tissue_recipes_compare_alike_and_let_no_validation_score_choose(bundle: Path) -> None:
+    own = ("_desc_", "stages", "max_epochs", "learning_rate", "width")
+    recipe, other = (read(b / "configs" / "train.json")["recipes"]["tissue"] for b in (bundle, BUNDLES[0]))
+    assert {k: v for k, v in recipe.items() if k not in own} == {k: v for k, v in other.items() if k not in own}
+    assert (recipe["keep"], recipe["patience"], recipe["init_weights"]) == ("last", 0, None)
+
+
 @each_config
 def test_no_absolute_path_and_nothing_that_reaches_outside(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
