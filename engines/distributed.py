@@ -15,6 +15,8 @@ from torch import distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from transforms.errors import UserError
+
 
 def world_size() -> int:
     """Number of processes that train together."""
@@ -41,8 +43,16 @@ def local_device() -> torch.device:
 
 
 def shard(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """This process's share of a data set's items: every n-th subject, with all images of it."""
+    """This process's share of a data set's items: every n-th subject, with all images of it.
+
+    Raises:
+        UserError: there are more processes than subjects; one without any would never answer the others.
+    """
     numbers = {subject: n for n, subject in enumerate(dict.fromkeys(item["subject"] for item in items))}
+    if world_size() > len(numbers):
+        raise UserError(
+            f"{world_size()} processes share {len(numbers)} validation subjects: each needs one; start fewer processes"
+        )
     return [item for item in items if numbers[item["subject"]] % world_size() == rank()]
 
 

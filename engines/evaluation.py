@@ -74,6 +74,11 @@ def _check(data: Dataset, section: str, settings: Mapping[str, Any]) -> None:
     if not data.items(section):
         raise UserError(f"--section {section}: {data.root} has no image in it; there are {_sections(data)}")
     data.check_labels(data.items(section))
+    if settings.get("dataset") == data.name and settings.get("split_digest") != data.split_digest:
+        logger.warning(
+            "%s is split otherwise than when these weights were trained: they may know some of the subjects.",
+            data.name,
+        )
 
 
 def _more(

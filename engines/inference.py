@@ -43,7 +43,8 @@ def find_images(path: str | Path, but_not_in: str | Path | None = None) -> list[
     files = [p for p in files if p.suffix.lower() not in NOT_IMAGES and not p.name.startswith(".")]
     if but_not_in is not None:
         results = as_path(but_not_in).resolve()
-        files = [p for p in files if results not in p.resolve().parents]
+        inside = root.resolve() in results.parents  # results above the images, or among them, would leave none
+        files = [p for p in files if not inside or results not in p.resolve().parents]
     if not files:
         raise UserError(f"{root}: no image in it; expected DICOM, PNG, TIFF or NIfTI files in it or its folders")
     folder = root.parent if root.is_file() else root

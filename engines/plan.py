@@ -94,9 +94,12 @@ def at_stage(network: nn.Module, stages: Sequence[str], init_weights: str | None
 
 
 def digest_in(name: str) -> str | None:
-    """First digits of the SHA-256 that published files carry in their name, as in vgg16-397923af.pth; else None."""
+    """First digits of the SHA-256 that published files carry in their name, as in vgg16-397923af.pth; else None.
+
+    A date, as in front-20240115.pt, is none.
+    """
     found = re.search(r"-([0-9a-f]{8,64})\.pth?$", name)
-    return found.group(1) if found else None
+    return found.group(1) if found and not re.fullmatch(r"(19|20)\d{6}", found.group(1)) else None
 
 
 def stages_of(network: nn.Module) -> tuple[str, ...]:

@@ -262,6 +262,11 @@ class StagedTraining:
 
     def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
         """Remember the weights the network holds if they are the ones to end the stage with, so far."""
+        if math.isnan(scores[self.monitor]) and self.keep == "best":
+            raise UserError(
+                f"--monitor {self.monitor}: has no value on the validation images, where the class does not occur; "
+                "choose another score"
+            )
         better = self.best["weights"] is None or scores[self.monitor] > self.best["scores"][self.monitor]
         if better or self.keep == "last":
             weights = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}

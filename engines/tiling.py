@@ -142,6 +142,7 @@ class TiledInferer(Inferer):
             sw_batch_size=1,
             overlap=OVERLAP,
             mode="gaussian",
+            padding_mode="replicate",
             sw_device=place.device,
             device=place.store,
         )

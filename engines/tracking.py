@@ -13,7 +13,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -24,6 +24,7 @@ from ignite.engine import Engine, Events
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH, MAX_METRICS_PER_BATCH
 from monai.utils import path_to_uri
 
 from engines.distributed import is_main
@@ -99,8 +100,24 @@ def make_database(uri: str) -> None:
 
 
 def metric_name(name: str) -> str:
-    """A name MLflow accepts: anything but letters, digits and `_ - . : / space` becomes `_`."""
-    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)
+    """A name MLflow accepts: anything but letters (of any script), digits and `_ - . : / space` becomes `_`.
+
+    So does a part between slashes that is empty or dots alone, and what exceeds MLflow's length is cut off.
+    """
+    parts = re.sub(r"[^\w\-. :/]", "_", name).split("/")
+    parts = [part if part.strip(".") else "_" * max(1, len(part)) for part in parts]
+    return re.sub(r"^\.\.", "__", "/".join(parts))[:MAX_ENTITY_KEY_LENGTH]
+
+
+def metric_names(names: Iterable[str]) -> list[str]:
+    """`metric_name` of each, with a number behind it where two would be the same."""
+    taken: list[str] = []
+    for name in map(metric_name, names):
+        unique, number = name, 2
+        while unique in taken:
+            unique, number = f"{name[: MAX_ENTITY_KEY_LENGTH - 4]}_{number}", number + 1
+        taken.append(unique)
+    return taken
 
 
 class Tracking:
@@ -222,8 +239,11 @@ class Tracking:
     def log_metrics(self, values: Mapping[str, float], step: int, prefix: str = "", run_id: str | None = None) -> None:
         """Log the values that are numbers (not NaN) in one write."""
         now = int(time.time() * 1000)
-        batch = [Metric(metric_name(prefix + k), float(v), now, step) for k, v in values.items() if v == v]
-        self._try(lambda: self._client and self._client.log_batch(run_id or self.run_id, metrics=batch))
+        names = metric_names(prefix + name for name in values)
+        batch = [Metric(k, float(v), now, step) for k, v in zip(names, values.values(), strict=True) if v == v]
+        for first in range(0, len(batch), MAX_METRICS_PER_BATCH):
+            part = batch[first : first + MAX_METRICS_PER_BATCH]
+            self._try(lambda part=part: self._client and self._client.log_batch(run_id or self.run_id, metrics=part))
 
     def log_artifacts(self, path: Path, folder: str | None = None, run_id: str | None = None) -> None:
         """Log a file, or every file below a folder."""

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from engines.evidence import identity, write_evidence
@@ -29,6 +30,7 @@ from transforms.dataset import Dataset
 logger = logging.getLogger("mammoseg")
 
 TRIVIAL = "all background"
+PACKAGES = ("torch", "monai", "pytorch-ignite", "mlflow")
 
 
 def train(
@@ -138,7 +140,6 @@ def report(
 
 def run_parameters(network: nn.Module, data: Dataset, knobs: Mapping[str, Any]) -> dict[str, Any]:
     """The flat parameters of an MLflow run: knobs, network, data set and software."""
-    packages = {f"version_{name}": version(name) for name in ("torch", "monai", "pytorch-ignite", "mlflow")}
     return {
         **{key: value for key, value in knobs.items() if value is not None},
         "network": type(network).__name__,
@@ -146,10 +147,17 @@ def run_parameters(network: nn.Module, data: Dataset, knobs: Mapping[str, Any]) 
         **{key: value for key, value in identity(data).items() if key != "labels"},
         "classes": ", ".join(data.class_names),
         "class_weights": ", ".join(f"{w:.4f}" for w in data.class_weights()),
-        "python": platform.python_version(),
+        "device": _device(network),
         "git_commit": git_commit(project_root()),
-        **packages,
+        "versions": ", ".join([f"python {platform.python_version()}", *(f"{n} {version(n)}" for n in PACKAGES)]),
     }
+
+
+def _device(network: nn.Module) -> str:
+    """What it is trained on; the number of threads changes the rounding of sums."""
+    device = next(network.parameters()).device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    return f"{device.type} ({name})"
 
 
 def settings(data: Dataset, knobs: Mapping[str, Any]) -> dict[str, Any]:

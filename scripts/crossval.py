@@ -11,7 +11,6 @@ again goes on: finished folds are skipped, an interrupted one is resumed. The ta
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from engines.training import tracked
 from scripts.commandline import run_app
 from scripts.comparison.statistics import DRAWS, SEED
 from scripts.comparison.table import Comparison, compare, console, records
+from scripts.crossvalidation.process import run_training, terminable
 from scripts.crossvalidation.state import Plan, begin, fold_folder, is_finished, save, set_finished, training_command
 from scripts.crossvalidation.summary import results
 from scripts.crossvalidation.views import fold_views, write_view
@@ -66,7 +66,7 @@ def command(
     params = {"bundle": bundle, "folds": folds, "seed": seed, "dataset": data.name, "dataset_digest": data.digest}
     tracking = Tracking(experiment_name, f"{bundle}, {folds} folds", tracking_uri, params, tags={"kind": "crossval"})
     try:
-        with tracked(tracking):
+        with terminable(), tracked(tracking):
             tracking.start(run_id)
             save(out, plan, tracking.run_id)
             for number, view in enumerate(views, start=1):
@@ -110,11 +110,10 @@ def _train(plan: Plan, config: Path, out: Path, number: int, tracking: Tracking)
     if tracking.run_id is not None:
         tags |= {"crossval": tracking.run_id, "mlflow.parentRunId": tracking.run_id}
     words = training_command([sys.executable], plan, config, out, number, tags)
-    ended = subprocess.run(words, stdout=sys.stderr, check=False)  # standard output is the table's
-    if ended.returncode:
+    code = run_training(words)
+    if code:
         raise UserError(
-            f"fold {number} of {plan.folds} ended with code {ended.returncode}, see above; the same command again "
-            "goes on with it"
+            f"fold {number} of {plan.folds} ended with code {code}, see above; the same command again goes on with it"
         )
     set_finished(out, number, tags)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -50,6 +51,11 @@ def chosen(store: Store, filters: Filters) -> list[Result]:
             "or give another --experiment, --dataset, --section, --tag or --run"
             + (f" ({old} runs are older than the matrices that are compared)" if old else "")
         )
+    if old:
+        print(
+            f"left out: {old} runs whose confusion matrices are not there, or not where {store.uri} says",
+            file=sys.stderr,
+        )
     if not (filters.every or filters.runs):
         results = _latest(results)
     return sorted(results, key=lambda result: (place(result.stage), result.started))
@@ -62,7 +68,8 @@ def _asked_for(run: Run, filters: Filters) -> bool:
     if any(tags.get(key) != value for key, value in (filters.tags or {}).items()):
         return False
     known = (run.info.run_id, tags.get(MLFLOW_PARENT_RUN_ID, ""), tags.get("crossval", ""))
-    named = (run.info.run_name or "",)
+    name = run.info.run_name or ""
+    named = (name, name.removesuffix(f" {tags['stage']}"))  # its own, and that of the training
     return not filters.runs or any(
         wanted in named or any(i.startswith(wanted) for i in known if i) for wanted in filters.runs
     )

@@ -17,7 +17,10 @@ from scripts.comparison.statistics import INTERVALS, intervals, p_values, pooled
 from scripts.comparison.store import Result
 
 OPTIONS = ("recipe", "image_height", "width", "learning_rate", "max_epochs", "batch_size", "crop_size", "seed")
-OPTIONS_TO_NOTE = ("recipe", "image_height", "keep", "seed", "git_commit")
+OPTIONS_TO_NOTE = (
+    "recipe", "image_height", "augmentation", "dice_weight", "mirror_averaging", "init_weights", "keep", "seed",
+    "git_commit",
+)  # fmt: skip
 """Options that should be the same for all models; the others are the networks' own."""
 
 FOLD_TITLES = {**TITLES, "mean_dice": "Mean Dice"}
@@ -105,8 +108,7 @@ def _best(rows: Sequence[Row], name: str) -> list[str]:
 def _notes(results: Sequence[Result], rows: Sequence[Row]) -> Iterable[str]:
     """What a reader must know before believing the table."""
     subjects = len(results[0].subjects)
-    counted = sum(not math.isnan(rows[0].scores[f"iou/{name}"]) for name in results[0].classes)
-    yield f"Means are over the {counted} of {len(results[0].classes)} classes that occur."
+    yield _counted(results[0].classes, rows)
     if subjects < 2:
         yield "One subject: there are no intervals and no test."
     elif subjects < 20:
@@ -114,9 +116,18 @@ def _notes(results: Sequence[Result], rows: Sequence[Row]) -> Iterable[str]:
     if results[0].section == "validation" and any(r.params.get("keep") == "best" for r in results):
         yield "The best epoch of each stage was chosen on these subjects, which favours every row (keep: best)."
     for option in OPTIONS_TO_NOTE:
-        values = {result.params[option] for result in results if option in result.params}
+        values = {result.params.get(option, "none") for result in results if result.params}
         if len(values) > 1:
             yield f"Not trained alike: {option} is {', '.join(sorted(values))}."
+
+
+def _counted(classes: Sequence[str], rows: Sequence[Row]) -> str:
+    """How many classes the means are over: a class that only some rows predict counts in those alone."""
+    counts = {row.title: sum(not math.isnan(row.scores[f"iou/{name}"]) for name in classes) for row in rows}
+    if len(set(counts.values())) == 1:
+        return f"Means are over the {next(iter(counts.values()))} of {len(classes)} classes that occur."
+    each = ", ".join(f"{title} {count}" for title, count in counts.items())
+    return f"Means are over the classes that occur or are predicted, of {len(classes)}: {each}."
 
 
 def percent(value: float) -> str:

@@ -104,8 +104,15 @@ def _data(trained: Trained, metadata: Mapping[str, Any]) -> str:
     )
 
 
+_CHOICE = {
+    "best": "The epoch was chosen by these validation scores; on other data expect less.",
+    "last": "These are the weights of the last epoch, which no validation score chose.",
+}
+
+
 def _scores(trained: Trained) -> str:
     settings, scores = trained.settings, trained.scores
+    choice = _CHOICE.get(settings.get("keep"), _CHOICE["best"])
     means = [(title, scores.get(key)) for key, title in _MEANS.items()]
     rows = [
         f"| {name} | {_percent(scores.get(f'iou/{name}'))} | {_percent(scores.get(f'dice/{name}'))} |\n"
@@ -118,8 +125,7 @@ def _scores(trained: Trained) -> str:
         f"| {' | '.join(_percent(value) for _, value in means)} |\n\n"
         "| class | IoU | Dice |\n|---|---|---|\n"
         + "".join(rows)
-        + "\nThe epoch was chosen by these validation scores; "
-        "on other data expect less. A dash: the class occurs neither in truth nor prediction.\n\n"
+        + f"\n{choice} A dash: the class occurs neither in truth nor prediction.\n\n"
     )
 
 

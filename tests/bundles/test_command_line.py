@@ -100,6 +100,18 @@ def test_kill_and_interrupt_then_resume(tiny_dataset: Path, tmp_path: Path, stor
     assert "Traceback" not in message
     interrupted = saved_epoch()
     assert killed < interrupted < epochs
+    client = MlflowClient(f"sqlite:///{store}")
+
+    def statuses() -> list[str]:
+        runs = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])
+        return sorted(r.info.status for r in runs)
+
+    assert statuses() == ["KILLED", "KILLED"]  # one training, one stage
+    code, message = interrupt(signal.SIGTERM, ["--resume", "true"])
+    assert code != 0
+    assert "Traceback" not in message
+    assert statuses() == ["KILLED", "KILLED"]
+    interrupted = saved_epoch()
 
     last = interrupted + 2
     result = run(command(*knobs, "--max_epochs", str(last), *places(out, store), "--resume", "true"))
@@ -108,9 +120,7 @@ def test_kill_and_interrupt_then_resume(tiny_dataset: Path, tmp_path: Path, stor
     assert [int(r["epoch"]) for r in read_csv(out / "eval" / "epochs.csv")] == list(range(1, last + 1))
     assert not list(out.rglob("*.part"))
 
-    client = MlflowClient(f"sqlite:///{store}")
-    runs = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])
-    assert sorted(r.info.status for r in runs) == ["FINISHED", "FINISHED"]  # one training, one stage
+    assert statuses() == ["FINISHED", "FINISHED"]
 
     whole = tmp_path / "whole"
     assert run(command(*knobs, "--max_epochs", str(last), *places(whole, store))).returncode == 0

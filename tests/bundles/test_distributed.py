@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser
 
 from engines.distributed import gathered, is_main, parallel, rank, shard, summed, world_size
 from engines.output import read_csv
+from transforms.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = "bundles/unet/configs/train.json"  # a network without dropout, whose masks would differ
@@ -91,5 +92,7 @@ def test_every_subject_is_validated_once_and_whole(size: int, monkeypatch: pytes
         monkeypatch.setattr("engines.distributed.rank", lambda number=number: number)
         parts.append(shard(items))
     assert sorted(item["n"] for part in parts for item in part) == list(range(9))
+    with pytest.raises(UserError, match=f"{size} processes share 0 validation subjects"):
+        shard([])
     for subject in {item["subject"] for item in items}:
         assert sum(any(item["subject"] == subject for item in part) for part in parts) == 1

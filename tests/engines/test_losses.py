@@ -27,16 +27,18 @@ def test_equal_scores_cost_log_of_the_number_of_classes() -> None:
     )
 
 
+@pytest.mark.parametrize("dice_weight", [0.0, 1.0])
 @pytest.mark.parametrize("void", [VOID, 7])
-def test_void_pixels_change_neither_loss_nor_gradient(void: int) -> None:
-    torch.manual_seed(0)
-    loss = WeightedCrossEntropy([0.3, 0.7], ignore_label=7)
+def test_void_pixels_change_neither_loss_nor_gradient(void: int, dice_weight: float) -> None:
+    loss = WeightedCrossEntropy([0.3, 0.7], ignore_label=7, dice_weight=dice_weight)
     label = torch.tensor([[[[0, 1, void]]]], dtype=torch.uint8)
-    gradients = []
+    gradients, losses = [], []
     for value in (0.0, 50.0):
         logits = torch.tensor([[[[0.5, -1.0, value]], [[0.0, 2.0, -value]]]], requires_grad=True)
-        loss(logits, label).backward()
+        losses.append(loss(logits, label))
+        losses[-1].backward()
         gradients.append(logits.grad)
+    assert torch.equal(losses[0], losses[1])
     assert torch.equal(gradients[0][..., :2], gradients[1][..., :2])
     assert not gradients[1][..., 2].any()
 

@@ -52,6 +52,7 @@ def test_a_network_that_knows_no_stages_is_the_case_of_one() -> None:
 def test_the_digest_in_a_published_name_is_checked(tmp_path: Path) -> None:
     assert digest_in("vgg16-397923af.pth") == "397923af"
     assert digest_in("front.pt") is None
+    assert digest_in("front-20240115.pt") is None  # a date
     assert digest_in("my-weights.pth") is None
     network = FCN(2, width=0.02)
     torch.save(network.state_dict(), tmp_path / "fcn-00000000.pth")

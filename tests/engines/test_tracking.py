@@ -72,7 +72,26 @@ def test_names_mlflow_would_refuse_and_nan(store: Path) -> None:
     tracking.log_metrics({"iou/mammary gland (left)": 0.5, "iou/Brüste": 0.25, "dice/x": float("nan")}, step=0)
     tracking.end("FINISHED")
     assert not tracking.failed
-    assert runs(store)[0].data.metrics == {"iou/mammary gland _left_": 0.5, "iou/Br_ste": 0.25}
+    assert runs(store)[0].data.metrics == {"iou/mammary gland _left_": 0.5, "iou/Brüste": 0.25}
+
+
+def test_names_of_any_script_and_shape_are_kept_apart(store: Path) -> None:
+    """No name may end the tracking, and no two classes may become one."""
+    names = ["iou/乳腺", "iou/胸筋", "iou/a?", "iou/a!", "gland/", "a//b", ".", "..", "../x", "/y", "", "z" * 600]
+    tracking = Tracking("e", "r", str(store))
+    tracking.start()
+    tracking.log_metrics({name: float(number) for number, name in enumerate(names)}, step=0)
+    tracking.log_metrics(
+        {f"iou/class {number}": 0.0 for number in range(1200)}, step=1
+    )  # more than MLflow takes at once
+    tracking.end("FINISHED")
+    assert not tracking.failed
+    logged = runs(store)[0].data.metrics
+    assert {"iou/乳腺", "iou/胸筋", "iou/a_", "iou/a__2"} <= set(logged)
+    assert sorted(v for k, v in logged.items() if not k.startswith("iou/class")) == [
+        float(n) for n in range(len(names))
+    ]
+    assert len(logged) == len(names) + 1200
 
 
 def test_an_unreachable_store_is_told_in_one_line_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:

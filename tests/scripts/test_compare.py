@@ -192,6 +192,7 @@ def test_the_latest_of_each_row_unless_told(add: Add, compare: Compare, refused:
     assert [row["run_name"] for row in compare()[1:]] == ["second unet"]
     assert [row["run_name"] for row in compare("--tag", "site=a")[1:]] == ["first unet"]
     assert [row["run_name"] for row in compare("--run", "first unet")[1:]] == ["first unet"]
+    assert [row["run_name"] for row in compare("--run", "first")[1:]] == ["first unet"]  # the training's name
     both = compare("--all")
     assert [row["run_name"] for row in both[1:]] == ["first unet", "second unet"]
     assert all(re.fullmatch(r"U-Net, (first|second) unet \(\w{8}\)", row["model"]) for row in both[1:])

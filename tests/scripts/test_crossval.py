@@ -8,7 +8,6 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -112,7 +111,7 @@ class Trainings:
         self.fails: set[int] = set()
         self.error: type[BaseException] | None = None
 
-    def __call__(self, words: list[str], **_: Any) -> SimpleNamespace:
+    def __call__(self, words: list[str], **_: Any) -> int:
         given = dict(zip(words[5::2], words[6::2], strict=True))
         self.commands.append(given)
         tags = ast.literal_eval(given["--tags"])
@@ -122,7 +121,7 @@ class Trainings:
             output.save_progress({"epoch": 1})
             if self.error is not None:
                 raise self.error
-            return SimpleNamespace(returncode=1)
+            return 1
         tracking = Tracking("mammoseg", given["--run_name"], str(self.store), tags=tags)
         tracking.start()
         tracking.start_stage("unet", {})
@@ -132,7 +131,7 @@ class Trainings:
         output.write_config({"stages": ["unet"]})
         tracking.end_stage({})
         tracking.end("FINISHED")
-        return SimpleNamespace(returncode=0)
+        return 0
 
 
 Go = Callable[..., int]
@@ -141,7 +140,7 @@ Go = Callable[..., int]
 @pytest.fixture
 def trainings(store: Path, monkeypatch: pytest.MonkeyPatch) -> Trainings:
     made = Trainings(store)
-    monkeypatch.setattr(crossval.subprocess, "run", made)
+    monkeypatch.setattr(crossval, "run_training", made)
     monkeypatch.setattr("engines.evidence.save_figure", lambda figure, path: path)
     return made
 
