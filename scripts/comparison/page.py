@@ -19,6 +19,8 @@ from scripts.comparison.table import (
     cells,
     class_heading,
     class_table,
+    fold_table,
+    folds_heading,
     footnotes,
     option_rows,
     p_text,
@@ -74,9 +76,11 @@ def _section(comparison: Comparison, chart: Path, cases: Sequence[Case]) -> str:
         f'<div class="wide"><img class="chart" width="{size[0]}" height="{size[1]}" style="height:auto" '
         f'alt="Column chart of the table above" src="data:image/png;base64,{picture}"></div>',
     ]
-    for kind in CLASS_SCORES:
-        head, *rows = class_table(comparison, kind)
-        parts += [f"<h3>{class_heading(kind)}</h3>", _table(head, rows)]
+    tables = [(folds_heading(comparison), fold_table(comparison))]
+    tables += [(class_heading(kind), class_table(comparison, kind)) for kind in CLASS_SCORES]
+    for heading, table in tables:
+        if table:
+            parts += [f"<h3>{heading}</h3>", _table(table[0], table[1:])]
     if cases:
         parts += ["<h3>The same images, segmented by every model</h3>", _legend(comparison.classes)]
         parts += [_case(case) for case in cases]

@@ -166,10 +166,16 @@ def console(comparison: Comparison) -> str:
     lines = [["Model", *TITLES.values(), "p"]]
     lines += [[comparison.trivial.title, *cells(comparison.trivial, comparison), ""]]
     lines += [[row.title, *cells(row, comparison), p_text(row, comparison)] for row in comparison.rows]
+    folds = fold_table(comparison)
+    more = ["", folds_heading(comparison), "", *_aligned(folds)] if folds else []
+    return "\n".join([comparison.heading + ", per cent", "", *_aligned(lines), *more, "", *footnotes(comparison)])
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Columns of equal width, a rule below the first line."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    text.insert(1, "-" * len(text[0]))
-    return "\n".join([comparison.heading + ", per cent", "", *text, "", *footnotes(comparison)])
+    return [text[0], "-" * len(text[0]), *text[1:]]
 
 
 def footnotes(comparison: Comparison, best: str = "*") -> list[str]:
@@ -178,31 +184,39 @@ def footnotes(comparison: Comparison, best: str = "*") -> list[str]:
         f"{best}: best of the column; [95 % interval over subjects]; p: Wilcoxon's signed-rank test of the subjects' "
         f"mean IoU against {comparison.reference}, Holm-corrected."
     ]
-    return [*signs, *fold_lines(comparison), *comparison.notes]
+    return [*signs, *comparison.notes]
 
 
-def fold_lines(comparison: Comparison) -> list[str]:
-    """Mean and standard deviation over the folds, where there are folds."""
-    return [
-        f"{row.title}, mean ± standard deviation over {len(row.result.folds)} folds: "
-        + ", ".join(f"{FOLD_TITLES[name]} {percent(m)} ± {percent(s)}" for name, (m, s) in row.folds.items())
+def folds_heading(comparison: Comparison) -> str:
+    """What the table of the folds shows."""
+    numbers = sorted({len(row.result.folds) for row in comparison.rows if row.folds and row.result is not None})
+    return f"Mean ± standard deviation over {' or '.join(map(str, numbers))} folds, per cent"
+
+
+def fold_table(comparison: Comparison) -> list[list[str]]:
+    """The scores' names, then row by row their mean and standard deviation over the folds; empty without folds."""
+    rows = [
+        [row.title, *(f"{percent(mean)} ± {percent(deviation)}" for mean, deviation in row.folds.values())]
         for row in comparison.rows
-        if row.folds and row.result is not None
+        if row.folds
     ]
+    return [["Model", *FOLD_TITLES.values()], *rows] if rows else []
 
 
 def markdown(comparison: Comparison) -> str:
     """Tables of the scores, and of each class's."""
     head = ["Model", *TITLES.values(), "p"]
     lines = [f"## {comparison.heading}", "", "Per cent.", "", *_markdown_rows([head])]
-    table = [[comparison.trivial.title, *cells(comparison.trivial, comparison), ""]]
-    table += [[row.title, *cells(row, comparison, "**{}**".format), p_text(row, comparison)] for row in comparison.rows]
-    lines += ["|" + "---|" * len(head), *_markdown_rows(table), ""]
+    body = [[comparison.trivial.title, *cells(comparison.trivial, comparison), ""]]
+    body += [[row.title, *cells(row, comparison, "**{}**".format), p_text(row, comparison)] for row in comparison.rows]
+    lines += ["|" + "---|" * len(head), *_markdown_rows(body), ""]
     lines += [line + "  " for line in footnotes(comparison, "**Bold**")]
-    for kind in CLASS_SCORES:
-        head, *rows = class_table(comparison, kind)
-        lines += ["", class_heading(kind) + ":", "", *_markdown_rows([head]), "|" + "---|" * len(head)]
-        lines += _markdown_rows(rows)
+    tables = [(folds_heading(comparison), fold_table(comparison))]
+    tables += [(class_heading(kind), class_table(comparison, kind)) for kind in CLASS_SCORES]
+    for heading, table in tables:
+        if table:
+            lines += ["", f"{heading}:", "", *_markdown_rows(table[:1]), "|" + "---|" * len(table[0])]
+            lines += _markdown_rows(table[1:])
     return "\n".join([*lines, ""])
 
 

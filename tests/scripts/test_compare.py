@@ -286,7 +286,7 @@ def test_cross_validations_are_pooled_over_their_folds(
     means = [scores(pooled(fold))["mean_iou"] for fold in each]
     assert rows[1]["mean_iou_fold_mean"] == pytest.approx(np.mean(means))
     assert rows[1]["mean_iou_fold_sd"] == pytest.approx(np.std(means, ddof=1))
-    assert "mean ± standard deviation over 3 folds" in (tmp_path / "comparison" / "index.html").read_text("utf-8")
+    assert "Mean ± standard deviation over 3 folds" in (tmp_path / "comparison" / "index.html").read_text("utf-8")
 
 
 def test_a_subject_in_two_folds_is_refused(add: Add, refused: Callable[..., str]) -> None:
