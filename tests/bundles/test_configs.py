@@ -174,6 +174,34 @@ def test_no_absolute_path_and_nothing_that_reaches_outside(path: Path) -> None:
         assert not re.search(r"__import__|os\.system|subprocess|https?:|requests|eval\(|exec\(", expression)
 
 
+def strings(value: Any, key: str = "") -> list[tuple[str, str]]:
+    """Every (key, text) of a config."""
+    if isinstance(value, dict):
+        return [pair for k, v in value.items() for pair in strings(v, k)]
+    if isinstance(value, list):
+        return [pair for v in value for pair in strings(v, key)]
+    return [(key, value)] if isinstance(value, str) else []
+
+
+@each_config
+def test_only_known_code_is_named_and_imported(path: Path) -> None:
+    ours = r"(monai|torch|ignite|engines|nets|transforms|scripts)(\.\w+)+"
+    for key, text in strings(read(path)):
+        if key == "_target_":
+            assert re.fullmatch(rf"[A-Z]\w+|{ours}", text), text
+        if re.match(r"\$(import|from) ", text):
+            assert re.match(r"\$(import|from) (engines|nets|transforms|scripts|torch\.distributed)\b", text), text
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("bundles/*/configs/*.*")), ids=lambda p: f"{p.parts[-3]}-{p.name}")
+def test_no_place_of_a_machine_anywhere_in_the_configs(path: Path) -> None:
+    """Also inside expressions, in metadata.json and in logging.conf."""
+    assert not re.search(
+        r"""["'](/(home|root|Users|mnt|data|work\w*|tmp|opt|usr|var|srv|media)\b|~/|[A-Za-z]:[\\/])""",
+        path.read_text(encoding="utf-8"),
+    )
+
+
 @each_config
 def test_expressions_are_short(path: Path) -> None:
     assert max(len(e) for e in expressions(read(path))) <= 160
