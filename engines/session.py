@@ -11,6 +11,7 @@ import json
 import logging
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +37,7 @@ def begin(seed: int = 0, recipe: str | None = None, recipes: Mapping[str, Any] |
         UserError: an override names no key of the config, or there is no such recipe.
     """
     sys.excepthook = readable_excepthook
-    if hasattr(signal, "SIGTERM"):
+    if hasattr(signal, "SIGTERM") and threading.current_thread() is threading.main_thread():  # elsewhere not allowed
         signal.signal(signal.SIGTERM, _terminated)
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,3 +67,19 @@ def test_an_interrupted_training_says_how_to_go_on_if_it_can(tmp_path: Path) -> 
     assert interrupted() == ""
     output.save_progress({"epoch": 1})
     assert "--resume true" in interrupted()
+
+
+def test_a_program_may_run_a_bundle_in_a_thread(process_state: None) -> None:
+    """Python allows signal handlers in the main thread only."""
+    errors: list[BaseException] = []
+
+    def go() -> None:
+        try:
+            begin()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    thread.join()
+    assert errors == []
