@@ -25,7 +25,7 @@ def test_a_mistyped_option_is_refused_with_the_nearest_names(run_bundle: Callabl
 def test_unknown_recipe(run_bundle: Callable[..., None]) -> None:
     with pytest.raises(RuntimeError) as raised:
         run_bundle(recipe="fast")
-    assert "there are quick, paper" in str(user_error(raised.value))
+    assert "there are quick, tissue, paper" in str(user_error(raised.value))
 
 
 def test_outside_a_bundle_nothing_is_checked(process_state: None) -> None:
