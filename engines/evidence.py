@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from engines.figures import class_figure, confusion_figure, save_figure
 from engines.metrics import scores
 from engines.output import Output, write_text
-from transforms.dataset import Dataset
+from transforms.dataset import SECTIONS, Dataset
 
 FORMAT = 1
 
@@ -58,6 +58,14 @@ def write_evidence(
         save_figure(confusion_figure(total, names, title), output.eval / f"confusion-{row}.png"),
         save_figure(class_figure(scores(total, names), names, title), output.eval / f"classes-{row}.png"),
     ]
+
+
+def write_split(output: Output, data: Dataset) -> Path:
+    """Write eval/split.json: the subjects (running numbers) of each section, by which a result can be repeated."""
+    subjects = {section: sorted({item["subject"] for item in data.items(section)}) for section in SECTIONS}
+    path = output.eval / "split.json"
+    write_text(path, json.dumps(subjects, indent=1) + "\n")
+    return path
 
 
 def plain_matrices(per_subject: Mapping[str, ArrayLike]) -> dict[str, list[list[int]]]:

@@ -29,6 +29,7 @@ class Output:
         models/progress-before.pt   that of the training before, until a stage of the new one ends
         eval/epochs.csv      one row per epoch; eval/scores.csv, eval/subjects.csv, eval/panels/*.png
         eval/config.json     the options it was run with
+        eval/split.json      the subjects of each section
         eval/confusion-<stage>.json   the confusion matrix of every subject; .png: their sum, and classes-<stage>.png
         eval/predictions/    small label maps of a few subjects: <stage>/, truth/ and the images, image/
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engines.evidence import identity, write_evidence
+from engines.evidence import identity, write_evidence, write_split
 from engines.knobs import switch
 from engines.logged_model import log_network
 from engines.metrics import scores, trivial_scores
@@ -61,6 +61,7 @@ def train(
             training.tracking,
             earlier={name: results[name] for name in earlier},
         )
+        training.tracking.log_artifacts(write_split(training.output, data), "eval")
         training.tracking.log_artifacts(training.output.models / "model.pt", "models")
         training.tracking.log_artifacts(training.output.models / "model.json", "models")
         if log_model:

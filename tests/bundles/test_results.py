@@ -55,7 +55,15 @@ def test_every_stage_and_every_evaluation_leaves_its_matrices(
         assert artifacts(client, run.info.run_id, f"eval/predictions/{stage}") == {"s004_L_CC.png", "s005_L_CC.png"}
     (parent,) = runs(client, kind="training", site="a")
     files = artifacts(client, parent.info.run_id, "eval")
-    assert {"config.json", "confusion-front.json", "confusion-context.json", "predictions", "scores.csv"} <= files
+    assert json.loads((out / "split.json").read_text())["validation"] == ["s004", "s005"]
+    assert {
+        "config.json",
+        "split.json",
+        "confusion-front.json",
+        "confusion-context.json",
+        "predictions",
+        "scores.csv",
+    } <= files
     assert artifacts(client, parent.info.run_id, "eval/predictions") == {"image", "truth", *STAGES}
     config = (out / "config.json").read_text(encoding="utf-8")
     assert json.loads(config)["stages"] == list(STAGES)

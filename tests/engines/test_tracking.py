@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,21 @@ def test_an_unreachable_store_is_told_in_one_line_and_stops_nothing(caplog: pyte
     assert len(lines) == 1
     assert "http://127.0.0.1:9 does not answer" in lines[0]
     assert "\n" not in lines[0]
+
+
+def test_by_default_a_bare_mlflow_at_the_root_finds_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow looks for mlflow.db where it is started, which is what README says to do."""
+    monkeypatch.setattr("engines.tracking.project_root", lambda: tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tracking = Tracking("mammoseg", "found again")
+    tracking.start()
+    tracking.end("FINISHED")
+    code = (
+        "from mlflow.tracking import MlflowClient as C; c = C(); "
+        "print([r.info.run_name for r in c.search_runs([c.get_experiment_by_name('mammoseg').experiment_id])])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert found.stdout.strip().endswith("['found again']")
 
 
 def test_uris() -> None:
