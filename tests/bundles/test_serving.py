@@ -97,19 +97,8 @@ def test_mlflow_models_serve_answers_with_a_png(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "models",
-        "serve",
-        "-m",
-        str(folder),
-        "--env-manager",
-        "local",
-        "-p",
-        str(port),
-    ]
+    options = ["-m", str(folder), "--env-manager", "local", "-p", str(port)]
+    words = [sys.executable, "-m", "mlflow", "models", "serve", *options]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     with (tmp_path / "server.log").open("w") as log:
         server = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True)

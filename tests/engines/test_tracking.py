@@ -83,9 +83,8 @@ def test_names_of_any_script_and_shape_are_kept_apart(store: Path) -> None:
     tracking = Tracking("e", "r", str(store))
     tracking.start()
     tracking.log_metrics({name: float(number) for number, name in enumerate(names)}, step=0)
-    tracking.log_metrics(
-        {f"iou/class {number}": 0.0 for number in range(1200)}, step=1
-    )  # more than MLflow takes at once
+    more_than_mlflow_takes_at_once = {f"iou/class {number}": 0.0 for number in range(1200)}
+    tracking.log_metrics(more_than_mlflow_takes_at_once, step=1)
     tracking.end("FINISHED")
     assert not tracking.failed
     logged = runs(store)[0].data.metrics
