@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.data import MetaTensor
@@ -27,11 +27,12 @@ from monai.inferers import Inferer, SlidingWindowInferer
 from torch import Tensor, nn
 
 from engines.inferers import PaddedInferer, size_multiple
-from engines.tiling_deeplabv3 import memory_needed, run_streamed
+from engines.tiling_deeplabv3 import Needs, needs, run_streamed
 from engines.tiling_memory import GB, default_memory, network_bytes
-from engines.tiling_run import Place, can_tile, labels_of, measured, run_tiles
-from engines.tiling_steps import Step
+from engines.tiling_run import Place, labels_of, run_tiles
+from engines.tiling_steps import Step, can_tile, measured
 from nets import DeepLabV3
+from nets.stages import StagedNetwork
 
 logger = logging.getLogger("mammoseg")
 
@@ -74,7 +75,7 @@ class TiledInferer(Inferer):
         self.device = None if device is None else torch.device(device)
         self.skip_air = skip_air
         self.labels = labels
-        self._steps: tuple[nn.Module, tuple[Any, ...], list[Step]] | None = None
+        self._known: tuple[nn.Module, tuple[Any, ...], list[Step] | Needs] | None = None
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """The logits, or labels, of `inputs` (N, C, H, W).
@@ -92,11 +93,17 @@ class TiledInferer(Inferer):
 
     def _network(self, image: Tensor, network: nn.Module) -> Tensor:
         place = self._place(image, network)
-        if can_tile(network):
-            getattr(network, "check_input", lambda _: None)(image)
-            return run_tiles(network, self._measured(network, image), image, place, self.skip_air)
-        if isinstance(network, DeepLabV3) and memory_needed(network, image) <= place.memory:
-            return run_streamed(network, image, place, self.skip_air)
+        if isinstance(network, StagedNetwork):
+            network.check_input(image)
+        if not can_tile(network) and not isinstance(network, DeepLabV3):
+            return self._otherwise(image, network)
+        known = self._measured(network, image)
+        if isinstance(network, StagedNetwork) and image.shape[1] > 1 and is_gray(image):
+            image, network = image[:, :1], network.for_gray()
+        if isinstance(known, list):
+            return run_tiles(network, known, image, place, self.skip_air)
+        if known.memory(image) <= place.memory:
+            return run_streamed(cast(DeepLabV3, network), known, image, place, self.skip_air)
         return self._otherwise(image, network)
 
     def _place(self, image: Tensor, network: Callable[..., Tensor]) -> Place:
@@ -105,12 +112,13 @@ class TiledInferer(Inferer):
         memory = default_memory(device) if self.memory_gb is None else int(self.memory_gb * GB)
         return Place(device, self.device or image.device, memory, self.labels)
 
-    def _measured(self, network: nn.Module, image: Tensor) -> list[Step]:
-        """The network's steps, measured again only if something has changed."""
+    def _measured(self, network: nn.Module, image: Tensor) -> list[Step] | Needs:
+        """What was measured of the network, and again only if something has changed."""
         key = (getattr(network, "stage", None), image.shape[1], image.dtype)
-        if self._steps is None or self._steps[0] is not network or self._steps[1] != key:
-            self._steps = (network, key, measured(network, image))
-        return self._steps[2]
+        if self._known is None or self._known[0] is not network or self._known[1] != key:
+            found = needs(network, image) if isinstance(network, DeepLabV3) else measured(network, image)
+            self._known = (network, key, found)
+        return self._known[2]
 
     def _otherwise(self, image: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """One pass over the whole image if it fits, else overlapping windows."""
@@ -148,3 +156,10 @@ class TiledInferer(Inferer):
         )
         logits: Tensor = windows(image, network, *args, **kwargs)
         return logits
+
+
+def is_gray(image: Tensor) -> bool:
+    """Whether all channels of an image (N, C, H, W) are equal."""
+    if image.stride(1) == 0:  # expanded
+        return True
+    return all(torch.equal(image[:, 0], image[:, channel]) for channel in range(1, image.shape[1]))

@@ -12,7 +12,6 @@ import logging
 import math
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from nets.twin import Network, twin
 
 logger = logging.getLogger("mammoseg")
 
@@ -70,36 +71,20 @@ class LiveBytes(TorchDispatchMode):
         return result
 
 
-class _Call(nn.Module):
-    """Any function of a network as a module, so that its parameters can be exchanged for a call."""
-
-    def __init__(self, network: nn.Module, call: Callable[[Tensor], Any]) -> None:
-        super().__init__()
-        self.network = network
-        self._call = (call,)  # in a tuple: as an attribute, a network would be a part for the second time
-
-    def forward(self, x: Tensor) -> Any:
-        return self._call[0](x)
+def on_meta(network: Network) -> Network:
+    """A copy of `network` without numbers, to be run on the meta device."""
+    return twin(network, lambda name, value: torch.empty_like(value, device="meta"))
 
 
-def on_meta(
-    network: nn.Module, call: Callable[[Tensor], Any], x: Tensor, counted: AbstractContextManager[Any] | None = None
-) -> Any:
-    """The result of `call(x)`, a function of `network`, on the meta device, inside the context `counted`.
+def peak_bytes(run: Callable[[Tensor], Any], shape: Sequence[int], dtype: torch.dtype) -> int:
+    """Bytes that `run`, on the meta device, takes for an input of `shape`, input and result included.
 
-    The network stays as it is.
+    Parameters do not count.
     """
-    state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    on = {f"network.{name}": torch.empty_like(value, device="meta") for name, value in state.items()}
-    with torch.no_grad(), counted or nullcontext():
-        return torch.func.functional_call(_Call(network, call), on, (x,))
-
-
-def peak_bytes(network: nn.Module, call: Callable[[Tensor], Any], shape: Sequence[int], dtype: torch.dtype) -> int:
-    """Bytes that `call` of an input of `shape` takes beside the parameters, input and result included."""
     x = torch.empty(*shape, dtype=dtype, device="meta")
     live = LiveBytes()
-    on_meta(network, call, x, live)
+    with torch.no_grad(), live:
+        run(x)
     return live.peak + size_of(x)
 
 
@@ -108,10 +93,10 @@ def network_bytes(network: Callable[..., Any], image: Tensor, shape: Sequence[in
 
     A network that the meta device does not take is run on a small part of `image`, and the count scaled up.
     """
-    if isinstance(network, nn.Module) and not args and not kwargs:
+    if isinstance(network, nn.Module) and not isinstance(network, torch.jit.ScriptModule) and not args and not kwargs:
         even = [-(-length // PADDED) * PADDED for length in shape[-2:]]
         try:
-            return peak_bytes(network, network, (*shape[:-2], *even), image.dtype)
+            return peak_bytes(on_meta(network), (*shape[:-2], *even), image.dtype)
         except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
             logger.debug("%s does not run on the meta device: %s", type(network).__name__, error)
     part = image[:1, :, :SMALL, :SMALL]

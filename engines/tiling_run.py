@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from engines.tiling_grid import Air, Sight, cheapest
 from engines.tiling_memory import is_out_of_memory, size_of
-from engines.tiling_steps import Step, Store, Tileable, Write, measure, run_step, valid_step
+from engines.tiling_steps import Run, Step, Store, Tileable, Write, run_step, runs
 from nets import ValidUNet
 from nets.resize import upsample
 
@@ -64,39 +64,23 @@ def labels_of(logits: Tensor) -> Tensor:
     """
     if logits.shape[1] > MOST_LABELS:
         raise ValueError(f"labels are 8-bit numbers, at most {MOST_LABELS} classes; got {logits.shape[1]}")
-    return logits.argmax(dim=1, keepdim=True).to(torch.uint8)
-
-
-def can_tile(network: nn.Module) -> bool:
-    """Whether `network` shows the parts that tiles need."""
-    return isinstance(network, ValidUNet) or hasattr(network, "tile_steps")
-
-
-def measured(network: nn.Module, image: Tensor) -> list[Step]:
-    """The network's steps for images (N, C, H, W) of that C and number type."""
-    if isinstance(network, ValidUNet):
-        return [valid_step(network, image.dtype)]
-    steps: list[Step] = []
-    channels = image.shape[1]
-    for run in cast(Tileable, network).tile_steps():
-        steps.append(measure(network, run, channels, image.dtype))
-        channels = steps[-1].channels[-1]
-    return steps
+    return logits.max(dim=1, keepdim=True).indices.to(torch.uint8)  # many times faster than argmax
 
 
 def run_tiles(network: nn.Module, steps: Sequence[Step], image: Tensor, place: Place, skip_air: bool) -> Tensor:
     """The whole pass of a network of which `can_tile` is true: (N, C, H, W) → see `Result`."""
     sight = Sight(Air(image) if skip_air else None)
     if isinstance(network, ValidUNet):
+        (run,) = runs(network)
         height, width = (steps[0].reach.answers(length) for length in image.shape[-2:])
         result = Result((height, width), place)
-        run_in_memory(steps[0], image, sight, place, result.write)
+        run_in_memory(steps[0], run, image, sight, place, result.write)
         return result.finished()
     kept: list[Tensor] = []
     source = image
-    for step in steps:
+    for step, run in zip(steps, runs(network), strict=True):
         store = Store(step.sizes(source.shape[-2:]), place.store, channels_last=place.device.type == "cpu")
-        run_in_memory(step, source, sight, place, store.write, sum(map(size_of, kept)))
+        run_in_memory(step, run, source, sight, place, store.write, sum(map(size_of, kept)))
         *skips, source = store.finished()
         kept += skips
         sight = step.sight(sight)
@@ -105,7 +89,9 @@ def run_tiles(network: nn.Module, steps: Sequence[Step], image: Tensor, place: P
     return enlarge(scores, parts.tile_stride, (image.shape[-2], image.shape[-1]), place)
 
 
-def run_in_memory(step: Step, source: Tensor, sight: Sight, place: Place, write: Write, beside: int = 0) -> None:
+def run_in_memory(
+    step: Step, run: Run, source: Tensor, sight: Sight, place: Place, write: Write, beside: int = 0
+) -> None:
     """One step over all of `source`, in the fastest tiles that leave room for `beside` bytes of maps and its own.
 
     Raises the RuntimeError of a tile that does not fit although it is the smallest possible.
@@ -119,7 +105,7 @@ def run_in_memory(step: Step, source: Tensor, sight: Sight, place: Place, write:
         grid = cheapest(step.reach, source.shape[-2:], max_cells, sight, slowness)
         height, width = (max(span.stop - span.start for span in spans) for spans in grid)
         try:
-            computed = run_step(step, source, grid, write, place.device, sight)
+            computed = run_step(step, run, source, grid, write, place.device, sight)
         except RuntimeError as error:
             if not is_out_of_memory(error) or grid == last:
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,10 +48,9 @@ class Tileable(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """A function of maps and what was measured of it.
+    """What was measured of a `Run`.
 
     Attributes:
-        run: (N, C, h, w) → maps.
         reach: halo and alignment, from the kernels, strides and dilations of its layers.
         strides: cells of the input for one of each output.
         channels: of each output.
@@ -59,7 +58,6 @@ class Step:
         per_cell: further bytes for each cell of the input read, and each image of the batch.
     """
 
-    run: Run
     reach: Reach
     strides: tuple[int, ...]
     channels: tuple[int, ...]
@@ -93,29 +91,30 @@ class Step:
         return Sight(before.air, before.scale * self.strides[-1], blur)
 
 
-def measure(network: nn.Module, run: Run, channels: int, dtype: torch.dtype) -> Step:
-    """Run a step with SAME padding on the meta device and measure it."""
+def measure(ghost: nn.Module, run: Run, channels: int, dtype: torch.dtype) -> Step:
+    """Measure a function with SAME padding of a network that is on the meta device."""
     sides = (PROBE, 2 * PROBE)
-    rows: list[Row] = []
+    maps: tuple[Tensor, ...] = ()
 
-    def noted(x: Tensor) -> tuple[Tensor, ...]:
-        maps: tuple[Tensor, ...] = ()
+    def once(x: Tensor) -> None:
+        nonlocal maps
+        maps = run(x)
 
-        def once(y: Tensor) -> None:
-            nonlocal maps
-            maps = run(y)
-
-        rows.extend(summarise(network, once, x))
-        return maps
-
-    maps = on_meta(network, noted, torch.empty(1, channels, PROBE, PROBE, dtype=dtype, device="meta"))
+    rows = summarise(ghost, once, torch.empty(1, channels, PROBE, PROBE, dtype=dtype, device="meta"))
     strides = tuple(PROBE // y.shape[-1] for y in maps)
     align = max(strides)
     halo = -(-max((_radius(row) for row in rows), default=0) // align) * align
-    small, large = (peak_bytes(network, run, (1, channels, side, side), dtype) for side in sides)
+    fixed, per_cell = bytes_taken(run, channels, dtype, sides)
+    return Step(Reach(align, halo), strides, tuple(y.shape[1] for y in maps), fixed, per_cell)
+
+
+def bytes_taken(
+    run: Callable[[Tensor], object], channels: int, dtype: torch.dtype, sides: tuple[int, int]
+) -> tuple[float, float]:
+    """Bytes of any tile, and further ones for each cell, from two squares."""
+    small, large = (peak_bytes(run, (1, channels, side, side), dtype) for side in sides)
     per_cell = (large - small) / (sides[1] ** 2 - sides[0] ** 2)
-    fixed = max(0.0, small - per_cell * sides[0] ** 2)
-    return Step(run, Reach(align, halo), strides, tuple(y.shape[1] for y in maps), fixed, per_cell)
+    return max(0.0, small - per_cell * sides[0] ** 2), per_cell
 
 
 def _radius(row: Row) -> int:
@@ -126,18 +125,37 @@ def _radius(row: Row) -> int:
     return math.ceil((row.receptive_field - step) / 2)
 
 
-def valid_step(network: ValidUNet, dtype: torch.dtype) -> Step:
-    """The unpadded U-Net as one step from image to logits."""
-
-    def run(x: Tensor) -> tuple[Tensor, ...]:
-        return (network.valid(x),)
-
+def measure_valid(ghost: ValidUNet, dtype: torch.dtype) -> Step:
+    """Measure the unpadded U-Net, one step from image to logits; it is on the meta device."""
     sides = (SMALLEST + 16 * STEP, SMALLEST + 48 * STEP)
-    small, large = (peak_bytes(network, run, (1, network.in_channels, side, side), dtype) for side in sides)
-    per_cell = (large - small) / (sides[1] ** 2 - sides[0] ** 2)
-    fixed = max(0.0, small - per_cell * sides[0] ** 2)
-    reach = Reach(STEP, LOST, valid=(SMALLEST, LOST), shift=LOST if network.padded else 0)
-    return Step(run, reach, (1,), (network.out_channels,), fixed, per_cell)
+    fixed, per_cell = bytes_taken(runs(ghost)[0], ghost.in_channels, dtype, sides)
+    reach = Reach(STEP, LOST, valid=(SMALLEST, LOST), shift=LOST if ghost.padded else 0)
+    return Step(reach, (1,), (ghost.out_channels,), fixed, per_cell)
+
+
+def runs(network: nn.Module) -> Sequence[Run]:
+    """The steps of a network of which `can_tile` is true."""
+    if isinstance(network, ValidUNet):
+        return (lambda x: (network.valid(x),),)
+    return cast(Tileable, network).tile_steps()
+
+
+def can_tile(network: nn.Module) -> bool:
+    """Whether `network` shows the parts that tiles need."""
+    return isinstance(network, ValidUNet) or hasattr(network, "tile_steps")
+
+
+def measured(network: nn.Module, image: Tensor) -> list[Step]:
+    """What the network's `runs` need for images (N, C, H, W) of that C and number type."""
+    ghost = on_meta(network)
+    if isinstance(ghost, ValidUNet):
+        return [measure_valid(ghost, image.dtype)]
+    steps: list[Step] = []
+    channels = image.shape[1]
+    for run in runs(ghost):
+        steps.append(measure(ghost, run, channels, image.dtype))
+        channels = steps[-1].channels[-1]
+    return steps
 
 
 @dataclass
@@ -169,7 +187,7 @@ class Store:
         return [whole for whole in self.maps if whole is not None]
 
 
-def run_step(step: Step, source: Tensor, grid: Grid, write: Write, device: torch.device, sight: Sight) -> int:
+def run_step(step: Step, run: Run, source: Tensor, grid: Grid, write: Write, device: torch.device, sight: Sight) -> int:
     """Hand every core of every output to `write`, which is told the output, the tile and its place there.
 
     Returns how many tiles went through the network; those of air alone are computed once for each kind.
@@ -184,7 +202,7 @@ def run_step(step: Step, source: Tensor, grid: Grid, write: Write, device: torch
                 key = sight.air.key(rows, columns, sight.scale, sight.blur + _margin(step))
             cores = known.get(key) if key is not None else None
             if cores is None:
-                cores = _cores(step, step.run(_read(step, source, rows, columns, device)), rows, columns)
+                cores = _cores(step, run(_read(step, source, rows, columns, device)), rows, columns)
                 computed += 1
             if key is not None and key not in known:
                 known[key] = [core.clone() for core in cores]
@@ -213,8 +231,10 @@ def _read(step: Step, source: Tensor, rows: Span, columns: Span, device: torch.d
             outside.append((dim, torch.arange(span.start, span.stop, device=source.device)))
     for dim, place in outside:
         tile = tile.index_select(dim, mirrored(place, source.shape[dim]))
-    tile = tile.to(device)
-    return tile.contiguous(memory_format=torch.channels_last) if device.type == "cpu" else tile.contiguous()
+    if device.type != "cpu":
+        return tile.to(device).contiguous()
+    # Not `contiguous`: of one channel, a map is in both layouts, and torch would take it for the other.
+    return torch.empty(tile.shape, dtype=tile.dtype, memory_format=torch.channels_last).copy_(tile)
 
 
 def _cores(step: Step, maps: Sequence[Tensor], rows: Span, columns: Span) -> list[Tensor]:

@@ -56,7 +56,7 @@ FRONT: tuple[Conv | Pool, ...] = (
     Conv("scores", kernel=1, dilation=1, channels=None),
 )
 STRIDE = 8
-PARTS = (FRONT[:10], FRONT[10:16], FRONT[16:])
+PARTS = (FRONT[:6], FRONT[6:10], FRONT[10:16], FRONT[16:])
 """The front up to `max_pool3`, `conv5_3` and `scores`: see `Dilation10.tile_steps`."""
 DROPOUT_AFTER = ("conv6_1", "conv6_2")
 

@@ -62,7 +62,7 @@ ENCODER: tuple[Conv | Pool, ...] = (
     Conv("conv6_2", kernel=1, dilation=1, channels=4096),
     Conv("scores", kernel=1, dilation=1, channels=None),
 )
-PARTS = (ENCODER[:10], ENCODER[10:18], ENCODER[18:])
+PARTS = (ENCODER[:6], ENCODER[6:10], ENCODER[10:18], ENCODER[18:])
 """The encoder up to `max_pool3`, `max_pool5` and `scores`: see `FCN.tile_steps`."""
 STRIDE = 8
 DROPOUT_AFTER = ("conv6_1", "conv6_2")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+
+from nets.twin import twin
+
+Network = TypeVar("Network", bound="StagedNetwork")
 
 TRACED_SIZE = (64, 96)
 """Rows and columns of the example that a trace is made with."""
@@ -66,6 +70,18 @@ class StagedNetwork(nn.Module):
                 f"{type(self).__name__} needs (N, {self.in_channels}, H, W), got {tuple(x.shape)}; "
                 "repeat a grayscale image, or build the network with in_channels=1"
             )
+
+    def for_gray(self: Network) -> Network:
+        """This network for images of one channel, with what it makes of that channel repeated, to rounding.
+
+        The first convolution has the sums over its input channels; all other parameters are shared.
+        """
+        name, first = next(item for item in self.named_modules() if isinstance(item[1], nn.Conv2d))
+        summed = nn.Parameter(first.weight.sum(dim=1, keepdim=True).detach(), first.weight.requires_grad)
+        network = twin(self, lambda key, value: summed if key == f"{name}.weight" else value)
+        network.in_channels = 1
+        cast(nn.Conv2d, network.get_submodule(name)).in_channels = 1
+        return network
 
     def __prepare_scriptable__(self) -> nn.Module:
         """What `torch.jit.script` compiles in place of the network, which looks up its layers by name: a trace of it.

@@ -47,7 +47,7 @@ def upsampled_argmax(logits: Tensor, size: tuple[int, int], strip: int = 256) ->
     """
     height, width = logits.shape[-2:]
     if (height, width) == size:
-        return logits.argmax(dim=0, keepdim=True).to(torch.uint8)
+        return most_likely(logits)
     columns = F.interpolate(logits[None].float(), size=(height, size[1]), mode="bilinear", align_corners=False)[0]
     out = torch.empty((1, *size), dtype=torch.uint8, device=logits.device)
     for start in range(0, size[0], strip):
@@ -57,5 +57,10 @@ def upsampled_argmax(logits: Tensor, size: tuple[int, int], strip: int = 256) ->
         low = rows.floor().long()
         high = (low + 1).clamp_(max=height - 1)
         part = torch.lerp(columns[:, low], columns[:, high], (rows - low)[None, :, None])
-        out[0, start:stop] = part.argmax(dim=0).to(torch.uint8)
+        out[:, start:stop] = most_likely(part)
     return out
+
+
+def most_likely(scores: Tensor) -> Tensor:
+    """The first of the classes with the highest score: (C, h, w) → uint8 (1, h, w)."""
+    return scores.max(dim=0, keepdim=True).indices.to(torch.uint8)  # on a CPU, many times faster than argmax

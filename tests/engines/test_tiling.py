@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from engines import TiledInferer, tiling_run
 from engines.tiling_memory import GB, LiveBytes
+from engines.tiling_steps import measured, runs
 from nets import FCN, DeepLabV3, Dilation10, ValidUNet
 
 TILEABLE = [(make, stage) for make in (FCN, Dilation10, ValidUNet) for stage in make.stages]
@@ -73,9 +74,9 @@ class TilesSpy:
         self.tiles: list[int] = []
         run_step = tiling_run.run_step
 
-        def spy(step, source, grid, *rest):
+        def spy(step, run, source, grid, *rest):
             self.tiles.append(len(grid[0]) * len(grid[1]))
-            self.computed.append(run_step(step, source, grid, *rest))
+            self.computed.append(run_step(step, run, source, grid, *rest))
             return self.computed[-1]
 
         monkeypatch.setattr(tiling_run, "run_step", spy)
@@ -171,14 +172,14 @@ def test_the_halo_is_what_a_cell_sees(make, stage):
     """Not a number behind the halo reaches the core, and one at its edge does: enough, and no more than one step."""
     network = build(make, stage)
     channels = 3
-    for step in tiling_run.measured(network, torch.zeros(1, 3, 8, 8)):
+    for step, run in zip(measured(network, torch.zeros(1, 3, 8, 8)), runs(network), strict=True):
         halo, align = step.reach.halo, step.reach.align
         core = 4 * align
         for beyond, reached in ((halo, False), (halo - align, True)):
             x = torch.zeros(1, channels, core + halo + 2 * align, core + halo + 2 * align)
             x[..., core + beyond :] = torch.nan
             with torch.no_grad():
-                outputs = [y[..., : core // stride] for y, stride in zip(step.run(x), step.strides, strict=True)]
+                outputs = [y[..., : core // stride] for y, stride in zip(run(x), step.strides, strict=True)]
             assert any(bool(y.isnan().any()) for y in outputs) is reached
         channels = step.channels[-1]
 

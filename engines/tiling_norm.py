@@ -1,0 +1,90 @@
+"""Group normalisation of maps that are large, or seen only in parts.
+
+torch's own kernel for channels last takes the variance as a difference of sums, and loses it where large parts of an
+image are air. Here it is taken about the mean, of one band of rows after the other that stays in the processor's cache;
+in that cache, too, a map is normalised in its place.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+BAND = 2**17
+"""Values in a band on the CPU, half a megabyte of them."""
+
+
+class Moments:
+    """Mean and variance of every channel of every image, gathered from the parts of a map (float64).
+
+    Attributes:
+        count: cells taken in.
+        mean: (N, C).
+        squares: (N, C), sums of the squared distances from the mean.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = self.squares = torch.zeros(())
+
+    def add(self, part: Tensor) -> None:
+        """Take in a part (N, C, h, w); Chan et al. (1979), "Updating formulae … for computing sample variances"."""
+        means, squares, counts = [], [], []
+        for band in bands(part):
+            values = band.float()
+            middle = values.mean(dim=(2, 3), keepdim=True)  # this and the next many times faster than torch.var_mean
+            means.append(middle[..., 0, 0])
+            squares.append((values - middle).square_().sum(dim=(2, 3)))
+            counts.append(band.shape[-2] * band.shape[-1])
+        of_bands = torch.tensor(counts, dtype=torch.float64, device=part.device).view(-1, 1, 1)
+        all_means, count = torch.stack(means).double(), sum(counts)
+        mean = (of_bands * all_means).sum(0) / count
+        inside = (torch.stack(squares).double() + of_bands * (all_means - mean).square()).sum(0)
+        if self.count:
+            total = self.count + count
+            step = mean - self.mean
+            inside += self.squares + step.square() * (self.count * count / total)
+            mean = self.mean + step * (count / total)
+        self.count, self.mean, self.squares = self.count + count, mean, inside
+
+    def scale_and_shift(self, norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
+        """What `norm` multiplies each channel with and what it then adds: (N, C, 1, 1) each, float64."""
+        if not self.count:
+            raise ValueError("no part of the map was taken in")
+        groups = (len(self.mean), norm.num_groups, -1)
+        means, variances = self.mean.view(groups), (self.squares / self.count).view(groups)
+        mean = means.mean(2, keepdim=True)
+        variance = (variances + (means - mean).square()).mean(2, keepdim=True)
+        scale = (variance + norm.eps).rsqrt().expand_as(means).reshape(self.mean.shape) * norm.weight.double()
+        shift = norm.bias.double() - mean.expand_as(means).reshape(self.mean.shape) * scale
+        return scale[..., None, None], shift[..., None, None]
+
+
+def normalise(norm: nn.GroupNorm, x: Tensor, add: Tensor | None = None, relu: bool = True) -> Tensor:
+    """`norm(x)`, `add` added, after a ReLU; written over `x` where it is float32."""
+    if x.dtype != torch.float32:
+        y = norm(x.contiguous())
+        y = y if add is None else y.add_(add)
+        return y.relu_() if relu else y
+    moments = Moments()
+    moments.add(x)
+    return rescale(x, *moments.scale_and_shift(norm), add, relu)
+
+
+def rescale(x: Tensor, scale: Tensor, shift: Tensor, add: Tensor | None = None, relu: bool = True) -> Tensor:
+    """`scale` times `x` and `shift` and `add`, after a ReLU, written over `x`."""
+    scale, shift = scale.to(x), shift.to(x)
+    for band, more in zip(bands(x), bands(x if add is None else add), strict=True):
+        torch.addcmul(shift, band, scale, out=band)
+        if add is not None:
+            band.add_(more)
+        if relu:
+            band.relu_()
+    return x
+
+
+def bands(x: Tensor) -> tuple[Tensor, ...]:
+    """Rows of `x` (N, C, h, w) that fit the cache together; all of them on another device."""
+    if x.device.type != "cpu":
+        return (x,)
+    return x.split(max(1, BAND * x.shape[2] // max(1, x.numel())), dim=2)
