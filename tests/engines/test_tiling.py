@@ -140,6 +140,24 @@ class TestExactness:
         assert_close_everywhere(TiledInferer(memory_gb=16 * MB, skip_air=False)(x, network), whole)
         assert sum(spy.computed) == sum(spy.tiles)
 
+    @pytest.mark.parametrize("expanded", [True, False])
+    def test_a_gray_image_goes_through_one_channel(self, make, stage, expanded):
+        network = build(make, stage)
+        seen = []
+        x = image(2, 1, 205, 190).expand(-1, 3, -1, -1)
+        x = x if expanded else x.clone()
+        whole = whole_pass(network, x)
+        inferer = TiledInferer(memory_gb=16 * MB)
+        inferer(x[..., :9, :9], network)
+        first = network.get_submodule("conv1" if make is DeepLabV3 else "conv1_1")
+        first.register_forward_hook(lambda module, args, output: seen.append(args[0].shape[1]))
+        assert_same(inferer(x, network), whole)
+        assert set(seen) == {1}
+        coloured = x.clone()
+        coloured[1, 2, -1, -1] += 1
+        assert_same(inferer(coloured, network), whole_pass(network, coloured))
+        assert set(seen) == {1, 3}
+
     @pytest.mark.slow
     def test_a_full_mammogram(self, make, stage):
         network = build(make, stage)
@@ -328,6 +346,15 @@ def test_other_errors_are_not_taken_for_it(monkeypatch: pytest.MonkeyPatch):
         TiledInferer(skip_air=False)(torch.zeros(1, 3, 0, 32), build(FCN, "fcn8"))
     with pytest.raises(ValueError, match="memory_gb must be above 0, got 0"):
         TiledInferer(memory_gb=0)
+
+
+def test_norms_that_turn_a_channel_around():
+    """The stem is max-pooled before its norm, whose weights may be negative or zero."""
+    network = build(DeepLabV3, "deeplabv3")
+    with torch.no_grad():
+        network.norm1.weight.copy_(torch.tensor([1, -1, 0, -2, 0.5, -0.1, 3, -3]))
+    x = image(1, 3, 303, 277)
+    assert_same(TiledInferer(memory_gb=16 * MB)(x, network), whole_pass(network, x))
 
 
 def unet() -> nn.Module:

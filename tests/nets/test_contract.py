@@ -44,6 +44,21 @@ class TestContract:
         assert logits.shape == (2, 2, *size)
         assert logits.isfinite().all()
 
+    def test_for_gray_is_the_network_of_the_channel_repeated(self, case: Case):
+        network = case.build().eval()
+        state = {name: value.clone() for name, value in network.state_dict().items()}
+        gray = network.for_gray()
+        x = image(2, 1, 61, 50)
+        with torch.inference_mode():
+            expected = network(x.expand(-1, 3, -1, -1))
+            torch.testing.assert_close(gray(x), expected, rtol=1e-4, atol=1e-5)
+            with pytest.raises(ValueError, match=r"needs \(N, 1, H, W\)"):
+                gray(expected)
+        own = {id(parameter) for parameter in gray.parameters()} - {id(parameter) for parameter in network.parameters()}
+        assert len(own) == 1  # no other weight is held twice
+        assert network.in_channels == 3
+        assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
+
     def test_a_batch_of_one_trains(self, case: Case):
         network = case.build().train()
         network(image(1, 3, 33, 40)).sum().backward()

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.resize import resize_image, resize_label, upsampled_argmax, working_size
+from transforms.resize import most_likely, resize_image, resize_label, upsampled_argmax, working_size
 
 
 @settings(max_examples=40, deadline=None)
@@ -46,3 +46,10 @@ def test_shrinking_averages() -> None:
 def test_labels_are_never_mixed() -> None:
     label = torch.tensor([[[0, 200], [7, 255]]], dtype=torch.uint8)
     assert set(resize_label(label, (5, 7)).unique().tolist()) == {0, 7, 200, 255}
+
+
+def test_of_equal_scores_the_first_class_counts():
+    scores = torch.tensor([[1.0, 2.0, 0.0], [1.0, 3.0, 0.0], [0.0, 3.0, 0.0]])[:, None]  # 3 classes, 1 row
+    assert most_likely(scores).tolist() == [[[0, 1, 0]]]
+    some = torch.randint(0, 4, (5, 60, 70), generator=torch.Generator().manual_seed(0)).float()
+    assert torch.equal(most_likely(some).long(), some.argmax(0, keepdim=True))
