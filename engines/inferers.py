@@ -40,6 +40,10 @@ class PaddedInferer(SimpleInferer):
         return logits[..., :rows, :columns]
 
 
+STRIP = 256
+"""Rows that are averaged at a time."""
+
+
 class MirrorAveraging(Inferer):
     """The mean of the class probabilities of an image and of its mirror image, which is mirrored back.
 
@@ -58,5 +62,12 @@ class MirrorAveraging(Inferer):
         logits: Tensor = self.inferer(inputs, network, *args, **kwargs)
         if not self.enabled:
             return logits
-        mirrored: Tensor = self.inferer(inputs.flip(-1), network, *args, **kwargs).flip(-1)
-        return torch.logaddexp(logits.log_softmax(1), mirrored.log_softmax(1)) - math.log(2)
+        mirrored: Tensor = self.inferer(inputs.flip(-1), network, *args, **kwargs)
+        for here, there in zip(*(scores.split(STRIP, dim=-2) for scores in (logits, mirrored)), strict=True):
+            there.copy_(_mean(here, there.flip(-1)))
+        return mirrored
+
+
+def _mean(logits: Tensor, others: Tensor) -> Tensor:
+    """The logarithm of the mean of the probabilities."""
+    return torch.logaddexp(logits.log_softmax(1), others.log_softmax(1)) - math.log(2)

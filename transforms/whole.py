@@ -142,7 +142,7 @@ class ArgmaxLiked(MapTransform):
     """Logits (C, h, w) → label map uint8 (1, H, W), at the size of `d[like]` (its last two axes) or `d[size_key]`.
 
     Scores are made, and label maps written, at the label's own full resolution. The logits stay in `d[keep_key]`, if
-    that is given.
+    that is given. A label map uint8 (1, H, W) of that size, from an inferer with `labels`, is left as it is.
     """
 
     def __init__(
@@ -165,7 +165,8 @@ class ArgmaxLiked(MapTransform):
         for key in self.key_iterator(d):
             if self.keep_key is not None:
                 d[self.keep_key] = d[key]
-            d[key] = upsampled_argmax(d[key], (int(size[0]), int(size[1])))
+            if d[key].dtype != torch.uint8:
+                d[key] = upsampled_argmax(d[key], (int(size[0]), int(size[1])))
         return d
 
 

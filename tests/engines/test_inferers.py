@@ -10,6 +10,7 @@ from monai.inferers import SimpleInferer
 from monai.networks.nets import UNet
 from torch import nn
 
+from engines import inferers
 from engines.inferers import MirrorAveraging, PaddedInferer, size_multiple
 from engines.whole_image import WholeImageInferer
 from nets import FCN
@@ -82,3 +83,14 @@ def test_mirror_averaging_of_a_symmetric_network_changes_nothing_but_the_scale()
     image = torch.rand(2, 3, 5, 7)
     logits = MirrorAveraging(SimpleInferer())(image, lambda x: x)
     assert torch.allclose(logits, image.log_softmax(1), atol=1e-6)
+
+
+def test_mirror_averaging_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = torch.rand(2, 3, 11, 7)
+    layer = torch.nn.Conv2d(3, 4, 3, padding=1)
+    with torch.no_grad():
+        whole = MirrorAveraging(SimpleInferer())(image, layer)
+        monkeypatch.setattr(inferers, "STRIP", 4)
+        torch.testing.assert_close(MirrorAveraging(SimpleInferer())(image, layer), whole)
+        probabilities = (layer(image).softmax(1) + layer(image.flip(-1)).flip(-1).softmax(1)) / 2
+    torch.testing.assert_close(whole.exp(), probabilities)

@@ -1,0 +1,115 @@
+"""What another program, such as MONAI Label, takes from inference.json, and label maps that never were logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import itk
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from dicom_factory import write_dicom
+from monai.bundle import ConfigParser
+from monai.utils import convert_to_tensor
+from PIL import Image
+
+from engines import TiledInferer
+from transforms.hosts import affine_of
+
+ROOT = Path(__file__).resolve().parents[2]
+AFFINE = np.array([[0.0, -0.07, 0, 5], [-0.05, 0, 0, -7], [0, 0, 1, 0], [0, 0, 0, 1]])
+
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """The same picture, its breast at the right, as DICOM with a spacing, PNG and NIfTI with a place of its own."""
+    pixels = np.zeros((50, 44), np.uint16)
+    pixels[:, 14:] = 1500
+    pixels[10:20, 25:39] = 3500
+    folder = tmp_path / "in"
+    write_dicom(folder / "a.dcm", pixels, PixelSpacing=[0.05, 0.07], ImageLaterality="R", ViewPosition="CC")
+    Image.fromarray(pixels * 16).save(folder / "b.png")
+    nib.save(nib.Nifti1Image((pixels * 16).T[..., None], AFFINE), folder / "c.nii.gz")
+    return folder
+
+
+def as_a_host(config: Path, image: Path, **overrides: Any) -> dict[str, Any]:
+    """Run the parts one by one on a dictionary, whose other keys stay."""
+    parser = ConfigParser()
+    parser.read_config(str(config))
+    parser.update({"dataset_dir": str(image.parent), **overrides})
+    before, inferer, network, after = (
+        parser.get_parsed_content(name) for name in ("pre_transforms", "inferer", "network", "post_transforms")
+    )
+    data = before({"image": str(image), "host_key": 1})
+    network.load_state_dict(torch.load(parser.get_parsed_content("ckpt_path"), weights_only=True))
+    with torch.no_grad():
+        data["pred"] = inferer(convert_to_tensor(data["image"])[None], network.eval())[0]
+    return after(data)
+
+
+@pytest.mark.parametrize("bundle", ["unet", "deeplabv3"])
+def test_a_host_gets_the_label_map_of_inference_as_a_volume(
+    bundle: str, run_bundle: Run, tiny_dataset: Path, images: Path, tmp_path: Path
+):
+    run_bundle(bundle=bundle, dataset_dir=str(tiny_dataset), max_epochs=1, image_height=24, flip="left")
+    run_bundle("inference", bundle=bundle, dataset_dir=str(images), formats=["png"])
+    config = ROOT / "bundles" / bundle / "configs" / "inference.json"
+    places = {"a.dcm": np.diag([-0.07, -0.05, 1, 1]), "b.png": np.diag([-1.0, -1, 1, 1]), "c.nii.gz": AFFINE}
+    for file, affine in places.items():
+        data = as_a_host(config, images / file, output_dir=str(tmp_path / "out"))
+        written = tmp_path / "out" / "eval" / "segmentations" / f"{file.split('.')[0]}_labels.png"
+        assert data["host_key"] == 1
+        assert data["pred"].shape == (1, 44, 50, 1)
+        assert np.array_equal(np.asarray(data["pred"])[0, :, :, 0].T, np.asarray(Image.open(written)))
+        np.testing.assert_allclose(data["image_meta_dict"]["original_affine"], affine, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")  # ITK's types warn while they are made, and crash if that is an error
+@pytest.mark.parametrize("ending", ["mha", "nrrd"])
+def test_a_file_of_itk_keeps_its_place(ending: str, tmp_path: Path):
+    """Against SimpleITK's convention: index → direction * spacing * index + origin, left and back positive."""
+    image = itk.image_from_array(np.zeros((1, 50, 44), np.uint16))
+    image.SetSpacing([0.07, 0.05, 2.0])
+    image.SetOrigin([5.0, -7.0, 3.0])
+    image.SetDirection(np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, 1]]))
+    path = tmp_path / f"a.{ending}"
+    itk.imwrite(image, str(path))
+    x, y, z = image.TransformIndexToPhysicalPoint([3, 10, 0])
+    np.testing.assert_allclose(affine_of(path, (0.05, 0.07)) @ [3, 10, 0, 1], [-x, -y, z, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("bundle", ["unet", "dilation10"])
+def test_labels_without_logits_are_the_same(
+    bundle: str, run_bundle: Run, tiny_dataset: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """At the stored resolution, and where no format needs logits, none of full size exist."""
+    run_bundle(bundle=bundle, dataset_dir=str(tiny_dataset), max_epochs=1, image_height=24)
+    made: list[bool] = []
+    call = TiledInferer.__call__
+
+    def spy(self: TiledInferer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        made.append(self.labels)
+        return call(self, *args, **kwargs)
+
+    monkeypatch.setattr(TiledInferer, "__call__", spy)
+    written = {}
+    for formats in (["png"], ["png", "probabilities"]):
+        for pixels in (1, 10**6):
+            results = tmp_path / f"{len(formats)}-{pixels}"
+            run_bundle(
+                "inference", bundle=bundle, dataset_dir=str(images), formats=formats, results_dir=str(results),
+                image_height="$None", mirror_averaging=False, **{"inferer#inferer#max_pixels": pixels},
+            )  # fmt: skip
+            written[results.name] = [np.asarray(Image.open(results / f"{name}_labels.png")) for name in "abc"]
+    assert made == [True] * 3 + [False] * 3
+    first, *others = written.values()
+    assert first[0].shape == (50, 44)
+    for other in others:
+        for one, two in zip(first, other, strict=True):
+            assert np.mean(one != two) < 0.001  # rounding
