@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from engines.inferers import PaddedInferer, size_multiple
 from engines.tiling_deeplabv3 import Needs, needs, run_streamed
-from engines.tiling_memory import GB, default_memory, network_bytes
+from engines.tiling_memory import GB, default_memory, is_out_of_memory, network_bytes
 from engines.tiling_run import Place, labels_of, run_tiles
 from engines.tiling_steps import Step, can_tile, measured
 from nets import DeepLabV3
@@ -123,9 +123,15 @@ class TiledInferer(Inferer):
     def _otherwise(self, image: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """One pass over the whole image if it fits, else overlapping windows."""
         place = self._place(image, network)
+        logits = None
         if network_bytes(network, image, image.shape, *args, **kwargs) <= place.memory:
-            logits = PaddedInferer()(image.to(place.device), network, *args, **kwargs)
-        else:
+            try:
+                logits = PaddedInferer()(image.to(place.device), network, *args, **kwargs)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                logger.warning("out of memory with a whole image of %d x %d", *image.shape[-2:])
+        if logits is None:
             logits = self._windows(image, network, place, *args, **kwargs)
         return (labels_of(logits) if self.labels else logits).to(place.store)
 
@@ -145,17 +151,24 @@ class TiledInferer(Inferer):
             "one whole pass (docs/results.md, Whole mammograms); a larger memory_gb avoids it",
             type(network).__name__, *image.shape[-2:], place.memory / GB, side, side, OVERLAP,
         )  # fmt: skip
-        windows = SlidingWindowInferer(
-            roi_size=(side, side),
-            sw_batch_size=1,
-            overlap=OVERLAP,
-            mode="gaussian",
-            padding_mode="replicate",
-            sw_device=place.device,
-            device=place.store,
-        )
-        logits: Tensor = windows(image, network, *args, **kwargs)
-        return logits
+        while True:
+            windows = SlidingWindowInferer(
+                roi_size=(side, side),
+                sw_batch_size=1,
+                overlap=OVERLAP,
+                mode="gaussian",
+                padding_mode="replicate",
+                sw_device=place.device,
+                device=place.store,
+            )
+            try:
+                logits: Tensor = windows(image, network, *args, **kwargs)
+                return logits
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or side == step:
+                    raise
+            side = max(step, side // 2 // step * step)
+            logger.warning("out of memory; trying windows of %d x %d", side, side)
 
 
 def is_gray(image: Tensor) -> bool:

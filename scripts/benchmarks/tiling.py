@@ -45,7 +45,7 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 class Cost:
     """One network on one image: seconds, peak memory in GB (2**30 bytes), and what differs from one whole pass.
 
-    None where a figure could not be had: no whole pass for want of memory, no peak outside Linux.
+    None where a figure could not be had: no whole pass for want of memory, no peak outside Linux; or was not wanted.
     """
 
     network: str
@@ -53,9 +53,9 @@ class Cost:
     size: tuple[int, int]
     tiled_seconds: float
     tiled_gb: float | None
-    windows_seconds: float
+    windows_seconds: float | None
     windows_gb: float | None
-    times_faster: float
+    times_faster: float | None
     whole_seconds: float | None
     whole_gb: float | None
     tiled_difference: float | None
@@ -71,6 +71,8 @@ def tiling(
     classes: Annotated[int, typer.Option(min=2)] = 5,
     memory_gb: Annotated[float, typer.Option(help="for a forward pass on a tile")] = 0.3,
     window: Annotated[int, typer.Option(help="side of the sliding windows", min=64)] = 1024,
+    size: Annotated[tuple[int, int], typer.Option(help="rows and columns of the drawn one", min=64)] = SIZE,
+    alone: Annotated[bool, typer.Option("--alone", help="tiles only: neither windows nor a whole pass")] = False,
     repeats: Annotated[int, typer.Option(help="the shortest counts", min=1)] = 1,
     threads: Annotated[int, typer.Option(help="torch threads; 0 leaves them as they are", min=0)] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
@@ -84,20 +86,21 @@ def tiling(
     if threads:
         torch.set_num_threads(threads)
     costs = []
-    for name, image in ((title, pixels) for path in (images or [None]) for title, pixels in pictures(path)):
+    for name, image in ((title, pixels) for path in (images or [None]) for title, pixels in pictures(path, size)):
         for network in names:
             torch.manual_seed(0)
             built = NETWORKS[network](classes, width=width).eval().to(device)
-            cost = compare(network, built, name, image.to(device), memory_gb, window, repeats)
+            cost = compare(network, built, name, image.to(device), memory_gb, None if alone else window, repeats)
             costs.append(cost)
-            Console(stderr=True).print(f"{name}, {network}: {cost.times_faster:.1f} times faster")
+            told = "" if cost.times_faster is None else f", {cost.times_faster:.1f} times faster than windows"
+            Console(stderr=True).print(f"{name}, {network}: {figures(cost.tiled_seconds, cost.tiled_gb)}{told}")
     print(json.dumps([asdict(cost) for cost in costs])) if as_json else Console().print(table(costs, width, window))
 
 
-def pictures(path: Path | None) -> list[tuple[str, Tensor]]:
+def pictures(path: Path | None, size: tuple[int, int] = SIZE) -> list[tuple[str, Tensor]]:
     """Name and float32 (1, 3, H, W) of every image at `path`, normalised to [-0.5, 0.5]; without one, a drawn one."""
     if path is None:
-        return [("drawn", drawn(*SIZE))]
+        return [("drawn", drawn(*size))]
     found = []
     for item in find_images(path):
         mammogram = read_mammogram(item["image"])
@@ -116,16 +119,17 @@ def drawn(height: int, width: int) -> Tensor:
 
 
 def compare(
-    name: str, network: nn.Module, title: str, image: Tensor, memory_gb: float, side: int, repeats: int
+    name: str, network: nn.Module, title: str, image: Tensor, memory_gb: float, side: int | None, repeats: int
 ) -> Cost:
-    """Segment `image` in all three ways."""
-    windows = SlidingWindowInferer((side, side), overlap=OVERLAP, mode="gaussian", device=torch.device("cpu"))
+    """Segment `image` in all three ways; in tiles alone if there is no `side` of windows."""
     tiled, tiled_seconds, tiled_gb = cost_of(TiledInferer(memory_gb=memory_gb), network, image, repeats)
-    slid, windows_seconds, windows_gb = cost_of(windows, network, image, repeats)
-    whole_seconds = whole_gb = tiled_difference = windows_difference = None
-    if network_bytes(network, image, image.shape) < available(image.device):
-        whole, whole_seconds, whole_gb = cost_of(lambda x, run: run(x).cpu(), network, image, repeats)
-        tiled_difference, windows_difference = (different(result, whole) for result in (tiled, slid))
+    windows_seconds = windows_gb = whole_seconds = whole_gb = tiled_difference = windows_difference = None
+    if side is not None:
+        windows = SlidingWindowInferer((side, side), overlap=OVERLAP, mode="gaussian", device=torch.device("cpu"))
+        slid, windows_seconds, windows_gb = cost_of(windows, network, image, repeats)
+        if network_bytes(network, image, image.shape) < available(image.device):
+            whole, whole_seconds, whole_gb = cost_of(lambda x, run: run(x).cpu(), network, image, repeats)
+            tiled_difference, windows_difference = (different(result, whole) for result in (tiled, slid))
     return Cost(
         network=name,
         image=title,
@@ -134,7 +138,7 @@ def compare(
         tiled_gb=tiled_gb,
         windows_seconds=windows_seconds,
         windows_gb=windows_gb,
-        times_faster=windows_seconds / tiled_seconds,
+        times_faster=None if windows_seconds is None else windows_seconds / tiled_seconds,
         whole_seconds=whole_seconds,
         whole_gb=whole_gb,
         tiled_difference=tiled_difference,
@@ -212,7 +216,7 @@ def table(costs: Sequence[Cost], width: float, window: int) -> Table:
             f"{cost.image}, {cost.size[0]} x {cost.size[1]}",
             figures(cost.tiled_seconds, cost.tiled_gb),
             figures(cost.windows_seconds, cost.windows_gb),
-            f"{cost.times_faster:.1f}",
+            "-" if cost.times_faster is None else f"{cost.times_faster:.1f}",
             figures(cost.whole_seconds, cost.whole_gb),
             *("-" if v is None else f"{v:.1e}" for v in (cost.tiled_difference, cost.windows_difference)),
         )

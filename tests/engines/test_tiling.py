@@ -378,6 +378,36 @@ def test_another_network_that_does_not_fit_gets_windows_and_a_warning(caplog: py
     assert "UNet is not exact in tiles, and an image of 300 x 200 does not fit into 0.00 GB" in caplog.text
 
 
+class Greedy(nn.Module):
+    """Takes more memory than can be counted beforehand, as libraries do: images above a size are refused."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "meta" and x[0, 0].numel() > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.conv(x)
+
+
+def test_out_of_memory_in_a_whole_pass_leads_to_windows_and_to_smaller_ones(caplog: pytest.LogCaptureFixture):
+    x = image(1, 3, 300, 1100)
+    network = Greedy(550 * 550)
+    with pytest.raises(torch.OutOfMemoryError):
+        network(torch.zeros(1, 3, 700, 700))
+    roomy = Greedy(10**7)
+    assert torch.equal(TiledInferer(memory_gb=1)(x, roomy), whole_pass(roomy, x))
+    assert not caplog.text
+    result = TiledInferer(memory_gb=1)(x, network)
+    assert result.shape == (1, 4, 300, 1100)
+    for text in ("a whole image of 300 x 1100", "windows of 1024 x 1024", "trying windows of 512 x 512"):
+        assert text in caplog.text
+    with pytest.raises(torch.OutOfMemoryError):
+        TiledInferer(memory_gb=1)(x, Greedy(60 * 60))
+
+
 def test_a_function_is_counted_on_a_part_of_the_image():
     assert torch.equal(TiledInferer()(torch.ones(1, 1, 40, 50), lambda x: 2 * x), torch.full((1, 1, 40, 50), 2.0))
     x = image(1, 1, 300, 200)
