@@ -108,9 +108,12 @@ def _group(members: Sequence[tuple[Run, Result]]) -> Result:
 
 
 def _latest(results: Sequence[Result]) -> list[Result]:
-    """The last of each stage and data set; of an unfinished cross-validation none."""
+    """The last of each stage and data set, of trainings that went to their end if there are such.
+
+    Of an unfinished cross-validation none.
+    """
     rows: dict[tuple[str, str], Result] = {}
-    for result in sorted(results, key=lambda result: -result.started):
+    for result in sorted(results, key=lambda result: (not result.whole, -result.started)):
         if len(result.folds) == result.expected_folds:
             rows.setdefault((result.stage, result.dataset), result)
     return list(rows.values())

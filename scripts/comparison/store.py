@@ -33,6 +33,7 @@ class Result:
         folds: those of each fold; one entry where it is no cross-validation.
         params: of the training that it belongs to.
         run_ids: of the runs it was read from.
+        whole: the training that it belongs to went through all its stages.
         digest: of the data set; of all folds' data sets.
     """
 
@@ -49,6 +50,7 @@ class Result:
     params: Mapping[str, str] = field(default_factory=dict, repr=False)
     parent_id: str | None = None
     expected_folds: int = 1
+    whole: bool = True
 
     @property
     def name(self) -> str:
@@ -88,7 +90,7 @@ class Store:
                 f"--experiment {experiment}: not in {uri}; there are {', '.join(names)}; train a bundle first"
             )
         self.experiment_id = found.experiment_id
-        self._params: dict[str, Mapping[str, str]] = {}
+        self._trainings: dict[str, Run | None] = {}
 
     def runs(self) -> Iterator[Run]:
         """Finished runs of one row each - stages and evaluations - the latest first."""
@@ -116,24 +118,25 @@ class Store:
         except (OSError, ValueError, mlflow.exceptions.MlflowException):
             return None
         parent_id = run.data.tags.get(MLFLOW_PARENT_RUN_ID) if run.data.tags.get("kind") == "stage" else None
+        training = self._training(parent_id)
         return of_evidence(
             content,
             run_name=run.info.run_name or "",
             run_ids=(run.info.run_id,),
             started=run.info.start_time,
-            params={**self._params_of(parent_id), **run.data.params},
+            params={**(training.data.params if training else {}), **run.data.params},
             parent_id=parent_id,
+            whole=training is None or training.info.status == "FINISHED",
         )
 
-    def _params_of(self, run_id: str | None) -> Mapping[str, str]:
-        if run_id is None:
-            return {}
-        if run_id not in self._params:
+    def _training(self, run_id: str | None) -> Run | None:
+        """The run of that id, if there is one and it was not deleted for good."""
+        if run_id is not None and run_id not in self._trainings:
             try:
-                self._params[run_id] = self.client.get_run(run_id).data.params
-            except mlflow.exceptions.MlflowException:  # deleted
-                self._params[run_id] = {}
-        return self._params[run_id]
+                self._trainings[run_id] = self.client.get_run(run_id)
+            except mlflow.exceptions.MlflowException:
+                self._trainings[run_id] = None
+        return None if run_id is None else self._trainings[run_id]
 
     def pictures(self, result: Result, kind: str, folder: Path) -> dict[str, Path]:
         """Case → file of the pictures in eval/predictions/<kind>, of the run or of the training that it belongs to."""

@@ -58,6 +58,7 @@ def add(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
         tags: dict[str, str] | None = None,
         pictures: bool = False,
         params: dict[str, Any] | None = None,
+        status: str = "FINISHED",
     ) -> None:
         nonlocal count
         count += 1
@@ -76,7 +77,7 @@ def add(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
                 write_images(output.predictions / "image", {"c1": np.zeros((9, 9, 3), np.uint8)})
                 tracking.log_artifacts(output.predictions, "eval/predictions")
             tracking.end_stage({"mean_iou": 0.5})
-        tracking.end("FINISHED")
+        tracking.end(status)
         assert not tracking.failed
 
     return go
@@ -200,6 +201,19 @@ def test_the_latest_of_each_row_unless_told(add: Add, compare: Compare, refused:
     assert [row["run_name"] for row in one[1:]] == ["first unet"]
     assert "no finished result that fits" in refused("--tag", "site=b")
     assert "--tag site: expected KEY=VALUE" in refused("--tag", "site")
+
+
+@pytest.mark.parametrize("status", ["FAILED", "KILLED"])
+def test_a_training_that_went_to_its_end_comes_before_a_later_one_that_did_not(
+    status: str, add: Add, compare: Compare
+) -> None:
+    add({"fcn32": matrices(0.5), "fcn16": matrices(0.6)}, name="whole")
+    add({"fcn32": matrices(0.9)}, name="broken off", status=status)
+    assert [row["run_name"] for row in compare()[1:]] == ["whole fcn32", "whole fcn16"]
+    assert len(compare("--all")) == 4
+    assert [row["run_name"] for row in compare("--run", "broken off")[1:]] == ["broken off fcn32"]
+    add({"unet": matrices(0.9)}, name="alone", status=status)
+    assert [row["run_name"] for row in compare()[1:]] == ["whole fcn32", "whole fcn16", "alone unet"]
 
 
 def test_different_subjects_or_data_are_not_mixed(add: Add, compare: Compare, refused: Callable[..., str]) -> None:
