@@ -21,7 +21,7 @@ from urllib.request import getproxies
 
 import mlflow
 from ignite.engine import Engine, Events
-from mlflow.entities import Metric, Param
+from mlflow.entities import LifecycleStage, Metric, Param
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH, MAX_METRICS_PER_BATCH
@@ -29,11 +29,16 @@ from monai.utils import path_to_uri
 
 from engines.distributed import is_main
 from engines.places import as_path, project_root
+from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
 
 SHORT_WAIT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 """MLflow would wait minutes for a server that is not there; the environment overrides these."""
+
+
+WORDS = ("databricks", "databricks-uc")
+"""Stores that MLflow knows by a word alone."""
 
 
 def disable_telemetry() -> None:
@@ -50,7 +55,7 @@ def default_tracking_uri() -> str:
 
 def as_tracking_uri(uri: str) -> str:
     """Accept a plain path of a database file (also `C:\\runs\\x.db`) where MLflow wants a URI."""
-    return uri if "://" in uri else sqlite_uri(as_path(uri))
+    return uri if "://" in uri or uri in WORDS else sqlite_uri(as_path(uri))
 
 
 def sqlite_uri(path: Path) -> str:
@@ -59,8 +64,8 @@ def sqlite_uri(path: Path) -> str:
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """File of an SQLite URI; None for any other store."""
-    return Path(unquote(uri[len("sqlite:///") :])) if uri.startswith("sqlite:///") else None
+    """File of an SQLite URI, which may end with options (`?timeout=60`); None for any other store."""
+    return Path(unquote(uri[len("sqlite:///") :].split("?")[0])) if uri.startswith("sqlite:///") else None
 
 
 def check_server(uri: str, seconds: float = 5.0) -> None:
@@ -189,6 +194,11 @@ class Tracking:
         assert self._client is not None
         experiment = self._client.get_experiment_by_name(self.experiment_name)
         if experiment is not None:
+            if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
+                raise UserError(
+                    f"takes no runs: the experiment {self.experiment_name} was deleted; bring it back with mlflow "
+                    f"experiments restore --experiment-id {experiment.experiment_id}, or give another --experiment_name"
+                )
             return str(experiment.experiment_id)
         database = sqlite_path(self.tracking_uri)
         location = path_to_uri(database.parent / "mlruns") if database is not None else None
@@ -265,9 +275,9 @@ class Tracking:
             self.failed = True
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             logger.warning(
-                "MLflow at %s does not answer (%s): going on without it; all numbers are also in the output folder.",
+                "MLflow at %s %s: going on without it; all numbers are also in the output folder.",
                 self.tracking_uri,
-                reason[:200],
+                reason if isinstance(error, UserError) else f"does not answer ({reason[:200]})",
             )
 
 

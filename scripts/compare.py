@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -93,14 +93,27 @@ def by_dataset(results: Sequence[Result]) -> list[list[Result]]:
     return [groups[name] for name in sorted(groups)]
 
 
+def file_names(datasets: Iterable[str]) -> list[str]:
+    """What each data set's files are called: its name without what file systems do not like, and never that of two."""
+    found: list[str] = []
+    for dataset in datasets:
+        name = plain = re.sub(r"[^\w.-]+", "_", dataset).strip("_") or "dataset"
+        number = 1
+        while name.casefold() in {other.casefold() for other in found}:
+            number += 1
+            name = f"{plain}_{number}"
+        found.append(name)
+    return found
+
+
 def write(store: Store, comparisons: Sequence[Comparison], out: Path, draws: int, seed: int, pictures: int) -> None:
     """Write all files; those of data sets that are no longer compared are removed."""
     for old in [*out.glob("chart-*.png"), *out.glob("pictures-*.png")]:
         old.unlink()
     parts: list[tuple[Comparison, Path, list[Case]]] = []
+    names = file_names(comparison.dataset for comparison in comparisons)
     with tempfile.TemporaryDirectory() as folder:
-        for number, comparison in enumerate(comparisons):
-            name = re.sub(r"[^\w.-]+", "_", comparison.dataset).strip("_") or str(number + 1)
+        for number, (name, comparison) in enumerate(zip(names, comparisons, strict=True)):
             chart = save_figure(column_chart(comparison), out / f"chart-{name}.png")
             shown = cases(store, comparison, Path(folder) / str(number), pictures)
             if shown:

@@ -171,6 +171,20 @@ def test_memory_does_not_grow_with_the_image() -> None:
     assert peak < 5e6
 
 
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_images() -> None:
+    rng = np.random.default_rng(0)
+    truth, pred = (torch.from_numpy(rng.integers(0, 12, (4000, 3000), dtype=np.uint8)) for _ in range(2))
+    metric = SubjectConfusion([str(number) for number in range(12)])
+    tracemalloc.start()
+    for number in range(50):
+        metric.update([(f"s{number}", truth, pred)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sum(int(matrix.sum()) for matrix in metric.per_subject.values()) == 50 * 12_000_000
+    assert peak < 5e6
+
+
 def test_the_maps_are_not_changed() -> None:
     truth, pred = torch.tensor([0, 1, 255], dtype=torch.uint8), torch.tensor([1, 1, 9], dtype=torch.uint8)
     confusion_matrix(truth, pred, 2)

@@ -12,7 +12,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 import engines.tracking as tracking_module
-from engines.tracking import Tracking, check_server, make_database
+from engines.tracking import Tracking, as_tracking_uri, check_server, make_database, sqlite_uri
 from engines.training import tracked
 
 TRAINING = """
@@ -37,14 +37,14 @@ def test_processes_that_start_at_once_on_a_new_store_all_finish_and_leave_the_fo
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen([*words, f"r{n}", str(store)], cwd=elsewhere, env=environment, stderr=subprocess.PIPE)
-        for n in range(3)
+        for n in range(4)
     ]
     messages = [process.communicate(timeout=200)[1].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], messages
+    assert [process.returncode for process in processes] == [0] * 4, messages
     client = MlflowClient(tracking_module.sqlite_uri(store))
     runs = client.search_runs([client.get_experiment_by_name("e").experiment_id])
     assert sorted((r.info.run_name, r.info.status, len(r.data.metrics)) for r in runs) == sorted(
-        entry for n in range(3) for entry in ((f"r{n}", "FINISHED", 0), (f"r{n} front", "FINISHED", 31))
+        entry for n in range(4) for entry in ((f"r{n}", "FINISHED", 0), (f"r{n} front", "FINISHED", 31))
     )
     assert list(elsewhere.iterdir()) == []
     assert sorted(p.name for p in tmp_path.iterdir()) == ["elsewhere", "new ä.db"]
@@ -99,3 +99,33 @@ def test_tags_are_on_the_run_and_its_stages(store: Path) -> None:
         tags = client.get_run(run_id).data.tags
         assert (tags["site"], tags["fold"]) == ("a", "3")
     assert tags["mlflow.parentRunId"] == tracking.run_id
+
+
+def test_a_deleted_experiment_is_told_with_the_way_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    uri = sqlite_uri(tmp_path / "a b.db")
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("e")
+    client.delete_experiment(experiment)
+    tracking = Tracking("e", "r", uri)
+    with caplog.at_level(logging.WARNING, "mammoseg"), tracked(tracking):
+        tracking.start()
+    assert [r.getMessage() for r in caplog.records if r.name == "mammoseg"] == [
+        f"MLflow at {uri} takes no runs: the experiment e was deleted; bring it back with mlflow experiments restore "
+        f"--experiment-id {experiment}, or give another --experiment_name: going on without it; all numbers are also "
+        "in the output folder."
+    ]
+
+
+def test_a_database_with_options_is_that_database(tmp_path: Path) -> None:
+    uri = sqlite_uri(tmp_path / "a.db") + "?timeout=60"
+    tracking = Tracking("e", "r", uri)
+    tracking.start()
+    tracking.end("FINISHED")
+    assert not tracking.failed
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a.db"]
+    assert len(MlflowClient(sqlite_uri(tmp_path / "a.db")).search_experiments()) == 2
+
+
+def test_words_that_mlflow_knows_are_no_files() -> None:
+    assert as_tracking_uri("databricks") == "databricks"
+    assert as_tracking_uri("bricks").endswith("/bricks")

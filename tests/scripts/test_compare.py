@@ -19,7 +19,7 @@ from engines.metrics import PAPER_METRICS, scores
 from engines.output import Output
 from engines.predictions import write_images, write_label_maps
 from engines.tracking import Tracking
-from scripts.compare import main
+from scripts.compare import file_names, main
 from scripts.comparison.models import TITLES
 from scripts.comparison.statistics import INTERVALS, holm, intervals, p_values, pooled, scores_of_many, subject_mean_iou
 
@@ -398,3 +398,8 @@ def test_help_says_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "index.html" in said
     assert "--crossval" in said
+
+
+def test_no_two_data_sets_share_a_file() -> None:
+    names = file_names(["a b", "a_b", "A b", "a_b_2", "??", "乳腺", "dataset"])
+    assert names == ["a_b", "a_b_2", "A_b_3", "a_b_2_2", "dataset", "乳腺", "dataset_2"]

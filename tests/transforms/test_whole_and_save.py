@@ -12,6 +12,8 @@ from PIL import Image
 
 from transforms.errors import UserError
 from transforms.outputs.nifti import save_nifti
+from transforms.outputs.pictures import save_indexed_png
+from transforms.palette import PALETTE
 from transforms.save import SaveSegmentationd
 from transforms.whole import ArgmaxLiked, LoadLabeld, LoadMammogramd, LoadWholed, NormalizeRanged, Unmirrord
 
@@ -128,3 +130,14 @@ def test_predictions_in_the_values_of_the_source(tmp_path: Path) -> None:
     assert np.asarray(Image.open(tmp_path / "a_source.png")).tolist() == [[64, 128], [255, 64]]
     with pytest.raises(UserError, match="made from label images"):
         SaveSegmentationd("pred", str(tmp_path), 3, formats=["source"])
+
+
+def test_a_label_picture_has_a_colour_for_every_number(tmp_path: Path) -> None:
+    """More classes than the palette has colours: readers refuse a number behind its end."""
+    label = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    save_indexed_png(label, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert np.array_equal(np.asarray(image), label)
+        colours = np.array(image.getpalette()).reshape(-1, 3)
+    assert colours.shape == (256, 3)
+    assert [tuple(colours[n]) for n in (0, 19, 20, 255)] == [PALETTE[0], PALETTE[19], PALETTE[0], PALETTE[255 % 20]]

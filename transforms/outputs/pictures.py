@@ -49,7 +49,7 @@ def write_overlay(prediction: Prediction) -> None:
 def save_indexed_png(label: NDArray[np.uint8], path: Path) -> None:
     """Label map (H, W) → palette PNG whose pixel values are the class numbers."""
     image = Image.fromarray(label)
-    image.putpalette([value for colour in PALETTE for value in colour])
+    image.putpalette([value for number in range(256) for value in PALETTE[number % len(PALETTE)]])
     _save(image, path)
 
 
