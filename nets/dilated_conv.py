@@ -12,6 +12,9 @@ dilated VGG16 does (512 → 4096 channels, 7x7, dilation 4):
 2. A dilation as large as the map leaves kernel rows that never meet a pixel, and `nn.Conv2d` multiplies them
    all the same. They are cut off before, on every device.
 
+3. Without a gradient to keep, a large kernel between many channels takes a fraction of the work by Fourier transform
+   (`nets.fourier_conv`).
+
 Everything else is handed to `nn.Conv2d`, and so is everything while the network is traced, compiled or
 exported: the choice depends on the size of the map, and a graph has to serve all sizes.
 
@@ -28,6 +31,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from nets.fourier_conv import fourier_conv, pays
 
 MAX_FAST_WEIGHTS = 2**26
 """Most weights for which oneDNN has a fast gradient: 2672 output channels of fc6 take 0.5 s, 2680 take 17 s."""
@@ -47,6 +52,8 @@ class DilatedConv2d(nn.Conv2d):
         """The convolution of `input`."""
         if not self._keeps_size() or input.dim() != 4 or _is_recorded():
             return super().forward(input)
+        if self._takes_less_by_fourier(input):
+            return fourier_conv(input, self.weight, self.bias, self.dilation[0])
         if self._is_beyond_the_cliff(input):
             return _ByTaps.apply(input, self.weight, self.bias, self.dilation)
         cut = [
@@ -66,6 +73,17 @@ class DilatedConv2d(nn.Conv2d):
             and self.stride == (1, 1)
             and self.groups == 1
             and self.padding_mode == "zeros"
+        )
+
+    def _takes_less_by_fourier(self, input: Tensor) -> bool:
+        needed = torch.is_grad_enabled() and (input.requires_grad or self.weight.requires_grad)
+        return (
+            not needed
+            and input.device.type in ("cpu", "meta")  # on meta its memory is counted
+            and input.dtype == self.weight.dtype == torch.float32
+            and not torch.is_autocast_enabled("cpu")
+            and len({*self.kernel_size}) == len({*self.dilation}) == 1
+            and pays(input, self.weight, self.dilation[0])
         )
 
     def _is_beyond_the_cliff(self, input: Tensor) -> bool:

@@ -1,6 +1,6 @@
-"""`nets.DilatedConv2d` against `torch.nn.Conv2d`: seconds of a forward and backward pass, in the same process.
+"""`nets.DilatedConv2d` against `torch.nn.Conv2d`: seconds of a training step or a prediction, in the same process.
 
-    python -m scripts.benchmark dilated-conv [--maps 8,16,32,64] [--reference-up-to 16] [--json]
+    python -m scripts.benchmark dilated-conv [--maps 8,16,32,64] [--reference-up-to 16] [--predict] [--json]
 
 With the default settings about five minutes on two cores, nearly all of them in `nn.Conv2d`'s gradient.
 """
@@ -25,7 +25,9 @@ from nets.dilated_conv import DilatedConv2d
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one forward and backward pass on a map of `size` x `size`; differences relative to the largest value.
+    """Seconds of one pass, forward and backward or forward alone, on a map of `size` x `size`.
+
+    Differences are relative to the largest value.
 
     The reference is None where it was not run.
     """
@@ -38,14 +40,19 @@ class Timing:
 
 
 def time_step(layer: nn.Module, x: Tensor, repeats: int) -> tuple[float, list[Tensor]]:
-    """The shortest of `repeats` forward and backward passes, and its output and gradients."""
+    """The shortest of `repeats` forward and backward passes, and its output and gradients.
+
+    Forward alone if `x` needs no gradient.
+    """
     shortest = float("inf")
     for _ in range(repeats):
         x.grad = None
         layer.zero_grad()
         start = time.perf_counter()
-        y = layer(x)
-        y.backward(torch.ones_like(y))
+        with torch.set_grad_enabled(x.requires_grad):
+            y = layer(x)
+        if x.requires_grad:
+            y.backward(torch.ones_like(y))
         shortest = min(shortest, time.perf_counter() - start)
     gradients = [p.grad for p in (x, *layer.parameters()) if p.grad is not None]
     return shortest, [y.detach(), *gradients]
@@ -57,14 +64,19 @@ def difference(ours: Sequence[Tensor], reference: Sequence[Tensor]) -> float:
 
 
 def compare_sizes(
-    sizes: Sequence[int], layers: Callable[[], tuple[nn.Conv2d, DilatedConv2d]], batch: int, repeats: int, limit: int
+    sizes: Sequence[int],
+    layers: Callable[[], tuple[nn.Conv2d, DilatedConv2d]],
+    batch: int,
+    repeats: int,
+    limit: int,
+    gradients: bool = True,
 ) -> list[Timing]:
     """Both layers on each size; the reference on those up to `limit`."""
     reference, ours = layers()
     time_step(DilatedConv2d(8, 8, 3, padding=1), torch.randn(1, 8, 8, 8, requires_grad=True), 1)  # starts the threads
     timings = []
     for size in track(sizes, "maps", console=Console(stderr=True)):
-        x = torch.randn(batch, ours.in_channels, size, size, requires_grad=True)
+        x = torch.randn(batch, ours.in_channels, size, size, requires_grad=gradients)
         seconds, results = time_step(ours, x, repeats)
         if size > limit:
             timings.append(Timing(size, seconds, None, None, None))
@@ -83,6 +95,7 @@ def dilated_conv(
     dilation: int = 4,
     batch: int = 1,
     repeats: int = 1,
+    predict: Annotated[bool, typer.Option("--predict", help="forward alone, without a gradient")] = False,
     threads: Annotated[int, typer.Option(help="torch threads; 0 leaves them as they are")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
 ) -> None:
@@ -100,7 +113,7 @@ def dilated_conv(
     if not all(size.strip().isdecimal() for size in maps.split(",")):
         raise typer.BadParameter(f"maps are whole numbers separated by commas, got {maps!r}", param_hint="--maps")
     sizes = [int(size) for size in maps.split(",")]
-    timings = compare_sizes(sizes, layers, batch, repeats, reference_up_to)
+    timings = compare_sizes(sizes, layers, batch, repeats, reference_up_to, not predict)
     if as_json:
         print(json.dumps([asdict(timing) for timing in timings]))
         return

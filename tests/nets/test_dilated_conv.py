@@ -155,8 +155,9 @@ def test_the_networks_train_tap_by_tap(network: type[nn.Module], batch: int, mon
         torch.testing.assert_close(got, reference, rtol=1e-3, atol=1e-5)
 
 
-def test_the_benchmark_command(capsys: pytest.CaptureFixture[str]):
-    arguments = "--maps 4,9,12 --reference-up-to 9 --in-channels 2 --out-channels 3 --repeats 2 --json"
+@pytest.mark.parametrize("more", ["", " --predict"])
+def test_the_benchmark_command(more: str, capsys: pytest.CaptureFixture[str]):
+    arguments = more + " --maps 4,9,12 --reference-up-to 9 --in-channels 2 --out-channels 3 --repeats 2 --json"
     assert benchmark.main(["dilated-conv", *arguments.split()]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["size"] for row in rows] == [4, 9, 12]
