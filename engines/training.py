@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
+import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -208,4 +210,6 @@ def _say_where(output: Output, tracking: Tracking) -> None:
     logger.info("pictures  %s", output.panels)
     logger.info("tables    %s", output.eval)
     if tracking.enabled and not tracking.failed:
-        logger.info("run       mlflow ui --backend-store-uri %s   (run %s)", tracking.tracking_uri, tracking.run_id)
+        quote = subprocess.list2cmdline if os.name == "nt" else shlex.join
+        uri = quote([tracking.tracking_uri])
+        logger.info("run       mlflow ui --backend-store-uri %s   (run %s)", uri, tracking.run_id)

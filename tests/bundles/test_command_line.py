@@ -60,12 +60,12 @@ def test_a_bundle_without_logging_conf_and_metadata_starts(tiny_dataset: Path, t
     (configs / "metadata.json").unlink()
     words = command(
         "--dataset_dir", tiny_dataset, "--stages", "['front']", "--max_epochs", "1", *shlex.split(SLIM),
-        *places(tmp_path / "out", store), config=configs / "train.json",
+        *places(tmp_path / "out", store.with_name("a store.db")), config=configs / "train.json",
     )  # fmt: skip
     result = run(words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "Scores on the 2 validation subjects of tiny" in result.stdout
-    assert f"mlflow ui --backend-store-uri sqlite:///{store}" in result.stdout
+    assert f"mlflow ui --backend-store-uri 'sqlite:///{store.with_name('a store.db')}'" in result.stdout
     assert re.search(r"^ +1/1 +\d\.\d{4} ", result.stdout, re.MULTILINE), "the row of the epoch"
 
 
