@@ -57,7 +57,7 @@ FRONT: tuple[Conv | Pool, ...] = (
 )
 STRIDE = 8
 PARTS = (FRONT[:6], FRONT[6:10], FRONT[10:16], FRONT[16:])
-"""The front up to `max_pool3`, `conv5_3` and `scores`: see `Dilation10.tile_steps`."""
+"""The front up to `max_pool2`, `max_pool3`, `conv5_3` and `scores`: see `Dilation10.tile_steps`."""
 DROPOUT_AFTER = ("conv6_1", "conv6_2")
 
 # Dilations of context1 … context10; 0 stands for a 1x1 kernel.

@@ -63,7 +63,7 @@ ENCODER: tuple[Conv | Pool, ...] = (
     Conv("scores", kernel=1, dilation=1, channels=None),
 )
 PARTS = (ENCODER[:6], ENCODER[6:10], ENCODER[10:18], ENCODER[18:])
-"""The encoder up to `max_pool3`, `max_pool5` and `scores`: see `FCN.tile_steps`."""
+"""The encoder up to `max_pool2`, `max_pool3`, `max_pool5` and `scores`: see `FCN.tile_steps`."""
 STRIDE = 8
 DROPOUT_AFTER = ("conv6_1", "conv6_2")
 

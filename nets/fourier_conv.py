@@ -24,7 +24,7 @@ from torch import Tensor
 SIDE = 16
 """Cells of a piece along each axis."""
 LEAST_KERNEL = 5
-WORTH_IT = 4.0
+WORTH_IT = 4.5
 """How many times fewer products it must take: the matrices are smaller, and more is moved about."""
 PIECES = 128
 """Pieces that are multiplied at once, as far as there are so many: fewer make thin matrices."""
