@@ -69,6 +69,27 @@ def test_a_bundle_without_logging_conf_and_metadata_starts(tiny_dataset: Path, t
     assert re.search(r"^ +1/1 +\d\.\d{4} ", result.stdout, re.MULTILINE), "the row of the epoch"
 
 
+@pytest.mark.slow
+def test_a_training_whose_workers_start_from_nothing(tiny_dataset: Path, tmp_path: Path, store: Path) -> None:
+    """As on Windows and macOS, where a worker gets everything by pickle."""
+    words = command(
+        "--dataset_dir", tiny_dataset, "--stages", "['front']", "--max_epochs", "1", "--num_workers", "2",
+        *shlex.split(SLIM), *places(tmp_path / "out", store),
+    )  # fmt: skip
+    program = (
+        "import multiprocessing, runpy; multiprocessing.set_start_method('spawn'); "
+        "runpy.run_module('monai.bundle', run_name='__main__', alter_sys=True)"
+    )
+    result = run([sys.executable, "-c", program, *words[3:]])
+    assert result.returncode == 0, result.stderr
+    assert "Scores on the 2 validation subjects of tiny" in result.stdout
+    seen = [read_csv(tmp_path / "out" / "eval" / "scores.csv")]
+    same = run(command(*words[words.index("--dataset_dir") :], "--output_dir", tmp_path / "same", "--num_workers", "0"))
+    assert same.returncode == 0, same.stderr
+    seen.append(read_csv(tmp_path / "same" / "eval" / "scores.csv"))
+    assert seen[0] == seen[1]  # who reads the images does not matter
+
+
 def test_kill_and_interrupt_then_resume(tiny_dataset: Path, tmp_path: Path, store: Path) -> None:
     knobs = ["--dataset_dir", tiny_dataset, "--stages", "['front']", "--patience", "0", *shlex.split(SLIM)]
     knobs += ["--crops_per_image", "10"]  # epochs long enough to be interrupted
