@@ -79,7 +79,10 @@ def run_streamed(network: DeepLabV3, measured: Needs, image: Tensor, place: Plac
     pooled = Store([sizes[1]], place.device, channels_last=True)
 
     def write(number: int, part: Tensor, at: tuple[slice, slice]) -> None:
+        nonlocal moments
         if number == 0:
+            if at[0].start == at[1].start == 0:  # the first tile, again where memory ran out and smaller ones are tried
+                moments = Moments()
             moments.add(part)
         else:
             pooled.write(0, part, at)

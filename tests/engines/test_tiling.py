@@ -326,6 +326,28 @@ def test_out_of_memory_halves_the_tile(caplog: pytest.LogCaptureFixture, monkeyp
     assert "trying half of that" in caplog.text
 
 
+def test_out_of_memory_on_the_way_counts_no_part_twice(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    network = build(DeepLabV3, "deeplabv3")
+    x = image(1, 3, 900, 700)
+    x[..., :400, :] *= 20  # would be seen in the mean if the first tile counted twice
+    whole = whole_pass(network, x)
+    convolve, calls = nn.Conv2d.forward, []
+
+    def limited(self, y):
+        calls.append(y.shape)
+        if self.kernel_size == (7, 7) and len(calls) == 2 and y.device.type == "cpu":
+            raise torch.OutOfMemoryError("out of memory")
+        return convolve(self, y)
+
+    inferer = TiledInferer(memory_gb=24 * MB)
+    inferer(x[..., :64, :64], network)
+    monkeypatch.setattr(nn.Conv2d, "forward", limited)
+    assert_same(inferer(x, network), whole)
+    assert "trying half of that" in caplog.text
+
+
 def test_out_of_memory_for_good_is_raised(monkeypatch: pytest.MonkeyPatch):
     network = build(Dilation10, "front")
     inferer = TiledInferer(memory_gb=1)
