@@ -144,7 +144,10 @@ def _table(values: Mapping[int, str], names: Sequence[str], ignore: Sequence[int
 def _pairs(
     images: list[Path], image_root: Path, labels: list[Path], label_root: Path, suffix: str | None
 ) -> tuple[list[tuple[Path, Path | None]], str]:
-    """(image, its label or None) and the suffix; a label is looked for in the same subfolder, else anywhere."""
+    """(image, its label or None) and the suffix.
+
+    A label is looked for in the same subfolder, else anywhere among those that lie beside no image.
+    """
     if image_root.resolve() == label_root.resolve() and not suffix:
         raise UserError(f"{image_root}: holds images and labels; say with --suffix how the labels' names end")
     if suffix is None:
@@ -155,11 +158,10 @@ def _pairs(
     by_place = {(path.parent.relative_to(label_root), stem(path)): path for path in labels}
     alone = Counter(stem(path) for path in labels)
     by_name = {stem(path): path for path in labels if alone[stem(path)] == 1}
-    pairs = []
-    for path in images:
-        name = stem(path) + suffix
-        pairs.append((path, by_place.get((path.parent.relative_to(image_root), name), by_name.get(name))))
-    return pairs, suffix
+    keys = [(path.parent.relative_to(image_root), stem(path) + suffix) for path in images]
+    taken = {by_place[key] for key in keys if key in by_place}
+    by_name = {name: path for name, path in by_name.items() if path not in taken}
+    return [(path, by_place.get(key, by_name.get(key[1]))) for path, key in zip(images, keys, strict=True)], suffix
 
 
 def _common_suffix(images: list[str], labels: list[str]) -> str:

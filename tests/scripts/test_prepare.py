@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -211,6 +212,19 @@ def test_unlabelled_images_are_skipped_or_kept_as_test(tmp_path, pairs, capsys):
         summary = json.loads(text)
         assert (code, summary["images"], summary["test"]) == (0, images, test)
     assert Dataset.load(tmp_path / "keep").items("test")[0]["label"] is None
+
+
+def test_a_label_beside_its_image_is_given_to_no_other_of_that_name(tmp_path, pairs, capsys):
+    """As MONAI Label leaves them: proposals lie below the images, and corrected ones beside those."""
+    images, labels = pairs
+    final = shutil.copytree(labels, images / "labels" / "final")
+    for path in [*final.iterdir()]:
+        proposal = images / "labels" / "original" / path.name.replace("_LI", "")
+        proposal.parent.mkdir(exist_ok=True)
+        shutil.copy(path.rename(path.with_name(proposal.name)), proposal)
+    words = ["--values", VALUES, "--bits", 12, "--unlabelled", "skip", "--json"]
+    code, text, _ = run(capsys, "folder", images, final, tmp_path / "one", *words)
+    assert (code, json.loads(text)["images"]) == (0, 8)
 
 
 def test_unreadable_images_are_listed_and_left_out_unless_strict(tmp_path, pairs, capsys):
