@@ -19,6 +19,12 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """A suite started in the background ignores Ctrl-C, and so would every process that a test starts to interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def tiny_dataset(tmp_path: Path) -> Path:
     """A dataset folder of six subjects, made anew for the test."""
