@@ -75,7 +75,7 @@ def fourier_conv(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) 
     out_channels, in_channels, kernel, _ = weight.shape
     core, points = SIDE - kernel + 1, len(of_piece)
     layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-    result = torch.empty(len(x), out_channels, *x.shape[2:], device=x.device).to(memory_format=layout)
+    result = torch.empty((len(x), out_channels, *x.shape[2:]), device=x.device, memory_format=layout)
     groups = list(_groups(x, result, dilation, of_piece, core))
     most = max(factors.shape[-1] for _, factors in groups)
     for channels in _blocks(out_channels, max(1, BLOCK // (points * max(in_channels, most)))):
