@@ -19,8 +19,12 @@ def direct(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Ten
     return F.conv2d(x.double(), weight.double(), None if bias is None else bias.double(), 1, padding, dilation).float()
 
 
-def assert_same(got: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(got, expected, rtol=0, atol=3e-6 * float(expected.abs().max()) + 1e-6)
+def assert_same(x: Tensor, weight: Tensor, got: Tensor, expected: Tensor) -> None:
+    """Equal up to rounding, which every cell of a piece gets from all of them: by the largest input and the norm of an
+    output's weights, not by the output, in which these may cancel. 6e-6 was the most in 4000 random convolutions.
+    """
+    scale = float(x.abs().max()) * float(weight.flatten(1).norm(dim=1).max()) * x.shape[1] ** 0.5
+    torch.testing.assert_close(got, expected, rtol=0, atol=3e-5 * scale)
 
 
 @settings(max_examples=40, deadline=None)
@@ -42,7 +46,7 @@ def test_any_size(
     offset = torch.randn(out_channels) if bias else None
     got = fourier_conv.fourier_conv(x, weight, offset, dilation)
     assert got.shape == (size[0], out_channels, *size[2:])
-    assert_same(got, direct(x, weight, offset, dilation))
+    assert_same(x, weight, got, direct(x, weight, offset, dilation))
 
 
 def test_blocks_of_channels_and_groups_of_pieces(monkeypatch: pytest.MonkeyPatch):
@@ -52,7 +56,7 @@ def test_blocks_of_channels_and_groups_of_pieces(monkeypatch: pytest.MonkeyPatch
     for block, pieces in ((1, 1), (390 * 40, 10), (2**24, 10**6)):
         monkeypatch.setattr(fourier_conv, "BLOCK", block)
         monkeypatch.setattr(fourier_conv, "PIECES", pieces)
-        assert_same(fourier_conv.fourier_conv(x, weight, None, 4), expected)
+        assert_same(x, weight, fourier_conv.fourier_conv(x, weight, None, 4), expected)
 
 
 def test_a_piece_by_hand():
@@ -76,7 +80,7 @@ def test_it_is_taken_where_it_pays(monkeypatch: pytest.MonkeyPatch):
     taken = []
     monkeypatch.setattr(dilated_conv, "fourier_conv", lambda *a: taken.append(1) or fourier_conv.fourier_conv(*a))
     with torch.no_grad():
-        assert_same(layer(x), direct(x, layer.weight, layer.bias, 4))
+        assert_same(x, layer.weight, layer(x), direct(x, layer.weight, layer.bias, 4))
         assert len(taken) == 1
         layer(x[..., :2, :2])  # a few cells
         layer.to(torch.bfloat16)(x.to(torch.bfloat16))
