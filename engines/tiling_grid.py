@@ -106,10 +106,12 @@ class Air:
         corners = [image[..., row, column, None, None] for row in (0, -1) for column in (0, -1)]
         few = image[..., ::BLOCK, ::BLOCK]
         value = max(corners, key=lambda corner: int((few == corner).sum()))
+        self._sums: NDArray[np.int64] | None = None  # blocks with other values above and left of each place
         # Images without air are most often told by a few pixels.
-        none = int((few == value).all(dim=1).all(dim=0).sum()) < LEAST_AIR * few.shape[-2] * few.shape[-1]
-        other = torch.ones(self.size) if none else (image != value).flatten(0, 1).any(dim=0)
-        blocks = torch.nn.functional.max_pool2d(other[None].float(), BLOCK, ceil_mode=True)[0].cpu().numpy()
+        if int((few == value).all(dim=1).all(dim=0).sum()) < LEAST_AIR * few.shape[-2] * few.shape[-1]:
+            return
+        other = (image != value).flatten(0, 1).any(dim=0).float()
+        blocks = torch.nn.functional.max_pool2d(other[None], BLOCK, ceil_mode=True)[0].cpu().numpy()
         self._sums = np.pad(blocks.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
 
     def empty(self, grid: Grid, scale: int, reach: int) -> NDArray[np.bool_]:
@@ -117,10 +119,12 @@ class Air:
 
         The tiles are of a map whose cells are `scale` pixels wide and see `reach` pixels beyond.
         """
+        sums = self._sums
+        if sums is None:
+            return np.zeros((len(grid[0]), len(grid[1])), dtype=bool)
         (top, bottom), (left, right) = (
             self._blocks(spans, scale, reach, size) for spans, size in zip(grid, self.size, strict=True)
         )
-        sums = self._sums
         inside = sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)] - sums[np.ix_(bottom, left)]
         empty: NDArray[np.bool_] = inside + sums[np.ix_(top, left)] == 0
         return empty

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -391,16 +390,12 @@ def test_rectangles_adamw_cosine_dice_and_mirror_averaging(
     assert float(scores["mean_iou"]) == pytest.approx(trained["validation"]["mean_iou"], abs=1e-6)
 
 
+@pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("bundle", ["fcn", "unet", "dilation10", "deeplabv3"])
 def test_no_network_and_batches_of_one_and_a_last_batch_of_one(
-    run_bundle: Run, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch, bundle: str
+    run_bundle: Run, tiny_dataset: Path, bundle: str
 ) -> None:
     """Four training images in batches of three leave one; nothing may reach for a server at any time."""
-
-    def refuse(self: socket.socket, address: Any) -> None:
-        raise AssertionError(f"a connection to {address} was tried")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
     stage = json.loads((ROOT / "bundles" / bundle / "configs" / "train.json").read_text())["recipes"]["quick"][
         "stages"
     ][0]

@@ -119,6 +119,7 @@ class TestMetadata:
         with pytest.raises(UserError, match="expected three numbers"):
             completed(trained, version=version)
 
+    @pytest.mark.usefixtures("no_network")
     @pytest.mark.parametrize("bundle", BUNDLES)
     def test_metadata_of_the_repository_fits_the_schema(self, bundle: str):
         metadata.check(json.loads((ROOT / "bundles" / bundle / "configs" / "metadata.json").read_text()))
@@ -140,6 +141,7 @@ class TestMetadata:
         with pytest.raises(UserError, match=message):
             metadata.check(made)
 
+    @pytest.mark.usefixtures("no_network")
     def test_monai_s_own_command_accepts_it(self, trained: Trained, tmp_path: Path):
         """With our schema in place of the one it downloads: it downloads nothing where the file is already."""
         path, schema = tmp_path / "metadata.json", shutil.copy(metadata.SCHEMA, tmp_path / "schema.json")
