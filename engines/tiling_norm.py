@@ -34,7 +34,7 @@ class Moments:
             values = band.float()
             middle = values.mean(dim=(2, 3), keepdim=True)  # this and the next many times faster than torch.var_mean
             means.append(middle[..., 0, 0])
-            squares.append((values - middle).square_().sum(dim=(2, 3)))
+            squares.append((values - for_row(middle, values)).square_().sum(dim=(2, 3)))
             counts.append(band.shape[-2] * band.shape[-1])
         of_bands = torch.tensor(counts, dtype=torch.float64, device=part.device).view(-1, 1, 1)
         all_means, count = torch.stack(means).double(), sum(counts)
@@ -73,7 +73,7 @@ def normalise(norm: nn.GroupNorm, x: Tensor, add: Tensor | None = None, relu: bo
 
 def rescale(x: Tensor, scale: Tensor, shift: Tensor, add: Tensor | None = None, relu: bool = True) -> Tensor:
     """`scale` times `x` and `shift` and `add`, after a ReLU, written over `x`."""
-    scale, shift = scale.to(x), shift.to(x)
+    scale, shift = (for_row(factor.to(x), x) for factor in (scale, shift))
     for band, more in zip(bands(x), bands(x if add is None else add), strict=True):
         torch.addcmul(shift, band, scale, out=band)
         if add is not None:
@@ -81,6 +81,16 @@ def rescale(x: Tensor, scale: Tensor, shift: Tensor, add: Tensor | None = None, 
         if relu:
             band.relu_()
     return x
+
+
+def for_row(values: Tensor, x: Tensor) -> Tensor:
+    """Numbers of each channel, (N, C, 1, 1), repeated for a row of `x` that is channels last: (N, C, 1, w).
+
+    torch goes over a whole row in one loop then, instead of over eight channels; four times faster for so few.
+    """
+    if x.device.type != "cpu" or x.stride(1) != 1 or x.stride(3) != x.shape[1]:
+        return values
+    return values.expand(-1, -1, 1, x.shape[-1]).contiguous(memory_format=torch.channels_last)
 
 
 def bands(x: Tensor) -> tuple[Tensor, ...]:

@@ -19,6 +19,7 @@ from engines import TiledInferer, tiling_run
 from engines.tiling_memory import GB, LiveBytes
 from engines.tiling_steps import measured, runs
 from nets import FCN, DeepLabV3, Dilation10, ValidUNet
+from nets.resize import upsample
 
 TILEABLE = [(make, stage) for make in (FCN, Dilation10, ValidUNet) for stage in make.stages]
 ONE_STAGE = [(FCN, "fcn8"), (Dilation10, "global"), (ValidUNet, "unet")]
@@ -294,6 +295,24 @@ def test_memory_is_kept_to(make, stage):
     air = 3 * x[0].numel() * 4  # looking for air
     assert live.peak < 24 * MB * GB + air
     assert live.largest < 1100 * 900 * 4 * 4  # no logits of full size
+
+
+@pytest.mark.parametrize("size", [(560, 24), (553, 24), (560, 17), (555, 23)], ids=str)
+@pytest.mark.parametrize("labels", [False, True])
+def test_strips_are_enlarged_as_the_whole(size: tuple[int, int], labels: bool):
+    """70 rows of scores are three strips; the first size is all that eight times as much gives.
+
+    Of maps as small as the last strip's torch takes the sums in another order.
+    """
+    torch.manual_seed(0)
+    scores = torch.randn(2, 4, 70, 3)
+    cpu = torch.device("cpu")
+    expected = upsample(scores, 8)[..., : size[0], : size[1]]
+    got = tiling_run.enlarge(scores, 8, size, tiling_run.Place(cpu, cpu, GB, labels))
+    if labels:
+        assert torch.equal(got, expected.argmax(1, keepdim=True).to(torch.uint8))
+    else:
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
 
 
 def test_logits_of_full_size_are_not_made_for_labels():
