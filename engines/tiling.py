@@ -21,6 +21,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, cast
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, SlidingWindowInferer
@@ -175,4 +176,7 @@ def is_gray(image: Tensor) -> bool:
     """Whether all channels of an image (N, C, H, W) are equal."""
     if image.stride(1) == 0:  # expanded
         return True
-    return all(torch.equal(image[:, 0], image[:, channel]) for channel in range(1, image.shape[1]))
+    first, *others = image.detach().unbind(1)
+    if image.device.type == "cpu" and image.dtype == torch.float32:  # three times faster than torch.equal
+        return all(np.array_equal(first.numpy(), other.numpy()) for other in others)
+    return all(torch.equal(first, other) for other in others)

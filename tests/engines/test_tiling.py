@@ -16,6 +16,7 @@ from monai.networks.nets import UNet
 from torch import Tensor, nn
 
 from engines import TiledInferer, tiling_run
+from engines.tiling import is_gray
 from engines.tiling_memory import GB, LiveBytes
 from engines.tiling_steps import measured, runs
 from nets import FCN, DeepLabV3, Dilation10, ValidUNet
@@ -482,6 +483,17 @@ def test_a_new_stage_is_noticed():
     inferer(x, network)
     network.set_stage("fcn8")
     assert_same(inferer(x, network), whole_pass(network, x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_gray_is_told_from_colour(dtype: torch.dtype):
+    gray = torch.rand(2, 1, 9, 7, dtype=dtype)
+    assert is_gray(gray.expand(-1, 3, -1, -1))
+    repeated = gray.repeat(1, 3, 1, 1).requires_grad_()
+    assert is_gray(repeated)
+    colour = repeated.detach().clone()
+    colour[1, 2, 8, 6] += 1
+    assert not is_gray(colour)
 
 
 def test_meta_tensors_stay_such():
