@@ -50,7 +50,8 @@ def check_knobs(knobs: Mapping[str, Any]) -> None:
         if value is None and name in OPTIONAL:
             continue
         if name in WHOLE and (not _number(value) or value != int(value) or value < WHOLE[name]):
-            raise UserError(f"--{name} {value}: expected a whole number of at least {WHOLE[name]}")
+            none = ", or '$None' (in cmd \"$None\") for the stored one" if name in OPTIONAL else ""
+            raise UserError(f"--{name} {value}: expected a whole number of at least {WHOLE[name]}{none}")
         if name in REAL:
             low, high = REAL[name]
             if not _number(value) or not low <= value <= high or (value == low and name in ABOVE_ZERO):

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import itertools
 import json
 import logging
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -80,6 +81,16 @@ def check_overrides(workflow: ConfigWorkflow) -> None:
             near = difflib.get_close_matches(key, sorted(known), n=3, cutoff=0.5)
             hints.append(f"--{key}" + (f" (did you mean {' or '.join(f'--{n}' for n in near)}?)" if near else ""))
         raise UserError(f"no such option: {', '.join(hints)}; options are the top-level keys of the config file")
+    for key in given_as_none(sys.argv):
+        if key in known and workflow.parser.get_parsed_content(key) is not None:
+            raise UserError(f"--{key} None: MONAI takes that for not given; write --{key} '$None', in cmd \"$None\"")
+
+
+def given_as_none(words: Sequence[str]) -> list[str]:
+    """Options of a command line whose value is None, which MONAI drops, so that the config's own would count."""
+    pairs = [(word, following) for word, following in itertools.pairwise(words) if "=" not in word]
+    pairs += [(word.partition("=")[0], word.partition("=")[2]) for word in words]
+    return [option[2:] for option, value in pairs if option.startswith("--") and value == "None"]
 
 
 def known_keys(config_folder: Path) -> set[str]:

@@ -28,6 +28,25 @@ def test_unknown_recipe(run_bundle: Callable[..., None]) -> None:
     assert "there are quick, tissue, paper" in str(user_error(raised.value))
 
 
+@pytest.mark.parametrize("words", [["--image_height", "None"], ["--image_height=None"]], ids=len)
+def test_none_that_monai_drops_is_refused(
+    run_bundle: Callable[..., None], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["run", "training", *words, "--init_weights", "None", "--max_epochs", "1"])
+    with pytest.raises(RuntimeError) as raised:
+        run_bundle(run_id="check", image_height=256)
+    assert "--image_height None: MONAI takes that for not given; write --image_height '$None'" in str(
+        user_error(raised.value)
+    )
+
+
+def test_none_where_it_changes_nothing_is_none(
+    run_bundle: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["run", "check", "--image_height", "None", "--init_weights=None", "--x", "=None"])
+    run_bundle(run_id="check", image_height="$None", max_epochs=1)
+
+
 def test_outside_a_bundle_nothing_is_checked(process_state: None) -> None:
     begin()
 
