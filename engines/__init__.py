@@ -6,7 +6,7 @@ from engines.epochs import EpochDataset
 from engines.evaluation import evaluate
 from engines.inference import ReadableImages, find_images, infer
 from engines.inferers import MirrorAveraging, PaddedInferer
-from engines.knobs import check_knobs, choose
+from engines.knobs import check_knobs, choose, switch
 from engines.losses import WeightedCrossEntropy
 from engines.metrics import SubjectConfusion, confusion_matrix, scores
 from engines.output import Output, load_settings, weights_file
@@ -18,7 +18,7 @@ from engines.stages import StagedTraining
 from engines.tiling import TiledInferer
 from engines.tracking import StageTrackingHandler, Tracking
 from engines.training import run_parameters, settings, train
-from engines.whole_image import WholeImageInferer
+from engines.whole_image import WholeImageInferer, labels_alone
 
 __all__ = [
     "EpochDataset",
@@ -46,6 +46,7 @@ __all__ = [
     "evaluate",
     "find_images",
     "infer",
+    "labels_alone",
     "load_settings",
     "local_device",
     "plan",
@@ -55,6 +56,7 @@ __all__ = [
     "scores",
     "settings",
     "shard",
+    "switch",
     "train",
     "weights_file",
     "world_size",

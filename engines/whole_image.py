@@ -9,8 +9,10 @@ from monai.inferers import Inferer
 from torch import Tensor
 
 from engines.inferers import PaddedInferer
+from engines.knobs import switch
 from engines.tiling import TiledInferer
 from engines.tiling_run import labels_of
+from transforms.errors import UserError
 
 
 class WholeImageInferer(Inferer):
@@ -39,3 +41,28 @@ class WholeImageInferer(Inferer):
             return result
         logits: Tensor = self._whole(inputs, network, *args, **kwargs)
         return labels_of(logits) if self.labels else logits
+
+
+def labels_alone(wish: Any, image_height: int | None, mirror_averaging: Any, needs_logits: bool) -> bool:
+    """Whether class numbers can be made without logits: at the stored resolution, of the image alone, and for formats
+    that need no logits.
+
+    Args:
+        wish: the option `only_labels`; None takes what can be.
+        image_height, mirror_averaging: the options.
+        needs_logits: see `transforms.save.needs_logits`.
+
+    Raises:
+        UserError: it is wished and cannot be; says why.
+    """
+    reasons = {
+        "image_height (labels are made of logits that were enlarged)": image_height is not None,
+        "mirror_averaging (which averages probabilities)": switch(mirror_averaging, "--mirror_averaging"),
+        "formats that show probabilities": needs_logits,
+    }
+    hindered = [text for text, applies in reasons.items() if applies]
+    if wish is None:
+        return not hindered
+    if switch(wish, "--only_labels") and hindered:
+        raise UserError(f"--only_labels true does not go with {' and '.join(hindered)}")
+    return switch(wish, "--only_labels")

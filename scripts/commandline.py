@@ -25,7 +25,8 @@ def run_app(
     except errors as error:
         return _error(str(error))
     except OSError as error:
-        return _error(f"{error.filename or 'OUT'}: {error.strerror}; check the disk and its rights")
+        where = f"{error.filename}: " if error.filename else ""
+        return _error(f"{where}{error.strerror or error}; check the disk and its rights")
     return 0
 
 

@@ -21,6 +21,10 @@ ITK_SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 SUFFIXES = (*PILLOW_SUFFIXES, *ITK_SUFFIXES, *NIFTI_SUFFIXES, ".npy")
 MOST_PIXELS = 2**28
+EIGHT_BIT_MODES = ("LA", "RGB", "RGBA")
+ALPHA_MODES = ("LA", "PA", "RGBA")
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
+"""TIFF 6.0, section 8, PhotometricInterpretation."""
 
 Spacing = tuple[float, float] | None
 
@@ -76,8 +80,6 @@ def probe_picture(path: Path) -> None:
 
 def whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[Any]:
     """The array as (rows, columns) of uint8 or uint16, or a `UserError` that says why it cannot be."""
-    if values.ndim == 3 and values.shape[2] in (2, 4):  # an alpha channel says nothing about the image
-        values = values[:, :, :-1]
     if values.ndim == 3 and values.shape[2] in (1, 3) and (values == values[:, :, :1]).all():
         values = values[:, :, 0]
     if values.ndim != 2:
@@ -109,9 +111,18 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 def _pillow(path: Path, palette: str) -> NDArray[Any]:
     with _open_pillow(path) as image:
-        if image.mode == "P" and palette == "grey":
+        if image.mode in EIGHT_BIT_MODES and any(";16" in str(tile[3]) for tile in image.tile):
+            raise UserError(f"{path}: 16 bits a value in colour or with transparency; save it as plain grayscale")
+        if image.mode == "CMYK" or (image.mode == "P" and palette == "grey"):
             return np.asarray(image.convert("RGB"))
-        return np.asarray(image)
+        if image.mode == "1" and palette == "grey":
+            return np.asarray(image.convert("L"))
+        values = np.asarray(image)
+        if image.mode in ALPHA_MODES:  # transparency says nothing about the image
+            values = values[:, :, :-1]
+        if image.mode.startswith("I;16") and image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+            return 65535 - values  # Pillow does so for 8 bits only
+        return values
 
 
 def _open_pillow(path: Path) -> Any:

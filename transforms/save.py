@@ -104,7 +104,13 @@ class SaveSegmentationd(MapTransform):
                 source_values=self.source_values,
             )
             for name in self.formats:
-                WRITERS[name](prediction)
+                try:
+                    WRITERS[name](prediction)
+                except OSError as error:
+                    raise UserError(
+                        f"{self.output_dir}: {name} of {prediction.name} cannot be written ({error.strerror or error}); "
+                        "with --resume true the rest can be done later"
+                    ) from None
         return d
 
 

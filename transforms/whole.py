@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from transforms.channels import channels_first
+from transforms.errors import UserError
 from transforms.flip import mirrored, must_flip
 from transforms.mammogram import Mammogram, read_mammogram
 from transforms.photographs import read_photograph
 from transforms.resize import resize_image, upsampled_argmax, working_size
 
 logger = logging.getLogger("mammoseg")
+
+MOST_OBLONG = 20
+"""Times that one side of an image may be as long as the other; at a fixed height, a strip would become a giant."""
 
 
 class LoadWholed(MapTransform):
@@ -64,6 +69,8 @@ class LoadMammogramd(MapTransform):
         flip: "left" or "right" mirrors images whose breast hangs on the other side (`transforms.flip`) and sets
             `mirrored`, by which `Unmirrord` undoes it.
         colour: read photographs, float32 (3, h, w), instead of mammograms.
+
+    Where `d["recorded"]` holds what dataset.json says of an image, that counts, and windowing and bits do not.
     """
 
     def __init__(
@@ -85,8 +92,11 @@ class LoadMammogramd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            path, mammogram = d[key], self._read(d[key])
-            d["mirrored"], _ = must_flip(mammogram.pixels, mammogram.laterality, self.flip)
+            path, mammogram = d[key], self._read(d[key], d.get("recorded"))
+            side = mammogram.laterality
+            if (d.get("recorded") or {}).get("flipped"):
+                side = {"L": "R", "R": "L"}.get(side or "")  # the breast hangs where the other one does
+            d["mirrored"], _ = must_flip(mammogram.pixels, side, self.flip)
             pixels = mirrored(mammogram.pixels) if d["mirrored"] else mammogram.pixels
             d[key] = at_working_resolution(pixels, self.image_height)
             d["intensity_range"] = list(mammogram.intensity_range)
@@ -95,12 +105,36 @@ class LoadMammogramd(MapTransform):
             d["facts"] = _facts(path, mammogram)
         return d
 
-    def _read(self, path: Any) -> Mammogram:
+    def _read(self, path: Any, recorded: Mapping[str, Any] | None) -> Mammogram:
         if self.colour:
             return read_photograph(path)
+        if recorded is not None:
+            return _of_dataset(path, recorded, self.windowing)
         mammogram = read_mammogram(path, windowing=self.windowing, bits=self.bits)
+        rows, columns = mammogram.pixels.shape
+        if max(rows, columns) > MOST_OBLONG * min(rows, columns):
+            raise UserError(f"{path}: {rows} x {columns} pixels; expected a mammogram")
         _warn_of_unused_bits(path, mammogram)
         return mammogram
+
+
+def _of_dataset(path: Any, recorded: Mapping[str, Any], windowing: str) -> Mammogram:
+    """An image of a dataset folder: pixels that an importer has windowed, and what dataset.json knows of them."""
+    if recorded["windowing"] != windowing:
+        logger.warning(
+            "%s: imported with windowing %s, but the model learned from %s", path, recorded["windowing"], windowing
+        )
+    low, high = recorded["intensity_range"]
+    spacing = recorded.get("spacing_mm")
+    return replace(
+        read_mammogram(path, windowing="none"),
+        intensity_range=(int(low), int(high)),
+        laterality=recorded.get("laterality"),
+        view=recorded.get("view"),
+        spacing_mm=None if spacing is None else (float(spacing[0]), float(spacing[1])),
+        spacing_source=recorded.get("spacing_source", "none"),
+        burned_in=recorded.get("burned_in"),
+    )
 
 
 def _facts(path: Any, mammogram: Mammogram) -> dict[str, str]:
@@ -165,8 +199,12 @@ class ArgmaxLiked(MapTransform):
         for key in self.key_iterator(d):
             if self.keep_key is not None:
                 d[self.keep_key] = d[key]
+            rows, columns = int(size[0]), int(size[1])
             if d[key].dtype != torch.uint8:
-                d[key] = upsampled_argmax(d[key], (int(size[0]), int(size[1])))
+                d[key] = upsampled_argmax(d[key], (rows, columns))
+            elif d[key].shape[-2:] != (rows, columns):
+                found = " x ".join(map(str, d[key].shape[-2:]))
+                raise ValueError(f"a label map of {found} for an image of {rows} x {columns}: logits are needed here")
         return d
 
 

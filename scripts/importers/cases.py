@@ -59,6 +59,23 @@ class Case:
     recorded: Mapping[str, Any] = field(default_factory=dict)
 
 
+def one_each(chosen: Mapping[Path, Path | None]) -> dict[Path, Path | None]:
+    """The label or annotation file of each image, None where there is none, as given.
+
+    Raises:
+        UserError: two images would get the same file, as where those of several patients are all called 1-1.dcm.
+    """
+    of_file: dict[Path, Path] = {}
+    for path, found in chosen.items():
+        other = path if found is None else of_file.setdefault(found, path)
+        if other != path:
+            raise UserError(
+                f"{found}: would label two images, {other} and {path}; put it into a subfolder like that of its image, "
+                "or give the images different names"
+            )
+    return dict(chosen)
+
+
 def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
     """Image files below a folder, sorted; DICOM is told by its content, the rest by suffix.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.importers.cases import Case, Label, checked_pattern, find_images, stem, subject_key
+from scripts.importers.cases import Case, Label, checked_pattern, find_images, one_each, stem, subject_key
 from scripts.importers.classes import TUMOR_TASK, task_is_tumor, tumor_flags
 from scripts.importers.writer import Summary, write_dataset
 from transforms.dataset import listed, unknown_values
@@ -155,13 +155,18 @@ def _pairs(
     if image_root.resolve() == label_root.resolve():
         images = [path for path in images if not stem(path).endswith(suffix)]
         labels = [path for path in labels if stem(path).endswith(suffix)]
-    by_place = {(path.parent.relative_to(label_root), stem(path)): path for path in labels}
+    by_place: dict[tuple[Path, str], Path] = {}
+    for path in labels:
+        other = by_place.setdefault((path.parent.relative_to(label_root), stem(path)), path)
+        if other != path:
+            raise UserError(f"{other}: a label image of the same name is {path.name}; keep the one that is right")
     alone = Counter(stem(path) for path in labels)
     by_name = {stem(path): path for path in labels if alone[stem(path)] == 1}
     keys = [(path.parent.relative_to(image_root), stem(path) + suffix) for path in images]
     taken = {by_place[key] for key in keys if key in by_place}
     by_name = {name: path for name, path in by_name.items() if path not in taken}
-    return [(path, by_place.get(key, by_name.get(key[1]))) for path, key in zip(images, keys, strict=True)], suffix
+    chosen = {path: by_place.get(key, by_name.get(key[1])) for path, key in zip(images, keys, strict=True)}
+    return list(one_each(chosen).items()), suffix
 
 
 def _common_suffix(images: list[str], labels: list[str]) -> str:

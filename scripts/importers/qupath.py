@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.importers.cases import Case, Label, checked_pattern, find_images, stem, subject_key
+from scripts.importers.cases import Case, Label, checked_pattern, find_images, one_each, stem, subject_key
 from scripts.importers.classes import ClassTable
 from scripts.importers.geojson import read_annotations
 from scripts.importers.merge import Mask, Tally, checked_smooth, superpose
@@ -64,8 +64,9 @@ def import_qupath(
         raise UserError(f"--unannotated is {unannotated!r}; expected background or skip")
     pattern, tally = checked_pattern(subject), Tally()
     cases = []
-    for path in find_images(images, [out]):
-        found = _annotation_file(path, images, annotations)
+    files = find_images(images, [out] if annotations is None else [out, annotations])
+    chosen = one_each({path: _annotation_file(path, images, annotations) for path in files})
+    for path, found in chosen.items():
         if found is None and unannotated == "error":
             raise UserError(
                 f"{path}: no annotations; looked for {stem(path)}.geojson in {annotations or path.parent}; export "

@@ -59,7 +59,7 @@ def make_segmentation(prediction: Prediction, path: Path) -> Any:
     """
     import highdicom as hd
 
-    source = read_source(path, (prediction.label.shape[0], prediction.label.shape[1]))
+    source = read_source(path, (prediction.label.shape[0], prediction.label.shape[1]), prediction.classes[1:])
     spacing = prediction.spacing_mm
     stage = str(prediction.algorithm.get("stage", ""))
     with quiet():

@@ -6,6 +6,7 @@ The one place of this project that reads names, identifiers and dates; they go i
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ _KEYWORDS = [*_PERSON_AND_STUDY, *_CARRIED, *_UIDS, "SpecificCharacterSet", "Mod
 _SEXES = ("M", "F", "O")
 
 
-def read_source(path: Path, shape: tuple[int, int]) -> Dataset:
+def read_source(path: Path, shape: tuple[int, int], texts: Sequence[str] = ()) -> Dataset:
     """The attributes that highdicom needs of a source image, complete and valid; without pixels.
 
     Type 2 attributes that are absent, or dates, times and sexes that are not valid, are empty. A missing study or
@@ -56,6 +57,7 @@ def read_source(path: Path, shape: tuple[int, int]) -> Dataset:
 
     Args:
         shape: (rows, columns) that the image must have.
+        texts: what else is to be written in its character set.
 
     Raises:
         UserError: the file is damaged, has no UIDs to refer to, or is of a private class. Nothing of the header is
@@ -77,7 +79,7 @@ def read_source(path: Path, shape: tuple[int, int]) -> Dataset:
             value = _valid(header, keyword)
             if value is not None or keyword in _PERSON_AND_STUDY:
                 setattr(source, keyword, "" if value is None else value)
-        _set_character_set(source, attribute(header, "SpecificCharacterSet"))
+        _set_character_set(source, attribute(header, "SpecificCharacterSet"), texts)
         source.PatientOrientation = _orientation(header)
     source.Modality = str(attribute(header, "Modality") or "MG")
     source.Rows, source.Columns = shape
@@ -109,10 +111,22 @@ def _orientation(header: Dataset) -> list[str]:
     return parts if len(parts) == 2 and all(re.fullmatch("[AFHLPR]{1,3}", part) for part in parts) else []
 
 
-def _set_character_set(source: Dataset, stated: Any) -> None:
-    """The source's own; UTF-8 if it states none and its texts, read as Latin 1, need one."""
-    texts = [str(element.value) for element in source if element.VR in ("PN", "LO", "SH")]
-    if stated is not None:
+def _set_character_set(source: Dataset, stated: Any, texts: Sequence[str]) -> None:
+    """The source's own; UTF-8 if it has not all letters, or if it states none and its texts, read as Latin 1, need one."""
+    own = [str(element.value) for element in source if element.VR in ("PN", "LO", "SH")]
+    if stated is not None and all(_can_write(text, stated) for text in texts):
         source.SpecificCharacterSet = stated
-    elif not all(text.isascii() for text in texts):
+    elif not all(text.isascii() for text in (*own, *texts)):
         source.SpecificCharacterSet = "ISO_IR 192"
+
+
+def _can_write(text: str, character_set: Any) -> bool:
+    from pydicom.charset import convert_encodings
+
+    for encoding in convert_encodings(character_set):
+        try:
+            text.encode(encoding)
+        except (UnicodeEncodeError, LookupError):
+            continue
+        return True
+    return False

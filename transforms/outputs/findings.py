@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transforms.errors import UserError
 from transforms.outputs.concepts import concept
 from transforms.outputs.prediction import Prediction
 from transforms.outputs.regions import Region
@@ -42,11 +43,21 @@ def put_row(folder: Path, row: Mapping[str, str]) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Rows of the table; none if it does not exist."""
+    """Rows of the table; none if it does not exist.
+
+    Raises:
+        UserError: it is not as it was written, such as after a spreadsheet program has saved it in its own way.
+    """
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [{key: value for key, value in row.items() if key} for row in csv.DictReader(stream)]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = [{key: value for key, value in row.items() if key} for row in csv.DictReader(stream)]
+    except (UnicodeDecodeError, csv.Error):
+        rows = [{}]
+    if not all(row.get("name") for row in rows):
+        raise UserError(f"{path}: no longer the table of earlier results, to which rows could be added; move it away")
+    return rows
 
 
 _LAST = ("burned_in", "refused")
@@ -101,7 +112,7 @@ def _lesions(prediction: Prediction) -> Row:
     """How many lesions, and class, box (left, top, width, height) and area of the largest."""
     roles = [concept(name).role for name in prediction.classes]
     empty = dict.fromkeys(
-        ("lesions", *(f"lesion_{key}" for key in ("class", "left", "top", "width", "height", "px", "mm2"))), ""
+        ("lesions", *(f"largest_lesion_{key}" for key in ("class", "left", "top", "width", "height", "px", "mm2"))), ""
     )
     if "lesion" not in roles[1:]:
         return empty
@@ -111,13 +122,13 @@ def _lesions(prediction: Prediction) -> Row:
     largest: Region = max(found, key=lambda region: region.pixels)
     return {
         "lesions": str(len(found)),
-        "lesion_class": prediction.classes[largest.label],
-        "lesion_left": str(largest.left),
-        "lesion_top": str(largest.top),
-        "lesion_width": str(largest.right - largest.left),
-        "lesion_height": str(largest.bottom - largest.top),
-        "lesion_px": str(largest.pixels),
-        "lesion_mm2": _mm2(largest.pixels, prediction.pixel_mm2),
+        "largest_lesion_class": prediction.classes[largest.label],
+        "largest_lesion_left": str(largest.left),
+        "largest_lesion_top": str(largest.top),
+        "largest_lesion_width": str(largest.right - largest.left),
+        "largest_lesion_height": str(largest.bottom - largest.top),
+        "largest_lesion_px": str(largest.pixels),
+        "largest_lesion_mm2": _mm2(largest.pixels, prediction.pixel_mm2),
     }
 
 

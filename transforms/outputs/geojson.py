@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from transforms.outputs.concepts import concept
@@ -18,6 +19,8 @@ from transforms.outputs.whole_file import whole_file
 from transforms.palette import PALETTE
 
 ENDING = ".geojson"
+MAKER = {"generator": "mammoseg"}
+"""What no file that a person drew or corrected has: such a file is not written over."""
 
 
 def write_geojson(prediction: Prediction) -> None:
@@ -26,9 +29,17 @@ def write_geojson(prediction: Prediction) -> None:
     A class is one annotation, a MultiPolygon; lesions and calcifications (`transforms.outputs.concepts`) are one
     annotation each, so that they can be judged, measured and deleted one by one. Background is not written.
     """
-    content = {"type": "FeatureCollection", "features": list(features(prediction))}
+    content = {"type": "FeatureCollection", **MAKER, "features": list(features(prediction))}
     with whole_file(prediction.path(ENDING)) as part:
         part.write_text(json.dumps(content, separators=(",", ":"), ensure_ascii=False), encoding="utf-8")
+
+
+def drawn_by_hand(path: Path) -> bool:
+    """Whether there is a file that was not written here, or was saved by another program since."""
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        return json.dumps(MAKER, separators=(",", ":"))[1:-1] not in stream.read(200)
 
 
 def features(prediction: Prediction) -> Iterator[dict[str, Any]]:
