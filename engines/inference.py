@@ -35,8 +35,8 @@ def find_images(path: str | Path, but_not_in: str | Path | None = None) -> list[
         path: folder or file.
         but_not_in: a folder inside it that is left out: that of earlier results.
 
-    Returns items with `image` (path) and `name` (path below the folder without its ending). Of a dataset folder, made by
-    `scripts.prepare`, they are its images, and `recorded` is what dataset.json knows of each.
+    Returns items with `image` (path) and `name` (path below the folder without its ending). Of a dataset folder, made
+    by `scripts.prepare`, they are its images, and `recorded` is what dataset.json knows of each.
 
     Raises:
         UserError: there is no such path, or nothing in it; or results would lie among the images.
@@ -182,6 +182,6 @@ def _check_results(folder: Path, items: Sequence[Mapping[str, Any]], formats: Se
     drawn = [path for path in made if drawn_by_hand(path)]
     if drawn:
         raise UserError(
-            f"{drawn[0]}: drawn or corrected by a person, and would be replaced ({len(drawn)} such files); name another "
-            "--results_dir, or move them away"
+            f"{drawn[0]}: drawn or corrected by a person, and would be replaced ({len(drawn)} such files); "
+            "name another --results_dir, or move them away"
         )

@@ -107,8 +107,9 @@ class SaveSegmentationd(MapTransform):
                 try:
                     WRITERS[name](prediction)
                 except OSError as error:
+                    reason = error.strerror or error
                     raise UserError(
-                        f"{self.output_dir}: {name} of {prediction.name} cannot be written ({error.strerror or error}); "
+                        f"{self.output_dir}: {name} of {prediction.name} cannot be written ({reason}); "
                         "with --resume true the rest can be done later"
                     ) from None
         return d

@@ -16,6 +16,7 @@ from pydicom import dcmread
 from scripts.importers.classes import ClassTable
 from scripts.importers.merge import Tally
 from scripts.importers.qupath import read_label
+from scripts.prepare import main as prepare
 from transforms.errors import user_error
 from transforms.outputs.findings import read_rows
 from transforms.outputs.finished import ENDINGS
@@ -105,6 +106,82 @@ def test_an_unknown_format_is_refused_with_the_list(trained: Run, tmp_path: Path
     with pytest.raises(Exception, match=r".") as raised:
         trained(dataset_dir=str(write_images(tmp_path / "in", "a")), formats=["dicomseg"])
     assert str(user_error(raised.value)) == f"--formats: there is no dicomseg; there are {', '.join(FORMATS)}"
+
+
+def test_switches_of_the_command_line_mean_what_they_say(
+    trained: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = write_images(tmp_path / "in", "a")
+    options: dict[str, Any] = {"dataset_dir": str(source), "formats": ["png", "findings"]}
+    trained(**options, results_dir=str(tmp_path / "one"))
+    no = dict.fromkeys(("only_labels", "mirror_averaging", "resume"), "false")  # a text, as a command line gives it
+    for _ in range(2):
+        trained(**options, results_dir=str(tmp_path / "two"), **no)
+    assert "left out" not in "".join(capfd.readouterr())
+    one, two = (np.asarray(Image.open(tmp_path / name / "a_labels.png")) for name in ("one", "two"))
+    assert one.shape == (50, 44)
+    assert np.array_equal(one, two)
+    with pytest.raises(Exception, match=r".") as raised:
+        trained(**options, results_dir=str(tmp_path / "three"), only_labels="true")
+    assert "--only_labels true does not go with image_height" in str(user_error(raised.value))
+
+
+def test_an_image_of_a_dataset_folder_is_read_as_its_source(trained: Run, tmp_path: Path) -> None:
+    """A cleaned folder holds pixels alone: bit depth, spacing and side stand in its dataset.json."""
+    source = write_images(tmp_path / "in", "a")
+    assert prepare(["dicom", str(source), str(tmp_path / "cleaned"), "--quiet"]) == 0
+    options: dict[str, Any] = {"formats": ["png", "findings"]}
+    trained(dataset_dir=str(source), results_dir=str(tmp_path / "one"), **options)
+    trained(dataset_dir=str(tmp_path / "cleaned"), results_dir=str(tmp_path / "two"), **options)
+    (row,), (other,) = (read_rows(tmp_path / name / "findings.csv") for name in ("one", "two"))
+    assert {**other, "name": "a"} == row
+    pictures = [next((tmp_path / name).glob("*_labels.png")).read_bytes() for name in ("one", "two")]
+    assert pictures[0] == pictures[1]
+
+
+def test_what_a_person_drew_is_not_written_over(trained: Run, tmp_path: Path) -> None:
+    source, results = write_images(tmp_path / "in", "a"), tmp_path / "res"
+    options: dict[str, Any] = {"dataset_dir": str(source), "results_dir": str(results), "formats": ["geojson"]}
+    for _ in range(2):
+        trained(**options)  # its own it replaces
+    drawn = '{"type":"FeatureCollection","features":[]}'
+    (results / "a.geojson").write_text(drawn)
+    with pytest.raises(Exception, match=r".") as raised:
+        trained(**options)
+    assert "a.geojson: drawn or corrected by a person" in str(user_error(raised.value))
+    assert (results / "a.geojson").read_text() == drawn
+
+
+@pytest.mark.parametrize(
+    "content", ["\ufeffname;rows\na;5\n".encode(), "Größe\n1\n".encode("latin-1")], ids=["semicolons", "latin 1"]
+)
+def test_a_table_saved_by_another_program_is_told_before_anything(trained: Run, tmp_path: Path, content: bytes) -> None:
+    source, results = write_images(tmp_path / "in", "a"), tmp_path / "res"
+    results.mkdir()
+    (results / "findings.csv").write_bytes(content)
+    with pytest.raises(Exception, match=r".") as raised:
+        trained(dataset_dir=str(source), results_dir=str(results), formats=["png", "findings"])
+    assert "findings.csv: no longer the table of earlier results" in str(user_error(raised.value))
+    assert [p.name for p in results.iterdir()] == ["findings.csv"]
+
+
+def test_a_place_that_cannot_be_written_to_is_one_line(trained: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Exception, match=r".") as raised:
+        trained(dataset_dir=str(write_images(tmp_path / "in", "a")), results_dir=str(tmp_path / "file" / "res"))
+    assert "cannot be written to (Not a directory)" in str(user_error(raised.value))
+
+
+def test_a_strip_is_no_mammogram_and_a_resumed_run_may_find_nothing_else(
+    trained: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = write_images(tmp_path / "in", "a", "part-a")
+    Image.fromarray(np.zeros((1, 365), np.uint8)).save(source / "row.png")
+    options: dict[str, Any] = {"dataset_dir": str(source), "results_dir": str(tmp_path / "res"), "formats": ["png"]}
+    trained(**options)
+    assert "row.png: 1 x 365 pixels; expected a mammogram" in capfd.readouterr().out
+    assert sorted(p.name for p in (tmp_path / "res").iterdir()) == ["a_labels.png", "part-a_labels.png"]
+    trained(**options, resume=True)
 
 
 def test_every_format_has_an_ending_and_logits_are_kept_where_needed() -> None:

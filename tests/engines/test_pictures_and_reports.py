@@ -93,6 +93,39 @@ def test_find_images(tmp_path: Path) -> None:
     assert [item["name"] for item in find_images(tmp_path / "n")] == ["1.2.840.5", "1.2.840.6", "x"]
 
 
+def test_names_stay_different(tmp_path: Path) -> None:
+    for name in ("a.dcm", "a.png", "a.png.dcm", "b.png"):
+        (tmp_path / name).touch()
+    items = {Path(item["image"]).name: item["name"] for item in find_images(tmp_path)}
+    assert items == {"a.dcm": "a.dcm", "a.png": "a.png", "a.png.dcm": "a.png.dcm", "b.png": "b"}
+
+
+def test_results_are_no_images_and_do_not_lie_among_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "mammoseg")
+    for name in ("a.dcm", "old/a_seg.nii.gz", "old/a_labels.png", "old/a_seg.dcm", "old/z_labels.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [item["name"] for item in find_images(tmp_path)] == ["a", "old/z_labels"]
+    assert "3 files are named like results of other images" in caplog.text
+    with pytest.raises(UserError, match=r"--results_dir .*: holds the images"):
+        find_images(tmp_path, tmp_path / "old" / "..")
+
+
+def test_the_images_of_a_dataset_folder_and_not_its_labels(tiny_dataset: Path) -> None:
+    items = find_images(tiny_dataset)
+    assert [item["name"] for item in items] == [f"s{number:03d}_L_CC" for number in range(6)]
+    assert {Path(item["image"]).parent.name for item in items} == {"images"}
+    assert items[0]["recorded"]["intensity_range"] == [0, 4095]
+
+
+def test_a_dataset_json_of_another_tool_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "dataset.json").write_text('{"channel_names": {"0": "MG"}, "file_ending": ".png"}')
+    (tmp_path / "imagesTr").mkdir()
+    (tmp_path / "imagesTr" / "a_0000.png").touch()
+    assert [item["name"] for item in find_images(tmp_path)] == ["imagesTr/a_0000"]
+    assert "taken for a folder of images like any other" in caplog.text
+
+
 def test_images_above_the_limit_go_in_tiles_with_the_same_result() -> None:
     network, image = FCN(3, width=0.02).eval(), torch.rand(1, 3, 96, 72)
     seen: list[tuple[int, ...]] = []

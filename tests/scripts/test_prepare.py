@@ -227,6 +227,21 @@ def test_a_label_beside_its_image_is_given_to_no_other_of_that_name(tmp_path, pa
     assert (code, json.loads(text)["images"]) == (0, 8)
 
 
+def test_one_label_is_not_given_to_two_images_nor_two_to_one(tmp_path, pairs, capsys):
+    images, labels = pairs
+    for folder in ("one", "other"):
+        (images / folder).mkdir()
+        shutil.copy(images / "A_0001_1.LEFT_CC.png", images / folder / "B.png")
+    (labels / "A_0001_1.LEFT_CC_LI.png").rename(labels / "B_LI.png")
+    words = ["--values", VALUES, "--bits", 12, "--unlabelled", "skip"]
+    code, _, errors = run(capsys, "folder", images, labels, tmp_path / "out", *words)
+    assert (code, "B_LI.png: would label two images" in errors) == (2, True)
+    shutil.rmtree(images / "other")
+    shutil.copy(labels / "B_LI.png", labels / "B_LI.tif")
+    code, _, errors = run(capsys, "folder", images, labels, tmp_path / "out", *words)
+    assert (code, "B_LI.png: a label image of the same name is B_LI.tif" in errors) == (2, True)
+
+
 def test_unreadable_images_are_listed_and_left_out_unless_strict(tmp_path, pairs, capsys):
     bad = pairs[0] / "A_0001_1.LEFT_CC.png"
     bad.write_bytes(bad.read_bytes()[:50])

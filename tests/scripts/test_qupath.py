@@ -278,6 +278,24 @@ def test_annotations_in_a_folder_of_their_own(tmp_path):
         import_qupath(source, tmp_path / "two", classes=CLASSES, annotations=tmp_path / "nowhere")
 
 
+def test_one_annotation_file_is_not_given_to_two_patients(tmp_path):
+    """TCIA calls every image 1-1.dcm; exports into one folder replace each other."""
+    for case in ("caseA", "caseB"):
+        write_dicom(tmp_path / "in" / case / "1-1.dcm", ramp(SHAPE), PatientID=case)
+    saved(tmp_path / "annotations" / "1-1.geojson", collection(feature(TUMOR, box(0, 0, 2, 20))))
+    with pytest.raises(UserError, match=r"1-1\.geojson: would label two images, .*caseA.* and .*caseB.*subfolder"):
+        import_qupath(tmp_path / "in", tmp_path / "out", classes=CLASSES, annotations=tmp_path / "annotations")
+
+
+def test_annotations_among_the_images_are_no_images(tmp_path):
+    source = source_tree(tmp_path / "in")
+    for path in source.rglob("*.geojson"):
+        target = source / "results" / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target).with_name("L_CC_labels.png").write_bytes(b"not to be read")
+    assert import_qupath(source, tmp_path / "out", classes=CLASSES, annotations=source / "results").images == 6
+
+
 def test_smoothing_and_the_task_tumor(tmp_path):
     notched = [[2, 2], [12, 2], [12, 12], [8, 12], [8, 16], [7, 16], [7, 12], [2, 12], [2, 2]]
     features = collection(feature("tumor", notched), feature("skin", box(0, 0, 30, 6)), feature("text", notched))

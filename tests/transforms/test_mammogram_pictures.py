@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +91,54 @@ def test_alpha_is_dropped_and_a_palette_is_colour_or_index(tmp_path):
     indexed.save(tmp_path / "p.png")
     np.testing.assert_array_equal(read_picture(tmp_path / "p.png")[0], grey)
     np.testing.assert_array_equal(read_picture(tmp_path / "p.png", "index")[0], grey // 40)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_whose_zero_is_white_is_turned_round(tmp_path, dtype):
+    """Pillow does so for 8 bits and not for 16. The tag is written by hand, as Pillow writes none."""
+    grey = (np.arange(12).reshape(3, 4) * (20 if dtype == np.uint8 else 5000)).astype(dtype)
+    Image.fromarray(grey).save(tmp_path / "a.tif")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    directory = int.from_bytes(content[4:8], "little")
+    for entry in range(directory + 2, directory + 2 + 12 * content[directory], 12):
+        if content[entry : entry + 2] == bytes([262 % 256, 1]):
+            content[entry + 8] = 0
+    (tmp_path / "white.tif").write_bytes(content)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif")[0], grey)
+    np.testing.assert_array_equal(read_picture(tmp_path / "white.tif")[0], np.iinfo(dtype).max - grey)
+
+
+def test_one_bit_pictures_are_black_and_white_and_as_labels_0_and_1(tmp_path):
+    Image.fromarray(np.array([[True, False, True]])).save(tmp_path / "a.png")
+    assert read_picture(tmp_path / "a.png")[0].tolist() == [[255, 0, 255]]
+    assert read_picture(tmp_path / "a.png", "index")[0].tolist() == [[1, 0, 1]]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.tif"])
+def test_printing_colours_are_grey_again(tmp_path, name):
+    grey = np.repeat(np.arange(0, 256, 8, dtype=np.uint8)[None], 8, axis=0)
+    Image.fromarray(grey).convert("CMYK").save(tmp_path / name, quality=100)
+    assert np.abs(read_picture(tmp_path / name)[0].astype(int) - grey).max() <= 2
+
+
+def png_of_16_bits(path, colour_type, channels):
+    """A PNG file that Pillow can read but not write."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + np.full((5, channels), 4000, ">u2").tobytes() for _ in range(4))
+    head = struct.pack(">IIBBBBB", 5, 4, 16, colour_type, 0, 0, 0)
+    chunks = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    return path
+
+
+def test_sixteen_bits_that_pillow_would_cut_to_eight_are_refused(tmp_path):
+    assert read_picture(png_of_16_bits(tmp_path / "grey.png", 0, 1))[0].max() == 4000
+    for colour_type, channels in ((2, 3), (4, 2), (6, 4)):
+        with pytest.raises(UserError, match="16 bits a value in colour or with transparency; save it as plain grays"):
+            read_picture(png_of_16_bits(tmp_path / "a.png", colour_type, channels))
 
 
 def test_percentile_window_of_a_picture(tmp_path):

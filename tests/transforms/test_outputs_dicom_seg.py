@@ -119,6 +119,18 @@ def test_a_name_in_latin_1_without_character_set_is_written_as_utf_8(tmp_path: P
     assert (result.SpecificCharacterSet, str(result.PatientName)) == ("ISO_IR 192", "Müller^Jöx")
 
 
+@pytest.mark.parametrize("character_set", [None, "ISO_IR 100", "ISO_IR 192", ["", "ISO 2022 IR 87"]], ids=str)
+def test_class_names_keep_their_letters(tmp_path: Path, character_set: Any) -> None:
+    stated = {} if character_set is None else {"SpecificCharacterSet": character_set}
+    source = write_source(tmp_path, PatientName="PLANTED^NAME", **stated)
+    names = ("background", "Drüsengewebe", "乳腺")
+    label, folder = label_map(), tmp_path / "results"
+    write_dicom_seg(Prediction(label, names, folder, "a", facts={"path": str(source)}))
+    result = dcmread(folder / "a_seg.dcm")
+    assert tuple(item.SegmentLabel for item in result.SegmentSequence) == names[1:]
+    assert str(result.PatientName) == "PLANTED^NAME"
+
+
 def test_without_spacing_none_is_stated(tmp_path: Path) -> None:
     _, path = segment(write_source(tmp_path), spacing_mm=None)
     assert "PixelMeasuresSequence" not in dcmread(path).SharedFunctionalGroupsSequence[0]

@@ -42,13 +42,13 @@ def test_a_row_by_hand(tmp_path: Path) -> None:
         "pectoral muscle_mm2": "0.20",
         "density_percent": "25.00",  # 3 of 5 + 3 + 4
         "lesions": "2",
-        "lesion_class": "tumor",
-        "lesion_left": "1",
-        "lesion_top": "1",
-        "lesion_width": "2",
-        "lesion_height": "2",
-        "lesion_px": "3",
-        "lesion_mm2": "0.30",
+        "largest_lesion_class": "tumor",
+        "largest_lesion_left": "1",
+        "largest_lesion_top": "1",
+        "largest_lesion_width": "2",
+        "largest_lesion_height": "2",
+        "largest_lesion_px": "3",
+        "largest_lesion_mm2": "0.30",
         "burned_in": "yes",
         "refused": "",
     }
@@ -63,7 +63,7 @@ def test_without_spacing_areas_are_in_pixels_only(tmp_path: Path) -> None:
 def test_no_lesion_found_and_no_class_of_lesions(tmp_path: Path) -> None:
     assert findings(prediction(tmp_path, label=np.ones((2, 2), np.uint8)))["lesions"] == "0"
     row = findings(prediction(tmp_path, label=np.ones((2, 2), np.uint8), classes=("background", "adipose")))
-    assert row["lesions"] == row["lesion_px"] == row["density_percent"] == ""
+    assert row["lesions"] == row["largest_lesion_px"] == row["density_percent"] == ""
 
 
 @pytest.mark.parametrize(

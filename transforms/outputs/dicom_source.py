@@ -112,7 +112,7 @@ def _orientation(header: Dataset) -> list[str]:
 
 
 def _set_character_set(source: Dataset, stated: Any, texts: Sequence[str]) -> None:
-    """The source's own; UTF-8 if it has not all letters, or if it states none and its texts, read as Latin 1, need one."""
+    """The source's own; UTF-8 if that lacks letters, or if none is stated and the texts, read as Latin 1, need one."""
     own = [str(element.value) for element in source if element.VR in ("PN", "LO", "SH")]
     if stated is not None and all(_can_write(text, stated) for text in texts):
         source.SpecificCharacterSet = stated
