@@ -89,8 +89,10 @@ class Predictor:
             raise MlflowException.invalid_parameter_value(f"format {chosen}: there are {', '.join(FORMATS)}")
         answers = []
         for number, content in enumerate(data[IMAGE], start=1):
+            if not isinstance(content, bytes | bytearray | memoryview):
+                raise MlflowException.invalid_parameter_value(f"image {number}: expected the bytes of an image file")
             try:
-                answers.append(self.segment(content, chosen))
+                answers.append(self.segment(bytes(content), chosen))
             except UserError as error:
                 raise MlflowException.invalid_parameter_value(f"image {number}: {error}") from None
         return pd.DataFrame({RESULT: answers})

@@ -75,6 +75,8 @@ def assert_served_like_inference(folder: Path, run_bundle: Run, tiny_dataset: Pa
             assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer))), np.asarray(Image.open(written)))
     with pytest.raises(MlflowException, match=r"^image 2: not an image that can be read") as raised:
         served.predict(pandas.DataFrame({"image": [files[0].read_bytes(), b"nothing"]}))
+    with pytest.raises(MlflowException):
+        served.predict(pandas.DataFrame({"image": [None]}))
     assert raised.value.get_http_status_code() == 400
     with pytest.raises(MlflowException, match="format nifti: there are labels, overlay"):
         served.predict(frame, {"format": "nifti"})
