@@ -82,7 +82,7 @@ def store(empty_store: Path, tmp_path: Path) -> Path:
 
 SLIM: dict[str, Any] = {
     "width": 0.02,
-    "image_height": None,
+    "image_height": "$None",
     "batch_size": 4,
     "micro_batch_size": 4,
     "crop_size": 24,

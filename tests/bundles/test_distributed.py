@@ -20,7 +20,7 @@ from transforms.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = "bundles/unet/configs/train.json"  # a network without dropout, whose masks would differ
 TWO = f"['{TRAIN}','bundles/unet/configs/multi_gpu_train.json']"
-SLIM = "--width 0.02 --image_height None --crop_size 24 --learning_rate 0.01 --crops_per_image 1 --max_epochs 2"
+SLIM = "--width 0.02 --image_height '$None' --crop_size 24 --learning_rate 0.01 --crops_per_image 1 --max_epochs 2"
 
 
 def train(launcher: list[str], config: str, batch: int, data: Path, out: Path, store: Path) -> str:

@@ -239,7 +239,7 @@ def test_an_unknown_bundle_and_a_foreign_folder(go: Go, tmp_path: Path, capsys: 
 
 @pytest.mark.slow
 def test_two_folds_of_a_bundle(tiny_dataset: Path, tmp_path: Path, store: Path) -> None:
-    slim = "--max_epochs 1 --width 0.02 --image_height None --batch_size 4 --micro_batch_size 4 --crop_size 24"
+    slim = "--max_epochs 1 --width 0.02 --image_height '$None' --batch_size 4 --micro_batch_size 4 --crop_size 24"
     out = tmp_path / "cv"
     places = ["--out", str(out), "--tracking_uri", str(store), "--dataset_dir", str(tiny_dataset)]
     assert crossval.main(["unet", "--folds", "2", *places, *slim.split(), "--log_model", "false"]) == 0
