@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -15,9 +15,14 @@ from torch import Tensor
 def size_multiple(network: Any) -> int:
     """What height and width must be divisible by: MONAI's UNet halves them at each stride and cannot join odd ones.
 
-    The networks of `nets` take any size and have 1.
+    The networks of `nets` take any size and have 1. A stride for each axis counts as the larger one.
     """
-    return math.prod(getattr(getattr(network, "module", network), "strides", (1,)))
+    return multiple_of(getattr(getattr(network, "module", network), "strides", (1,)))
+
+
+def multiple_of(strides: Iterable[int | Sequence[int]]) -> int:
+    """The product of a network's strides."""
+    return math.prod(stride if isinstance(stride, int) else max(stride) for stride in strides)
 
 
 class PaddedInferer(SimpleInferer):
@@ -37,6 +42,11 @@ class PaddedInferer(SimpleInferer):
         if below or right:
             inputs = F.pad(inputs, (0, right, 0, below), mode="replicate")
         logits: Tensor = super().__call__(inputs, network, *args, **kwargs)
+        if not isinstance(logits, Tensor):
+            kind = type(logits).__name__
+            raise TypeError(
+                f"{type(network).__name__} returns a {kind}; expected a tensor of logits (N, classes, H, W)"
+            )
         return logits[..., :rows, :columns]
 
 
@@ -63,7 +73,8 @@ class MirrorAveraging(Inferer):
         if not self.enabled:
             return logits
         mirrored: Tensor = self.inferer(inputs.flip(-1), network, *args, **kwargs)
-        for here, there in zip(*(scores.split(STRIP, dim=-2) for scores in (logits, mirrored)), strict=True):
+        for top in range(0, logits.shape[-2], STRIP):
+            here, there = (scores.narrow(-2, top, min(STRIP, logits.shape[-2] - top)) for scores in (logits, mirrored))
             there.copy_(_mean(here, there.flip(-1)))
         return mirrored
 

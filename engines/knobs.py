@@ -27,15 +27,16 @@ REAL = {
     "lr_drop_factor": (0.0, 1.0),
     "min_delta": (0.0, 1.0),
     "dice_weight": (0.0, 100.0),
+    "memory_gb": (0.0, 1e6),
 }
 """Numbers, with the smallest and largest that can be."""
 
 SWITCHES = {"balanced", "mirror_averaging"}
 """A command line gives "false" as a text, which Python takes for true."""
 
-ABOVE_ZERO = {"width", "lr_drop_factor"}
-OPTIONAL = {"image_height"}
-"""None stands for the stored resolution."""
+ABOVE_ZERO = {"width", "lr_drop_factor", "memory_gb"}
+OPTIONAL = {"image_height", "memory_gb"}
+"""None stands for the stored resolution, and for what there is."""
 
 
 def check_knobs(knobs: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ cells that saw all of it; nothing is averaged. Why that is exact: docs/adr/0004-
 | `FCN`, `Dilation10` | the encoder in tiles, in three steps; then decoder or context module once, at 1/8 | exact |
 | `ValidUNet` | tiles of the image, mirrored at its border, overlapping by what the convolutions lose | exact |
 | `DeepLabV3` | whole image, its largest layer in tiles: group norm needs the sums of the whole | exact |
-| others | whole image, padded to a size the network takes | exact |
+| others | whole image; padded for networks that halve it by `strides`, such as MONAI's `UNet` | exact |
 | others, and `DeepLabV3`, that do not fit | overlapping windows, with a warning | approximate |
 
 Exact is to rounding: the library sums in another order for maps of another size.
@@ -26,9 +26,10 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, SlidingWindowInferer
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from engines.inferers import PaddedInferer, size_multiple
-from engines.tiling_deeplabv3 import Needs, needs, run_streamed
+from engines.tiling_deeplabv3 import Needs, is_streamed, needs, run_streamed
 from engines.tiling_memory import GB, default_memory, is_out_of_memory, network_bytes
 from engines.tiling_run import Place, labels_of, run_tiles
 from engines.tiling_steps import Step, can_tile, measured
@@ -40,6 +41,8 @@ logger = logging.getLogger("mammoseg")
 WINDOW, OVERLAP = 1024, 0.25
 """Largest side of the windows, and their overlap, where a network cannot be run exactly."""
 WINDOW_STEP = 64
+WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
+"""What does nothing to the result of the network inside."""
 
 
 class TiledInferer(Inferer):
@@ -84,23 +87,24 @@ class TiledInferer(Inferer):
         Further arguments go to the network, which is then not run in tiles.
         """
         image = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
-        inner = getattr(network, "module", network)  # DataParallel's
+        inner = network.module if isinstance(network, WRAPPERS) else network
         with torch.no_grad():
             if isinstance(inner, nn.Module) and not args and not kwargs:
                 result = self._network(image, inner)
             else:
                 result = self._otherwise(image, network, *args, **kwargs)
-        return MetaTensor(result, meta=inputs.meta) if isinstance(inputs, MetaTensor) else result
+        return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
 
     def _network(self, image: Tensor, network: nn.Module) -> Tensor:
         place = self._place(image, network)
         if isinstance(network, StagedNetwork):
             network.check_input(image)
-        if not can_tile(network) and not isinstance(network, DeepLabV3):
+        if not can_tile(network) and not is_streamed(network):
             return self._otherwise(image, network)
         known = self._measured(network, image)
         if isinstance(network, StagedNetwork) and image.shape[1] > 1 and is_gray(image):
-            image, network = image[:, :1], network.for_gray()
+            network = network.for_gray()
+            image = image[:, : network.in_channels]
         if isinstance(known, list):
             return run_tiles(network, known, image, place, self.skip_air)
         if known.memory(image) <= place.memory:
@@ -116,10 +120,12 @@ class TiledInferer(Inferer):
     def _measured(self, network: nn.Module, image: Tensor) -> list[Step] | Needs:
         """What was measured of the network, and again only if something has changed."""
         key = (getattr(network, "stage", None), image.shape[1], image.dtype)
-        if self._known is None or self._known[0] is not network or self._known[1] != key:
+        known = self._known
+        if known is None or known[0] is not network or known[1] != key:
             found = needs(network, image) if isinstance(network, DeepLabV3) else measured(network, image)
             self._known = (network, key, found)
-        return self._known[2]
+            return found  # another thread may have another network
+        return known[2]
 
     def _otherwise(self, image: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """One pass over the whole image if it fits, else overlapping windows."""

@@ -21,7 +21,7 @@ from engines.tiling_grid import Air, Sight
 from engines.tiling_memory import on_meta
 from engines.tiling_norm import Moments, normalise, rescale
 from engines.tiling_run import Place, enlarge, run_in_memory
-from engines.tiling_steps import Run, Step, Store, bytes_taken, measure
+from engines.tiling_steps import Run, Step, Store, bytes_taken, is_plain, measure
 from nets import DeepLabV3
 from nets.deeplabv3 import ASPP, BLOCKS, Residual
 from nets.twin import twin
@@ -49,6 +49,11 @@ class Needs:
         """Bytes that the maps kept whole take for `image` (N, C, H, W)."""
         height, width = (-(-length // STEM_STRIDE) for length in image.shape[-2:])
         return self.fixed + self.per_cell * len(image) * height * width
+
+
+def is_streamed(network: nn.Module) -> bool:
+    """Whether `network` is a DeepLabV3 as it stands in `nets`: nothing is done before or after its own pass."""
+    return isinstance(network, DeepLabV3) and is_plain(network, DeepLabV3.forward)
 
 
 def needs(network: DeepLabV3, image: Tensor) -> Needs:

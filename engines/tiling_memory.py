@@ -32,6 +32,8 @@ DEFAULT_GB = 4.0
 
 PADDED = 32
 """Images are counted as if padded to multiples of it, which networks with skip connections may need."""
+WARM_UP = 3
+"""Runs in which TorchScript finds out how to run a graph, which it cannot while operators are being counted."""
 SMALL = 256
 """Side of the part on which a network is run that cannot be counted otherwise."""
 
@@ -73,7 +75,7 @@ class LiveBytes(TorchDispatchMode):
 
 def on_meta(network: Network) -> Network:
     """A copy of `network` without numbers, to be run on the meta device."""
-    return twin(network, lambda name, value: torch.empty_like(value, device="meta"))
+    return twin(network, lambda name, value: torch.empty_like(value, device="meta"), watched=False)
 
 
 def peak_bytes(run: Callable[[Tensor], Any], shape: Sequence[int], dtype: torch.dtype) -> int:
@@ -91,19 +93,29 @@ def peak_bytes(run: Callable[[Tensor], Any], shape: Sequence[int], dtype: torch.
 def network_bytes(network: Callable[..., Any], image: Tensor, shape: Sequence[int], *args: Any, **kwargs: Any) -> int:
     """Bytes of a whole forward pass of any network for an input of `shape`, of the number type of `image`.
 
-    A network that the meta device does not take is run on a small part of `image`, and the count scaled up.
+    A network that the meta device does not take is run on a small part of `image`, and the count scaled up; 0 if it
+    does not take that either, so that it is for the pass itself to fail.
     """
+    name = type(network).__name__
     if isinstance(network, nn.Module) and not isinstance(network, torch.jit.ScriptModule) and not args and not kwargs:
         even = [-(-length // PADDED) * PADDED for length in shape[-2:]]
-        try:
-            return peak_bytes(on_meta(network), (*shape[:-2], *even), image.dtype)
-        except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
-            logger.debug("%s does not run on the meta device: %s", type(network).__name__, error)
+        for sides in (even, shape[-2:]):
+            try:
+                return peak_bytes(on_meta(network), (*shape[:-2], *sides), image.dtype)
+            except Exception as error:  # whatever a network of any origin may raise
+                logger.debug("%s does not run on the meta device: %s", name, error)
     part = image[:1, :, :SMALL, :SMALL]
     part = F.pad(part, (0, SMALL - part.shape[-1], 0, SMALL - part.shape[-2]))
     live = LiveBytes()
-    with live:
-        network(part, *args, **kwargs)
+    try:
+        with torch.no_grad():
+            for _ in range(WARM_UP if isinstance(network, torch.jit.ScriptModule) else 0):
+                network(part, *args, **kwargs)
+            with live:
+                network(part, *args, **kwargs)
+    except Exception as error:
+        logger.debug("%s does not run on %d x %d pixels: %s", name, SMALL, SMALL, error)
+        return 0
     return (live.peak + size_of(part)) * math.prod(shape) // part.numel()
 
 
@@ -115,7 +127,8 @@ def size_of(x: Tensor) -> int:
 def default_memory(device: torch.device) -> int:
     """Bytes for one forward pass: half of what a GPU has free; on the CPU `DEFAULT_GB`, or half of what is free."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0]) // 2
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, to be used again
+        return (int(torch.cuda.mem_get_info(device)[0]) + kept) // 2
     return min(int(DEFAULT_GB * GB), free_memory() // 2)
 
 
@@ -130,10 +143,19 @@ def free_memory() -> int:
             found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     for limit, used in CGROUPS:
         try:
-            found.append(max(0, int(Path(limit).read_text()) - int(Path(used).read_text())))
+            taken = int(Path(used).read_text()) - _cached_files(Path(used).with_name("memory.stat"))
+            found.append(max(0, int(Path(limit).read_text()) - taken))
         except (OSError, ValueError):  # no such file, or "max"
             continue
     return min(found, default=int(2 * DEFAULT_GB * GB))
+
+
+def _cached_files(statistics: Path) -> int:
+    """Bytes of a container that hold files read before, which counts as used but is given back at once."""
+    if not statistics.is_file():
+        return 0
+    entries = dict(line.split() for line in statistics.read_text(encoding="ascii").splitlines())
+    return int(entries.get("total_inactive_file", entries.get("inactive_file", 0)))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -31,7 +31,7 @@ class Moments:
         """Take in a part (N, C, h, w); Chan et al. (1979), "Updating formulae … for computing sample variances"."""
         means, squares, counts = [], [], []
         for band in bands(part):
-            values = band.float()
+            values = band if band.dtype == torch.float64 else band.float()
             middle = values.mean(dim=(2, 3), keepdim=True)  # this and the next many times faster than torch.var_mean
             means.append(middle[..., 0, 0])
             squares.append((values - for_row(middle, values)).square_().sum(dim=(2, 3)))

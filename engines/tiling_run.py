@@ -97,7 +97,7 @@ def run_in_memory(
     Raises the RuntimeError of a tile that does not fit although it is the smallest possible.
     """
     memory = place.memory
-    if place.store == place.device:
+    if place.store.type == place.device.type:
         memory -= beside + step.resident(source, first=sight.scale == 1)
     slowness = partial(step.slowness, batch=len(source)) if place.device.type == "cpu" else None
     max_cells, last = max(step.max_cells(memory, len(source)), step.reach.least_cells), None
@@ -126,7 +126,7 @@ def enlarge(scores: Tensor, factor: int, size: tuple[int, int], place: Place) ->
     scores = scores.contiguous()
     height = scores.shape[-2]
     whole = size == (factor * height, factor * scores.shape[-1])
-    if whole and scores.device == place.store and not place.labels:
+    if whole and scores.device.type == place.store.type and not place.labels:
         return upsample(scores, factor)
     result = Result(size, place)
     for top in range(0, height, STRIP):

@@ -141,8 +141,16 @@ def runs(network: nn.Module) -> Sequence[Run]:
 
 
 def can_tile(network: nn.Module) -> bool:
-    """Whether `network` shows the parts that tiles need."""
-    return isinstance(network, ValidUNet) or hasattr(network, "tile_steps")
+    """Whether `network` shows the parts that tiles need, and its pass is those parts and nothing else."""
+    part = "valid" if isinstance(network, ValidUNet) else "tile_steps"
+    owner = next((kind for kind in type(network).__mro__ if part in vars(kind)), None)
+    return owner is not None and is_plain(network, getattr(owner, "forward"))  # noqa: B009
+
+
+def is_plain(network: nn.Module, forward: Callable[..., Tensor]) -> bool:
+    """Whether calling `network` is `forward`: no subclass has another one, and no hook changes anything."""
+    hooks = (*network._forward_hooks, *network._forward_pre_hooks)
+    return type(network).forward is forward and "forward" not in vars(network) and not hooks
 
 
 def measured(network: nn.Module, image: Tensor) -> list[Step]:

@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 SIDE = 16
@@ -33,7 +34,7 @@ BLOCK = 2**24
 
 
 @lru_cache(maxsize=4)
-def matrices(kernel: int) -> tuple[Tensor, Tensor, Tensor]:
+def matrices(kernel: int) -> tuple[NDArray[np.float32], ...]:
     """What makes a piece, (points, SIDE²), and a kernel, (points, kernel²), into factors, and their products, (core²,
     points), into the piece's core: float32.
     """
@@ -47,8 +48,7 @@ def matrices(kernel: int) -> tuple[Tensor, Tensor, Tensor]:
     of_piece = np.concatenate([re + im, re, im, of_one])
     of_kernel = np.concatenate([re, -im - re, re - im, of_one])[:, taps]
     back = np.concatenate([2 * (re + im), 2 * im, -2 * re, of_one])[:, core].T / SIDE**2
-    first, second, third = (torch.from_numpy(m.copy(order="C")).float() for m in (of_piece, of_kernel, back))
-    return first, second, third
+    return tuple(matrix.astype(np.float32, order="C") for matrix in (of_piece, of_kernel, back))
 
 
 def pays(x: Tensor, weight: Tensor, dilation: int) -> bool:
@@ -69,13 +69,14 @@ def pays(x: Tensor, weight: Tensor, dilation: int) -> bool:
 def fourier_conv(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
     """`F.conv2d` of stride 1 with the zero padding that keeps the size, for a square odd kernel below SIDE.
 
-    (N, in, H, W) → (N, out, H, W), float32; not to be differentiated.
+    (N, in, H, W) → (N, out, H, W), float32; not to be differentiated. What is not finite, or a million times larger
+    than all around it, spoils the whole piece it lies in.
     """
-    of_piece, of_kernel, back = (matrix.to(x.device) for matrix in matrices(weight.shape[-1]))
+    of_piece, of_kernel, back = (torch.from_numpy(matrix).to(x.device) for matrix in matrices(weight.shape[-1]))
     out_channels, in_channels, kernel, _ = weight.shape
     core, points = SIDE - kernel + 1, len(of_piece)
     layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-    result = torch.empty((len(x), out_channels, *x.shape[2:]), device=x.device, memory_format=layout)
+    result = torch.empty((len(x), out_channels, *x.shape[2:]), dtype=x.dtype, device=x.device, memory_format=layout)
     groups = list(_groups(x, result, dilation, of_piece, core))
     most = max(factors.shape[-1] for _, factors in groups)
     for channels in _blocks(out_channels, max(1, BLOCK // (points * max(in_channels, most)))):

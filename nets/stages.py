@@ -74,9 +74,12 @@ class StagedNetwork(nn.Module):
     def for_gray(self: Network) -> Network:
         """This network for images of one channel, with what it makes of that channel repeated, to rounding.
 
-        The first convolution has the sums over its input channels; all other parameters are shared.
+        The first convolution has the sums over its input channels; all other parameters are shared. Where its weight
+        is made of others, as in pruning, the network itself, for as many channels as before.
         """
         name, first = next(item for item in self.named_modules() if isinstance(item[1], nn.Conv2d))
+        if f"{name}.weight" not in dict(self.named_parameters()):
+            return self
         summed = nn.Parameter(first.weight.sum(dim=1, keepdim=True).detach(), first.weight.requires_grad)
         network = twin(self, lambda key, value: summed if key == f"{name}.weight" else value)
         network.in_channels = 1
@@ -94,8 +97,10 @@ class StagedNetwork(nn.Module):
 class _Traced(nn.Module):
     def __init__(self, network: StagedNetwork) -> None:
         super().__init__()
+        parameter = next(network.parameters())
         with torch.no_grad():
-            self.network: Any = torch.jit.trace(network, torch.zeros(1, network.in_channels, *TRACED_SIZE))
+            example = parameter.new_zeros(1, network.in_channels, *TRACED_SIZE)
+            self.network: Any = torch.jit.trace(network, example)
 
     def forward(self, x: Tensor) -> Tensor:
         """The network's logits."""

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def twin(network: Network, instead: Callable[[str, Tensor], Tensor]) -> Network:
-    """A copy of `network` with `instead(name, tensor)` for each of its parameters and buffers; no value is copied."""
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def twin(network: Network, instead: Callable[[str, Tensor], Tensor], watched: bool = True) -> Network:
+    """A copy of `network` with `instead(name, tensor)` for each of its parameters and buffers; no value is copied.
+
+    Hooks are the network's own; without `watched` those that look at results are left out.
+    """
     tensors = (*network.named_parameters(), *network.named_buffers())
-    return copy.deepcopy(network, {id(tensor): instead(name, tensor) for name, tensor in tensors})
+    known: dict[int, Any] = {id(tensor): instead(name, tensor) for name, tensor in tensors}
+    for module in network.modules():
+        for name in HOOKS:
+            hooks = getattr(module, name)
+            known[id(hooks)] = hooks if watched or name == "_forward_pre_hooks" else OrderedDict()
+    return copy.deepcopy(network, known)

@@ -11,10 +11,12 @@ written (`--json`: the same for programs). Exit code 0, or one line and 2. See d
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -80,7 +82,17 @@ def summary(shared: Shared) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    return run_app(app, "python -m scripts.share", argv)
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _terminated) if in_main else None
+    try:
+        return run_app(app, "python -m scripts.share", argv)
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(signum: int, frame: Any) -> None:
+    raise SystemExit(128 + signum)  # so that the temporary folder and the exporting process go, too
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ from transforms.errors import UserError
 LARGE = 25 * 1024 * 1024
 """Bytes above which the model zoo keeps a file outside its repository."""
 
+SYSTEM = ("/usr/local", "/opt/conda", "/var/lib")
+"""Folders that many machines have, and that say nothing of a person."""
+
 SUMS = "SHA256SUMS"
 LARGE_FILES = "large_files.yml"
 _LARGE_FILES_NOTE = """\
@@ -92,11 +95,14 @@ def refuse_traces(folder: Path, places: Iterable[Path]) -> None:
 
 
 def _spellings(place: Path) -> list[bytes]:
-    """A folder as it could be written; a bare root would be found everywhere."""
-    if place == Path(place.anchor):
+    """A folder as it could be written.
+
+    One at the root, such as /usr or /data, says nothing of a person, and stands in every archive (archive/data/0).
+    """
+    absolute = place.absolute()
+    if len(absolute.parts) < 3 or absolute.as_posix() in SYSTEM:
         return []
-    plain = str(place.absolute())
-    return [f"{text}{end}".encode() for text in {plain, place.absolute().as_posix()} for end in ("/", "\\")]
+    return [f"{text}{end}".encode() for text in {str(absolute), absolute.as_posix()} for end in ("/", "\\")]
 
 
 def _write(path: Path, text: str) -> None:

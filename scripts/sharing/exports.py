@@ -83,6 +83,9 @@ def compare(exported: Callable[[Tensor], Tensor], network: nn.Module) -> tuple[f
             expected, got = network(image), exported(image)
             if got.shape != expected.shape:
                 raise UserError(f"exported: turns {tuple(image.shape)} into {tuple(got.shape)}, not {expected.shape}")
+            for name, logits in (("the checkpoint", expected), ("exported", got)):
+                if not logits.isfinite().all():
+                    raise UserError(f"{name}: gives logits that are not finite")
             difference = max(difference, float((got - expected).abs().max()))
             greatest = max(greatest, float(expected.abs().max()))
     return float(f"{difference:.1e}"), TOLERANCE * greatest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engines.inferers import multiple_of
 from engines.places import project_root
 from scripts.sharing import archive, documents
 from scripts.sharing.code import copy_code
@@ -23,6 +23,9 @@ from transforms.errors import UserError
 
 CODE = Path(__file__).resolve().parents[2]
 """The folder of the packages that are shared."""
+
+
+CONFIGS = (".json", ".yaml", ".yml", ".conf")
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def zip_path(out: Path, name: str, version: str, overwrite: bool) -> Path:
     Raises:
         UserError: it exists and may not be replaced.
     """
-    path = out if out.suffix == ".zip" else out / f"mammoseg_{name}_v{version}.zip"
+    path = out if out.suffix.lower() == ".zip" else out / f"mammoseg_{name}_v{version}.zip"
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file or another folder")
     if path.exists() and not overwrite:
@@ -110,7 +113,10 @@ def zip_path(out: Path, name: str, version: str, overwrite: bool) -> Path:
 
 def stage(trained: Trained, folder: Path, wishes: Wishes) -> dict[str, Any]:
     """Write configs, code, weights and metadata.json; return the metadata."""
-    shutil.copytree(trained.bundle / "configs", folder / "configs", ignore=shutil.ignore_patterns(".*", "__*", "*~"))
+    (folder / "configs").mkdir(parents=True)
+    for path in sorted(trained.bundle.glob("configs/*")):
+        if path.suffix in CONFIGS and path.is_file() and not path.name.startswith("."):
+            shutil.copyfile(path, folder / "configs" / path.name)
     shutil.copyfile(trained.bundle / "LICENSE", folder / "LICENSE")
     (folder / "models").mkdir()
     shutil.copyfile(trained.weights, folder / "models" / "model.pt")
@@ -168,4 +174,4 @@ def write_json(path: Path, content: Any) -> None:
 def _multiple(trained: Trained) -> int:
     """What image sides must be divisible by, from the strides of the network's definition."""
     config = json.loads((trained.bundle / "configs" / "inference.json").read_text(encoding="utf-8"))
-    return math.prod(config["network_def"].get("strides", [1]))
+    return multiple_of(config["network_def"].get("strides", [1]))

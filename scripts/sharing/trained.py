@@ -14,6 +14,12 @@ from engines.output import load_settings, portable, weights_file
 from engines.places import as_path, project_root
 from transforms.errors import UserError
 
+NEEDED = (
+    "labels", "stage", "validation", "dataset", "width", "image_height", "windowing", "flip", "colour",
+    "mirror_averaging", "source_values",
+)  # fmt: skip
+"""What sharing states of a training, and the bundle's inference reads."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -61,12 +67,15 @@ def find_trained(bundle: str, output_dir: Path | None) -> Trained:
     folder = find_bundle(bundle)
     output = folder if output_dir is None else as_path(output_dir)
     settings: dict[str, Any] = portable(load_settings(output))
-    missing = [key for key in ("labels", "stage", "validation", "dataset", "windowing") if key not in settings]
+    missing = [key for key in NEEDED if key not in settings]
     if missing:
         raise UserError(f"{output / 'models' / 'model.json'}: has no {', '.join(missing)}; train again, then share")
     weights = Path(weights_file(output))
     _check_weights(weights)
-    metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    try:
+        metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{folder / 'configs' / 'metadata.json'}: not JSON ({error})") from None
     return Trained(folder, weights, settings, metadata)
 
 

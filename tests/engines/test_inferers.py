@@ -85,6 +85,12 @@ def test_mirror_averaging_of_a_symmetric_network_changes_nothing_but_the_scale()
     assert torch.allclose(logits, image.log_softmax(1), atol=1e-6)
 
 
+def test_mirror_averaging_where_gradients_are_kept() -> None:
+    layer = torch.nn.Conv2d(3, 4, 1)
+    MirrorAveraging(SimpleInferer())(torch.rand(1, 3, 5, 7), layer).sum().backward()
+    assert layer.weight.grad is not None
+
+
 def test_mirror_averaging_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     image = torch.rand(2, 3, 11, 7)
     layer = torch.nn.Conv2d(3, 4, 3, padding=1)

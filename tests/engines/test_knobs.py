@@ -35,6 +35,8 @@ ROOT = Path(__file__).resolve().parents[2]
         ("lr_drop_factor", 1.5),
         ("momentum", -0.1),
         ("min_delta", float("inf")),
+        ("memory_gb", 0),
+        ("image_height", "null"),
     ],
 )
 def test_refused_with_the_name_and_what_may_be(name: str, value: Any) -> None:
@@ -58,8 +60,9 @@ def test_the_ends_of_the_ranges_are_accepted(name: str, value: Any) -> None:
 
 
 def test_every_checked_number_is_an_option_of_the_bundles() -> None:
-    config = json.loads((ROOT / "bundles" / "dilation10" / "configs" / "train.json").read_text())
-    assert {*WHOLE, *REAL} <= set(config["knobs"])
+    configs = ROOT / "bundles" / "dilation10" / "configs"
+    train, inference = (json.loads((configs / f"{name}.json").read_text()) for name in ("train", "inference"))
+    assert {*WHOLE, *REAL} <= {*train["knobs"], *inference}
 
 
 @pytest.mark.parametrize(("value", "meant"), [(True, True), ("true", True), ("False", False), ("false", False)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,12 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.bundle import ConfigParser
-from monai.data import MetaTensor
+from monai.data import MetaTensor, list_data_collate
 from monai.inferers import SlidingWindowInferer
 from monai.networks.nets import UNet
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
-from engines import TiledInferer, tiling_run
+from engines import TiledInferer, tiling_memory, tiling_run
 from engines.tiling import is_gray
 from engines.tiling_memory import GB, LiveBytes
 from engines.tiling_steps import measured, runs
@@ -502,6 +504,105 @@ def test_meta_tensors_stay_such():
     result = TiledInferer()(x, network)
     assert isinstance(result, MetaTensor)
     assert result.meta["name"] == "a"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_collated_meta_data_stay_as_they_are(number: int):
+    items = [{"image": MetaTensor(image(3, 40, 36), affine=(k + 2) * torch.eye(4))} for k in range(number)]
+    batch = list_data_collate(items)["image"]
+    result = TiledInferer(memory_gb=2 * MB)(batch, build(FCN, "fcn8"))
+    assert result.is_batch
+    assert [float(one.affine[0, 0]) for one in result] == [2.0, 3.0][:number]
+
+
+class Softmax(nn.Module):
+    """A wrapper that calls its part `module`, as some do that change nothing."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.module(x).softmax(1)
+
+
+class Shifted(FCN):
+    """A subclass with another pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - 3)
+
+
+@pytest.mark.parametrize("kind", ["wrapper", "subclass", "hook", "replaced"])
+def test_what_a_network_does_beside_its_parts_is_not_left_out(kind: str):
+    make = Shifted if kind == "subclass" else FCN
+    network = build(make, "fcn8")
+    if kind == "wrapper":
+        network = Softmax(network)
+    elif kind == "hook":
+        network.register_forward_hook(lambda module, args, logits: logits.softmax(1))
+    elif kind == "replaced":
+        network.forward = lambda x, plain=network.forward: plain(x).softmax(1)
+    x = image(1, 3, 64, 48)
+    torch.testing.assert_close(TiledInferer()(x, network), whole_pass(network, x), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("make", "stage"), EVERY)
+def test_a_watched_or_pruned_network_is_run_as_it_is(make, stage):
+    """A hook may look at values, which the ghost has not, or belong to something that cannot be copied."""
+    network, seen, lock = build(make, stage), [], threading.Lock()
+    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    first.register_forward_hook(lambda module, args, y: seen.append(y.mean().item()) if lock else None)
+    prune.l1_unstructured(first, "weight", amount=0.3)
+    x = image(1, 1, 250, 240).expand(-1, 3, -1, -1)
+    whole, before = whole_pass(network, x), len(seen)
+    assert_same(TiledInferer(memory_gb=8 * MB)(x, network), whole)
+    assert len(seen) > before
+
+
+@pytest.mark.parametrize("compiled", [torch.jit.script, lambda network: torch.jit.trace(network, image(1, 3, 64, 48))])
+def test_torchscript_of_this_process(compiled: Callable[[nn.Module], Callable[[Tensor], Tensor]]):
+    network, x = build(FCN, "fcn8"), image(1, 3, 250, 240)
+    torch.testing.assert_close(TiledInferer()(x, compiled(network)), whole_pass(network, x), rtol=0, atol=1e-5)
+
+
+class Patches(nn.Module):
+    """Takes sides of multiples of 14 only, and says so by an assertion."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert not x.shape[-1] % 14
+        assert not x.shape[-2] % 14
+        return 2 * x
+
+
+def test_a_network_that_takes_certain_sizes_is_not_asked_about_others():
+    x = image(1, 3, 126, 140)
+    assert torch.equal(TiledInferer()(x, Patches()), 2 * x)
+
+
+def test_a_stride_for_each_axis():
+    network, x = UNet(2, 3, 4, (8, 8, 16), ((2, 1), (2, 2))).eval(), image(1, 3, 40, 44)
+    torch.testing.assert_close(TiledInferer()(x, network), whole_pass(network, x), rtol=0, atol=1e-6)
+
+
+def test_more_than_one_result_is_refused_with_a_sentence():
+    class Deep(nn.Module):
+        def forward(self, x: Tensor) -> list[Tensor]:
+            return [x, x]
+
+    with pytest.raises(TypeError, match=r"Deep returns a list; expected a tensor of logits \(N, classes, H, W\)"):
+        TiledInferer()(image(1, 3, 32, 32), Deep())
+
+
+def test_files_read_before_do_not_count_as_memory_in_use(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "max").write_text(f"{2 * GB}\n")
+    (tmp_path / "current").write_text(f"{2 * GB - 10}\n")
+    monkeypatch.setattr(tiling_memory, "CGROUPS", ((str(tmp_path / "max"), str(tmp_path / "current")),))
+    assert tiling_memory.free_memory() == 10
+    (tmp_path / "memory.stat").write_text(f"anon 5\ninactive_file {GB}\n")
+    assert tiling_memory.free_memory() == GB + 10
+    (tmp_path / "memory.stat").write_text(f"inactive_file 7\ntotal_inactive_file {GB // 2}\n")
+    assert tiling_memory.free_memory() == GB // 2 + 10
 
 
 def test_it_can_be_named_in_a_config():

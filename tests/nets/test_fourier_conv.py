@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nets import dilated_conv, fourier_conv
 from nets.dilated_conv import DilatedConv2d
@@ -61,7 +62,7 @@ def test_blocks_of_channels_and_groups_of_pieces(monkeypatch: pytest.MonkeyPatch
 
 def test_a_piece_by_hand():
     """A kernel that is one at one place shifts the piece."""
-    of_piece, of_kernel, back = matrices(7)
+    of_piece, of_kernel, back = (torch.from_numpy(matrix) for matrix in matrices(7))
     piece, kernel = torch.randn(SIDE, SIDE), torch.zeros(7, 7)
     kernel[2, 5] = 1
     core = (back @ ((of_piece @ piece.flatten()) * (of_kernel @ kernel.flatten()))).view(10, 10)
@@ -102,6 +103,27 @@ def test_gradients_are_kept_where_they_are_wanted():
     x.requires_grad_()
     layer(x).mean().backward()
     assert x.grad is not None
+
+
+def test_counting_without_numbers_leaves_nothing_behind():
+    """Whatever is kept from one call to the next must not be a tensor without values."""
+    layer, x = wide_layer()
+    fourier_conv.matrices.cache_clear()
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        layer(torch.randn(1, 512, 80, 80))
+    with torch.no_grad():
+        assert_same(x, layer.weight, layer(x), direct(x, layer.weight, layer.bias, 4))
+
+
+def test_another_default_number_type_changes_nothing():
+    x, weight = torch.randn(1, 2, 30, 30), torch.randn(3, 2, 7, 7)
+    torch.set_default_dtype(torch.float64)
+    try:
+        got = fourier_conv.fourier_conv(x, weight, None, 2)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert got.dtype == torch.float32
+    assert_same(x, weight, got, direct(x, weight, None, 2))
 
 
 def test_what_pays():

@@ -60,7 +60,7 @@ class TestWhatIsShared:
     def test_settings_of_another_program_are_refused(self, tmp_path: Path):
         output = make_trained(tmp_path / "out")
         (output / "models" / "model.json").write_text('{"labels": {}}')
-        with pytest.raises(UserError, match="has no stage, validation, dataset, windowing"):
+        with pytest.raises(UserError, match="has no stage, validation, dataset, width, image_height, windowing"):
             find_trained("unet", output)
 
 
@@ -242,8 +242,15 @@ class TestArchive:
         with pytest.raises(UserError, match=r"b\.bin: names the folder"):
             archive.refuse_traces(folder, [tmp_path / "home"])
 
+    def test_folders_that_every_machine_has_tell_nothing(self, tmp_path: Path):
+        """archive/data/0 stands in every file of torch.save, and /usr/ in a guide."""
+        folder = self.folder(tmp_path)
+        (folder / "b.bin").write_bytes(b"\0archive/data/0 archive/code/ /usr/bin/mlflow /usr/local/lib")
+        archive.refuse_traces(folder, [Path("/data"), Path("/code"), Path("/usr"), Path("/usr/local")])
+
     def test_where_the_zip_goes(self, tmp_path: Path):
         assert zip_path(tmp_path, "unet", "1.0.0", False) == tmp_path / "mammoseg_unet_v1.0.0.zip"
+        assert zip_path(tmp_path / "X.ZIP", "unet", "1.0.0", False) == tmp_path / "X.ZIP"
         there = tmp_path / "x.zip"
         assert zip_path(there, "unet", "1.0.0", False) == there
         there.write_text("")
@@ -261,6 +268,15 @@ class TestExports:
         difference, allowed = exports.compare(lambda x: network(x) + 1e-3, network)
         assert difference == pytest.approx(1e-3, rel=0.1)
         assert 1e-4 <= allowed < difference
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_what_is_not_finite_is_refused(self, value: float):
+        network = torch.nn.Conv2d(3, 2, 1)
+        with pytest.raises(UserError, match="exported: gives logits that are not finite"):
+            exports.compare(lambda x: network(x).index_fill(3, torch.tensor([2]), value), network)
+        torch.nn.init.constant_(network.bias, value)
+        with pytest.raises(UserError, match="the checkpoint: gives logits that are not finite"):
+            exports.compare(network, network)
 
     def test_another_shape_is_refused(self):
         network = torch.nn.Conv2d(3, 2, 1)
