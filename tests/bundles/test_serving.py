@@ -102,6 +102,7 @@ def test_mlflow_models_serve_answers_with_a_png(
     options = ["-m", str(folder), "--env-manager", "local", "-p", str(port)]
     words = [sys.executable, "-m", "mlflow", "models", "serve", *options]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])  # uvicorn
     with (tmp_path / "server.log").open("w") as log:
         server = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
