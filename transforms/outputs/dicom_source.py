@@ -121,11 +121,11 @@ def _set_character_set(source: Dataset, stated: Any, texts: Sequence[str]) -> No
 
 
 def _can_write(text: str, character_set: Any) -> bool:
-    from pydicom.charset import convert_encodings
+    from pydicom.charset import convert_encodings, default_encoding
 
     for encoding in convert_encodings(character_set):
         try:
-            text.encode(encoding)
+            text.encode("ascii" if encoding == default_encoding else encoding)  # the default repertoire has no more
         except (UnicodeEncodeError, LookupError):
             continue
         return True
