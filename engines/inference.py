@@ -77,13 +77,11 @@ def _of_dataset(folder: Path) -> list[dict[str, Any]]:
     except UserError as error:
         logger.warning("%s; taken for a folder of images like any other", error)
         return []
-    if data.colour:
-        return []
-    items = [
-        {"image": item["image"], "name": item["case"], "recorded": {**facts, "windowing": data.windowing}}
-        for section in SECTIONS
-        for item, facts in zip(data.items(section), data.content.get(section, []), strict=True)
-    ]
+    items: list[dict[str, Any]] = []
+    for section in SECTIONS:
+        for item, facts in zip(data.items(section), data.content.get(section, []), strict=True):
+            recorded = {} if data.colour else {"recorded": {**facts, "windowing": data.windowing}}
+            items.append({"image": item["image"], "name": item["case"], **recorded})
     return sorted(items, key=lambda item: str(item["name"]))
 
 

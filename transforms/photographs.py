@@ -12,7 +12,7 @@ from transforms.mammogram import Mammogram
 
 
 def read_photograph(path: str | Path) -> Mammogram:
-    """Read a PNG, JPEG, TIFF or BMP file as (rows, columns, 3) uint8: red, green, blue.
+    """Read a PNG, JPEG, TIFF or BMP file, or the .npy of a dataset folder, as (rows, columns, 3) uint8: red, green, blue.
 
     Raises:
         UserError: missing, damaged, or more than 8 bits a channel.
@@ -20,6 +20,11 @@ def read_photograph(path: str | Path) -> Mammogram:
     from PIL import Image
 
     try:
+        if str(path).lower().endswith(".npy"):
+            pixels = np.load(path, allow_pickle=False)
+            if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
+                raise UserError(f"{path}: {pixels.dtype} of shape {pixels.shape}; expected uint8 (rows, columns, 3)")
+            return Mammogram(pixels=pixels, intensity_range=(0, 255))
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")
             if image.mode not in ("RGB", "RGBA", "P", "L"):

@@ -100,6 +100,11 @@ def test_photographs_are_read_as_colour_and_refused_with_a_reason(tmp_path: Path
     photograph = read_photograph(tmp_path / "a.png")
     assert photograph.pixels.shape == (3, 4, 3)
     assert photograph.pixels[0, 0].tolist() == [10, 20, 30]
+    np.save(tmp_path / "a.npy", photograph.pixels)
+    assert np.array_equal(read_photograph(tmp_path / "a.npy").pixels, photograph.pixels)
+    np.save(tmp_path / "a.npy", photograph.pixels[..., 0])
+    with pytest.raises(UserError, match=r"uint8 of shape \(3, 4\); expected uint8 \(rows, columns, 3\)"):
+        read_photograph(tmp_path / "a.npy")
     Image.fromarray(np.zeros((3, 4), np.uint16)).save(tmp_path / "b.png")
     with pytest.raises(UserError, match="8 bits a channel"):
         read_photograph(tmp_path / "b.png")
