@@ -12,7 +12,7 @@ from transforms.mammogram import Mammogram
 
 
 def read_photograph(path: str | Path) -> Mammogram:
-    """Read a PNG, JPEG, TIFF or BMP file, or the .npy of a dataset folder, as (rows, columns, 3) uint8: red, green, blue.
+    """Read a PNG, JPEG, TIFF or BMP file, or the .npy of a dataset folder: uint8 (rows, columns, 3), red, green, blue.
 
     Raises:
         UserError: missing, damaged, or more than 8 bits a channel.
