@@ -15,6 +15,7 @@ from scripts.importers.tables import report_dict
 from scripts.importers.writer import write_dataset
 from scripts.prepare import main
 from transforms.mammogram import Mammogram
+from transforms.palette import PALETTE
 
 
 @pytest.fixture
@@ -56,7 +57,10 @@ def test_sheet_of_thumbnails(dataset, tmp_path):
     assert main(["check", str(dataset), "--sheet", str(tmp_path / "sheet.png")]) == 0
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.mode == "RGB"
-        assert np.asarray(sheet).std() > 0
+        pixels = np.asarray(sheet).astype(int)
+    blue_over_red = pixels[..., 2] - pixels[..., 0]  # the images are gray: only the tint of class 1 has any
+    assert blue_over_red.min() >= -6  # enlarging overshoots at edges
+    assert blue_over_red.max() == pytest.approx(0.4 * (PALETTE[1][2] - PALETTE[1][0]), abs=6)
 
 
 def test_changed_files(dataset, capsys):
