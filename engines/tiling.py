@@ -79,7 +79,7 @@ class TiledInferer(Inferer):
         self.device = None if device is None else torch.device(device)
         self.skip_air = skip_air
         self.labels = labels
-        self._warned = False
+        self._warned: set[tuple[str, int]] = set()
         self._known: tuple[nn.Module, tuple[Any, ...], list[Step] | Needs] | None = None
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
@@ -153,14 +153,15 @@ class TiledInferer(Inferer):
             if network_bytes(network, image, shape, *args, **kwargs) <= place.memory:
                 break
             side -= step
+        name = type(network).__name__
         logger.log(
-            logging.DEBUG if self._warned else logging.WARNING,
+            logging.DEBUG if (name, side) in self._warned else logging.WARNING,
             "%s is not exact in tiles, and an image of %d x %d does not fit into %.2f GB: windows of %d x %d with "
             "an overlap of %g instead. What lies outside a window is not seen, and labels differ from those of "
             "one whole pass (docs/results.md, Whole mammograms); a larger memory_gb avoids it",
-            type(network).__name__, *image.shape[-2:], place.memory / GB, side, side, OVERLAP,
+            name, *image.shape[-2:], place.memory / GB, side, side, OVERLAP,
         )  # fmt: skip
-        self._warned = True
+        self._warned.add((name, side))
         while True:
             windows = SlidingWindowInferer(
                 roi_size=(side, side),

@@ -422,6 +422,15 @@ def test_another_network_that_does_not_fit_gets_windows_and_a_warning(caplog: py
     assert "UNet is not exact in tiles, and an image of 300 x 200 does not fit into 0.00 GB" in caplog.text
 
 
+def test_the_warning_comes_once_for_each_network(caplog: pytest.LogCaptureFixture):
+    inferer, network = TiledInferer(memory_gb=2 * MB), unet()
+    for size in ((300, 200), (310, 200)):
+        inferer(image(1, 3, *size), network)
+    assert [record.levelname for record in caplog.records if "not exact" in record.message] == ["WARNING"]
+    inferer(image(1, 3, 300, 200), Softmax(unet()))
+    assert len([record for record in caplog.records if "not exact" in record.message]) == 2
+
+
 class Greedy(nn.Module):
     """Takes more memory than can be counted beforehand, as libraries do: images above a size are refused."""
 

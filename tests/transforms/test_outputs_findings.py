@@ -106,3 +106,9 @@ def test_an_error_while_writing_leaves_the_table_as_it_was(tmp_path: Path, monke
         write_findings(prediction(tmp_path, "b"))
     assert (tmp_path / "findings.csv").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["findings.csv"]
+
+
+def test_a_class_called_lesion_keeps_its_whole_area_beside_that_of_the_largest(tmp_path: Path) -> None:
+    label = np.array([[1, 1, 0, 1]], np.uint8)
+    row = findings(prediction(tmp_path, label=label, classes=("background", "lesion")))
+    assert (row["lesion_px"], row["largest_lesion_px"], row["lesions"]) == ("3", "2", "2")
