@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai.engines import Evaluator
 
 from engines.knobs import switch
-from engines.lesions import LesionDetection, lesion_class
+from engines.lesions import LesionDetection, lesion_classes
 from engines.output import Output
 from engines.surface import SurfaceDistance
 from engines.tracking import Tracking
@@ -27,7 +27,7 @@ def evaluate(
     settings: Mapping[str, Any],
     output: Output,
     tracking: Tracking,
-    lesion: str | None = None,
+    lesion: str | Sequence[str] | None = None,
     surface_distance: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Print, write and log the scores on one section of a data set, per subject and in all.
@@ -39,7 +39,7 @@ def evaluate(
         settings: of the training that the weights are from.
         output: where tables and pictures go.
         tracking: the MLflow run.
-        lesion: the class whose lesions are counted, see `lesion_class`.
+        lesion: the class, or classes, whose lesions are counted, see `lesion_classes`.
         surface_distance: also measure the distances of the outlines; slow.
 
     Raises:
@@ -82,13 +82,16 @@ def _check(data: Dataset, section: str, settings: Mapping[str, Any]) -> None:
 
 
 def _more(
-    data: Dataset, section: str, lesion: str | None, surface_distance: bool
+    data: Dataset, section: str, lesion: str | Sequence[str] | None, surface_distance: bool
 ) -> list[LesionDetection | SurfaceDistance]:
     """What is measured besides the confusion matrix."""
     handlers: list[LesionDetection | SurfaceDistance] = []
-    number = lesion_class(data.class_names, lesion)
-    if number is not None:
-        handlers.append(LesionDetection(number, data.class_names))
+    numbers = lesion_classes(data.class_names, lesion)
+    if numbers:
+        handlers.append(LesionDetection(numbers, data.class_names))
+    names = ", ".join(data.class_names[number] for number in numbers)
+    by = "by name" if lesion is None else "by --lesion_class"
+    logger.info("lesions   %s (%s); other classes: --lesion_class", names or "no class", by)
     if switch(surface_distance, "--surface_distance"):
         spacing = {item["case"]: item["spacing_mm"] for item in data.items(section)}
         handlers.append(SurfaceDistance(data.class_names, spacing))

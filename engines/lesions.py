@@ -1,10 +1,10 @@
-"""Lesions instead of pixels: sensitivity against false positives per image (FROC) for one class.
+"""Lesions instead of pixels: sensitivity against false positives per image (FROC).
 
-The rule. Lesions are the 8-connected components of the class in the truth; findings are those of the prediction, with
-void pixels of the truth left out of both. A lesion is detected if some finding overlaps it with an intersection over
-union of at least `overlap`; a finding that overlaps no lesion so far is a false positive. An image without a lesion
-counts as an image, and all its findings are false positives. The label map gives one operating point. The network's
-probability gives one for each threshold, with the components of `probability >= threshold` as findings.
+The rule. Lesions are the 8-connected components of the lesion classes, taken together, in the truth; findings are those
+of the prediction, with void pixels of the truth left out of both. A lesion is detected if some finding overlaps it with
+an intersection over union of at least `overlap`; a finding that overlaps no lesion so far is a false positive. An image
+without a lesion counts as an image, and all its findings are false positives. The label map gives one operating point.
+The network's probability gives one for each threshold, with the components of `probability >= threshold` as findings.
 
 MONAI's `compute_froc_curve_data` is not used: it takes scored candidates, and leaves out the lowest of the scores.
 """
@@ -26,8 +26,8 @@ from skimage.measure import label as components
 from engines.output import Output
 from engines.tracking import Tracking
 from transforms.errors import UserError
+from transforms.vocabulary import is_lesion
 
-LESION_WORDS = ("tumor", "tumour", "mass", "cancer", "lesion")
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 OVERLAP = 0.1
 
@@ -60,23 +60,26 @@ class Counts:
         return self.false_positives / self.images if self.images else float("nan")
 
 
-def lesion_class(class_names: Sequence[str], wanted: str | None = None) -> int | None:
-    """Number of the class that holds lesions: the one called `wanted`, or else the first whose name says so.
+def lesion_classes(class_names: Sequence[str], wanted: str | Sequence[str] | None = None) -> list[int]:
+    """Numbers of the classes whose objects are lesions.
 
     Args:
-        wanted: name of a class; "none" for no class; None to look for tumor, mass, cancer, lesion in the names.
+        wanted: a class name or several, as a list or separated by commas; "none" for no class; None for those that
+            `transforms.vocabulary` knows as lesions.
 
     Raises:
-        UserError: there is no such class.
+        UserError: one of them is no class.
     """
-    if wanted == "none":
-        return None
-    if wanted is not None:
-        if wanted not in class_names:
-            raise UserError(f"--lesion_class {wanted}: no such class; there are {', '.join(class_names)}, none")
-        return list(class_names).index(wanted)
-    named = (c for c, name in enumerate(class_names) if any(word in name.lower() for word in LESION_WORDS))
-    return next(named, None)
+    if wanted is None:
+        return [number for number, name in enumerate(class_names) if is_lesion(name)]
+    if isinstance(wanted, str):
+        wanted = [wanted] if wanted in class_names else [name.strip() for name in wanted.split(",")]
+    if list(wanted) == ["none"]:
+        return []
+    for name in wanted:
+        if name not in class_names:
+            raise UserError(f"--lesion_class {name}: no such class; there are {', '.join(class_names)}, none")
+    return sorted({list(class_names).index(name) for name in wanted})
 
 
 def count_lesions(truth: NDArray[np.bool_], found: NDArray[np.bool_], overlap: float = OVERLAP) -> Counts:
@@ -98,7 +101,7 @@ class LesionDetection:
     and postprocessed outputs with `label` and `pred` (1, H, W).
 
     Args:
-        lesion: number of the lesions' class.
+        lesions: numbers of the classes of lesions, one or more; they are counted as one class.
         class_names: names of the classes, in order; labels that are none of them are void.
         overlap: smallest intersection over union of a detection.
         thresholds: of the probability, for the curve.
@@ -106,12 +109,12 @@ class LesionDetection:
 
     def __init__(
         self,
-        lesion: int,
+        lesions: Sequence[int],
         class_names: Sequence[str],
         overlap: float = OVERLAP,
         thresholds: Sequence[float] = THRESHOLDS,
     ) -> None:
-        self.lesion, self.class_names = lesion, list(class_names)
+        self.lesions, self.class_names = list(lesions), list(class_names)
         self.overlap, self.thresholds = overlap, tuple(thresholds)
         self.images: list[tuple[str, str, Counts]] = []
         self.curve: dict[float, Counts] = dict.fromkeys(self.thresholds, Counts())
@@ -124,14 +127,14 @@ class LesionDetection:
 
     def _keep_probability(self, engine: Engine) -> None:
         logits = engine.state.output["pred"]
-        self._probability = torch.softmax(logits.detach().float(), dim=1)[:, self.lesion].cpu()
+        self._probability = torch.softmax(logits.detach().float(), dim=1)[:, self.lesions].sum(dim=1).cpu()
 
     def _count(self, engine: Engine) -> None:
         assert self._probability is not None
         for item, output, probability in zip(engine.state.batch, engine.state.output, self._probability, strict=True):
             label, pred = (output[key].cpu().numpy()[0] for key in ("label", "pred"))
-            truth, valid = label == self.lesion, label < len(self.class_names)
-            counts = count_lesions(truth, (pred == self.lesion) & valid, self.overlap)
+            truth, valid = np.isin(label, self.lesions), label < len(self.class_names)
+            counts = count_lesions(truth, np.isin(pred, self.lesions) & valid, self.overlap)
             self.images.append((str(item["subject"]), str(item["case"]), counts))
             size = (int(label.shape[0]), int(label.shape[1]))
             large = F.interpolate(probability[None, None], size=size, mode="bilinear", antialias=False)[0, 0].numpy()
@@ -139,6 +142,11 @@ class LesionDetection:
                 found = (large >= threshold) & valid
                 self.curve[threshold] += count_lesions(truth, found, self.overlap)
         self._probability = None
+
+    @property
+    def names(self) -> str:
+        """The classes of lesions, as "mass, distortion"."""
+        return ", ".join(self.class_names[number] for number in self.lesions)
 
     @property
     def total(self) -> Counts:
@@ -162,9 +170,9 @@ class LesionDetection:
             tracking.log_artifacts(path, "eval")
         tracking.log_metrics(self.scores(), step=0)
         total = self.total
-        name, rule = self.class_names[self.lesion], f"IoU of at least {self.overlap:g}"
+        rule = f"IoU of at least {self.overlap:g}"
         return (
-            f"{name}: {total.detected} of {total.lesions} lesions detected ({rule}), "
+            f"{self.names}: {total.detected} of {total.lesions} lesions detected ({rule}), "
             f"{total.false_positives_per_image:.2f} false positives per image over {total.images} images; "
             "other thresholds in froc.csv"
         )

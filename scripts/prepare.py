@@ -57,7 +57,7 @@ Smooth = Annotated[
     typer.Option(help="Gaussian for the outlines, in pixels; not of calcifications, text, nipple and lymph nodes."),
 ]
 Task = Annotated[
-    str, typer.Option(help="anatomy: all classes. tumor: what is called tumor, cancer or mass, and the rest.")
+    str, typer.Option(help="anatomy: all classes. tumor: what is called tumor, cancer, mass or lesion, and the rest.")
 ]
 
 

@@ -5,12 +5,12 @@ Source: the paper, section 3.1.2 and its Table 7 ("The ranking above indicates t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from transforms.errors import UserError
+from transforms.vocabulary import is_tumor, plain
 
 # Highest rank first: the tumor region, then the non-tumor regions from top to bottom, written as `plain` does
 TABLE_7 = (
@@ -31,24 +31,6 @@ TABLE_7 = (
 )
 TASKS = ("anatomy", "tumor")
 TUMOR_TASK = ("non-tumor", "tumor")
-_TUMOR_WORDS = {"tumor", "cancer", "mass", "masse"}
-_NOT = {"non", "no", "not", "without"}
-
-
-def plain(name: str) -> str:
-    """A name to compare by: lower case, single, spaces; "Thick_Vessels" and "thick vessel" are the same.
-
-    Table 7 writes "Auxiliary lymph nodes" for the axillary ones.
-    """
-    words = re.sub(r"[\s_-]+", " ", name.strip().lower())
-    words = words.replace("tumour", "tumor").replace("auxiliary", "axillary")
-    return re.sub(r"(?<=[a-rt-z])s\b", "", words)
-
-
-def is_tumor(name: str) -> bool:
-    """Whether a class is the tumor region of Table 7: a tumor, cancer or mass, and not "non-tumor"."""
-    words = set(plain(name).split())
-    return bool(words & _TUMOR_WORDS) and not words & _NOT
 
 
 @dataclass(frozen=True)
@@ -171,7 +153,7 @@ def tumor_flags(names: Sequence[str]) -> list[int]:
     if not 0 < sum(flags) < len(flags):
         what = "none" if not any(flags) else "each"
         raise UserError(
-            f"--task tumor: {what} of the classes {', '.join(names)} is called tumor, cancer or mass; name the tumor "
-            "so, and the rest otherwise"
+            f"--task tumor: {what} of the classes {', '.join(names)} is called tumor, cancer, mass or lesion; "
+            "name the tumor so, and the rest otherwise"
         )
     return flags

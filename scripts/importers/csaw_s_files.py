@@ -17,8 +17,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts.importers.classes import plain
 from transforms.errors import UserError
+from transforms.vocabulary import plain
 
 # Lowest precedence first: the reverse of `CLASSES` in csaws_creation/settings.py
 CLASSES = (

@@ -47,7 +47,7 @@ def import_folder(
             twice joins two values in one class.
         ignore: grey values of pixels that have no class; they are neither learned nor scored.
         suffix: what a label's name has after the image's, such as "_LI"; None finds it out.
-        task: "anatomy" is all classes, "tumor" is two: what is called tumor, cancer or mass, and the rest.
+        task: "anatomy" is all classes, "tumor" is two: what is called tumor, cancer, mass or lesion, and the rest.
         unlabelled: what happens to an image without a label image: "error", "skip", or "keep" as test image.
         subject: pattern, see `cases.subject_key`.
         windowing, bits: see `read_mammogram`.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.importers.cases import Case, checked_pattern, find_images, stem, subject_key
-from scripts.importers.classes import ClassTable, fixed_table, plain
+from scripts.importers.classes import ClassTable, fixed_table
 from scripts.importers.inbreast_draw import Settings, read_label
 from scripts.importers.inbreast_xml import MUSCLE, NAMELESS, read_rois
 from scripts.importers.merge import Tally, checked_smooth
@@ -28,6 +28,7 @@ from scripts.importers.writer import Summary, write_dataset
 from transforms.dicom import is_dicom
 from transforms.errors import UserError
 from transforms.mammogram import Mammogram, read_mammogram
+from transforms.vocabulary import plain
 
 CLASSES = ("background", MUSCLE, "asymmetry", "distortion", "spiculated region", "mass", "calcification")
 # Other names in the release, among them typing errors, to the class they mean

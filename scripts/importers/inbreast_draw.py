@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from scripts.importers.cases import Label
-from scripts.importers.classes import ClassTable, plain
+from scripts.importers.classes import ClassTable
 from scripts.importers.inbreast_xml import MUSCLE, read_rois
 from scripts.importers.merge import Canvas, Draw, Mask, Tally
 from scripts.importers.polygons import Ring, fill
+from transforms.vocabulary import plain
 
 
 @dataclass(frozen=True)

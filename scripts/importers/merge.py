@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from scripts.importers.cases import Label
-from scripts.importers.classes import ClassTable, plain
+from scripts.importers.classes import ClassTable
 from scripts.importers.writer import Summary
 from transforms.errors import UserError
+from transforms.vocabulary import plain
 
 Mask = NDArray[np.bool_]
 Draw = Callable[[Mask], object]

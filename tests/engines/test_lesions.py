@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import label as scipy_label
 
-from engines.lesions import Counts, LesionDetection, count_lesions, lesion_class
+from engines.lesions import Counts, LesionDetection, count_lesions, lesion_classes
 from engines.surface import SurfaceDistance, hausdorff95
 from transforms.errors import UserError
 
@@ -80,20 +80,26 @@ def test_totals() -> None:
 @pytest.mark.parametrize(
     ("names", "wanted", "expected"),
     [
-        (["background", "gland", "Tumor"], None, 2),
-        (["background", "breast mass", "cancer"], None, 1),
-        (["background", "gland"], None, None),
-        (["background", "gland", "tumor"], "gland", 1),
-        (["background", "gland", "tumor"], "none", None),
+        (["non-tumor", "tumor"], None, [1]),
+        (["tumor", "non-tumor"], None, [0]),
+        (["background", "gland", "Tumor"], None, [2]),
+        (["background", "breast mass", "gland", "cancer"], None, [1, 3]),
+        (["background", "no mass", "calcification"], None, []),
+        (["background", "gland"], None, []),
+        (["background", "gland", "tumor"], "gland", [1]),
+        (["background", "gland", "tumor"], "tumor, gland", [1, 2]),
+        (["background", "gland", "tumor"], ["tumor"], [2]),
+        (["background", "mass, benign", "tumor"], "mass, benign", [1]),
+        (["background", "gland", "tumor"], "none", []),
     ],
 )
-def test_class_of_the_lesions(names: list[str], wanted: str | None, expected: int | None) -> None:
-    assert lesion_class(names, wanted) == expected
+def test_classes_of_the_lesions(names: list[str], wanted: str | list[str] | None, expected: list[int]) -> None:
+    assert lesion_classes(names, wanted) == expected
 
 
 def test_an_unknown_class_is_refused() -> None:
     with pytest.raises(UserError, match="--lesion_class tumour: no such class; there are background, tumor, none"):
-        lesion_class(["background", "tumor"], "tumour")
+        lesion_classes(["background", "tumor"], "tumour")
 
 
 def fake_engine(logits: torch.Tensor, label: torch.Tensor, **item: str) -> SimpleNamespace:
@@ -113,7 +119,7 @@ def test_the_curve_has_a_point_for_every_threshold_and_void_is_left_out() -> Non
     probability[25:28, 5:8] = 0.15  # a false positive of the lowest thresholds
     probability[32:38, 32:38] = 0.99  # void: neither right nor wrong
     logits = torch.stack([(1 - probability).log(), probability.log()])[None]
-    handler = LesionDetection(1, ["background", "tumor"], thresholds=(0.1, 0.2, 0.5))
+    handler = LesionDetection([1], ["background", "tumor"], thresholds=(0.1, 0.2, 0.5))
     engine = fake_engine(logits, label)
     handler._keep_probability(engine)
     engine.state = engine.after
@@ -146,3 +152,20 @@ def test_distances_of_a_case_and_of_one_without_spacing() -> None:
         handler._measure(SimpleNamespace(state=SimpleNamespace(batch=batch, output=output)))
     assert handler.unscaled == 1
     assert handler.scores() == pytest.approx({"hd95_mm/gland": 1.0, "hd95_mm/tumor": math.nan}, nan_ok=True)
+
+
+def test_several_classes_are_counted_as_one_and_healthy_tissue_is_not() -> None:
+    """A mass next to a distortion is one lesion; a network that calls all of it distortion has found it."""
+    label = torch.zeros(1, 40, 40, dtype=torch.uint8)
+    label[0, 5:15, 5:10], label[0, 5:15, 10:15] = 1, 2
+    probabilities = torch.full((3, 40, 40), 0.01)
+    probabilities[1:, 5:15, 5:15] = torch.tensor([0.3, 0.4])[:, None, None]
+    probabilities[0] = 1 - probabilities[1:].sum(0)
+    handler = LesionDetection(lesion_classes(names := ["no mass", "mass", "distortion"]), names, thresholds=(0.5, 0.75))
+    engine = fake_engine(probabilities.log()[None], label)
+    handler._keep_probability(engine)
+    engine.state = engine.after
+    handler._count(engine)
+    assert handler.names == "mass, distortion"
+    assert handler.total == Counts(1, 1, 0, 1)
+    assert handler.curve == {0.5: Counts(1, 1, 0, 1), 0.75: Counts(1, 0, 0, 1)}

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from scripts.importers.classes import TABLE_7, ClassTable, fixed_table, is_tumor, plain
+from scripts.importers.classes import TABLE_7, ClassTable, fixed_table
 from scripts.importers.merge import Tally, checked_smooth, smooth_edges, superpose
 from transforms.errors import UserError
+from transforms.vocabulary import plain
 
 SHAPE = (30, 22)
 
@@ -53,30 +54,6 @@ def block(rows: slice, columns: slice, shape: tuple[int, int] = SHAPE) -> np.nda
 
 def test_table_7_is_the_papers():
     assert tuple(plain(name) for name in PAPER) == TABLE_7
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("Thick_Vessels", "thick vessel"),
-        ("auxiliary lymph nodes", "axillary-lymph_node"),
-        ("tumours", "Tumor"),
-        ("  non-mammary   tissue", "non_mammary_tissue"),
-        ("Espiculated Regions", "espiculated region"),
-    ],
-)
-def test_spellings_of_one_name(one, other):
-    assert plain(one) == plain(other)
-
-
-@pytest.mark.parametrize("name", ["tumor", "Cancer", "mass", "Masses", "malignant_mass", "tumours"])
-def test_names_of_the_tumor(name):
-    assert is_tumor(name)
-
-
-@pytest.mark.parametrize("name", ["non-tumor", "no cancer", "massage", "gland", "calcification", "not tumor"])
-def test_other_names(name):
-    assert not is_tumor(name)
 
 
 def test_table_7_ranks_a_list_of_its_names_and_no_other_list():

@@ -16,11 +16,11 @@ from typing import Any
 
 from transforms.dicom import is_dicom, quiet
 from transforms.errors import UserError
-from transforms.outputs.concepts import BREAST, Code, concept
 from transforms.outputs.dicom_source import read_source
 from transforms.outputs.prediction import Prediction
 from transforms.outputs.whole_file import whole_file
 from transforms.palette import PALETTE
+from transforms.vocabulary import BREAST, Code, concept
 
 logger = logging.getLogger("mammoseg")
 

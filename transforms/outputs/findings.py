@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from transforms.errors import UserError
-from transforms.outputs.concepts import concept
 from transforms.outputs.prediction import Prediction
 from transforms.outputs.regions import Region
 from transforms.outputs.whole_file import whole_file
+from transforms.vocabulary import concept
 
 FILE = "findings.csv"
 Row = dict[str, str]

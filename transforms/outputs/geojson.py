@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from transforms.outputs.concepts import concept
 from transforms.outputs.prediction import Prediction
 from transforms.outputs.regions import Region
 from transforms.outputs.rings import Ring, trace
 from transforms.outputs.whole_file import whole_file
 from transforms.palette import PALETTE
+from transforms.vocabulary import concept
 
 ENDING = ".geojson"
 MAKER = {"generator": "mammoseg"}
@@ -26,7 +26,7 @@ MAKER = {"generator": "mammoseg"}
 def write_geojson(prediction: Prediction) -> None:
     """Write `<name>.geojson`: what `scripts.prepare qupath` reads back to the same label map.
 
-    A class is one annotation, a MultiPolygon; lesions and calcifications (`transforms.outputs.concepts`) are one
+    A class is one annotation, a MultiPolygon; lesions and calcifications (`transforms.vocabulary`) are one
     annotation each, so that they can be judged, measured and deleted one by one. Background is not written.
     """
     content = {"type": "FeatureCollection", **MAKER, "features": list(features(prediction))}

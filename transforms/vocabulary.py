@@ -1,4 +1,9 @@
-"""What class names mean: coded concepts for DICOM, and which classes are lesions or make up breast density.
+"""What class names mean: which are lesions, which make up breast density, and their coded concepts for DICOM.
+
+The one vocabulary that importers, DICOM SEG, findings and evaluation share. A name is first looked up as a whole. If it
+is not in the table, its words are: "malignant mass" is a mass and "breast tumor" a tumor. A name with a negation
+("non-tumor", "no mass", "tumor-free") is never one of them, and neither is one that only holds such a word inside
+another ("peritumoral").
 
 Codes are SNOMED CT ("SCT") as DICOM lists them in PS3.16: CID 7150 "Segmentation Property Category", CID 7151
 "Segmentation Property Type" and the mammography context groups CID 6014 to 6016 and 6054; each was checked against
@@ -49,16 +54,19 @@ _LYMPH_NODE = Concept(ANATOMY, ("59441001", "Lymph Node"))
 
 CONCEPTS: dict[str, Concept] = {
     "tumor": _NEOPLASM,
-    "tumour": _NEOPLASM,
     "cancer": _NEOPLASM,
+    "carcinoma": _NEOPLASM,
+    "malignancy": _NEOPLASM,
     "neoplasm": _NEOPLASM,
     "mass": _MASS,
+    "nodule": _MASS,
     "lesion": _LESION,
     "asymmetry": _ASYMMETRY,
     "distortion": _DISTORTION,
     "architectural distortion": _DISTORTION,
     "spiculated region": _SPICULATED,
     "calcification": _CALCIFICATION,
+    "microcalcification": _CALCIFICATION,
     "fibroglandular": _DENSE,
     "fibroglandular tissue": _DENSE,
     "gland": _DENSE,
@@ -88,14 +96,42 @@ UNKNOWN = Concept(TISSUE, TISSUE)
 """For classes whose name is not in the table."""
 
 
+NEGATIONS = frozenset(("non", "no", "not", "without", "free", "excluding", "except", "outside"))
+_ABNORMAL_WORDS = tuple(name for name, entry in CONCEPTS.items() if entry.category is ABNORMAL)
+_TUMORS = (_NEOPLASM, _MASS, _LESION)
+
+
 def plain(name: str) -> str:
-    """The name in small letters and single spaces, in the singular: "Axillary_lymph-nodes" is "axillary lymph node"."""
-    words = re.sub(r"[\s_-]+", " ", name).strip().lower()
-    if words == "masses":
-        return "mass"
-    return words[:-1] if words.endswith("s") and not words.endswith("ss") else words
+    """A name to compare by: lower case, singular, single spaces, one spelling.
+
+    "Thick_Vessels" is "thick vessel", "Tumours" is "tumor"; "Auxiliary lymph nodes" is how Table 7 of the paper writes
+    the axillary ones.
+    """
+    words = re.sub(r"[\s_-]+", " ", name.strip().lower())
+    words = words.replace("tumour", "tumor").replace("auxiliary", "axillary")
+    words = re.sub(r"ies\b", "y", re.sub(r"\bmasses\b", "mass", words))
+    return re.sub(r"(?<=[a-rt-z])s\b", "", words)
 
 
 def concept(name: str) -> Concept:
-    """The concept of a class name."""
-    return CONCEPTS.get(plain(name), UNKNOWN)
+    """The concept of a class name: of the name as a whole, else of the abnormality that one of its words names."""
+    text = plain(name)
+    if text in CONCEPTS:
+        return CONCEPTS[text]
+    spaced = re.sub(rf"\bnon(?=(?:{'|'.join(_ABNORMAL_WORDS)})\b)", "non ", text)
+    words = re.findall(r"\w+", spaced)
+    if NEGATIONS.isdisjoint(words):
+        for known in _ABNORMAL_WORDS:
+            if known in words:
+                return CONCEPTS[known]
+    return UNKNOWN
+
+
+def is_lesion(name: str) -> bool:
+    """Whether the objects of a class are lesions, to be found one by one; calcifications are not."""
+    return concept(name).role == "lesion"
+
+
+def is_tumor(name: str) -> bool:
+    """Whether a class is the tumor region of the paper's Table 7: a tumor, cancer, mass or unspecified lesion."""
+    return concept(name) in _TUMORS
