@@ -1,24 +1,24 @@
 """What stands between data and networks: stages, metrics, tracking, reports."""
 
-from engines.checks import check
-from engines.distributed import local_device, rank, shard, world_size
-from engines.epochs import EpochDataset
-from engines.evaluation import evaluate
-from engines.inference import ReadableImages, find_images, infer
-from engines.inferers import MirrorAveraging, PaddedInferer
-from engines.knobs import check_knobs, choose, switch
-from engines.losses import WeightedCrossEntropy
-from engines.metrics import SubjectConfusion, confusion_matrix, scores
-from engines.output import Output, load_settings, weights_file
-from engines.places import as_path, bundle_root, project_root
-from engines.plan import Stage, at_stage, plan
-from engines.progress import TrainingProgress
-from engines.session import begin
-from engines.stages import StagedTraining
-from engines.tiling import TiledInferer
-from engines.tracking import StageTrackingHandler, Tracking
-from engines.training import run_parameters, settings, train
-from engines.whole_image import WholeImageInferer, labels_alone
+from engines.base.distributed import local_device, rank, shard, world_size
+from engines.base.options import check_knobs, choose, switch
+from engines.base.paths import as_path, bundle_root, project_root
+from engines.inference.inferers import MirrorAveraging, PaddedInferer
+from engines.inference.tiling.tiled_inferer import TiledInferer
+from engines.inference.whole_image import WholeImageInferer, labels_alone
+from engines.records.mlflow_run import StageTrackingHandler, Tracking
+from engines.records.output_folder import Output, load_settings, weights_file
+from engines.runs.check import check
+from engines.runs.evaluate import evaluate
+from engines.runs.infer import ReadableImages, find_images, infer
+from engines.runs.session import begin
+from engines.runs.train import run_parameters, settings, train
+from engines.scoring.metrics import SubjectConfusion, confusion_matrix, scores
+from engines.training.console import TrainingProgress
+from engines.training.epochs import EpochDataset
+from engines.training.losses import WeightedCrossEntropy
+from engines.training.plan import Stage, at_stage, plan
+from engines.training.staged_training import StagedTraining
 
 __all__ = [
     "EpochDataset",

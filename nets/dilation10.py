@@ -135,7 +135,7 @@ class Dilation10(StagedNetwork):
         return scores if self.stage == "front" else self.context(scores)
 
     def tile_steps(self) -> tuple[partial[tuple[Tensor, ...]], ...]:
-        """The front in consecutive parts, for `engines.tiling`; it ends where a map is small enough to keep whole."""
+        """The front in consecutive parts, for tiling; it ends where a map is small enough to keep whole."""
         return tuple(partial(self._part, table) for table in PARTS)
 
     def _part(self, table: Sequence[Conv | Pool], x: Tensor) -> tuple[Tensor, ...]:

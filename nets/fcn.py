@@ -160,7 +160,7 @@ class FCN(StagedNetwork):
         return y
 
     def tile_steps(self) -> tuple[partial[tuple[Tensor, ...]], ...]:
-        """Table 2 in consecutive parts, for `engines.tiling`.
+        """Table 2 in consecutive parts, for tiling.
 
         Each returns first the skips it gives to `join`, scored, and last what the next part takes.
         """

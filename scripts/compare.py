@@ -25,14 +25,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from engines.figures import save_figure
-from engines.output import write_csv, write_text
-from engines.tracking import as_tracking_uri, default_tracking_uri, disable_telemetry
+from engines.records.mlflow_run import as_tracking_uri, default_tracking_uri, disable_telemetry
+from engines.records.output_folder import write_csv, write_text
+from engines.scoring.figures import save_figure
 from scripts.commandline import run_app
 from scripts.comparison.chart import column_chart
 from scripts.comparison.choice import Filters, chosen, comparable
+from scripts.comparison.image_strips import Case, cases, sheet
 from scripts.comparison.page import page
-from scripts.comparison.pictures import Case, cases, sheet
 from scripts.comparison.statistics import DRAWS, SEED
 from scripts.comparison.store import Result, Store
 from scripts.comparison.table import Comparison, compare, console, markdown, records

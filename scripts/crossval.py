@@ -19,15 +19,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from engines.places import project_root
-from engines.tracking import Tracking, disable_telemetry
-from engines.training import tracked
+from engines.base.paths import project_root
+from engines.records.mlflow_run import Tracking, disable_telemetry
+from engines.runs.train import tracked
 from scripts.commandline import run_app
 from scripts.comparison.statistics import DRAWS, SEED
 from scripts.comparison.table import Comparison, compare, console, records
+from scripts.crossvalidation.fold_table import results
 from scripts.crossvalidation.process import run_training, terminable
 from scripts.crossvalidation.state import Plan, begin, fold_folder, is_finished, save, set_finished, training_command
-from scripts.crossvalidation.summary import results
 from scripts.crossvalidation.views import fold_views, write_view
 from scripts.sample import ensure_sample
 from transforms.dataset import Dataset

@@ -23,18 +23,18 @@ from rich.console import Console
 
 from scripts.commandline import run_app
 from scripts.importers.arguments import parse_names, parse_numbers, parse_pairs, parse_values
-from scripts.importers.cbis_ddsm import import_cbis_ddsm
-from scripts.importers.cityscapes import import_cityscapes
-from scripts.importers.csaw_s import import_csaw_s
-from scripts.importers.dicom import import_dicom
-from scripts.importers.folder import import_folder
-from scripts.importers.inbreast import RADIUS, import_inbreast
-from scripts.importers.integrity import check_dataset
-from scripts.importers.options import SOURCE_OPTIONS, Common, Images, Out, with_common_options
-from scripts.importers.qupath import import_qupath
-from scripts.importers.sheet import write_sheet
-from scripts.importers.tables import report_dict, report_table
-from scripts.importers.writer import Summary
+from scripts.importers.import_options import SOURCE_OPTIONS, Common, Images, Out, with_common_options
+from scripts.importers.sources.cbis_ddsm import import_cbis_ddsm
+from scripts.importers.sources.cityscapes import import_cityscapes
+from scripts.importers.sources.csaw_s import import_csaw_s
+from scripts.importers.sources.dicom_folder import import_dicom
+from scripts.importers.sources.folder import import_folder
+from scripts.importers.sources.inbreast import RADIUS, import_inbreast
+from scripts.importers.sources.qupath import import_qupath
+from scripts.importers.writing.integrity import check_dataset
+from scripts.importers.writing.sheet import write_sheet
+from scripts.importers.writing.tables import report_dict, report_table
+from scripts.importers.writing.writer import Summary
 
 app = typer.Typer(
     add_completion=False,
@@ -252,7 +252,7 @@ def crops(
     common: Common,
 ) -> Summary:
     """Balanced crops of a dataset's training images, with replicas (paper, sections 3.1.2 and 3.2)."""
-    from scripts.importers.crops import import_crops  # torch, which the other commands do without
+    from scripts.importers.sources.materialized_crops import import_crops  # torch, which the other commands do without
 
     return import_crops(dataset, out, crop_size=crop_size, per_image=per_image, augment=augment, **common)
 

@@ -30,11 +30,11 @@ from rich.console import Console
 from rich.progress import track
 
 from scripts.commandline import run_app
-from scripts.importers.qupath import import_qupath
-from scripts.importers.staging import staged_folder
+from scripts.importers.sources.qupath import import_qupath
+from scripts.importers.writing.staging import staged_folder
 from scripts.phantom.anatomy import SIDES, VIEWS
 from scripts.phantom.hospital import NOTICE, write_dicom
-from scripts.phantom.polygons import feature_collection
+from scripts.phantom.outlines import feature_collection
 from scripts.phantom.view import STRUCTURES, make_view
 from transforms.errors import UserError
 

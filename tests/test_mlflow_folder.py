@@ -15,9 +15,9 @@ import pytest
 from mlflow.projects import _project_spec
 from mlflow.tracking import MlflowClient
 
-from engines.evidence import write_evidence
-from engines.output import Output
-from engines.tracking import Tracking
+from engines.records.mlflow_run import Tracking
+from engines.records.output_folder import Output
+from engines.scoring.confusion_files import write_evidence
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "mlflow"

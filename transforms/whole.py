@@ -16,8 +16,8 @@ from monai.transforms import MapTransform
 from transforms.channels import channels_first
 from transforms.errors import UserError
 from transforms.flip import mirrored, must_flip
-from transforms.mammogram import Mammogram, read_mammogram
-from transforms.photographs import read_photograph
+from transforms.reading.mammogram import Mammogram, read_mammogram
+from transforms.reading.photographs import read_photograph
 from transforms.resize import resize_image, upsampled_argmax, working_size
 
 logger = logging.getLogger("mammoseg")
@@ -56,7 +56,7 @@ class LoadLabeld(MapTransform):
 
 
 class LoadMammogramd(MapTransform):
-    """Read any image file (`transforms.mammogram`): path → float32 (1, h, w) at the working resolution.
+    """Read any image file (`transforms.reading.mammogram`): path → float32 (1, h, w) at the working resolution.
 
     Also sets `intensity_range`, `original_size` (rows, columns) and `spacing_mm` (row, column; 1.0 where the file
     does not say), which later transforms and writers use, and `facts` of the file: "path", "laterality", "view",

@@ -1,4 +1,4 @@
-"""Scores of one full-resolution label map: the confusion matrix of `engines.metrics` against MONAI's two metrics.
+"""Scores of one full-resolution label map: our confusion matrix against MONAI's two metrics.
 
     python -m scripts.benchmark metrics [--rows 4096] [--columns 3328] [--classes 13] [--repeats 3] [--json]
 
@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from engines.metrics import confusion_matrix, scores
+from engines.scoring.metrics import confusion_matrix, scores
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def metrics(
     """Time and memory of all scores of one label map, against MONAI's MeanIoU and ConfusionMatrixMetric."""
     truth, pred = label_maps(rows, columns, classes)
     with_matrix(truth[:, :64], pred[:, :64], classes)  # starts the threads
-    ours = cost("engines.metrics", lambda: with_matrix(truth, pred, classes), repeats)
+    ours = cost("engines.scoring.metrics", lambda: with_matrix(truth, pred, classes), repeats)
     reference = cost("MONAI", lambda: with_monai(truth, pred, classes), repeats)
     ratios = {
         "times_faster": reference.seconds / ours.seconds,

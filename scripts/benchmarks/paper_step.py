@@ -21,10 +21,10 @@ from monai.bundle import ConfigParser
 from rich.console import Console
 from rich.table import Table
 
-from engines.inferers import PaddedInferer
-from engines.losses import WeightedCrossEntropy
-from engines.plan import at_stage, plan, set_stage, stages_of
-from engines.progress import peak_memory_gb
+from engines.inference.inferers import PaddedInferer
+from engines.training.console import peak_memory_gb
+from engines.training.losses import WeightedCrossEntropy
+from engines.training.plan import at_stage, plan, set_stage, stages_of
 from transforms.crops import rows_and_columns
 from transforms.errors import UserError
 

@@ -23,11 +23,11 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from engines import TiledInferer
-from engines.inference import find_images
-from engines.tiling_memory import GB, free_memory, network_bytes
+from engines.inference.tiling.memory import GB, free_memory, network_bytes
+from engines.runs.infer import find_images
 from nets import FCN, DeepLabV3, Dilation10, ValidUNet
 from transforms.errors import UserError
-from transforms.mammogram import read_mammogram
+from transforms.reading.mammogram import read_mammogram
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "fcn": FCN,

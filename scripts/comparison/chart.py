@@ -7,8 +7,8 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from engines.metrics import PAPER_METRICS
-from engines.report import TITLES
+from engines.records.score_table import TITLES
+from engines.scoring.metrics import PAPER_METRICS
 from scripts.comparison.table import Comparison
 
 COLOURS = dict(zip(PAPER_METRICS, ("#0072B2", "#E69F00", "#009E73"), strict=True))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from engines.report import TITLES
-from scripts.comparison.pictures import Case, colour_of
+from engines.records.score_table import TITLES
+from scripts.comparison.image_strips import Case, colour_of
 from scripts.comparison.table import (
     CLASS_SCORES,
     OPTIONS,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
-from engines.metrics import PAPER_METRICS, scores
+from engines.scoring.metrics import PAPER_METRICS, scores
 
 DRAWS = 2000
 SEED = 0
@@ -42,7 +42,7 @@ def intervals(
 
 
 def scores_of_many(matrices: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """`INTERVALS` of (D, C, C) matrices at once, as `engines.metrics.scores` defines them."""
+    """`INTERVALS` of (D, C, C) matrices at once, as `engines.scoring.metrics.scores` defines them."""
     tp = np.diagonal(matrices, axis1=1, axis2=2)
     in_truth, predicted, total = matrices.sum(axis=2), matrices.sum(axis=1), matrices.sum(axis=(1, 2))
     return {

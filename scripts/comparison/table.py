@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from engines.metrics import PAPER_METRICS, scores, trivial_scores
-from engines.report import TITLES
-from engines.training import TRIVIAL
+from engines.records.score_table import TITLES
+from engines.runs.train import TRIVIAL
+from engines.scoring.metrics import PAPER_METRICS, scores, trivial_scores
 from scripts.comparison.models import title
 from scripts.comparison.statistics import INTERVALS, intervals, p_values, pooled
 from scripts.comparison.store import Result

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.output import write_text
-from engines.stages import changes
+from engines.records.output_folder import write_text
+from engines.training.staged_training import changes
 from transforms.errors import UserError
 
 FILE, FINISHED = "crossval.json", "finished.json"

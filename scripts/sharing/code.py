@@ -61,10 +61,9 @@ def imported_scripts(root: Path, names: set[str]) -> set[Path]:
         if path is None or path in found:
             continue
         found.add(path)
-        init = path.parent / "__init__.py"
-        if init.is_file() and path.parent.name != "scripts":
-            found.add(init)
-            found.update(path.parent.glob("*.json"))
+        for folder in path.parents[: len(path.relative_to(root).parts) - 2]:  # the packages around it
+            if (folder / "__init__.py").is_file():
+                found.update([folder / "__init__.py", *folder.glob("*.json")])
         waiting += [name for name in imports(path) if name.startswith("scripts.")]
     return found
 

@@ -22,8 +22,8 @@ import torch
 from monai.bundle import ConfigParser, ckpt_export, verify_net_in_out
 from torch import Tensor, nn
 
-from engines.checkpoint import load_checkpoint
-from engines.inferers import size_multiple
+from engines.inference.inferers import size_multiple
+from engines.records.checkpoint import load_checkpoint
 from scripts.sharing.program import as_exported
 from transforms.errors import UserError
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.inferers import multiple_of
-from engines.places import project_root
+from engines.base.paths import project_root
+from engines.inference.inferers import multiple_of
 from scripts.sharing import archive, documents
 from scripts.sharing.code import copy_code
 from scripts.sharing.metadata import complete

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from engines.inferers import size_multiple
+from engines.inference.inferers import size_multiple
 
 
 def as_exported(network: nn.Module, example: Tensor) -> ExportedProgram:

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from engines.checkpoint import load_checkpoint
-from engines.output import load_settings, portable, weights_file
-from engines.places import as_path, project_root
+from engines.base.paths import as_path, project_root
+from engines.records.checkpoint import load_checkpoint
+from engines.records.output_folder import load_settings, portable, weights_file
 from transforms.errors import UserError
 
 NEEDED = (

@@ -13,8 +13,8 @@ from dataset_factory import make_dataset
 from mlflow.tracking import MlflowClient
 from monai.bundle import ConfigParser
 
-from engines.distributed import gathered, is_main, parallel, rank, shard, summed, world_size
-from engines.output import read_csv
+from engines.base.distributed import gathered, is_main, parallel, rank, shard, summed, world_size
+from engines.records.output_folder import read_csv
 from transforms.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,10 +86,10 @@ def test_one_process_alone() -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_every_subject_is_validated_once_and_whole(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     items = [{"subject": f"s{n // 2}", "n": n} for n in range(9)]
-    monkeypatch.setattr("engines.distributed.world_size", lambda: size)
+    monkeypatch.setattr("engines.base.distributed.world_size", lambda: size)
     parts = []
     for number in range(size):
-        monkeypatch.setattr("engines.distributed.rank", lambda number=number: number)
+        monkeypatch.setattr("engines.base.distributed.rank", lambda number=number: number)
         parts.append(shard(items))
     assert sorted(item["n"] for part in parts for item in part) == list(range(9))
     with pytest.raises(UserError, match=f"{size} processes share 0 validation subjects"):

@@ -17,7 +17,7 @@ from monai.utils import convert_to_tensor
 from PIL import Image
 
 from engines import TiledInferer
-from transforms.hosts import affine_of
+from transforms.reading.monai_label import affine_of
 
 ROOT = Path(__file__).resolve().parents[2]
 AFFINE = np.array([[0.0, -0.07, 0, 5], [-0.05, 0, 0, -7], [0, 0, 1, 0], [0, 0, 0, 1]])

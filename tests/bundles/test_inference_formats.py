@@ -13,14 +13,14 @@ from dicom_factory import PLANTED, write_dicom
 from PIL import Image
 from pydicom import dcmread
 
-from scripts.importers.classes import ClassTable
-from scripts.importers.merge import Tally
-from scripts.importers.qupath import read_label
+from scripts.importers.labels.classes import ClassTable
+from scripts.importers.labels.merge import Tally
+from scripts.importers.sources.qupath import read_label
 from scripts.prepare import main as prepare
 from transforms.errors import user_error
 from transforms.outputs.findings import read_rows
-from transforms.outputs.finished import ENDINGS
-from transforms.save import FORMATS, needs_logits
+from transforms.outputs.formats import FORMATS, needs_logits
+from transforms.outputs.resume import ENDINGS
 
 Run = Callable[..., None]
 FILES = [f"a{ending}" for name, ending in ENDINGS.items() if name != "source"]

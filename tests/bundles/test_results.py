@@ -13,8 +13,8 @@ import torch
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
-from engines.metrics import scores
-from engines.output import read_csv
+from engines.records.output_folder import read_csv
+from engines.scoring.metrics import scores
 from transforms.errors import user_error
 
 Run = Callable[..., None]

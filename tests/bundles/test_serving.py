@@ -24,8 +24,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
-from engines import serving
-from engines.serving import _load_pyfunc
+from engines.runs import serving
+from engines.runs.serving import _load_pyfunc
 from scripts.sharing.code import PACKAGES, package_files
 from scripts.sharing.requirements import OWN_KEYS, required_packages
 
@@ -83,7 +83,7 @@ def assert_served_like_inference(folder: Path, run_bundle: Run, tiny_dataset: Pa
 
 
 def test_a_served_model_names_every_package_that_its_code_imports() -> None:
-    root = Path(serving.__file__).parents[1]
+    root = Path(serving.__file__).parents[2]
     files = [file for package in PACKAGES for file in package_files(root / package) if file.suffix == ".py"]
     needed = {*required_packages(files), *OWN_KEYS}
     assert needed == set(serving.REQUIREMENTS)

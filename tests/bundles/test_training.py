@@ -18,8 +18,8 @@ from monai.bundle import ConfigParser
 from monai.data import DataLoader
 from PIL import Image
 
-from engines.output import read_csv
-from scripts.importers.cityscapes import CLASSES, import_cityscapes
+from engines.records.output_folder import read_csv
+from scripts.importers.sources.cityscapes import CLASSES, import_cityscapes
 from transforms.errors import user_error
 
 ROOT = Path(__file__).resolve().parents[2]

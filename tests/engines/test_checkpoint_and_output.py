@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from engines.checkpoint import load_checkpoint, save_checkpoint
-from engines.output import Output, load_settings, read_csv, weights_file
+from engines.records.checkpoint import load_checkpoint, save_checkpoint
+from engines.records.output_folder import Output, load_settings, read_csv, weights_file
 from transforms.errors import UserError
 
 

@@ -9,7 +9,7 @@ import torch
 from monai.data import DataLoader
 from monai.transforms import Compose, RandFlipd, SelectItemsd
 
-from engines.epochs import EpochDataset, derived_seed
+from engines.training.epochs import EpochDataset, derived_seed
 from transforms.crops import RandBalancedCropd
 from transforms.dataset import Dataset
 from transforms.whole import NormalizeRanged

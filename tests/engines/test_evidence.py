@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from engines.evidence import write_evidence
-from engines.figures import class_figure, confusion_figure
-from engines.metrics import scores
-from engines.output import Output, portable
-from engines.predictions import SamplePredictions, write_label_maps
+from engines.records.output_folder import Output, portable
+from engines.records.predictions import SamplePredictions, write_label_maps
+from engines.scoring.confusion_files import write_evidence
+from engines.scoring.figures import class_figure, confusion_figure
+from engines.scoring.metrics import scores
 
 ABOUT = {
     "labels": {"1": "gland", "0": "background"},

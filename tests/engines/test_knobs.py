@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engines.knobs import REAL, WHOLE, check_knobs, switch
+from engines.base.options import REAL, WHOLE, check_knobs, switch
 from transforms.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import label as scipy_label
 
-from engines.lesions import Counts, LesionDetection, count_lesions, lesion_classes
-from engines.surface import SurfaceDistance, hausdorff95
+from engines.scoring.lesions import Counts, LesionDetection, count_lesions, lesion_classes
+from engines.scoring.surface_distance import SurfaceDistance, hausdorff95
 from transforms.errors import UserError
 
 

@@ -1,4 +1,4 @@
-"""`engines.losses`: the paper's weights, void pixels, and the scale of the loss."""
+"""`engines.training.losses`: the paper's weights, void pixels, and the scale of the loss."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from engines.losses import WeightedCrossEntropy
+from engines.training.losses import WeightedCrossEntropy
 from transforms.crops import VOID
 
 

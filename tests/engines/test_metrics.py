@@ -1,4 +1,4 @@
-"""`engines.metrics` against hand counts and scikit-learn."""
+"""`engines.scoring.metrics` against hand counts and scikit-learn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score, recall_score
 from sklearn.metrics import confusion_matrix as sklearn_matrix
 
-from engines.metrics import STRIP, SubjectConfusion, confusion_matrix, metric_names, scores, trivial_scores
+from engines.scoring.metrics import STRIP, SubjectConfusion, confusion_matrix, metric_names, scores, trivial_scores
 
 # rows = truth:      a  b  c
 HAND = np.array([[5, 1, 0], [2, 3, 0], [0, 0, 0]])

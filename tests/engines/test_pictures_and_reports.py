@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from engines.inference import find_images
-from engines.metrics import scores
-from engines.panels import PanelSaver, panel
-from engines.places import as_path
-from engines.report import class_table, score_table
-from engines.whole_image import WholeImageInferer
+from engines.base.paths import as_path
+from engines.inference.whole_image import WholeImageInferer
+from engines.records.panels import PanelSaver, panel
+from engines.records.score_table import class_table, score_table
+from engines.runs.infer import find_images
+from engines.scoring.metrics import scores
 from nets import FCN
 from transforms.errors import UserError
 from transforms.palette import PALETTE, VOID_COLOUR, colour, difference, overlay

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from engines.plan import Stage, at_stage, check_keep, digest_in, plan, stages_of
-from engines.rates import check_schedule, rate_of_epoch
+from engines.training.lr_schedule import check_schedule, rate_of_epoch
+from engines.training.plan import Stage, at_stage, check_keep, digest_in, plan, stages_of
 from nets import FCN
 from transforms.errors import UserError
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from ignite.engine import Engine, Events
 
-from engines.progress import TrainingProgress
+from engines.training.console import TrainingProgress
 
 NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engines.output import Output
-from engines.session import begin, readable_excepthook
-from engines.training import resumable
+from engines.records.output_folder import Output
+from engines.runs.session import begin, readable_excepthook
+from engines.runs.train import resumable
 from transforms.errors import UserError, user_error
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from engines.inference.tiling import execution as tiling_run
+from engines.inference.tiling import memory as tiling_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.bundle import ConfigParser
@@ -17,10 +19,10 @@ from monai.networks.nets import UNet
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from engines import TiledInferer, tiling_memory, tiling_run
-from engines.tiling import is_gray
-from engines.tiling_memory import GB, LiveBytes
-from engines.tiling_steps import measured, runs
+from engines import TiledInferer
+from engines.inference.tiling.memory import GB, LiveBytes
+from engines.inference.tiling.steps import measured, runs
+from engines.inference.tiling.tiled_inferer import is_gray
 from nets import FCN, DeepLabV3, Dilation10, ValidUNet
 from nets.resize import upsample
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from engines.inference.tiling import group_norm as tiling_norm
 from torch import nn
 
-from engines import tiling_norm
-from engines.tiling_norm import Moments, normalise
+from engines.inference.tiling.group_norm import Moments, normalise
 
 
 @pytest.fixture(params=[torch.contiguous_format, torch.channels_last], ids=["channels first", "channels last"])

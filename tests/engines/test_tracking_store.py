@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-import engines.tracking as tracking_module
-from engines.tracking import Tracking, as_tracking_uri, check_server, make_database, sqlite_uri
-from engines.training import tracked
+import engines.records.mlflow_run as tracking_module
+from engines.records.mlflow_run import Tracking, as_tracking_uri, check_server, make_database, sqlite_uri
+from engines.runs.train import tracked
 
 TRAINING = """
 import sys
-from engines.tracking import Tracking
+from engines.records.mlflow_run import Tracking
 t = Tracking("e", sys.argv[1], sys.argv[2], params={"a": 1})
 t.start()
 t.start_stage("front", {"b": 2})

@@ -10,8 +10,8 @@ from typing import Any
 import monai
 import pytest
 
-from engines.training import git_commit
-from engines.versions import compare_versions, series
+from engines.base.versions import compare_versions, series
+from engines.runs.train import git_commit
 
 ROOT = Path(__file__).resolve().parents[2]
 

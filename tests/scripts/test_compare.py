@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
-from engines.evidence import write_evidence
-from engines.metrics import PAPER_METRICS, scores
-from engines.output import Output
-from engines.predictions import write_images, write_label_maps
-from engines.tracking import Tracking
+from engines.records.mlflow_run import Tracking
+from engines.records.output_folder import Output
+from engines.records.predictions import write_images, write_label_maps
+from engines.scoring.confusion_files import write_evidence
+from engines.scoring.metrics import PAPER_METRICS, scores
 from scripts.compare import file_names, main
 from scripts.comparison.models import TITLES
 from scripts.comparison.statistics import INTERVALS, holm, intervals, p_values, pooled, scores_of_many, subject_mean_iou
@@ -45,9 +45,9 @@ Add = Callable[..., None]
 @pytest.fixture
 def add(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
     """Put a training of stages into the store, as `engines.train` would, but for its charts."""
-    monkeypatch.setattr("engines.evidence.save_figure", lambda figure, path: path)
-    monkeypatch.setattr("engines.evidence.confusion_figure", lambda *_: None)
-    monkeypatch.setattr("engines.evidence.class_figure", lambda *_: None)
+    monkeypatch.setattr("engines.scoring.confusion_files.save_figure", lambda figure, path: path)
+    monkeypatch.setattr("engines.scoring.confusion_files.confusion_figure", lambda *_: None)
+    monkeypatch.setattr("engines.scoring.confusion_files.class_figure", lambda *_: None)
     count = 0
 
     def go(

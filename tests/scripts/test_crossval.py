@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
 
-from engines.evidence import identity, write_evidence
-from engines.output import Output
-from engines.tracking import Tracking
+from engines.records.mlflow_run import Tracking
+from engines.records.output_folder import Output
+from engines.scoring.confusion_files import identity, write_evidence
 from scripts import compare as compare_command
 from scripts import crossval
 from scripts.crossvalidation.views import fold_views, write_view
-from scripts.importers.split import folds_of
+from scripts.importers.writing.split import folds_of
 from transforms.dataset import Dataset
 from transforms.errors import UserError
 
@@ -141,7 +141,7 @@ Go = Callable[..., int]
 def trainings(store: Path, monkeypatch: pytest.MonkeyPatch) -> Trainings:
     made = Trainings(store)
     monkeypatch.setattr(crossval, "run_training", made)
-    monkeypatch.setattr("engines.evidence.save_figure", lambda figure, path: path)
+    monkeypatch.setattr("engines.scoring.confusion_files.save_figure", lambda figure, path: path)
     return made
 
 

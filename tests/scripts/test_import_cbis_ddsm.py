@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from dicom_factory import write_dicom
 
-from scripts.importers import cbis_ddsm
-from scripts.importers.cbis_ddsm import import_cbis_ddsm
-from scripts.importers.cbis_ddsm_files import check_size, read_mask, resized
-from scripts.importers.cbis_ddsm_tables import TABLES, read_tables
+from scripts.importers.sources import cbis_ddsm
+from scripts.importers.sources.cbis_ddsm import import_cbis_ddsm
+from scripts.importers.sources.cbis_ddsm_files import check_size, read_mask, resized
+from scripts.importers.sources.cbis_ddsm_tables import TABLES, read_tables
 from scripts.prepare import main
 from transforms.dataset import Dataset, open_array
 from transforms.errors import UserError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.importers.cityscapes import CLASSES, import_cityscapes
+from scripts.importers.sources.cityscapes import CLASSES, import_cityscapes
 from scripts.prepare import main
 from transforms.dataset import Dataset
 from transforms.errors import UserError

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.importers.csaw_s import VALIDATION, import_csaw_s
-from scripts.importers.csaw_s_files import CLASSES
+from scripts.importers.sources.csaw_s import VALIDATION, import_csaw_s
+from scripts.importers.sources.csaw_s_files import CLASSES
 from scripts.prepare import main
 from transforms.dataset import Dataset, open_array
 from transforms.errors import UserError

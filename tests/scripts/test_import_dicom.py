@@ -9,7 +9,7 @@ import pytest
 from dicom_factory import PLANTED, ramp, write_bare_dicom, write_dicom
 from PIL import Image
 
-from scripts.importers.dicom import import_dicom
+from scripts.importers.sources.dicom_folder import import_dicom
 from scripts.prepare import main
 from transforms.dataset import Dataset, open_array
 from transforms.errors import UserError

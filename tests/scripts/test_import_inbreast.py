@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from dicom_factory import ramp, write_dicom
 
-from scripts.importers.inbreast import CLASSES, import_inbreast
-from scripts.importers.inbreast_draw import draw_points, muscle_ring
-from scripts.importers.inbreast_xml import read_rois
+from scripts.importers.sources.inbreast import CLASSES, import_inbreast
+from scripts.importers.sources.inbreast_draw import draw_points, muscle_ring
+from scripts.importers.sources.inbreast_xml import read_rois
 from scripts.prepare import main
 from transforms.dataset import Dataset, open_array
 from transforms.errors import UserError

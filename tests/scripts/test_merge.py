@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from scripts.importers.classes import TABLE_7, ClassTable, fixed_table
-from scripts.importers.merge import Tally, checked_smooth, smooth_edges, superpose
+from scripts.importers.labels.classes import TABLE_7, ClassTable, fixed_table
+from scripts.importers.labels.merge import Tally, checked_smooth, smooth_edges, superpose
 from transforms.errors import UserError
 from transforms.vocabulary import plain
 

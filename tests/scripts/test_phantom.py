@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from pydicom.pixels import apply_voi_lut
 from scipy import ndimage
 
-from scripts.importers.polygons import fill
+from scripts.importers.labels.polygon_fill import fill
 from scripts.phantom.anatomy import SIDES, VIEWS, Grid
 from scripts.phantom.draws import Draws
 from scripts.phantom.hospital import SCANNERS, scanner_of, stored_values, write_dicom
 from scripts.phantom.mass import subject_mass
-from scripts.phantom.polygons import feature_collection, mask_polygons
+from scripts.phantom.outlines import feature_collection, mask_polygons
 from scripts.phantom.view import STRUCTURES, View, make_view
 
 PIXELS_OF_FIRST_SUBJECT = "c4c47c1c88a06369ee28313653624d4852acfa67eb1e195e5c447b8ee218aeb3"

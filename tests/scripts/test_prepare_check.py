@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.importers.cases import Case
-from scripts.importers.integrity import check_dataset
-from scripts.importers.tables import report_dict
-from scripts.importers.writer import write_dataset
+from scripts.importers.writing.cases import Case
+from scripts.importers.writing.integrity import check_dataset
+from scripts.importers.writing.tables import report_dict
+from scripts.importers.writing.writer import write_dataset
 from scripts.prepare import main
-from transforms.mammogram import Mammogram
 from transforms.palette import PALETTE
+from transforms.reading.mammogram import Mammogram
 
 
 @pytest.fixture

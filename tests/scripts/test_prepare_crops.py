@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.importers.cases import Case
-from scripts.importers.crops import _cases
-from scripts.importers.writer import write_dataset
+from scripts.importers.sources.materialized_crops import _cases
+from scripts.importers.writing.cases import Case
+from scripts.importers.writing.writer import write_dataset
 from scripts.prepare import main
 from transforms.dataset import Dataset, open_array
-from transforms.mammogram import Mammogram
+from transforms.reading.mammogram import Mammogram
 
 SHAPE = (40, 32)
 

@@ -18,16 +18,16 @@ import pytest
 from dicom_factory import ramp, write_dicom
 from PIL import Image
 
-from scripts.importers import staging, writer
-from scripts.importers.cases import Case
-from scripts.importers.identity import case_keys
-from scripts.importers.merge import Tally
-from scripts.importers.one_case import Rules, Task, lost_case
-from scripts.importers.parallel import in_order, worker_count
-from scripts.importers.progress import with_progress
+from scripts.importers.labels.merge import Tally
+from scripts.importers.writing import staging, writer
+from scripts.importers.writing.cases import Case
+from scripts.importers.writing.identity import case_keys
+from scripts.importers.writing.parallel import in_order, worker_count
+from scripts.importers.writing.process_case import Rules, Task, lost_case
+from scripts.importers.writing.progress import with_progress
 from scripts.prepare import main
 from transforms.errors import UserError
-from transforms.mammogram import Mammogram
+from transforms.reading.mammogram import Mammogram
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = ["background", "gland"]
@@ -247,7 +247,7 @@ def test_number_of_processes(tmp_path, monkeypatch):
     small.write_bytes(b"1")
     with large.open("wb") as file:
         file.truncate(2**26)
-    monkeypatch.setattr("scripts.importers.parallel.available_processors", lambda: 64)
+    monkeypatch.setattr("scripts.importers.writing.parallel.available_processors", lambda: 64)
     assert worker_count(None, [small] * 9) == 1
     assert worker_count(None, [small] * 300) == 4
     assert worker_count(None, [large, large]) == 2

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.importers import writer
-from scripts.importers.cases import Case
-from scripts.importers.split import validation_groups
-from scripts.importers.staging import staged_folder
+from scripts.importers.writing import writer
+from scripts.importers.writing.cases import Case
+from scripts.importers.writing.split import validation_groups
+from scripts.importers.writing.staging import staged_folder
 from transforms.dataset import Dataset
 from transforms.errors import UserError
-from transforms.mammogram import Mammogram
+from transforms.reading.mammogram import Mammogram
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,7 +94,7 @@ def test_ctrl_c_leaves_nothing(tmp_path):
 KILLED = """
 import sys, time
 from pathlib import Path
-from scripts.importers.staging import staged_folder
+from scripts.importers.writing.staging import staged_folder
 with staged_folder(Path(sys.argv[1]), False) as stage:
     (stage / "images").mkdir()
     print("started", flush=True)

@@ -13,8 +13,8 @@ from dicom_factory import ramp, write_dicom
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.importers.geojson import class_name, read_annotations
-from scripts.importers.qupath import ClassTable, Tally, import_qupath, read_label
+from scripts.importers.sources.qupath import ClassTable, Tally, import_qupath, read_label
+from scripts.importers.sources.qupath_geojson import class_name, read_annotations
 from scripts.prepare import main
 from transforms.dataset import Dataset, open_array
 from transforms.errors import UserError

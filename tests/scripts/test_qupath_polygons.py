@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.importers.polygons import fill
+from scripts.importers.labels.polygon_fill import fill
 
 
 def box(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:

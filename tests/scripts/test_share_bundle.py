@@ -17,7 +17,7 @@ from dataset_factory import make_dataset
 from PIL import Image
 from sharing_factory import ROOT, bundle_command, clean_python
 
-from engines.output import read_csv
+from engines.records.output_folder import read_csv
 from scripts.share import main
 from scripts.sharing import archive
 

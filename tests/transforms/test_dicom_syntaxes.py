@@ -14,11 +14,11 @@ from pydicom.data import get_testdata_file
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
-from transforms import dicom_pixels
-from transforms.dicom import transfer_syntax
 from transforms.errors import UserError
-from transforms.jpeg import jpeg_size
-from transforms.mammogram import read_mammogram
+from transforms.reading import dicom_pixels
+from transforms.reading.dicom import transfer_syntax
+from transforms.reading.jpeg import jpeg_size
+from transforms.reading.mammogram import read_mammogram
 
 SYNTAXES = {
     "1.2.840.10008.1.2.4.57": "JPEG Lossless, Non-Hierarchical (Process 14)",

@@ -10,7 +10,7 @@ import pytest
 from dicom_factory import PLANTED, lut_item, ramp, write_bare_dicom, write_dicom
 from pydicom.dataset import Dataset
 
-from transforms.mammogram import Mammogram, read_mammogram
+from transforms.reading.mammogram import Mammogram, read_mammogram
 
 
 def read(path: Path, pixels: np.ndarray, windowing: str = "voi", bits: int = 12, **attributes) -> Mammogram:

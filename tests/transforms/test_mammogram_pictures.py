@@ -13,8 +13,8 @@ from dicom_factory import ramp, write_dicom
 from PIL import Image
 
 from transforms.errors import UserError
-from transforms.mammogram import read_mammogram
-from transforms.pictures import read_picture
+from transforms.reading.mammogram import read_mammogram
+from transforms.reading.pictures import read_picture
 
 ASYMMETRIC = ramp((40, 70))
 

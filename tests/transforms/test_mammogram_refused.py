@@ -15,9 +15,9 @@ from dicom_factory import PLANTED, lut_item, mammogram_header, ramp, write_bare_
 from PIL import Image
 from pydicom.uid import MPEG2MPML, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
 
-from transforms.dicom import subject_of
 from transforms.errors import UserError
-from transforms.mammogram import read_mammogram
+from transforms.reading.dicom import subject_of
+from transforms.reading.mammogram import read_mammogram
 
 RGB = np.zeros((8, 8, 3), np.uint8) + np.arange(3, dtype=np.uint8)
 

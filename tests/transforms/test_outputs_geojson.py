@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from scripts.importers.classes import ClassTable
-from scripts.importers.merge import Tally
-from scripts.importers.qupath import read_label
+from scripts.importers.labels.classes import ClassTable
+from scripts.importers.labels.merge import Tally
+from scripts.importers.sources.qupath import read_label
 from scripts.prepare import main
 from transforms.outputs.geojson import write_geojson
 from transforms.outputs.prediction import Prediction

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from scripts.importers.polygons import fill
+from scripts.importers.labels.polygon_fill import fill
 from transforms.outputs.regions import find_regions
 from transforms.outputs.rings import Ring, signed_area, trace
 

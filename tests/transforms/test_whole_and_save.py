@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from transforms.errors import UserError
+from transforms.outputs.formats import SaveSegmentationd
 from transforms.outputs.nifti import save_nifti
-from transforms.outputs.pictures import save_indexed_png
+from transforms.outputs.png import save_indexed_png
 from transforms.palette import PALETTE
-from transforms.save import SaveSegmentationd
 from transforms.whole import ArgmaxLiked, LoadLabeld, LoadMammogramd, LoadWholed, NormalizeRanged, Unmirrord
 
 

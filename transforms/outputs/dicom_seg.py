@@ -14,12 +14,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from transforms.dicom import is_dicom, quiet
+from transforms.atomic_write import whole_file
 from transforms.errors import UserError
 from transforms.outputs.dicom_source import read_source
 from transforms.outputs.prediction import Prediction
-from transforms.outputs.whole_file import whole_file
 from transforms.palette import PALETTE
+from transforms.reading.dicom import is_dicom, quiet
 from transforms.vocabulary import BREAST, Code, concept
 
 logger = logging.getLogger("mammoseg")

@@ -13,9 +13,9 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, generate_uid
 
-from transforms.dicom import quiet, read_header
-from transforms.dicom_attributes import attribute
 from transforms.errors import UserError
+from transforms.reading.dicom import quiet, read_header
+from transforms.reading.dicom_attributes import attribute
 
 _PERSON_AND_STUDY = (
     "PatientName",

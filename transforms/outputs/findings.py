@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from transforms.atomic_write import whole_file
 from transforms.errors import UserError
 from transforms.outputs.prediction import Prediction
 from transforms.outputs.regions import Region
-from transforms.outputs.whole_file import whole_file
 from transforms.vocabulary import concept
 
 FILE = "findings.csv"

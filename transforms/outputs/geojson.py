@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from transforms.atomic_write import whole_file
 from transforms.outputs.prediction import Prediction
 from transforms.outputs.regions import Region
 from transforms.outputs.rings import Ring, trace
-from transforms.outputs.whole_file import whole_file
 from transforms.palette import PALETTE
 from transforms.vocabulary import concept
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.atomic_write import whole_file
 from transforms.outputs.prediction import Prediction
-from transforms.outputs.whole_file import whole_file
 
 LABEL_ENDING, PROBABILITY_ENDING = "_seg.nii.gz", "_prob.nii.gz"
 

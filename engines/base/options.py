@@ -1,0 +1,87 @@
+"""The numbers a person gives, checked before anything is built from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transforms.errors import UserError
+
+WHOLE = {
+    "batch_size": 1,
+    "micro_batch_size": 1,
+    "crops_per_image": 1,
+    "image_height": 8,
+    "lr_drop_period": 1,
+    "val_interval": 1,
+    "patience": 0,
+    "num_workers": 0,
+    "seed": 0,
+}
+"""Whole numbers, with the smallest that can be."""
+
+REAL = {
+    "width": (0.0, 4.0),
+    "momentum": (0.0, 1.0),
+    "weight_decay": (0.0, 1.0),
+    "lr_drop_factor": (0.0, 1.0),
+    "min_delta": (0.0, 1.0),
+    "dice_weight": (0.0, 100.0),
+    "memory_gb": (0.0, 1e6),
+}
+"""Numbers, with the smallest and largest that can be."""
+
+SWITCHES = {"balanced", "mirror_averaging"}
+"""A command line gives "false" as a text, which Python takes for true."""
+
+ABOVE_ZERO = {"width", "lr_drop_factor", "memory_gb"}
+OPTIONAL = {"image_height", "memory_gb"}
+"""None stands for the stored resolution, and for what there is."""
+
+
+def check_knobs(knobs: Mapping[str, Any]) -> None:
+    """Check those of a config's options that are single numbers; `engines.training.plan` checks the ones of the stages.
+
+    Raises:
+        UserError: names the option, what it is and what it may be.
+    """
+    for name, value in knobs.items():
+        if name in SWITCHES and not isinstance(value, bool) and str(value).lower() != "true":
+            raise UserError(f"--{name} {value}: write --{name} False, with a capital letter, or True")
+        if value is None and name in OPTIONAL:
+            continue
+        if name in WHOLE and (not _number(value) or value != int(value) or value < WHOLE[name]):
+            none = ", or '$None' (in cmd \"$None\") for the stored one" if name in OPTIONAL else ""
+            raise UserError(f"--{name} {value}: expected a whole number of at least {WHOLE[name]}{none}")
+        if name in REAL:
+            low, high = REAL[name]
+            if not _number(value) or not low <= value <= high or (value == low and name in ABOVE_ZERO):
+                above = "above" if name in ABOVE_ZERO else "from"
+                raise UserError(f"--{name} {value}: expected a number {above} {low:g} and at most {high:g}")
+
+
+def choose(options: Mapping[str, Any], name: str, option: str) -> Any:
+    """The entry of a config's dictionary that an option names.
+
+    Raises:
+        UserError: there is no such entry; lists those that are.
+    """
+    if name not in options:
+        raise UserError(f"{option} {name}: there is no such; there are {', '.join(options)}")
+    return options[name]
+
+
+def switch(value: Any, option: str) -> bool:
+    """What a person means by true, True, false or False.
+
+    Raises:
+        UserError: something else.
+    """
+    text = str(value).lower()
+    if text not in ("true", "false"):
+        raise UserError(f"{option} {value}: expected true or false")
+    return text == "true"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12

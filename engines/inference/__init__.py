@@ -1,0 +1,1 @@
+"""Inferers: padded, mirrored, whole images, exact tiles."""

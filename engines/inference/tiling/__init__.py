@@ -1,0 +1,1 @@
+"""Exact tiles of large images in bounded memory."""

@@ -1,0 +1,138 @@
+"""Runs a network's steps over a whole image in tiles that fit the memory, and puts the results together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from engines.inference.tiling.grid import Air, Sight, cheapest
+from engines.inference.tiling.memory import is_out_of_memory, size_of
+from engines.inference.tiling.steps import Run, Step, Store, Tileable, Write, run_step, runs
+from nets import ValidUNet
+from nets.resize import upsample
+
+logger = logging.getLogger("mammoseg")
+
+STRIP = 32
+"""Rows of a map of scores that are enlarged at a time."""
+MOST_LABELS = 256
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things are computed and kept.
+
+    Attributes:
+        device: of the network.
+        store: where maps and results are put together.
+        memory: bytes for one forward pass on `device`, beside parameters, image and result.
+        labels: results are class numbers instead of logits.
+    """
+
+    device: torch.device
+    store: torch.device
+    memory: int
+    labels: bool
+
+
+class Result:
+    """Logits (N, classes, H, W), or labels uint8 (N, 1, H, W), put together from parts."""
+
+    def __init__(self, size: tuple[int, ...], place: Place) -> None:
+        self._store = Store([size], place.store)
+        self._labels = place.labels
+
+    def write(self, number: int, logits: Tensor, at: tuple[slice, slice]) -> None:
+        """Put in the logits of one part."""
+        self._store.write(0, labels_of(logits) if self._labels else logits, at)
+
+    def finished(self) -> Tensor:
+        """The whole."""
+        return self._store.finished()[0]
+
+
+def labels_of(logits: Tensor) -> Tensor:
+    """The most likely class: (N, classes, H, W) → uint8 (N, 1, H, W).
+
+    Raises ValueError for more than 256 classes.
+    """
+    if logits.shape[1] > MOST_LABELS:
+        raise ValueError(f"labels are 8-bit numbers, at most {MOST_LABELS} classes; got {logits.shape[1]}")
+    return logits.max(dim=1, keepdim=True).indices.to(torch.uint8)  # many times faster than argmax
+
+
+def run_tiles(network: nn.Module, steps: Sequence[Step], image: Tensor, place: Place, skip_air: bool) -> Tensor:
+    """The whole pass of a network of which `can_tile` is true: (N, C, H, W) → see `Result`."""
+    sight = Sight(Air(image) if skip_air else None)
+    if isinstance(network, ValidUNet):
+        (run,) = runs(network)
+        height, width = (steps[0].reach.answers(length) for length in image.shape[-2:])
+        result = Result((height, width), place)
+        run_in_memory(steps[0], run, image, sight, place, result.write)
+        return result.finished()
+    kept: list[Tensor] = []
+    source = image
+    for step, run in zip(steps, runs(network), strict=True):
+        store = Store(step.sizes(source.shape[-2:]), place.store, channels_last=place.device.type == "cpu")
+        run_in_memory(step, run, source, sight, place, store.write, sum(map(size_of, kept)))
+        *skips, source = store.finished()
+        kept += skips
+        sight = step.sight(sight)
+    parts = cast(Tileable, network)
+    scores = parts.join(*(part.to(place.device) for part in (*kept, source)))
+    return enlarge(scores, parts.tile_stride, (image.shape[-2], image.shape[-1]), place)
+
+
+def run_in_memory(
+    step: Step, run: Run, source: Tensor, sight: Sight, place: Place, write: Write, beside: int = 0
+) -> None:
+    """One step over all of `source`, in the fastest tiles that leave room for `beside` bytes of maps and its own.
+
+    Raises the RuntimeError of a tile that does not fit although it is the smallest possible.
+    """
+    memory = place.memory
+    if place.store.type == place.device.type:
+        memory -= beside + step.resident(source, first=sight.scale == 1)
+    slowness = partial(step.slowness, batch=len(source)) if place.device.type == "cpu" else None
+    max_cells, last = max(step.max_cells(memory, len(source)), step.reach.least_cells), None
+    while True:
+        grid = cheapest(step.reach, source.shape[-2:], max_cells, sight, slowness)
+        height, width = (max(span.stop - span.start for span in spans) for spans in grid)
+        try:
+            computed = run_step(step, run, source, grid, write, place.device, sight)
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or grid == last:
+                raise
+            logger.warning("out of memory with tiles of %d x %d; trying half of that", height, width)
+        else:
+            logger.debug("%d x %d tiles of up to %d x %d, %d run", *map(len, grid), height, width, computed)
+            return
+        max_cells, last = height * width // 2, grid
+        if place.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def enlarge(scores: Tensor, factor: int, size: tuple[int, int], place: Place) -> Tensor:
+    """Scores (N, classes, h, w) enlarged by `factor` as `nets.resize.upsample` does, cut to `size`: see `Result`.
+
+    In strips, each with a row more on both sides: the bilinear weights of a strip are those of the whole, to the bit.
+    """
+    scores = scores.contiguous()
+    height = scores.shape[-2]
+    whole = size == (factor * height, factor * scores.shape[-1])
+    if whole and scores.device.type == place.store.type and not place.labels:
+        return upsample(scores, factor)
+    result = Result(size, place)
+    for top in range(0, height, STRIP):
+        first, last = max(0, top - 1), min(height, top + STRIP + 1)
+        start, stop = top * factor, min((top + STRIP) * factor, size[0])
+        strip = upsample(scores[..., first:last, :], factor)
+        strip = strip[..., start - first * factor : stop - first * factor, : size[1]]
+        result.write(0, strip, (slice(start, stop), slice(0, size[1])))
+    return result.finished()

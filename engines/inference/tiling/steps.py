@@ -1,0 +1,259 @@
+"""Parts of a network that see only their surroundings, run tile by tile over a map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from engines.inference.tiling.grid import Grid, Reach, Sight, Span
+from engines.inference.tiling.memory import on_meta, peak_bytes, size_of
+from nets import ValidUNet
+from nets.summary import Row, summarise
+from nets.valid_unet import LOST, SMALLEST, STEP, mirrored
+
+PROBE = 512
+"""Side of the map on which a step's receptive field and memory are measured; a multiple of every stride."""
+CACHE = 8 * 2**20
+"""Bytes of maps up to which a tile is fastest on a CPU."""
+NARROW = 128
+"""Bytes for a cell up to which fetching them takes most of the time."""
+
+Run = Callable[[Tensor], tuple[Tensor, ...]]
+Write = Callable[[int, Tensor, tuple[slice, slice]], None]
+
+
+class Tileable(Protocol):
+    """What a network with SAME padding shows of itself to be run in tiles with the result of one whole pass.
+
+    `tile_steps()` are functions (N, C, h, w) → maps, whose last is what the next step takes; the others, and the
+    last of the last step, are the arguments of `join`, which returns logits whose cells are `tile_stride` pixels wide.
+    The whole network is the steps, `join` and `nets.resize.upsample`.
+    """
+
+    @property
+    def tile_stride(self) -> int:
+        """Pixels for a cell of what `join` returns."""
+
+    def tile_steps(self) -> Sequence[Run]:
+        """The steps, in order."""
+
+    def join(self, *maps: Tensor) -> Tensor:
+        """What follows the steps, on whole maps."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was measured of a `Run`.
+
+    Attributes:
+        reach: halo and alignment, from the kernels, strides and dilations of its layers.
+        strides: cells of the input for one of each output.
+        channels: of each output.
+        fixed: bytes that it takes for a tile of any size (copies of weights).
+        per_cell: further bytes for each cell of the input read, and each image of the batch.
+    """
+
+    reach: Reach
+    strides: tuple[int, ...]
+    channels: tuple[int, ...]
+    fixed: float
+    per_cell: float
+
+    def max_cells(self, memory: float, batch: int) -> int:
+        """Cells that a tile may read to stay within `memory` bytes."""
+        return max(1, int((memory - self.fixed) / (self.per_cell * batch)))
+
+    def sizes(self, size: Sequence[int]) -> list[tuple[int, ...]]:
+        """(h, w) of each output, of an input of `size`."""
+        return [tuple(-(-length // stride) for length in size) for stride in self.strides]
+
+    def resident(self, source: Tensor, first: bool) -> int:
+        """Bytes of the whole maps that must be there while the step runs; the image does not count."""
+        cells = [c * h * w for c, (h, w) in zip(self.channels, self.sizes(source.shape[-2:]), strict=True)]
+        return len(source) * source.element_size() * sum(cells) + (0 if first else size_of(source))
+
+    def slowness(self, cells: int, batch: int) -> float:
+        """Time for a cell on the CPU in a tile of `cells`: longer where the maps do not fit its cache.
+
+        The wider the layers, the longer they compute with each value, and the less it counts where it comes from.
+        """
+        beyond = math.log2(max(1.0, cells * batch * self.per_cell / CACHE))
+        return 1 + 0.35 * beyond * min(1.0, NARROW / self.per_cell)
+
+    def sight(self, before: Sight) -> Sight:
+        """What a cell of the map that the step hands on sees, if one of its input sees `before`."""
+        blur = before.blur + before.scale * self.reach.halo
+        return Sight(before.air, before.scale * self.strides[-1], blur)
+
+
+def measure(ghost: nn.Module, run: Run, channels: int, dtype: torch.dtype) -> Step:
+    """Measure a function with SAME padding of a network that is on the meta device."""
+    sides = (PROBE, 2 * PROBE)
+    maps: tuple[Tensor, ...] = ()
+
+    def once(x: Tensor) -> None:
+        nonlocal maps
+        maps = run(x)
+
+    rows = summarise(ghost, once, torch.empty(1, channels, PROBE, PROBE, dtype=dtype, device="meta"))
+    strides = tuple(PROBE // y.shape[-1] for y in maps)
+    align = max(strides)
+    halo = -(-max((_radius(row) for row in rows), default=0) // align) * align
+    fixed, per_cell = bytes_taken(run, channels, dtype, sides)
+    return Step(Reach(align, halo), strides, tuple(y.shape[1] for y in maps), fixed, per_cell)
+
+
+def bytes_taken(
+    run: Callable[[Tensor], object], channels: int, dtype: torch.dtype, sides: tuple[int, int]
+) -> tuple[float, float]:
+    """Bytes of any tile, and further ones for each cell, from two squares."""
+    small, large = (peak_bytes(run, (1, channels, side, side), dtype) for side in sides)
+    per_cell = (large - small) / (sides[1] ** 2 - sides[0] ** 2)
+    return max(0.0, small - per_cell * sides[0] ** 2), per_cell
+
+
+def _radius(row: Row) -> int:
+    """Cells that an output of the layer sees beyond its own on the side where it sees farther."""
+    step = PROBE // row.output_size
+    if row.stride > 1 and row.kernel_size > row.stride:
+        return int(row.receptive_field)  # centred on the cell's first pixel, no longer on the cell
+    return math.ceil((row.receptive_field - step) / 2)
+
+
+def measure_valid(ghost: ValidUNet, dtype: torch.dtype) -> Step:
+    """Measure the unpadded U-Net, one step from image to logits; it is on the meta device."""
+    sides = (SMALLEST + 16 * STEP, SMALLEST + 48 * STEP)
+    fixed, per_cell = bytes_taken(runs(ghost)[0], ghost.in_channels, dtype, sides)
+    reach = Reach(STEP, LOST, valid=(SMALLEST, LOST), shift=LOST if ghost.padded else 0)
+    return Step(reach, (1,), (ghost.out_channels,), fixed, per_cell)
+
+
+def runs(network: nn.Module) -> Sequence[Run]:
+    """The steps of a network of which `can_tile` is true."""
+    if isinstance(network, ValidUNet):
+        return (lambda x: (network.valid(x),),)
+    return cast(Tileable, network).tile_steps()
+
+
+def can_tile(network: nn.Module) -> bool:
+    """Whether `network` shows the parts that tiles need, and its pass is those parts and nothing else."""
+    part = "valid" if isinstance(network, ValidUNet) else "tile_steps"
+    owner = next((kind for kind in type(network).__mro__ if part in vars(kind)), None)
+    return owner is not None and is_plain(network, getattr(owner, "forward"))  # noqa: B009
+
+
+def is_plain(network: nn.Module, forward: Callable[..., Tensor]) -> bool:
+    """Whether calling `network` is `forward`: no subclass has another one, and no hook changes anything."""
+    hooks = (*network._forward_hooks, *network._forward_pre_hooks)
+    return type(network).forward is forward and "forward" not in vars(network) and not hooks
+
+
+def measured(network: nn.Module, image: Tensor) -> list[Step]:
+    """What the network's `runs` need for images (N, C, H, W) of that C and number type."""
+    ghost = on_meta(network)
+    if isinstance(ghost, ValidUNet):
+        return [measure_valid(ghost, image.dtype)]
+    steps: list[Step] = []
+    channels = image.shape[1]
+    for run in runs(ghost):
+        steps.append(measure(ghost, run, channels, image.dtype))
+        channels = steps[-1].channels[-1]
+    return steps
+
+
+@dataclass
+class Store:
+    """Whole maps put together from tiles, allocated when their number type is known; an entry for each output.
+
+    `channels_last` is what convolutions on the CPU like best.
+    """
+
+    sizes: Sequence[tuple[int, ...]]
+    device: torch.device
+    channels_last: bool = False
+    maps: list[Tensor | None] = field(default_factory=list)
+
+    def write(self, number: int, tile: Tensor, place: tuple[slice, slice]) -> None:
+        """Put the core of a tile, (N, C, h, w), into map `number`."""
+        if not self.maps:
+            self.maps = [None] * len(self.sizes)
+        whole = self.maps[number]
+        if whole is None:
+            size = (*tile.shape[:2], *self.sizes[number])
+            layout = torch.channels_last if self.channels_last else torch.contiguous_format
+            whole = torch.empty(size, dtype=tile.dtype, device=self.device, memory_format=layout)
+            self.maps[number] = whole
+        whole[..., place[0], place[1]] = tile.to(self.device)
+
+    def finished(self) -> list[Tensor]:
+        """All maps."""
+        return [whole for whole in self.maps if whole is not None]
+
+
+def run_step(step: Step, run: Run, source: Tensor, grid: Grid, write: Write, device: torch.device, sight: Sight) -> int:
+    """Hand every core of every output to `write`, which is told the output, the tile and its place there.
+
+    Returns how many tiles went through the network; those of air alone are computed once for each kind.
+    """
+    empty = None if sight.air is None else sight.air.empty(grid, sight.scale, sight.blur + _margin(step))
+    known: dict[tuple[int, ...], list[Tensor]] = {}
+    computed = 0
+    for i, rows in enumerate(grid[0]):
+        for j, columns in enumerate(grid[1]):
+            key = None
+            if sight.air is not None and empty is not None and empty[i, j]:
+                key = sight.air.key(rows, columns, sight.scale, sight.blur + _margin(step))
+            cores = known.get(key) if key is not None else None
+            if cores is None:
+                cores = _cores(step, run(_read(step, source, rows, columns, device)), rows, columns)
+                computed += 1
+            if key is not None and key not in known:
+                known[key] = [core.clone() for core in cores]
+            for number, (core, stride) in enumerate(zip(cores, step.strides, strict=True)):
+                place = (_at(rows.core_start, core.shape[-2], stride), _at(columns.core_start, core.shape[-1], stride))
+                write(number, core, place)
+    return computed
+
+
+def _at(start: int, length: int, stride: int) -> slice:
+    return slice(start // stride, start // stride + length)
+
+
+def _margin(step: Step) -> int:
+    """Pixels beyond a tile's own that a mirror may show it."""
+    return 0 if step.reach.valid is None else step.reach.align
+
+
+def _read(step: Step, source: Tensor, rows: Span, columns: Span, device: torch.device) -> Tensor:
+    """The tile (N, C, h, w) on the network's device; on the CPU channels last, which convolutions like best there."""
+    tile, outside = source, []
+    for dim, span in ((-2, rows), (-1, columns)):
+        if span.start >= 0 and span.stop <= source.shape[dim]:
+            tile = tile.narrow(dim, span.start, span.stop - span.start)
+        else:
+            outside.append((dim, torch.arange(span.start, span.stop, device=source.device)))
+    for dim, place in outside:
+        tile = tile.index_select(dim, mirrored(place, source.shape[dim]))
+    if device.type != "cpu":
+        return tile.to(device).contiguous()
+    # Not `contiguous`: of one channel, a map is in both layouts, and torch would take it for the other.
+    return torch.empty(tile.shape, dtype=tile.dtype, memory_format=torch.channels_last).copy_(tile)
+
+
+def _cores(step: Step, maps: Sequence[Tensor], rows: Span, columns: Span) -> list[Tensor]:
+    """Each output without its halo."""
+    cores = []
+    for whole, stride in zip(maps, step.strides, strict=True):
+        down, right = (_core(step, span, stride) for span in (rows, columns))
+        cores.append(whole[..., down, right])
+    return cores
+
+
+def _core(step: Step, span: Span, stride: int) -> slice:
+    first = 0 if step.reach.valid is not None else (span.core_start - span.start) // stride
+    return slice(first, first - (-(span.core_stop - span.core_start) // stride))

@@ -1,0 +1,68 @@
+"""Whole images through a network: in one pass, or in exact tiles if they are large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from monai.inferers import Inferer
+from torch import Tensor
+
+from engines.base.options import switch
+from engines.inference.inferers import PaddedInferer
+from engines.inference.tiling.execution import labels_of
+from engines.inference.tiling.tiled_inferer import TiledInferer
+from transforms.errors import UserError
+
+
+class WholeImageInferer(Inferer):
+    """One forward pass over the whole image, which sees all the context there is.
+
+    Images above `max_pixels` go through `TiledInferer`, whose result is that of one pass, in bounded memory.
+
+    Args:
+        max_pixels: largest image (rows x columns, at the working resolution) taken in one pass.
+        memory_gb: see `TiledInferer`.
+        labels: return class numbers, uint8 (N, 1, H, W); of a large image no logits of full size exist.
+    """
+
+    def __init__(self, max_pixels: int = 1024 * 1024, memory_gb: float | None = None, labels: bool = False) -> None:
+        super().__init__()
+        self.max_pixels = max_pixels
+        self.labels = labels
+        self._whole = PaddedInferer()
+        self._tiles = TiledInferer(memory_gb, labels=labels)
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """(N, C, H, W) → logits (N, classes, H, W), or labels."""
+        rows, columns = inputs.shape[-2:]
+        if rows * columns > self.max_pixels:
+            result: Tensor = self._tiles(inputs, network, *args, **kwargs)
+            return result
+        logits: Tensor = self._whole(inputs, network, *args, **kwargs)
+        return labels_of(logits) if self.labels else logits
+
+
+def labels_alone(wish: Any, image_height: int | None, mirror_averaging: Any, needs_logits: bool) -> bool:
+    """Whether class numbers can be made without logits: at the stored resolution, of the image alone, and for formats
+    that need no logits.
+
+    Args:
+        wish: the option `only_labels`; None takes what can be.
+        image_height, mirror_averaging: the options.
+        needs_logits: see `transforms.outputs.formats.needs_logits`.
+
+    Raises:
+        UserError: it is wished and cannot be; says why.
+    """
+    reasons = {
+        "image_height (labels are made of logits that were enlarged)": image_height is not None,
+        "mirror_averaging (which averages probabilities)": switch(mirror_averaging, "--mirror_averaging"),
+        "formats that show probabilities": needs_logits,
+    }
+    hindered = [text for text, applies in reasons.items() if applies]
+    if wish is None:
+        return not hindered
+    if switch(wish, "--only_labels") and hindered:
+        raise UserError(f"--only_labels true does not go with {' and '.join(hindered)}")
+    return switch(wish, "--only_labels")

@@ -1,0 +1,1 @@
+"""What a run leaves: output folder, checkpoints, MLflow run, panels, tables."""

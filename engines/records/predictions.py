@@ -1,0 +1,97 @@
+"""Small label maps of a few subjects, kept with every result, so that networks can be laid side by side (Figure 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from numpy.typing import NDArray
+from PIL import Image
+
+from engines.base.distributed import is_main
+from engines.records.panels import shrunk
+from transforms.palette import PALETTE, RGB, VOID_COLOUR, picture
+
+VOID = 255
+
+
+class SamplePredictions:
+    """Evaluator handler: keeps the first image of each of the first subjects, with truth and prediction.
+
+    Needs decollated batches with `subject` and `case`, outputs with `image` (C, h, w), `label` and `pred` (1, H, W).
+    Of several processes each sees its own share of the subjects; the first one's are kept.
+
+    Args:
+        subjects: how many.
+        height: of the pictures, at the most.
+        num_classes: larger values are void.
+
+    Attributes:
+        images, truth, predictions: case → RGB (h, w, 3) or uint8 label map (h, w) of the last evaluation.
+    """
+
+    def __init__(self, num_classes: int, subjects: int = 6, height: int = 320) -> None:
+        self.num_classes, self.subjects, self.height = num_classes, subjects, height
+        self._start()
+
+    def attach(self, engine: Engine) -> None:
+        """Register on the evaluator."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+
+    def _start(self) -> None:
+        self.images: dict[str, RGB] = {}
+        self.truth: dict[str, NDArray[np.uint8]] = {}
+        self.predictions: dict[str, NDArray[np.uint8]] = {}
+        self._seen: set[str] = set()
+
+    def _collect(self, engine: Engine) -> None:
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            if item["subject"] in self._seen or len(self._seen) == self.subjects:
+                continue
+            self._seen.add(item["subject"])
+            image, truth, pred = shrunk(output, self.height)
+            case = item["case"]
+            self.images[case] = picture(image)
+            self.truth[case] = np.where(truth < self.num_classes, truth, VOID).astype(np.uint8)
+            self.predictions[case] = pred.astype(np.uint8)
+
+    def write(self, folder: Path, name: str) -> None:
+        """Write the pictures to folder/image, folder/truth and, the predictions, folder/<name>."""
+        write_images(folder / "image", self.images)
+        write_label_maps(folder / "truth", self.truth)
+        write_label_maps(folder / name, self.predictions)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The predictions as a checkpoint can hold them."""
+        return {case: torch.from_numpy(pred.copy()) for case, pred in self.predictions.items()}
+
+
+def write_label_maps(folder: Path, maps: Mapping[str, NDArray[np.uint8] | torch.Tensor]) -> None:
+    """Write folder/<case>.png, whose grey values are classes and whose palette shows them; others there are removed."""
+    if not is_main():
+        return
+    _empty(folder)
+    for case, labels in maps.items():
+        image = Image.fromarray(np.asarray(labels, dtype=np.uint8))
+        colours = [PALETTE[c % len(PALETTE)] for c in range(VOID)] + [VOID_COLOUR]
+        image.putpalette([value for colour in colours for value in colour])
+        image.save(folder / f"{case}.png", optimize=True)
+
+
+def write_images(folder: Path, images: Mapping[str, RGB]) -> None:
+    """Write folder/<case>.png; others there are removed."""
+    if not is_main():
+        return
+    _empty(folder)
+    for case, image in images.items():
+        Image.fromarray(image).save(folder / f"{case}.png", optimize=True)
+
+
+def _empty(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.png"):
+        old.unlink()

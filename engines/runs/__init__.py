@@ -1,0 +1,1 @@
+"""Entry points of a config: train, evaluate, infer, check, serve."""

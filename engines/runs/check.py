@@ -1,0 +1,102 @@
+"""`run check`: everything that can go wrong before the first epoch, one line each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from engines.base.options import check_knobs
+from engines.runs.session import running_workflow
+from transforms.errors import UserError, user_error
+
+logger = logging.getLogger("mammoseg")
+
+PARTS = (
+    "data",
+    "network",
+    "loss",
+    "optimizer",
+    "train::dataset",
+    "validate::dataset",
+    "train::trainer",
+    "train::stages",
+)
+"""Config keys, in the order in which one needs the other."""
+
+
+def check() -> None:
+    """Build every part of the running config, check the labels and pass one batch through the network.
+
+    Prints one line per part; a problem's line starts with the config key it belongs to.
+
+    Raises:
+        UserError: how many problems there were.
+    """
+    workflow = running_workflow()
+    if workflow is None:
+        raise UserError("check is a run id of a bundle: python -m monai.bundle run check --config_file …/train.json")
+    parsed: dict[str, Any] = {}
+    problems = 0
+    for key, step in _steps(workflow.parser.get_parsed_content, parsed):
+        try:
+            logger.info("ok       %s: %s", key, step())
+        except Exception as error:
+            problems += 1
+            logger.info("problem  %s: %s", key, reason(error))
+    if problems:
+        raise UserError(f"{problems} problem{'s' if problems > 1 else ''} found, see above")
+    logger.info("ready to train")
+
+
+def _steps(get: Callable[[str], Any], parsed: dict[str, Any]) -> Iterator[tuple[str, Callable[[], str]]]:
+    """(config key, what to do), each needing those before it."""
+
+    def build(key: str) -> str:
+        parsed[key] = get(key)
+        return type(parsed[key]).__name__
+
+    yield "knobs", lambda: _knobs(get("knobs"))
+    for key in PARTS:
+        yield key, lambda key=key: build(key)  # type: ignore[misc]
+        if key not in parsed:
+            return  # what follows would only repeat this problem
+        if key == "data":
+            yield "dataset_dir", lambda: _labels(parsed["data"])
+    yield "train::dataloader", lambda: _forward(parsed)
+
+
+def _knobs(knobs: Mapping[str, Any]) -> str:
+    check_knobs(knobs)
+    return f"{len(knobs)} options"
+
+
+def _labels(data: Any) -> str:
+    items = data.items("training") + data.items("validation")
+    data.check_labels(items)
+    return f"{len(items)} labels hold only {', '.join(data.class_names)}"
+
+
+def _forward(parsed: dict[str, Any]) -> str:
+    """One batch of crops of the first stage, through network and loss."""
+    stages, trainer = parsed["train::stages"], parsed["train::trainer"]
+    stages.set_crop_size(stages.plan[0].crop_size)
+    batch = next(iter(trainer.data_loader))
+    with torch.no_grad():
+        logits = trainer.inferer(batch["image"].to(trainer.state.device), parsed["network"])
+        loss = trainer.loss_function(logits, batch["label"].to(logits.device))
+    expected = (len(batch["label"]), parsed["data"].num_classes, *batch["label"].shape[-2:])
+    if tuple(logits.shape) != expected:
+        raise UserError(f"the network turns {tuple(batch['image'].shape)} into {tuple(logits.shape)}, not {expected}")
+    return f"images {tuple(batch['image'].shape)} → logits {tuple(logits.shape)}, loss {float(loss):.3f}"
+
+
+def reason(error: BaseException) -> str:
+    """The innermost cause of an error on one line."""
+    cause: BaseException = user_error(error) or error
+    while not isinstance(cause, UserError) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    text = " ".join(str(cause).split())
+    return text if isinstance(cause, UserError) else f"{type(cause).__name__}: {text}"

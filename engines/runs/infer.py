@@ -1,0 +1,185 @@
+"""Segment every readable image below a folder."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.engines import Evaluator
+from torch.utils.data import IterableDataset
+
+from engines.base.paths import as_path
+from transforms.dataset import SECTIONS, Dataset
+from transforms.errors import UserError, user_error
+from transforms.outputs.findings import FILE, put_refused, read_rows
+from transforms.outputs.geojson import drawn_by_hand
+from transforms.outputs.resume import ENDINGS
+from transforms.reading.names import stem
+
+logger = logging.getLogger("mammoseg")
+
+NOT_IMAGES = {".json", ".geojson", ".csv", ".txt", ".md", ".xml", ".xls", ".xlsx", ".zip", ".pdf", ".html"}
+"""Endings of files that commonly lie beside images and are not tried."""
+
+
+def find_images(path: str | Path, but_not_in: str | Path | None = None) -> list[dict[str, Any]]:
+    """Every file below a folder (or the one file) that may be an image, in order of name.
+
+    DICOM files often have no ending or a number for one, so files are told apart when they are read.
+
+    Args:
+        path: folder or file.
+        but_not_in: a folder inside it that is left out: that of earlier results.
+
+    Returns items with `image` (path) and `name` (path below the folder without its ending). Of a dataset folder, made
+    by `scripts.prepare`, they are its images, and `recorded` is what dataset.json knows of each.
+
+    Raises:
+        UserError: there is no such path, or nothing in it; or results would lie among the images.
+    """
+    root = as_path(path)
+    if not root.exists():
+        raise UserError(f"{root}: no such file or folder; give --dataset_dir a folder with DICOM, PNG or NIfTI images")
+    if but_not_in is not None and root.is_dir() and as_path(but_not_in).resolve() == root.resolve():
+        raise UserError(
+            f"--results_dir {root}: holds the images, and files beside them would be replaced; name another"
+        )
+    if (root / "dataset.json").is_file():
+        items = _of_dataset(root)
+        if items:
+            return items
+    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    files = [p for p in files if p.suffix.lower() not in NOT_IMAGES and not p.name.startswith(".")]
+    if but_not_in is not None:
+        results = as_path(but_not_in).resolve()
+        inside = root.resolve() in results.parents  # results above the images, or among them, would leave none
+        files = [p for p in files if not inside or results not in p.resolve().parents]
+    files = _without_results(files)
+    if not files:
+        raise UserError(f"{root}: no image in it; expected DICOM, PNG, TIFF or NIfTI files in it or its folders")
+    folder = root.parent if root.is_file() else root
+    whole = [p.relative_to(folder).as_posix() for p in files]
+    names = [(p.relative_to(folder).parent / stem(p)).as_posix() for p in files]
+    while len(set(names)) < len(names):  # where two files would be called the same, their endings stay
+        often = Counter(names)
+        names = [name if often[name] == 1 else full for name, full in zip(names, whole, strict=True)]
+    return [{"image": str(p), "name": name} for p, name in zip(files, names, strict=True)]
+
+
+def _of_dataset(folder: Path) -> list[dict[str, Any]]:
+    """The images of a dataset folder; none, and a warning, if its dataset.json is that of another tool."""
+    try:
+        data = Dataset.load(folder)
+    except UserError as error:
+        logger.warning("%s; taken for a folder of images like any other", error)
+        return []
+    items: list[dict[str, Any]] = []
+    for section in SECTIONS:
+        for item, facts in zip(data.items(section), data.content.get(section, []), strict=True):
+            recorded = {} if data.colour else {"recorded": {**facts, "windowing": data.windowing}}
+            items.append({"image": item["image"], "name": item["case"], **recorded})
+    return sorted(items, key=lambda item: str(item["name"]))
+
+
+def _without_results(files: list[Path]) -> list[Path]:
+    """The files that are not named like results of another of them."""
+    stems = {stem(p) for p in files}
+    endings = tuple(ENDINGS.values())
+    kept = [p for p in files if not any(p.name.endswith(e) and p.name.removesuffix(e) in stems for e in endings)]
+    if len(kept) < len(files):
+        logger.info("%d files are named like results of other images and are left out", len(files) - len(kept))
+    return kept
+
+
+class ReadableImages(IterableDataset[dict[str, Any]]):
+    """Transformed items of those files that can be read; the others are listed in `refused` with the reason.
+
+    `reasons` has the same by the items' names.
+
+    Args:
+        data: items of `find_images`.
+        transform: reads and prepares one item; a `UserError` it raises refuses the file.
+        finished: tells items that are left out, such as `transforms.outputs.resume.Finished`.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Callable[[Any], Any],
+        finished: Callable[[Any], bool] | None = None,
+    ) -> None:
+        found = list(data)
+        self.data = found if finished is None else [item for item in found if not finished(item)]
+        self.left_out = len(found) - len(self.data)
+        self.transform = transform
+        self.refused: list[str] = []
+        self.reasons: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.refused, self.reasons = [], {}
+        for number, item in enumerate(self.data, start=1):
+            try:
+                ready = self.transform(dict(item))
+            except Exception as error:
+                cause = user_error(error)
+                if cause is None:
+                    raise
+                self.refused.append(str(cause))
+                self.reasons[str(item["name"])] = str(cause)
+                logger.warning("refused   %s", cause)
+                continue
+            logger.info("%d of %d   %s", number, len(self.data), item["name"])
+            yield ready
+
+
+def infer(evaluator: Evaluator, dataset: ReadableImages, output_dir: str, formats: Sequence[str] = ()) -> None:
+    """Run the evaluator over every readable image and say where the results are.
+
+    Args:
+        formats: of `transforms.outputs.formats`; with "findings" the refused images stand in that table, too.
+
+    Raises:
+        UserError: not one image could be read, results cannot be written, or would replace what a person drew.
+    """
+    if dataset.left_out:
+        logger.info("%d images have their results already and are left out", dataset.left_out)
+        if not dataset.data:
+            return
+    results = as_path(output_dir)
+    _check_results(results, dataset.data, formats)
+    evaluator.run()
+    if "findings" in formats:
+        for name, reason in dataset.reasons.items():
+            put_refused(results, name, reason)
+    done = len(dataset.data) - len(dataset.refused)
+    if not done and not dataset.left_out:
+        raise UserError(f"none of {len(dataset.data)} files could be segmented; first: {dataset.refused[0]}")
+    refused = f", {len(dataset.refused)} files refused (reasons above)" if dataset.refused else ""
+    logger.info("%d images segmented%s: %s", done, refused, output_dir)
+
+
+def _check_results(folder: Path, items: Sequence[Mapping[str, Any]], formats: Sequence[str]) -> None:
+    """Find out before the first image, not after the last.
+
+    Raises:
+        UserError: as `infer`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"--results_dir {folder}: cannot be written to ({error.strerror})") from None
+    if "findings" in formats:
+        read_rows(folder / FILE)
+    made = [folder / f"{item['name']}{ENDINGS['geojson']}" for item in items] if "geojson" in formats else []
+    drawn = [path for path in made if drawn_by_hand(path)]
+    if drawn:
+        raise UserError(
+            f"{drawn[0]}: drawn or corrected by a person, and would be replaced ({len(drawn)} such files); "
+            "name another --results_dir, or move them away"
+        )

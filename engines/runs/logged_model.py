@@ -1,0 +1,83 @@
+"""The trained network as an MLflow model, which `mlflow.pytorch.load_model` loads without this project's code.
+
+It is stored as a graph of `torch.export`: nothing in it is executed on loading, unlike a pickle. Batch, height and
+width stay free. Its input is that of the network: images (N, 3, H, W) scaled to [-0.5, 0.5]; its output are logits.
+For MLflow's server it takes image files, see `engines.runs.serving`.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import tempfile
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from engines.inference.inferers import size_multiple
+from engines.records.mlflow_run import Tracking
+from engines.records.output_folder import portable
+from engines.runs.serving import REQUIREMENTS, add_predictor
+
+logger = logging.getLogger("mammoseg")
+
+NAME = "model"
+
+
+def log_network(network: nn.Module, tracking: Tracking, settings: Mapping[str, Any], in_channels: int = 3) -> bool:
+    """Log it to the training's run as runs:/<run id>/model; whether that went well. A failure is said in one line.
+
+    Args:
+        network: the trained network.
+        tracking: the run.
+        settings: of the training, by which a server reads images (`engines.runs.serving`).
+        in_channels: of the network.
+    """
+    if not tracking.enabled or tracking.failed:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / NAME
+        try:
+            save_network(network, path, settings, in_channels)
+        except Exception as error:  # torch.export has many ways to fail, none of which may cost a training
+            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            logger.warning("The network is not logged as an MLflow model (%s); its weights are.", reason)
+            return False
+        tracking.log_artifacts(path, NAME)
+    return not tracking.failed
+
+
+def save_network(network: nn.Module, path: Path, settings: Mapping[str, Any], in_channels: int = 3) -> None:
+    """Write an MLflow model folder. The requirements are given: MLflow would look for them by loading the model."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow and torch.export warn of parts of their own
+        _save(network, path, len(settings["labels"]), in_channels)
+    add_predictor(path, {**portable(settings), "strides": list(getattr(network, "strides", (1,)))})
+
+
+def _save(network: nn.Module, path: Path, num_classes: int, in_channels: int) -> None:
+    import mlflow.pytorch  # takes a second
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    side = 4 * max(16, size_multiple(network))
+    example = torch.zeros(2, in_channels, side, side + side // 2)
+    kind = np.dtype("float32")
+    signature = ModelSignature(  # by which the export knows what may vary
+        inputs=Schema([TensorSpec(kind, (-1, in_channels, -1, -1))]),
+        outputs=Schema([TensorSpec(kind, (-1, num_classes, -1, -1))]),
+    )
+    mlflow.pytorch.save_model(
+        copy.deepcopy(network).cpu().eval(),
+        str(path),
+        signature=signature,
+        input_example=example.numpy(),
+        pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],
+        serialization_format="pt2",
+    )

@@ -1,0 +1,171 @@
+"""What `mlflow models serve` answers: an image file is sent, its label map or an overlay comes back, as PNG.
+
+The logged model has two faces. `mlflow.pytorch.load_model` gives the network alone, a graph that executes nothing on
+loading. MLflow's server, and `mlflow.pyfunc.load_model`, run the code of this project that lies in the model's folder
+`code`: it reads the image as training did, and brings the classes to the image's own grid.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from engines.inference.inferers import MirrorAveraging
+from engines.inference.whole_image import WholeImageInferer
+from transforms.channels import ThreeChannelsd
+from transforms.errors import UserError
+from transforms.outputs.png import OVERLAY_ENDING, PNG_ENDING, write_overlay, write_png
+from transforms.outputs.prediction import Prediction
+from transforms.whole import ArgmaxLiked, LoadMammogramd, NormalizeRanged, Unmirrord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger("mammoseg")
+
+SETTINGS, CODE = "mammoseg.json", "code"
+READ = ("image_height", "windowing", "flip", "colour")
+"""Settings of the training by which an image is read."""
+
+IMAGE, RESULT, FORMAT = "image", "segmentation", "format"
+FORMATS: dict[str, tuple[Callable[[Prediction], None], str]] = {
+    "labels": (write_png, PNG_ENDING),
+    "overlay": (write_overlay, OVERLAY_ENDING),
+}
+"""What a request can ask for: pixel values that are class numbers, or a picture to look at."""
+
+REQUIREMENTS = (
+    "fire", "highdicom", "itk", "jsonschema", "matplotlib", "mlflow", "monai", "nibabel", "numpy", "pandas", "pillow",
+    "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "python-gdcm", "pytorch-ignite",
+    "scikit-image", "scipy", "torch",
+)  # fmt: skip
+"""Packages that the code in the model's folder imports."""
+
+
+class Predictor:
+    """Segments image files that come as bytes.
+
+    Args:
+        network: images (N, 3, h, w) in [-0.5, 0.5] → logits.
+        settings: of the training, see `engines.runs.train.settings`.
+        device: where the network runs.
+    """
+
+    def __init__(self, network: nn.Module, settings: Mapping[str, Any], device: str = "cpu") -> None:
+        self.network = network.to(device)
+        self.device = device
+        self.classes = tuple(settings["labels"].values())
+        self.inferer = MirrorAveraging(WholeImageInferer(), bool(settings["mirror_averaging"]))
+        self.read = (
+            LoadMammogramd("image", **{name: settings[name] for name in READ}),
+            NormalizeRanged("image"),
+            ThreeChannelsd("image"),
+        )
+        self.finish = (ArgmaxLiked("label", size_key="original_size"), Unmirrord(["label", "image"]))
+
+    def predict(self, data: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """MLflow's interface: a column `image` of files as bytes → a column `segmentation` of PNG files as bytes.
+
+        Args:
+            data: DICOM, PNG, JPEG or TIFF files, told by their content.
+            params: "format", "labels" (default) or "overlay".
+
+        Raises:
+            MlflowException: (HTTP 400) no such format, or an image that cannot be read; it is named by its number.
+        """
+        import pandas as pd
+        from mlflow.exceptions import MlflowException
+
+        chosen = str((params or {}).get(FORMAT, "labels"))
+        if chosen not in FORMATS:
+            raise MlflowException.invalid_parameter_value(f"format {chosen}: there are {', '.join(FORMATS)}")
+        answers = []
+        for number, content in enumerate(data[IMAGE], start=1):
+            if not isinstance(content, bytes | bytearray | memoryview):
+                raise MlflowException.invalid_parameter_value(f"image {number}: expected the bytes of an image file")
+            try:
+                answers.append(self.segment(bytes(content), chosen))
+            except UserError as error:
+                raise MlflowException.invalid_parameter_value(f"image {number}: {error}") from None
+        return pd.DataFrame({RESULT: answers})
+
+    def segment(self, content: bytes, chosen: str = "labels") -> bytes:
+        """One image file → one PNG file, in the format `chosen`.
+
+        Raises:
+            UserError: it is no image that can be read.
+        """
+        write, ending = FORMATS[chosen]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / IMAGE
+            path.write_bytes(content)
+            try:
+                item = self._segment(path)
+            except UserError as error:  # which names a file that the sender does not know
+                raise UserError(str(error).replace(f"{path}: ", "")) from None
+            label = item["label"][0].cpu().numpy()
+            write(Prediction(label, self.classes, Path(folder), IMAGE, image=item["image"].cpu()))
+            return (Path(folder) / (IMAGE + ending)).read_bytes()
+
+    def _segment(self, path: Path) -> dict[str, Any]:
+        item: dict[Any, Any] = {"image": path}
+        for transform in self.read:
+            item = transform(item)
+        with torch.no_grad():
+            item["label"] = self.inferer(item["image"][None].to(self.device), self.network)[0]
+        for transform in self.finish:
+            item = transform(item)
+        return item
+
+
+def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Predictor:
+    """What MLflow calls to load the model in a folder."""
+    import mlflow.pytorch
+
+    settings = json.loads((Path(path) / SETTINGS).read_text(encoding="utf-8"))
+    device = (model_config or {}).get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+    network = mlflow.pytorch.load_model(path, device=device)
+    network.strides = tuple(settings["strides"])  # by which `PaddedInferer` knows the sizes that it takes
+    return Predictor(network, settings, device)
+
+
+def add_predictor(path: Path, settings: Mapping[str, Any]) -> None:
+    """Give the MLflow model in a folder, as `mlflow.pytorch.save_model` wrote it, the second face.
+
+    Args:
+        path: the model's folder.
+        settings: those of the training, and "strides", the network's own.
+    """
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    root = Path(__file__).resolve().parents[2]
+    for package in ("engines", "nets", "transforms"):
+        shutil.copytree(root / package, path / CODE / package, ignore=_not_code)
+    (path / SETTINGS).write_text(json.dumps(dict(settings), indent=2, ensure_ascii=False), encoding="utf-8")
+    model = Model.load(str(path / "MLmodel"))
+    face = model.flavors["python_function"]
+    face.update(loader_module=__name__, code=CODE)
+    for key in ("data", "pickle_module_name"):
+        face.pop(key, None)
+    model.signature = ModelSignature(
+        Schema([ColSpec(DataType.binary, IMAGE)]),
+        Schema([ColSpec(DataType.binary, RESULT)]),
+        ParamSchema([ParamSpec(FORMAT, DataType.string, "labels")]),
+    )
+    model.saved_input_example_info = None  # that of the bare network
+    for example in path.glob("*input_example*"):
+        example.unlink()
+    model.save(str(path / "MLmodel"))
+
+
+def _not_code(folder: str, names: list[str]) -> list[str]:
+    return [n for n in names if (Path(folder) / n).is_file() and not n.endswith((".py", ".json"))] + ["__pycache__"]

@@ -1,0 +1,215 @@
+"""A bundle's training from first check to final table."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from engines.base.options import switch
+from engines.base.paths import project_root
+from engines.records.mlflow_run import Tracking
+from engines.records.output_folder import Output
+from engines.records.panels import PanelSaver
+from engines.records.predictions import SamplePredictions
+from engines.records.score_table import class_table, score_table
+from engines.runs.logged_model import log_network
+from engines.scoring.confusion_files import identity, write_evidence, write_split
+from engines.scoring.metrics import scores, trivial_scores
+from engines.training.staged_training import StagedTraining
+from transforms.dataset import Dataset
+
+logger = logging.getLogger("mammoseg")
+
+TRIVIAL = "all background"
+PACKAGES = ("torch", "monai", "pytorch-ignite", "mlflow")
+
+
+def train(
+    training: StagedTraining, data: Dataset, resume: bool = False, log_model: bool = False
+) -> dict[str, dict[str, float]]:
+    """Check the labels, train every stage, and leave scores, pictures and weights on disk and in MLflow.
+
+    Args:
+        training: the stages.
+        data: the data set that it trains and validates on.
+        resume: go on with an interrupted training.
+        log_model: also log the network as an MLflow model.
+
+    Returns the scores of every row of the final table.
+    """
+    resume, log_model = switch(resume, "--resume"), switch(log_model, "--log_model")
+    data.check_labels(data.items("training") + data.items("validation"))
+    _say_what_is_trained(training, data)
+    with tracked(training.tracking), resumable(training.output):
+        results = training.run(resume)
+        *earlier, last = results
+        rows = report(
+            training.evaluator,
+            last,
+            data,
+            "validation",
+            training.output,
+            training.tracking,
+            earlier={name: results[name] for name in earlier},
+        )
+        training.tracking.log_artifacts(write_split(training.output, data), "eval")
+        training.tracking.log_artifacts(training.output.models / "model.pt", "models")
+        training.tracking.log_artifacts(training.output.models / "model.json", "models")
+        if log_model:
+            log_network(training.network, training.tracking, training.settings)
+    _say_where(training.output, training.tracking)
+    return rows
+
+
+@contextmanager
+def tracked(tracking: Tracking) -> Iterator[None]:
+    """Finish the MLflow run as FINISHED, KILLED (Ctrl-C, SIGTERM) or FAILED (anything else)."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tracking.end("KILLED")
+        raise
+    except BaseException:
+        tracking.end("FAILED")
+        raise
+    tracking.end("FINISHED")
+
+
+@contextmanager
+def resumable(output: Output) -> Iterator[None]:
+    """Have an interruption say how to go on, if there is something to go on from."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        hint = ["To go on: the same command with --resume true"] if output.progress_file.is_file() else []
+        raise KeyboardInterrupt(*hint) from None
+
+
+def report(
+    evaluator: Any,
+    name: str,
+    data: Dataset,
+    section: str,
+    output: Output,
+    tracking: Tracking,
+    earlier: Mapping[str, Mapping[str, float]] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Run the evaluator on its weights; print, write and log the table, per-subject scores and pictures.
+
+    Args:
+        name: what to call the weights' row.
+        section: the part of the data set that the evaluator runs over.
+        earlier: rows known already, shown above it.
+
+    Returns the scores of every row.
+    """
+    output.clear_panels()
+    samples = SamplePredictions(data.num_classes)
+    for handler in (PanelSaver(output.panels, data.class_names), samples):
+        handler.attach(evaluator)
+    evaluator.run()
+    per_subject = evaluator.state.metric_details["confusion"]
+    evidence = write_evidence(output, name, per_subject, identity(data), section)
+    samples.write(output.predictions, name)
+    rows = {TRIVIAL: trivial_scores(per_subject, data.class_names)}
+    rows.update({row: dict(values) for row, values in (earlier or {}).items()})
+    final = rows[name] = dict(evaluator.state.metrics)
+    subjects = [{"subject": s, **scores(m, data.class_names)} for s, m in sorted(per_subject.items())]
+    tables = [
+        output.write_table("subjects", subjects),
+        output.write_table("scores", [{"model": row, **values} for row, values in rows.items()]),
+    ]
+    title = f"Scores on the {len(per_subject)} {section} subjects of {data.name}, per cent"
+    logger.info("\n%s\n\n%s\n", score_table(rows, title), class_table(final))
+    tracking.log_metrics(final, step=0)
+    tracking.log_metrics({k: v for k, v in rows[TRIVIAL].items() if "/" not in k}, step=0, prefix="all_background/")
+    for path in (*tables, *evidence, output.epochs_file):
+        tracking.log_artifacts(path, "eval")
+    tracking.log_artifacts(output.predictions, "eval/predictions")
+    tracking.log_artifacts(output.panels, "panels")
+    return rows
+
+
+def run_parameters(network: nn.Module, data: Dataset, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat parameters of an MLflow run: knobs, network, data set and software."""
+    return {
+        **{key: value for key, value in knobs.items() if value is not None},
+        "network": type(network).__name__,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        **{key: value for key, value in identity(data).items() if key != "labels"},
+        "classes": ", ".join(data.class_names),
+        "class_weights": ", ".join(f"{w:.4f}" for w in data.class_weights()),
+        "device": _device(network),
+        "git_commit": git_commit(project_root()),
+        "versions": ", ".join([f"python {platform.python_version()}", *(f"{n} {version(n)}" for n in PACKAGES)]),
+    }
+
+
+def _device(network: nn.Module) -> str:
+    """What it is trained on; the number of threads changes the rounding of sums."""
+    device = next(network.parameters()).device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    return f"{device.type} ({name})"
+
+
+def settings(data: Dataset, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values stored beside the weights: with them evaluation and inference rebuild network and input."""
+    return {
+        **knobs,
+        "ignore_label": data.ignore_label,
+        "windowing": data.windowing,
+        "flip": data.flip,
+        "colour": data.colour,
+        "source_values": data.source_values,
+        "intensity_ranges": data.intensity_ranges,
+        "licence": data.content.get("licence", ""),
+        "reference": data.content.get("reference", ""),
+        **identity(data),
+    }
+
+
+def git_commit(folder: Path) -> str:
+    """Commit of the checkout the code lies in; `unknown` where there is none."""
+    if not (folder / ".git").exists():  # a shared bundle; git would look further up and name someone else's commit
+        return "unknown"
+    try:
+        command = ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _say_what_is_trained(training: StagedTraining, data: Dataset) -> None:
+    parameters = sum(p.numel() for p in training.network.parameters())
+    logger.info(
+        "%s, %s parameters, on %s: %d training and %d validation images, %d classes.",
+        type(training.network).__name__,
+        f"{parameters:,}",
+        data.name,
+        len(data.items("training")),
+        len(data.items("validation")),
+        data.num_classes,
+    )
+    if training.settings.get("recipe") == "paper" and not training.settings.get("init_weights"):
+        logger.info("The paper starts from ImageNet weights: give --init_weights a file of them to do so (README).")
+
+
+def _say_where(output: Output, tracking: Tracking) -> None:
+    logger.info("weights   %s", output.models / "model.pt")
+    logger.info("pictures  %s", output.panels)
+    logger.info("tables    %s", output.eval)
+    if tracking.enabled and not tracking.failed:
+        quote = subprocess.list2cmdline if os.name == "nt" else shlex.join
+        uri = quote([tracking.tracking_uri])
+        logger.info("run       mlflow ui --backend-store-uri %s   (run %s)", uri, tracking.run_id)

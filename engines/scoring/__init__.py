@@ -1,0 +1,1 @@
+"""Metrics of label maps and lesions, and their files and figures."""

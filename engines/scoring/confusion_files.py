@@ -1,0 +1,80 @@
+"""What a result can be checked and compared by: the confusion matrix of every subject, with what it was counted on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from engines.records.output_folder import Output, write_text
+from engines.scoring.figures import class_figure, confusion_figure, save_figure
+from engines.scoring.metrics import scores
+from transforms.dataset import SECTIONS, Dataset
+
+FORMAT = 1
+
+
+def identity(data: Dataset) -> dict[str, Any]:
+    """What a result must share with another to be compared with it."""
+    return {
+        "labels": {str(value): name for value, name in data.labels.items()},
+        "dataset": data.name,
+        "dataset_digest": data.digest,
+        "split_digest": data.split_digest,
+    }
+
+
+def write_evidence(
+    output: Output, row: str, per_subject: Mapping[str, ArrayLike], about: Mapping[str, Any], section: str
+) -> list[Path]:
+    """Write eval/confusion-<row>.json, and its matrix and class scores as pictures; return the files.
+
+    Args:
+        row: the name of the result in the table: a stage.
+        per_subject: subject → (C, C) counts, rows = truth.
+        about: at least what `identity` gives.
+        section: the part of the data set.
+    """
+    labels = about["labels"]
+    names = [labels[key] for key in sorted(labels, key=int)]
+    matrices = {subject: np.asarray(per_subject[subject], dtype=np.int64) for subject in sorted(per_subject)}
+    head = {
+        "format": FORMAT,
+        "row": row,
+        "section": section,
+        "classes": names,
+        **{key: about[key] for key in ("dataset", "dataset_digest", "split_digest")},
+    }
+    path = output.eval / f"confusion-{row}.json"
+    write_text(path, _json(head, matrices))
+    total = sum(matrices.values(), np.zeros((len(names),) * 2, np.int64))
+    title = f"{row}: {len(matrices)} {section} subjects of {about['dataset']}"
+    return [
+        path,
+        save_figure(confusion_figure(total, names, title), output.eval / f"confusion-{row}.png"),
+        save_figure(class_figure(scores(total, names), names, title), output.eval / f"classes-{row}.png"),
+    ]
+
+
+def write_split(output: Output, data: Dataset) -> Path:
+    """Write eval/split.json: the subjects (running numbers) of each section, by which a result can be repeated."""
+    subjects = {section: sorted({item["subject"] for item in data.items(section)}) for section in SECTIONS}
+    path = output.eval / "split.json"
+    write_text(path, json.dumps(subjects, indent=1) + "\n")
+    return path
+
+
+def plain_matrices(per_subject: Mapping[str, ArrayLike]) -> dict[str, list[list[int]]]:
+    """The matrices as a checkpoint can hold them."""
+    return {subject: np.asarray(matrix).tolist() for subject, matrix in per_subject.items()}
+
+
+def _json(head: Mapping[str, Any], matrices: Mapping[str, Any]) -> str:
+    """One line a subject, which people can read and compare."""
+    lines: Sequence[str] = [f"    {json.dumps(s)}: {json.dumps(m.tolist())}" for s, m in matrices.items()]
+    start = json.dumps(head, indent=2, ensure_ascii=False)[:-2]
+    return start + ',\n  "subjects": {\n' + ",\n".join(lines) + "\n  }\n}\n"

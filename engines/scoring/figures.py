@@ -1,0 +1,76 @@
+"""Charts of one result, as PNG files: the confusion matrix, and the scores of each class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from engines.base.distributed import is_main
+
+MAX_CELLS_WITH_TEXT = 20 * 20
+
+
+def confusion_figure(confusion: ArrayLike, class_names: Sequence[str], title: str) -> Figure:
+    """A (C, C) matrix of counts (rows = truth) as the percentage of each true class; blank rows do not occur."""
+    matrix = np.asarray(confusion, dtype=np.float64)
+    rows = matrix.sum(axis=1, keepdims=True)
+    percent = np.divide(100 * matrix, rows, out=np.full(matrix.shape, np.nan), where=rows > 0)
+    count = len(class_names)
+    side = 2.6 + 0.45 * count
+    figure = Figure(figsize=(side + 1, side), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(percent, cmap="cividis", vmin=0, vmax=100)
+    axes.set_xticks(range(count), [_short(name) for name in class_names], rotation=45, ha="right")
+    axes.set_yticks(range(count), [_short(name) for name in class_names])
+    axes.set_xlabel("prediction")
+    axes.set_ylabel("truth")
+    axes.set_title(title, fontsize=10)
+    figure.colorbar(image, label="% of the true class")
+    if percent.size <= MAX_CELLS_WITH_TEXT:
+        for row, column in np.argwhere(~np.isnan(percent)):
+            value = percent[row, column]
+            shade = "black" if value > 55 else "white"
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=shade)
+    return figure
+
+
+def class_figure(scores: Mapping[str, float], class_names: Sequence[str], title: str) -> Figure:
+    """IoU and Dice of each class as bars from 0 to 100 %; "n/a" where a class is in neither truth nor prediction."""
+    count = len(class_names)
+    figure = Figure(figsize=(6.4, 1.4 + 0.45 * count), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    places = np.arange(count)
+    for kind, offset, colour in (("iou", -0.19, "#0072B2"), ("dice", 0.19, "#E69F00")):
+        values = [100 * scores[f"{kind}/{name}"] for name in class_names]
+        shown = [0.0 if math.isnan(value) else value for value in values]
+        axes.barh(places + offset, shown, 0.36, color=colour, label="IoU" if kind == "iou" else "Dice")
+        for place, value in zip(places, values, strict=True):
+            text = "n/a" if math.isnan(value) else f"{value:.1f}"
+            axes.text(0 if math.isnan(value) else value, place + offset, f" {text}", va="center", fontsize=7)
+    axes.set_yticks(places, [_short(name) for name in class_names])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 108)
+    axes.set_xticks(range(0, 101, 20))
+    axes.set_xlabel("%")
+    axes.set_title(title, fontsize=10)
+    axes.legend(loc="lower right", fontsize=8)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a PNG file; nothing in it depends on the time. Of several processes only the first writes."""
+    if not is_main():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+    return path
+
+
+def _short(name: str, length: int = 22) -> str:
+    return name if len(name) <= length else name[: length - 1] + "…"

@@ -1,0 +1,190 @@
+"""Scores of a segmentation from one streaming confusion matrix.
+
+`confusion[t, p]` counts pixels of true class t predicted as p. With TP the diagonal, FN and FP the rest of the row
+and of the column:
+
+    pixel_accuracy        sum of TP / all pixels
+    iou/<class>           TP / (TP + FP + FN);     mean_iou             mean over the classes
+    dice/<class>          2 TP / (2 TP + FP + FN); mean_dice            mean over the classes
+    sensitivity/<class>   TP / (TP + FN);          mean_class_accuracy  mean over the classes that are in the truth
+    specificity/<class>   TN / (TN + FP), with TN all pixels but those of the class's row and column
+    frequency_weighted_iou                         mean of IoU, each weighted by the class's share of the truth
+
+A class in neither truth nor prediction is NaN and left out of the means, as the Cityscapes evaluator does. A class
+that is predicted but not in the truth has IoU and Dice 0 and counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine
+from ignite.metrics import Metric
+from numpy.typing import ArrayLike, NDArray
+
+from engines.base.distributed import gathered, world_size
+
+PAPER_METRICS = ("pixel_accuracy", "mean_iou", "mean_class_accuracy")
+OVERALL_METRICS = (*PAPER_METRICS, "mean_dice", "frequency_weighted_iou")
+CLASS_METRICS = ("iou", "dice", "sensitivity", "specificity")
+
+STRIP = 1 << 18
+"""Pixels counted at a time, few enough for the processor's cache; NumPy, since torch's threads wait for one another."""
+
+
+def metric_names(class_names: Sequence[str]) -> list[str]:
+    """Names of all scores."""
+    return [*OVERALL_METRICS, *(f"{kind}/{name}" for kind in CLASS_METRICS for name in class_names)]
+
+
+def confusion_matrix(truth: torch.Tensor, pred: torch.Tensor, num_classes: int) -> NDArray[np.int64]:
+    """Count (num_classes, num_classes) pairs (truth, prediction) of two integer maps of one shape.
+
+    Pixels whose truth is not a class (void) are not counted.
+
+    Raises:
+        ValueError: shapes differ, or a prediction at a counted pixel is not a class.
+    """
+    if truth.shape != pred.shape:
+        raise ValueError(f"truth {tuple(truth.shape)} and prediction {tuple(pred.shape)} differ in shape")
+    t, p = truth.detach().cpu().reshape(-1).numpy(), pred.detach().cpu().reshape(-1).numpy()
+    size = num_classes + 1  # one more: whatever is no class
+    counts = np.zeros(size * size, dtype=np.int64)
+    for start in range(0, t.size, STRIP):
+        pairs = _classes(t[start : start + STRIP], num_classes)
+        pairs *= size
+        pairs += _classes(p[start : start + STRIP], num_classes)
+        counts += np.bincount(pairs, minlength=size * size)
+    matrix = counts.reshape(size, size)
+    if matrix[:-1, -1].any():
+        counted = p[(t >= 0) & (t < num_classes)]
+        raise ValueError(f"prediction holds {counted.min():g}…{counted.max():g}, expected 0…{num_classes - 1}")
+    return matrix[:-1, :-1].copy()
+
+
+def _classes(values: NDArray[Any], num_classes: int) -> NDArray[np.integer[Any]]:
+    """A copy with `num_classes` for every value that is no class; in bytes if a pair of classes fits into one."""
+    kind = np.uint8 if (num_classes + 1) ** 2 <= 256 else np.int32
+    if values.dtype == np.uint8 and kind is np.uint8:
+        return np.minimum(values, np.uint8(num_classes))
+    return np.where((values < 0) | (values > num_classes), num_classes, values).astype(kind)
+
+
+def scores(confusion: ArrayLike, class_names: Sequence[str] | None = None) -> dict[str, float]:
+    """All scores of a (C, C) integer matrix (rows = truth) under the names above.
+
+    Args:
+        class_names: C names for the per-class scores; the class numbers when None.
+
+    Raises:
+        ValueError: the matrix is not square or the names do not fit.
+    """
+    matrix = np.asarray(confusion, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"confusion must be a square matrix, got shape {matrix.shape}")
+    names = [str(c) for c in range(len(matrix))] if class_names is None else list(class_names)
+    if len(names) != len(matrix):
+        raise ValueError(f"{len(names)} class names for {len(matrix)} classes")
+    tp = np.diag(matrix)
+    in_truth, predicted, total = matrix.sum(axis=1), matrix.sum(axis=0), matrix.sum()
+    union = in_truth + predicted - tp
+    iou, sensitivity = _ratio(tp, union), _ratio(tp, in_truth)
+    by_class = {
+        "iou": iou,
+        "dice": _ratio(2 * tp, in_truth + predicted),
+        "sensitivity": sensitivity,
+        "specificity": _ratio(total - union, total - in_truth),
+    }
+    result = {
+        "pixel_accuracy": float(_ratio(tp.sum(), total)),
+        "mean_iou": _mean(iou),
+        "mean_class_accuracy": _mean(sensitivity),
+        "mean_dice": _mean(by_class["dice"]),
+        "frequency_weighted_iou": float(_ratio((in_truth * np.nan_to_num(iou)).sum(), total)),
+    }
+    for kind in CLASS_METRICS:
+        result.update({f"{kind}/{name}": float(value) for name, value in zip(names, by_class[kind], strict=True)})
+    return result
+
+
+def _ratio(numerator: Any, denominator: Any) -> NDArray[np.float64]:
+    """Quotient, NaN where the denominator is 0."""
+    numerator, denominator = np.asarray(numerator), np.asarray(denominator)
+    return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """Mean of the values that are numbers; NaN if there is none."""
+    numbers = values[~np.isnan(values)]
+    return float(numbers.mean()) if len(numbers) else float("nan")
+
+
+class SubjectConfusion(Metric):
+    """Ignite metric: one confusion matrix per subject; their sum gives every score of `scores`.
+
+    Attached as MONAI's key metric under one of the score names, it puts all the other scores beside it into
+    `engine.state.metrics`, and the matrices into `engine.state.metric_details["confusion"]` (subject → (C, C)).
+
+    Needs a decollating MONAI engine: batches with `subject`, outputs with `label` and `pred`, (1, H, W) label maps.
+
+    Args:
+        class_names: names of the classes, in order.
+    """
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = list(class_names)
+        self.per_subject: dict[str, NDArray[np.int64]] = {}
+        super().__init__()
+
+    def reset(self) -> None:
+        """Forget every subject."""
+        self.per_subject = {}
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Take the label maps of one batch with the subjects they belong to."""
+        pairs = zip(engine.state.batch, engine.state.output, strict=True)
+        self.update([(item["subject"], output["label"], output["pred"]) for item, output in pairs])
+
+    def update(self, output: Sequence[tuple[str, torch.Tensor, torch.Tensor]]) -> None:
+        """Add label maps of one batch."""
+        for subject, truth, pred in output:
+            counts = confusion_matrix(truth, pred, len(self.class_names))
+            if subject in self.per_subject:
+                counts = self.per_subject[subject] + counts
+            self.per_subject[subject] = counts
+
+    def compute(self) -> dict[str, float]:
+        """Scores of the summed matrix of all subjects (of all processes)."""
+        self.per_subject = _gathered(self.per_subject)
+        size = len(self.class_names)
+        total = sum(self.per_subject.values(), np.zeros((size, size), dtype=np.int64))
+        return scores(total, self.class_names)
+
+    def completed(self, engine: Engine, name: str) -> None:
+        """Store the scores in the engine's state, the key metric's under `name` as a plain number."""
+        result = self.compute()
+        if name not in result:
+            raise ValueError(f"no metric {name!r}; there are {', '.join(result)}")
+        engine.state.metrics.update(result)
+        engine.state.metric_details["confusion"] = self.per_subject
+
+
+def _gathered(per_subject: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+    """Sum the subjects' matrices over the processes of a distributed run."""
+    if world_size() == 1:
+        return per_subject
+    merged: dict[str, NDArray[np.int64]] = {}
+    for subject, counts in gathered(list(per_subject.items())):
+        merged[subject] = merged[subject] + counts if subject in merged else counts
+    return merged
+
+
+def trivial_scores(per_subject: dict[str, NDArray[np.int64]], class_names: Sequence[str]) -> dict[str, float]:
+    """Scores of the predictor that calls every pixel class 0 (background), on the same pixels."""
+    total = sum(per_subject.values(), np.zeros((len(class_names),) * 2, dtype=np.int64))
+    background = np.zeros_like(total)
+    background[:, 0] = total.sum(axis=1)
+    return scores(background, class_names)

@@ -1,0 +1,1 @@
+"""Staged training: plan, epochs, losses, learning-rate schedule, console."""

@@ -1,0 +1,129 @@
+"""What a staged training is made of: its stages, their numbers, and the network at one of them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from engines.base.paths import as_path
+from nets import weights
+from transforms.crops import CropSize
+from transforms.errors import UserError
+
+logger = logging.getLogger("mammoseg")
+
+KEEP = ("best", "last")
+"""Which epoch's weights a stage can end with."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage is trained with. `crop_size` in working pixels, a side or (rows, columns)."""
+
+    name: str
+    max_epochs: int
+    crop_size: CropSize
+    learning_rate: float
+
+
+def plan(
+    stages: Sequence[str],
+    max_epochs: int | Mapping[str, int],
+    crop_size: int | Sequence[int] | Mapping[str, int | Sequence[int]],
+    learning_rate: float | Mapping[str, float],
+) -> list[Stage]:
+    """The stages in training order; a knob is one number for all of them or a number per stage name.
+
+    A crop size may also be a pair, [rows, columns].
+
+    Raises:
+        UserError: no stage, or a knob without a number for a stage or with one that cannot be.
+    """
+    check_list(stages)
+
+    return [
+        Stage(
+            name,
+            _number(name, "max_epochs", max_epochs, int),
+            _size(name, crop_size),
+            _number(name, "learning_rate", learning_rate, float),
+        )
+        for name in stages
+    ]
+
+
+def _number(stage: str, knob: str, value: Any, kind: type) -> Any:
+    number = value.get(stage) if isinstance(value, Mapping) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or number <= 0:
+        raise UserError(f"{knob} of stage {stage!r} must be a number above 0, got {number!r}")
+    return kind(number)
+
+
+def _size(stage: str, value: Any) -> CropSize:
+    size = value.get(stage) if isinstance(value, Mapping) else value
+    if isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2:
+        rows, columns = (_number(stage, "crop_size", side, int) for side in size)
+        return (rows, columns)
+    return int(_number(stage, "crop_size", size, int))
+
+
+def at_stage(network: nn.Module, stages: Sequence[str], init_weights: str | None = None) -> nn.Module:
+    """Set a staged network to the last of these stages, and start it from a file of weights if one is given.
+
+    Raises:
+        UserError: the network has no such stage, or the weights do not fit.
+    """
+    check_list(stages)
+    known = stages_of(network)
+    for stage in stages:
+        if stage not in known:
+            raise UserError(f"unknown stage {stage!r}: {type(network).__name__} has the stages {', '.join(known)}")
+    set_stage(network, stages[-1])
+    if init_weights is not None:
+        try:
+            path = as_path(init_weights)
+            logger.info("%s", weights.init_weights(network, path, sha256=digest_in(path.name)))
+        except (OSError, ValueError) as error:
+            raise UserError(f"--init_weights: {error}") from error
+    return network
+
+
+def digest_in(name: str) -> str | None:
+    """First digits of the SHA-256 that published files carry in their name, as in vgg16-397923af.pth; else None.
+
+    A date, as in front-20240115.pt, is none.
+    """
+    found = re.search(r"-([0-9a-f]{8,64})\.pth?$", name)
+    return found.group(1) if found and not re.fullmatch(r"(19|20)\d{6}", found.group(1)) else None
+
+
+def stages_of(network: nn.Module) -> tuple[str, ...]:
+    """Its stages in training order; a network that knows none, such as MONAI's UNet, is the case of one."""
+    return tuple(getattr(network, "stages", (type(network).__name__.lower(),)))
+
+
+def set_stage(network: Any, stage: str) -> None:
+    """Have the network compute and train what the stage does."""
+    if hasattr(network, "set_stage"):
+        network.set_stage(stage)
+
+
+def check_list(stages: Sequence[str]) -> None:
+    """Refuse what is no list of names: `--stages front` is a text."""
+    if isinstance(stages, str) or not stages:
+        raise UserError(f"stages must be a list of stage names such as \"['front','context']\", got {stages!r}")
+
+
+def check_keep(keep: str, patience: int) -> None:
+    """Raise UserError unless a stage can end that way: early stopping would choose its last epoch by validation."""
+    if keep not in KEEP:
+        raise UserError(f"--keep {keep}: there is no such; there are {', '.join(KEEP)}")
+    if keep == "last" and patience != 0:
+        raise UserError(
+            f"--keep last looks at no validation score, and early stopping does: give --patience 0, not {patience}"
+        )

@@ -1,0 +1,339 @@
+"""Staged training (paper, sections 2.1 and 2.3): one network trained in stages by one MONAI trainer.
+
+"Only the front module is trained in the first step. […] In the second stage the weights in the front section are
+frozen, and only the ones in the context module are modified. The training process concludes with a final stage in
+which the entire network is trained without any frozen variables." A network of one stage is the simplest case.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ignite.engine import Events
+from ignite.handlers import EarlyStopping
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+
+from engines.base.distributed import parallel, rank
+from engines.records.mlflow_run import Tracking
+from engines.records.output_folder import Output
+from engines.records.predictions import SamplePredictions, write_label_maps
+from engines.scoring.confusion_files import plain_matrices, write_evidence
+from engines.scoring.metrics import PAPER_METRICS, metric_names
+from engines.training.epochs import EpochDataset, seed_all
+from engines.training.lr_schedule import check_schedule, rate_of_epoch
+from engines.training.plan import Stage, check_keep, set_stage
+from transforms.crops import CropSize, RandBalancedCropd
+from transforms.errors import UserError
+
+logger = logging.getLogger("mammoseg")
+
+FREE = ("max_epochs", "patience", "num_workers", "intensity_ranges", "licence", "reference")
+"""Settings that a resumed training may have otherwise than the interrupted one."""
+
+
+class StagedTraining:
+    """Runs a `SupervisedTrainer` and its `SupervisedEvaluator` through the stages of a network.
+
+    Every stage starts from the best weights of the one before (which count as its epoch 0), with a fresh optimizer
+    state and its own epochs, crop size, learning rate and early stopping. After each epoch everything needed to go
+    on is saved; every epoch's randomness is a function of (seed, stage, epoch), so that an interrupted training ends
+    with the same weights as an uninterrupted one.
+
+    Args:
+        trainer: its dataset is an `EpochDataset` whose transforms hold one `RandBalancedCropd`, its handlers a
+            `ValidationHandler` that runs the evaluator every epoch.
+        evaluator: validation on whole images; `state.metrics` must hold `monitor`.
+        plan: stages in order.
+        output: where weights, tables and pictures go.
+        tracking: the MLflow run.
+        seed: see `EpochDataset`.
+        lr_schedule, lr_drop_factor, lr_drop_period: see `engines.training.lr_schedule.rate_of_epoch`.
+        monitor: the validation score that early stopping and the choice of the best epoch look at (higher is better).
+        patience: epochs without improvement of at least `min_delta` before a stage ends; 0 never ends it early.
+        keep: "best" ends a stage with the weights of the epoch that `monitor` liked best; "last" with those of its last
+            epoch, whatever the validation says, so that validation scores stay those of subjects nothing was chosen by.
+        settings: plain values stored beside the weights, with which evaluation and inference rebuild the network.
+    """
+
+    def __init__(
+        self,
+        trainer: SupervisedTrainer,
+        evaluator: SupervisedEvaluator,
+        plan: Sequence[Stage],
+        output: Output,
+        tracking: Tracking,
+        seed: int = 0,
+        lr_schedule: str = "piecewise",
+        lr_drop_factor: float = 0.3,
+        lr_drop_period: int = 10,
+        monitor: str = "mean_iou",
+        patience: int = 4,
+        min_delta: float = 0.0,
+        settings: Mapping[str, Any] | None = None,
+        keep: str = "best",
+    ) -> None:
+        self.trainer, self.evaluator = trainer, evaluator
+        self.plan = list(plan)
+        self.output, self.tracking = output, tracking
+        self.seed, self.monitor = seed, monitor
+        check_schedule(lr_schedule)
+        check_keep(keep, patience)
+        self.keep = keep
+        self.falling = (lr_schedule, lr_drop_factor, lr_drop_period)
+        self.settings = dict(settings or {})
+        self.results: dict[str, dict[str, float]] = {}
+        self.best: dict[str, Any] = {}
+        self.stage = self.plan[0]
+        self.network: Any = getattr(trainer.network, "module", trainer.network)
+        self.early_stopping = self._early_stopping(patience, min_delta)
+        self.samples = SamplePredictions(len(self.settings.get("labels", ())))
+        self.samples.attach(evaluator)
+        trainer.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self._stop_divergence)
+        evaluator.add_event_handler(Events.COMPLETED, self._validated)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
+
+    def _early_stopping(self, patience: int, min_delta: float) -> EarlyStopping | None:
+        """Ignite's handler, which looks at `monitor`; None if `patience` is 0."""
+        known = metric_names(list(self.settings.get("labels", {}).values()))
+        if self.monitor not in known:
+            raise UserError(f"--monitor {self.monitor}: no such score; there are {', '.join(known)}")
+        if not isinstance(patience, int) or patience < 0 or min_delta < 0:
+            raise UserError(f"patience and min_delta must be 0 or above, got {patience} and {min_delta}")
+        if patience == 0:
+            return None
+        handler = EarlyStopping(
+            patience, lambda engine: engine.state.metrics[self.monitor], self.trainer, threshold=min_delta
+        )
+        handler.logger.setLevel(logging.WARNING)  # `_finish` says it, with more
+        return handler
+
+    # -- the stages --------------------------------------------------------------------------------------------
+
+    def run(self, resume: bool = False) -> dict[str, dict[str, float]]:
+        """Train every stage; return the validation scores of each stage's best epoch.
+
+        Args:
+            resume: go on with the training that was interrupted in this output folder.
+
+        Raises:
+            UserError: nothing to resume, or it was made with another plan or network.
+        """
+        saved = self.output.load_progress() if resume else None
+        first = 0 if saved is None else self._restore_run(saved)
+        if saved is None:
+            self.output.start_anew()
+            self.tracking.start()
+        else:
+            self.tracking.start(saved["run_id"], saved["stage_runs"])
+        self.tracking.log_artifacts(self.output.write_config(self.settings), "eval")
+        for index in range(first, len(self.plan)):
+            self._begin(index)
+            self.tracking.start_stage(self.stage.name, asdict(self.stage))
+            logger.info(
+                "\nStage %s: up to %d epochs, crops of %s, learning rate %g",
+                *(self.stage.name, self.stage.max_epochs, self.stage.crop_size, self.stage.learning_rate),
+            )
+            if saved is not None and index == first:
+                self._restore_stage(saved)
+            elif index > 0 and self.keep == "best":
+                self._score_start()
+            counter = self.early_stopping.counter if self.early_stopping is not None else 0
+            if not self._over(self.stage, self.trainer.state.epoch, counter):
+                self.trainer.run()
+            self._finish()
+        return self.results
+
+    def _begin(self, index: int) -> None:
+        """Set up stage `index`, starting from the weights the network holds."""
+        stage = self.stage = self.plan[index]
+        set_stage(self.network, stage.name)
+        self.trainer.network = parallel(self.network)
+        self.network.zero_grad(set_to_none=True)
+        optimizer = self.trainer.optimizer
+        optimizer.state.clear()
+        optimizer.param_groups[0]["params"] = [p for p in self.network.parameters() if p.requires_grad]
+        self.set_crop_size(stage.crop_size)
+        state = self.trainer.state
+        state.epoch = state.iteration = 0
+        state.max_epochs = stage.max_epochs
+        self.best = {"epoch": 0, "scores": {}, "weights": None}
+        if self.early_stopping is not None:
+            self.early_stopping.counter = 0
+            self.early_stopping.best_score = None
+        self.evaluator.state.best_metric_epoch = -1
+
+    def _score_start(self) -> None:
+        """Count the weights a later stage starts from as its epoch 0: a stage never ends with worse ones."""
+        self.evaluator.run()
+        self._keep_best(0, dict(self.evaluator.state.metrics))
+        if self.early_stopping is not None:
+            self.early_stopping(self.evaluator)
+
+    def _finish(self) -> None:
+        """Put the weights that the stage ends with into the network, and their scores on record."""
+        epoch = self.trainer.state.epoch
+        if self.best["weights"] is None or (self.keep == "last" and self.best["epoch"] != epoch):  # not validated yet
+            self.evaluator.run()
+            self._keep_best(epoch, dict(self.evaluator.state.metrics))
+        name, best = self.stage.name, self.best
+        self.network.load_state_dict(best["weights"])
+        self.results[name] = best["scores"]
+        self.output.save_stage(name, best["weights"], self.settings, best["scores"], best["epoch"])
+        self._leave_evidence(name)
+        self.tracking.end_stage({**best["scores"], "epoch": best["epoch"]})
+        stopped = epoch < self.stage.max_epochs
+        logger.info(
+            "Stage %s %s after epoch %d of %d; %s epoch %d: %s.",
+            name,
+            f"stopped early ({self.monitor} did not improve)" if stopped else "ended",
+            epoch,
+            self.stage.max_epochs,
+            self.keep,
+            best["epoch"],
+            ", ".join(f"{m} {best['scores'][m]:.4f}" for m in PAPER_METRICS),
+        )
+
+    def _leave_evidence(self, name: str) -> None:
+        """Write what the stage's scores were made of, for its own MLflow run and that of the training."""
+        if "confusion" not in self.best:  # resumed from the record of an older version
+            return
+        files = write_evidence(self.output, name, self.best["confusion"], self.settings, "validation")
+        pictures = self.output.predictions / name
+        write_label_maps(pictures, self.best["predictions"])
+        for run_id in (self.tracking.stage_run_id, self.tracking.run_id):
+            for path in files:
+                self.tracking.log_artifacts(path, "eval", run_id)
+            self.tracking.log_artifacts(pictures, f"eval/predictions/{name}", run_id)
+
+    def set_crop_size(self, crop_size: CropSize) -> None:
+        """Side, or (rows, columns), of the training crops in working pixels."""
+        for transform in self._dataset().transform.transforms:
+            if isinstance(transform, RandBalancedCropd):
+                transform.crop_size = crop_size
+
+    def _dataset(self) -> EpochDataset:
+        dataset = self.trainer.data_loader.dataset
+        assert isinstance(dataset, EpochDataset)
+        return dataset
+
+    # -- each epoch --------------------------------------------------------------------------------------------
+
+    def _start_epoch(self) -> None:
+        stage, epoch = self.plan.index(self.stage), self.trainer.state.epoch
+        self._dataset().epoch_key = (stage, epoch)
+        self.trainer.data_loader.sampler.set_epoch(stage * 100_000 + epoch)
+        seed_all(self.seed, stage, epoch, *([rank()] if rank() else []))  # dropout differs between processes
+        rate = rate_of_epoch(self.stage, epoch, *self.falling)
+        for group in self.trainer.optimizer.param_groups:
+            group["lr"] = rate
+        self.evaluator.state.metrics.clear()
+        self.trainer.state.metrics.clear()
+        self.trainer.state.metrics["learning_rate"] = rate
+
+    def _stop_divergence(self) -> None:
+        """Stop a training that is lost: guessing evenly among C classes costs log C."""
+        limit = 10 * math.log(max(2, len(self.settings.get("labels", ())) or 2))
+        loss = float(self.trainer.state.output[0]["loss"])
+        if not loss <= limit:
+            state = self.trainer.state
+            raise UserError(
+                f"the training diverges: loss {loss:.3g} in stage {self.stage.name}, epoch {state.epoch}, iteration "
+                f"{state.iteration}; try a lower --learning_rate than {self.stage.learning_rate:g}"
+            )
+
+    def _validated(self) -> None:
+        """Put the validation scores beside the training loss, for everything that reports on the trainer."""
+        self.trainer.state.metrics.update(self.evaluator.state.metrics)
+
+    def _end_epoch(self) -> None:
+        """Keep the weights if a stage may end with them, ask early stopping, and save everything needed to go on."""
+        state = self.trainer.state
+        if self.evaluator.state.metrics:
+            self._keep_best(state.epoch, dict(self.evaluator.state.metrics))
+            if self.early_stopping is not None:
+                self.early_stopping(self.evaluator)
+        self.output.append_epoch(self.stage.name, state.epoch, state.metrics)
+        self.output.save_progress(self._snapshot())
+
+    def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
+        """Remember the weights the network holds if they are the ones to end the stage with, so far."""
+        if math.isnan(scores[self.monitor]) and self.keep == "best":
+            raise UserError(
+                f"--monitor {self.monitor}: has no value on the validation images, where the class does not occur; "
+                "choose another score"
+            )
+        better = self.best["weights"] is None or scores[self.monitor] > self.best["scores"][self.monitor]
+        if better or self.keep == "last":
+            weights = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+            self.best = {
+                "epoch": epoch,
+                "scores": scores,
+                "weights": weights,
+                "confusion": plain_matrices(self.evaluator.state.metric_details["confusion"]),
+                "predictions": self.samples.tensors(),
+            }
+
+    # -- going on after an interruption ------------------------------------------------------------------------
+
+    def _snapshot(self) -> dict[str, Any]:
+        stopping = self.early_stopping
+        return {
+            "settings": self.settings,
+            "stage": self.stage.name,
+            "epoch": self.trainer.state.epoch,
+            "network": self.network.state_dict(),
+            "optimizer": self.trainer.optimizer.state_dict(),
+            "best": self.best,
+            "results": self.results,
+            "stopping": (stopping.counter, stopping.best_score) if stopping else (0, None),
+            "run_id": self.tracking.run_id,
+            "stage_runs": self.tracking.stage_runs,
+        }
+
+    def _restore_run(self, saved: Mapping[str, Any]) -> int:
+        """Check that the saved training is this one; return the index of the stage it was in."""
+        changed = changes(saved["settings"], self.settings, besides=FREE)
+        if changed:
+            raise UserError(
+                f"{self.output.progress_file}: the interrupted training had other settings ({'; '.join(changed)}); "
+                "give them again, or train anew without --resume"
+            )
+        self.results = saved["results"]
+        index = [stage.name for stage in self.plan].index(saved["stage"])
+        if index == len(self.plan) - 1 and self._over(self.plan[index], saved["epoch"], saved["stopping"][0]):
+            logger.info(
+                "Stage %s is already at epoch %d of %d%s: nothing left to train; raise max_epochs to go on.",
+                saved["stage"],
+                saved["epoch"],
+                self.plan[index].max_epochs,
+                " (stopped early; raise patience too)" if saved["epoch"] < self.plan[index].max_epochs else "",
+            )
+        return index
+
+    def _restore_stage(self, saved: Mapping[str, Any]) -> None:
+        """Put network, optimizer, epoch, best epoch and early stopping back."""
+        self.network.load_state_dict(saved["network"])
+        self.trainer.optimizer.load_state_dict(saved["optimizer"])
+        state = self.trainer.state
+        state.epoch = saved["epoch"]
+        state.iteration = saved["epoch"] * state.epoch_length
+        self.best = saved["best"]
+        if self.early_stopping is not None:
+            self.early_stopping.counter, self.early_stopping.best_score = saved["stopping"]
+        logger.info("Going on with stage %s after epoch %d.", self.stage.name, state.epoch)
+
+    def _over(self, stage: Stage, epoch: int, counter: int) -> bool:
+        """Whether a stage has had its epochs or was stopped early."""
+        stopped = self.early_stopping is not None and counter >= self.early_stopping.patience
+        return epoch >= stage.max_epochs or stopped
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any], besides: Sequence[str] = ()) -> list[str]:
+    """One phrase per differing entry of two dictionaries."""
+    keys = [k for k in dict.fromkeys([*before, *after]) if k not in besides]
+    return [f"{k}: {before.get(k)} → {after.get(k)}" for k in keys if before.get(k) != after.get(k)]

@@ -1,0 +1,1 @@
+"""Annotations to label maps: classes, merging, polygons."""

@@ -1,0 +1,116 @@
+"""The files of CBIS-DDSM as the archive's downloads leave them: which belong to an image, and which one is a mask.
+
+    <PatientID>/<study>/<series>/1-1.dcm                 with UIDs, or with dates and descriptions as folder names
+
+The archive gives every image and every region of interest a PatientID of its own, such as
+Mass-Training_P_00001_LEFT_CC and Mass-Training_P_00001_LEFT_CC_1. The folder of a region holds its mask and a crop of
+the image, in an order that nothing can be relied on to tell but the files themselves.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydicom import dcmread
+
+from scripts.importers.labels.merge import Mask, size_text
+from scripts.importers.writing.cases import find_images
+from transforms.errors import UserError
+from transforms.reading.dicom import is_dicom, read_dicom, subject_of
+
+_ID = re.compile(r"(Mass|Calc)-(Training|Test)_P_\d{5}_(LEFT|RIGHT)_(CC|MLO)(_\d+)?")
+_MOST_ASPECT = 0.005  # relative difference of height to width up to which a mask is resized
+
+
+def files_by_id(images: Path, out: Path) -> dict[str, list[Path]]:
+    """DICOM files below a folder by the PatientID that a folder of their path is named, or that their header states."""
+    result: dict[str, list[Path]] = {}
+    for path in find_images(images, [out]):
+        parts = (images.name, *path.relative_to(images).parts[:-1])
+        key = next((part for part in parts if _ID.fullmatch(part)), None) or _id_in_header(path)
+        if key is not None:
+            result.setdefault(key, []).append(path)
+    return result
+
+
+def _id_in_header(path: Path) -> str | None:
+    try:
+        patient = subject_of(path) if is_dicom(path) else None
+    except UserError:
+        return None
+    return patient if patient and _ID.fullmatch(patient) else None
+
+
+def description(path: Path) -> str:
+    """SeriesDescription in lower case: "full mammogram images", "roi mask images", "cropped images", or nothing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header = dcmread(path, force=True, specific_tags=["SeriesDescription"], stop_before_pixels=True)
+            return str(header.get("SeriesDescription") or "").lower()
+    except Exception:  # a damaged file makes pydicom raise almost anything; who reads its pixels will say so
+        return ""
+
+
+def full_image(files: Sequence[Path]) -> Path:
+    """The image among the files of an image's folder; there is one as a rule."""
+    return next((path for path in files if len(files) > 1 and "full" in description(path)), files[0])
+
+
+def read_mask(region: str, files: Sequence[Path], shape: tuple[int, int]) -> Mask:
+    """The mask of a region (rows, columns), of its own size.
+
+    It is the only file whose SeriesDescription says so, if its pixels have no more than two values; else the one
+    that has no more than two values, and of several the nearest to the image in size.
+
+    Args:
+        region: PatientID of the region, for messages.
+        files: of the region's folder: mask and crop.
+        shape: of the image.
+
+    Raises:
+        UserError: none of the files is a mask.
+    """
+    described = [path for path in files if "mask" in description(path)]
+    order = [*described, *(path for path in files if path not in described)] if len(described) == 1 else list(files)
+    found, seen = [], []
+    for path in order:
+        pixels = read_dicom(path, "none")["pixels"]
+        low, high = pixels.min(), pixels.max()
+        if ((pixels == low) | (pixels == high)).all():
+            found.append(pixels > 0)
+            if path in described and len(described) == 1:
+                break
+        seen.append(f"{path.name} of {size_text(pixels.shape)} with values {low} to {high}")
+    if not found:
+        raise UserError(
+            f"{region}: none of its files is a mask: found {'; '.join(seen)}; expected one file with two values, "
+            f"of the image's size {size_text(shape)}; download {region} again"
+        )
+    return min(found, key=lambda mask: sum(abs(math.log(a / b)) for a, b in zip(mask.shape, shape, strict=True)))
+
+
+def check_size(region: str, mask: Sequence[int], image: Sequence[int]) -> None:
+    """Refuse a mask of another aspect than its image: where it lies cannot be told."""
+    aspect = (mask[0] / mask[1]) / (image[0] / image[1])
+    if tuple(mask) != tuple(image) and abs(aspect - 1.0) > _MOST_ASPECT:
+        raise UserError(
+            f"{region}: its mask is {size_text(mask)}, its image {size_text(image)} (rows x columns), of another "
+            "aspect, so where it lies is not known; the image is left out"
+        )
+
+
+def resized(mask: Mask, shape: tuple[int, int]) -> Mask:
+    """The mask in another size: each pixel takes the value at its own centre."""
+    if mask.shape == shape:
+        return mask
+    rows, columns = (
+        np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.int64), old - 1)
+        for old, new in zip(mask.shape, shape, strict=True)
+    )
+    return mask[rows][:, columns]

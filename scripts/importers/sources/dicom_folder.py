@@ -1,0 +1,56 @@
+"""Import DICOM mammograms without labels: a cleaned folder without names, to be segmented now or annotated later."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from scripts.importers.writing.cases import Case, checked_pattern, find_images, subject_key
+from scripts.importers.writing.writer import Summary, write_dataset
+from transforms.errors import UserError
+from transforms.reading.dicom import is_dicom
+from transforms.reading.mammogram import read_mammogram
+
+
+def import_dicom(
+    images: Path,
+    out: Path,
+    *,
+    subject: str | None = None,
+    windowing: str = "voi",
+    bits: int | None = None,
+    name: str | None = None,
+    **options: Any,
+) -> Summary:
+    """Write a dataset folder of images only; all of them are in its section "test".
+
+    Args:
+        images: folder of DICOM files, told by their content; files of other kinds are counted and left alone.
+        subject: pattern, see `cases.subject_key`.
+        windowing, bits: see `read_mammogram`.
+        options: as of `write_dataset`.
+
+    Raises:
+        UserError: no DICOM file, or none that can be read.
+    """
+    images, out, pattern = Path(images), Path(out), checked_pattern(subject)
+    found = find_images(images, [out])
+    files = [path for path in found if is_dicom(path)]
+    if not files:
+        raise UserError(
+            f"{images}: no DICOM files; found {len(found)} pictures such as {found[0].name}; for pictures with label "
+            "images use the format folder"
+        )
+    cases = [
+        Case(
+            source=path,
+            subject=subject_key(path, images, pattern),
+            read_image=partial(read_mammogram, path, windowing, bits),
+        )
+        for path in files
+    ]
+    summary = write_dataset(out, cases, name=name, windowing=windowing, images_only=True, **options)
+    if len(found) > len(files):
+        summary.notes.append(f"{len(found) - len(files)} pictures are not DICOM and were left alone")
+    return summary

@@ -1,0 +1,186 @@
+"""Import images with label images: two folders, and what each grey value of a label image means."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scripts.importers.labels.classes import TUMOR_TASK, task_is_tumor, tumor_flags
+from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, one_each, stem, subject_key
+from scripts.importers.writing.writer import Summary, write_dataset
+from transforms.dataset import listed, unknown_values
+from transforms.errors import UserError
+from transforms.reading.dicom import is_dicom, read_dicom
+from transforms.reading.mammogram import read_mammogram
+from transforms.reading.pictures import read_picture
+
+IGNORE_LABEL = 255
+
+
+def import_folder(
+    images: Path,
+    labels: Path,
+    out: Path,
+    *,
+    values: Mapping[int, str] | None,
+    ignore: Sequence[int] = (),
+    suffix: str | None = None,
+    unlabelled: str = "error",
+    task: str = "anatomy",
+    subject: str | None = None,
+    windowing: str = "voi",
+    bits: int | None = None,
+    name: str | None = None,
+    **options: Any,
+) -> Summary:
+    """Write a dataset folder from images and label images.
+
+    Args:
+        images, labels: folders; a label image has the name of its image, or that name and a suffix.
+        values: grey value (or palette index) to class name. The first name is class 0; a name that comes
+            twice joins two values in one class.
+        ignore: grey values of pixels that have no class; they are neither learned nor scored.
+        suffix: what a label's name has after the image's, such as "_LI"; None finds it out.
+        task: "anatomy" is all classes, "tumor" is two: what is called tumor, cancer, mass or lesion, and the rest.
+        unlabelled: what happens to an image without a label image: "error", "skip", or "keep" as test image.
+        subject: pattern, see `cases.subject_key`.
+        windowing, bits: see `read_mammogram`.
+        options: as of `write_dataset`.
+
+    Raises:
+        UserError: bad options, a missing label image, other values in it than named, or another size.
+    """
+    images, labels, out, pattern = Path(images), Path(labels), Path(out), checked_pattern(subject)
+    if unlabelled not in ("error", "skip", "keep"):
+        raise UserError(f"--unlabelled is {unlabelled!r}; expected skip or keep")
+    pairs, suffix = _pairs(
+        find_images(images, [labels, out]), images, find_images(labels, [images, out]), labels, suffix
+    )
+    missing = [path for path, label in pairs if label is None]
+    if missing and unlabelled == "error":
+        raise UserError(
+            f"{missing[0]}: no label image; looked for {stem(missing[0])}{suffix}.* in {labels} "
+            f"({len(missing)} of {len(pairs)} images have none); add it, or say --unlabelled skip or keep"
+        )
+    if not values:
+        raise UserError(_suggest_values([label for _, label in pairs if label is not None]))
+    names = list(dict.fromkeys(values.values()))
+    if task_is_tumor(task):
+        flags = dict(zip(names, tumor_flags(names), strict=True))
+        values, names = {value: TUMOR_TASK[flags[text]] for value, text in values.items()}, list(TUMOR_TASK)
+    table = _table(values, names, ignore)
+    cases = [
+        Case(
+            source=path,
+            subject=subject_key(path, images, pattern),
+            read_image=partial(read_mammogram, path, windowing, bits),
+            read_label=None if label is None else partial(read_label, label, table),
+        )
+        for path, label in pairs
+        if label is not None or unlabelled == "keep"
+    ]
+    return write_dataset(
+        out,
+        cases,
+        name=name,
+        labels=names,
+        ignore_label=IGNORE_LABEL if ignore else None,
+        source_values=[next(value for value, name in values.items() if name == label) for label in names],
+        windowing=windowing,
+        **options,
+    )
+
+
+def read_label(path: Path, table: NDArray[np.int16], shape: tuple[int, int]) -> Label:
+    """Label map (rows, columns) uint8 of one label image.
+
+    Args:
+        table: (256,) class id of each grey value, -1 where it has none.
+        shape: of the image, which the label image must have.
+    """
+    values = label_values(path)
+    if values.shape != shape:
+        raise UserError(
+            f"{path}: is {values.shape[0]} x {values.shape[1]}, its image {shape[0]} x {shape[1]} (rows x "
+            "columns); give a label image of the image's size"
+        )
+    seen = np.zeros(256, bool)
+    seen[values] = True
+    if (seen & (table < 0)).any():
+        raise UserError(unknown_values(path, seen, table >= 0))
+    return table.astype(np.uint8)[values]
+
+
+def label_values(path: Path) -> NDArray[np.uint8]:
+    """Grey values, or palette indices, of a label image."""
+    values = read_dicom(path, "none")["pixels"] if is_dicom(path) else read_picture(path, "index")[0]
+    if values.max() > 255:
+        raise UserError(f"{path}: holds values up to {values.max()}; expected label values from 0 to 255")
+    return np.asarray(values, np.uint8)
+
+
+def _table(values: Mapping[int, str], names: Sequence[str], ignore: Sequence[int]) -> NDArray[np.int16]:
+    wrong = [value for value in (*values, *ignore) if not 0 <= value <= 255]
+    if wrong:
+        raise UserError(f"the label value {wrong[0]} cannot occur; expected 0 to 255")
+    both = sorted(set(values) & set(ignore))
+    if both:
+        raise UserError(f"the label value {both[0]} is named both in --values and in --ignore; choose one")
+    if len(names) < 2:
+        raise UserError(f"--values names {len(names)} class; expected two or more, as in 0=background,255=tumor")
+    table = np.full(256, -1, np.int16)
+    for value, name in values.items():
+        table[value] = names.index(name)
+    table[list(ignore)] = IGNORE_LABEL
+    return table
+
+
+def _pairs(
+    images: list[Path], image_root: Path, labels: list[Path], label_root: Path, suffix: str | None
+) -> tuple[list[tuple[Path, Path | None]], str]:
+    """(image, its label or None) and the suffix.
+
+    A label is looked for in the same subfolder, else anywhere among those that lie beside no image.
+    """
+    if image_root.resolve() == label_root.resolve() and not suffix:
+        raise UserError(f"{image_root}: holds images and labels; say with --suffix how the labels' names end")
+    if suffix is None:
+        suffix = _common_suffix([stem(path) for path in images], [stem(path) for path in labels])
+    if image_root.resolve() == label_root.resolve():
+        images = [path for path in images if not stem(path).endswith(suffix)]
+        labels = [path for path in labels if stem(path).endswith(suffix)]
+    by_place: dict[tuple[Path, str], Path] = {}
+    for path in labels:
+        other = by_place.setdefault((path.parent.relative_to(label_root), stem(path)), path)
+        if other != path:
+            raise UserError(f"{other}: a label image of the same name is {path.name}; keep the one that is right")
+    alone = Counter(stem(path) for path in labels)
+    by_name = {stem(path): path for path in labels if alone[stem(path)] == 1}
+    keys = [(path.parent.relative_to(image_root), stem(path) + suffix) for path in images]
+    taken = {by_place[key] for key in keys if key in by_place}
+    by_name = {name: path for name, path in by_name.items() if path not in taken}
+    chosen = {path: by_place.get(key, by_name.get(key[1])) for path, key in zip(images, keys, strict=True)}
+    return list(one_each(chosen).items()), suffix
+
+
+def _common_suffix(images: list[str], labels: list[str]) -> str:
+    """The ending that turns most image names into label names; the shortest of equals."""
+    known, found = set(images), Counter[str]()
+    for label in labels:
+        found.update(label[end:] for end in range(1, len(label) + 1) if label[:end] in known)
+    return min(found, key=lambda ending: (-found[ending], len(ending)), default="")
+
+
+def _suggest_values(labels: list[Path]) -> str:
+    seen = np.zeros(256, bool)
+    for path in labels[:20]:
+        seen[label_values(path)] = True
+    found = np.flatnonzero(seen).tolist()
+    example = ",".join(f"{value}={'background' if not i else f'name{i}'}" for i, value in enumerate(found[:8]))
+    return f'--values is missing; the label images hold {listed(found)}: say for example --values "{example}"'

@@ -1,0 +1,112 @@
+"""Read the annotations of a QuPath GeoJSON file, as any version since 0.2 writes them.
+
+Source: qupath-core's QuPathTypeAdapters and ROITypeAdapters (github.com/qupath/qupath), its docs page "Exporting
+annotations", and RFC 7946. Differences over the versions: a FeatureCollection, a bare list or a single
+Feature; the kind of object in `id`, `object_type` or `objectType`; the class as text, `name` or `names`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.importers.labels.polygon_fill import Ring
+from transforms.errors import UserError
+
+_NOT_ANNOTATIONS = {"root", "tmacore", "pathrootobject", "tmacoreobject"}
+
+
+@dataclass
+class Annotations:
+    """What one file holds.
+
+    Attributes:
+        areas: (class name, polygons), a polygon being its rings and the first ring its outline.
+        skipped: how many features were left out, by reason.
+    """
+
+    areas: list[tuple[str, list[list[Ring]]]] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+
+
+def read_annotations(path: Path) -> Annotations:
+    """Areas with a class; features without one, and points and lines, are counted.
+
+    Raises:
+        UserError: not GeoJSON, or a geometry that is not what its type says; names the file and the feature by
+            its position.
+    """
+    try:
+        features = _features(path, json.loads(path.read_text(encoding="utf-8-sig")))
+    except UserError:
+        raise
+    except (ValueError, OSError, RecursionError) as error:
+        raise UserError(
+            f"{path}: not readable as GeoJSON ({type(error).__name__}); export it again from QuPath with "
+            "File > Export objects as GeoJSON"
+        ) from None
+    found = Annotations()
+    for number, feature in enumerate(features, start=1):
+        try:
+            reason = _add(found, feature)
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError):
+            raise UserError(
+                f"{path}: feature {number} is not a valid GeoJSON polygon; delete or redraw it, and export again"
+            ) from None
+        if reason:
+            found.skipped[reason] = found.skipped.get(reason, 0) + 1
+    return found
+
+
+def _features(path: Path, content: Any) -> list[dict[str, Any]]:
+    """Features of any container that QuPath reads: a collection, a (nested) list, one feature, a geometry."""
+    if isinstance(content, list):
+        return [feature for part in content for feature in _features(path, part)]
+    kind = content.get("type") if isinstance(content, dict) else None
+    if kind == "FeatureCollection" and isinstance(content.get("features"), list):
+        return _features(path, content["features"])
+    if kind == "Feature":
+        return [content]
+    if kind in ("Polygon", "MultiPolygon", "Point", "MultiPoint", "LineString", "MultiLineString"):
+        return [{"type": "Feature", "geometry": content, "properties": {}}]
+    raise UserError(
+        f"{path}: holds no GeoJSON features (found {kind or type(content).__name__}); expected a FeatureCollection "
+        "as QuPath exports it"
+    )
+
+
+def _add(found: Annotations, feature: dict[str, Any]) -> str | None:
+    """Add one feature; or say why not."""
+    properties = feature.get("properties") or {}
+    kind = properties.get("objectType") or properties.get("object_type") or feature.get("id") or "annotation"
+    if str(kind).lower() in _NOT_ANNOTATIONS:
+        return "not an annotation"
+    geometry = feature.get("geometry") or {}
+    if geometry.get("type") not in ("Polygon", "MultiPolygon"):
+        return "point or line" if geometry.get("type") else "without geometry"
+    name = class_name(properties.get("classification"))
+    if name is None:
+        return "unclassified"
+    polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
+    found.areas.append((name, [[_ring(ring) for ring in rings] for rings in polygons]))
+    return None
+
+
+def _ring(points: Any) -> Ring:
+    ring = np.array([(float(point[0]), float(point[1])) for point in points], dtype=np.float64).reshape(-1, 2)
+    if not np.isfinite(ring).all() or np.abs(ring).max(initial=0) > 1e7:
+        raise ValueError("coordinate out of range")
+    return ring
+
+
+def class_name(classification: Any) -> str | None:
+    """Class of an annotation: text, {"name": …}, or {"names": ["A", "B"]} which QuPath shows as "A: B"."""
+    if isinstance(classification, dict):
+        names = classification.get("names")
+        classification = ": ".join(map(str, names)) if names else classification.get("name")
+    name = str(classification).strip() if classification is not None else ""
+    return name if name and name.lower() not in ("unclassified", "null") else None

@@ -1,0 +1,25 @@
+"""What an import would do, from the files' headers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from scripts.importers.writing.cases import Case
+from scripts.importers.writing.finished_cases import Record
+from scripts.importers.writing.process_case import Rules
+from transforms.errors import UserError
+from transforms.reading.dicom import transfer_syntax
+from transforms.reading.mammogram import probe_mammogram
+
+
+def probe(cases: Sequence[Case], rules: Rules) -> Iterator[Record]:
+    """A record of each case that says only whether its header shows an image that can be read."""
+    for case in cases:
+        record = Record("", syntax=transfer_syntax(case.source), item={"laterality": None, "view": None})
+        try:
+            probe_mammogram(case.source)
+        except UserError as error:
+            if rules.strict:
+                raise
+            record.rejected = str(error)
+        yield record

@@ -1,0 +1,126 @@
+"""The files of a finished case: whole or not there, and known again by another run of the same import."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scripts.importers.writing.cases import Label
+
+_NEW = "new-"
+
+
+@dataclass
+class Record:
+    """What is known of a case that was read, or why it could not be. It names no source.
+
+    Attributes:
+        item: what dataset.json says of it, less its subject and its files' names.
+        size: (rows, columns) of the image.
+        lowest, highest: values that occur in it.
+        counts: pixels of each class, or None if it has no label.
+        flip_remark: see `transforms.flip.must_flip`.
+        syntax: its DICOM transfer syntax.
+        notes, overlaps: what was counted while its label was read.
+        digests: name of each array's file to the SHA-256 of the array.
+        reused: whether an earlier run did it.
+    """
+
+    key: str
+    rejected: str | None = None
+    item: dict[str, Any] = field(default_factory=dict)
+    size: tuple[int, int] = (0, 0)
+    lowest: int = 0
+    highest: int = 0
+    counts: list[int] | None = None
+    flip_remark: str | None = None
+    syntax: str | None = None
+    notes: dict[str, int] = field(default_factory=dict)
+    overlaps: dict[str, int] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    reused: bool = False
+
+
+def new_key() -> str:
+    """A key that no other run finds."""
+    return _NEW + uuid.uuid4().hex
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a case lies: its arrays, and the record that says that they are whole."""
+
+    image: Path
+    label: Path
+    rows: Path
+    record: Path
+
+    @classmethod
+    def of(cls, folder: Path, key: str) -> Files:
+        """The files of a key."""
+        return cls(*(folder / f"{key}.{name}" for name in ("image.npy", "label.npy", "rows.npy", "json")))
+
+
+def save_case(
+    folder: Path, pixels: NDArray[Any], label: Label | None, rows: NDArray[np.uint32] | None, record: Record
+) -> None:
+    """Each file appears whole or not at all; the record comes last, so that with it the others are there.
+
+    A case that no other run can find again gets no record.
+    """
+    files = Files.of(folder, record.key)
+    known = {files.image: record.item["image_sha256"], files.label: record.item["label_sha256"]}
+    for path, array in ((files.image, pixels), (files.label, label), (files.rows, rows)):
+        if array is not None:
+            record.digests[path.name] = known.get(path) or array_sha256(array)
+            _save_array(path, array)
+    if not record.key.startswith(_NEW):
+        part = files.record.with_suffix(f".part-{os.getpid()}")
+        part.write_text(json.dumps(asdict(record)), encoding="utf-8")
+        part.replace(files.record)
+
+
+def _save_array(path: Path, array: NDArray[Any]) -> None:
+    part = path.with_suffix(f".part-{os.getpid()}")
+    with part.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+    part.replace(path)
+
+
+def find_case(folder: Path, key: str) -> Record | None:
+    """What an earlier run left under this key, if it is whole: the arrays must be those that were recorded."""
+    try:
+        record = Record(**json.loads(Files.of(folder, key).record.read_text(encoding="utf-8")))
+        for name, digest in record.digests.items():
+            if array_sha256(np.load(folder / name, allow_pickle=False)) != digest:
+                return None
+    except (OSError, ValueError, KeyError, TypeError, EOFError):  # none, or one that was cut short
+        return None
+    record.size = (record.size[0], record.size[1])
+    record.reused = True
+    return record
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def array_sha256(array: NDArray[Any]) -> str:
+    """SHA-256 of an array's type, shape and values, the same on every machine."""
+    values = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
+    digest = hashlib.sha256(f"{array.dtype.name} {array.shape} ".encode())
+    digest.update(values.data)
+    return digest.hexdigest()

@@ -1,0 +1,27 @@
+"""The one file that says which source became which case. It lies outside the dataset, for its owner's eyes only."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+from scripts.importers.writing.import_summary import Summary
+from transforms.errors import UserError
+
+
+def check_private_map(path: Path, out: Path) -> None:
+    """Refuse a place for the private map inside the dataset, or one that holds something."""
+    if out.resolve() in path.resolve().parents:
+        raise UserError(f"{path}: the private map may not lie inside the dataset {out}; choose another place")
+    if path.exists():
+        raise UserError(f"{path}: exists; choose another name for the private map")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{path}: no such folder for the private map; make it first")
+
+
+def write_private_map(path: Path, summary: Summary) -> None:
+    """Write which source file became which case, readable by the owner only."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("subject", "case", "source"), *summary.private])

@@ -1,0 +1,285 @@
+"""The one writer of dataset folders, used by every importer.
+
+It reads the cases, in several processes if that pays, numbers subjects, names files by number, splits by subject, and
+writes into a hidden folder that becomes the output at the very end: whatever happens, there is a whole dataset or
+none. Cases that an interrupted run had finished are not read again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.importers.writing.case_plan import probe
+from scripts.importers.writing.cases import Case
+from scripts.importers.writing.facts import Facts
+from scripts.importers.writing.finished_cases import Files, Record, new_key
+from scripts.importers.writing.identity import case_keys
+from scripts.importers.writing.import_summary import Summary, counted_syntaxes
+from scripts.importers.writing.notes import PLANNED, notes_of
+from scripts.importers.writing.parallel import in_order, worker_count
+from scripts.importers.writing.process_case import Rules, Task, do_case, lost_case
+from scripts.importers.writing.progress import with_progress
+from scripts.importers.writing.split import sections_of
+from scripts.importers.writing.staging import check_output, staged_folder
+from transforms.dataset import SECTIONS, Dataset
+from transforms.errors import UserError
+from transforms.flip import FLIPS
+from transforms.row_counts import FOLDER as ROW_COUNTS
+
+__all__ = ["Summary", "write_dataset"]
+
+_CASES = "cases"  # subfolder of finished cases, which the next run finds
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What is true of all images."""
+
+    name: str
+    licence: str
+    reference: str
+    windowing: str
+    rules: Rules
+    split: dict[str, Any]
+    images_only: bool
+    recorded: dict[str, Any]
+    colour: bool
+    source_values: Sequence[int] | None
+
+
+@dataclass
+class _Written:
+    """One case that was read, under the name it has in the dataset."""
+
+    subject: str
+    name: str
+    case: Case
+    record: Record
+
+    @property
+    def item(self) -> dict[str, Any]:
+        """Its entry in dataset.json."""
+        label = None if self.record.counts is None else f"labels/{self.name}.npy"
+        return {"image": f"images/{self.name}.npy", "label": label, "subject": self.subject, **self.record.item}
+
+    @property
+    def facts(self) -> Facts:
+        """What the integrity check looks at."""
+        record = self.record
+        digest = record.item["image_sha256"]
+        return Facts(self.name, self.item, record.size, record.lowest, record.highest, record.counts, digest)
+
+
+def write_dataset(
+    out: Path,
+    cases: Iterable[Case],
+    *,
+    name: str | None = None,
+    labels: Sequence[str] = (),
+    images_only: bool = False,
+    ignore_label: int | None = None,
+    colour: bool = False,
+    source_values: Sequence[int] | None = None,
+    licence: str = "",
+    reference: str = "",
+    validation: float = 0.3,
+    seed: int = 0,
+    split_by: str = "subject",
+    windowing: str = "voi",
+    flip: str = "none",
+    overwrite: bool = False,
+    strict: bool = False,
+    workers: int | None = 1,
+    dry_run: bool = False,
+    progress: bool = True,
+    recorded: Mapping[str, Any] | None = None,
+) -> Summary:
+    """Write a dataset folder and look it over, so that what exists afterwards is known to be readable.
+
+    Args:
+        out: the folder to make; must be absent or empty unless `overwrite`.
+        cases: at least two subjects. Images that cannot be read are listed in the summary and left out
+            (`strict`: an error); a bad label is always an error.
+        name: of the dataset; None takes that of `out`.
+        labels: class names; the position is the class id.
+        images_only: nothing is labelled; every image goes to `test`, to be segmented but not trained on.
+        colour: the images are photographs; only recorded here.
+        source_values: grey value of each class in the source's label images, in which predictions can be written.
+        validation: share of the subjects (or images) that is validated on.
+        split_by: "subject", or "image" as in the paper, which is optimistic where subjects have several images.
+        windowing: as the cases were told to read; only recorded here.
+        flip: "left" or "right" mirrors images and labels whose breast is on the other side.
+        workers: processes that read; each holds one image. None takes one a processor, at most 4, where that pays.
+            The result is the same to the byte. More than one needs cases that pickle.
+        dry_run: only look at the files' headers and say what would be written.
+        recorded: what else dataset.json says, or says in another way.
+
+    Raises:
+        UserError: nothing readable, a label that does not fit, an output that may not be replaced.
+    """
+    out, cases = Path(out), list(cases)
+    _check_options(split_by, validation, flip)
+    check_output(out, overwrite, tuple(case.source for case in cases))
+    head = _Head(
+        name=name or out.absolute().name,
+        licence=licence,
+        reference=reference,
+        windowing=windowing,
+        rules=Rules(tuple(labels), ignore_label, flip, strict),
+        split={"by": split_by, "seed": seed, "validation_fraction": validation},
+        images_only=images_only,
+        colour=colour,
+        source_values=source_values,
+        recorded=dict(recorded or {}),
+    )
+    if dry_run:
+        records = with_progress(probe(cases, head.rules), len(cases), progress, "looking")
+        written, rejected = _named(cases, records)
+        return _summary(out, head, written, rejected, _sections(written, head), list(PLANNED), dry_run=True)
+    processes = worker_count(workers, [case.source for case in cases])
+    with staged_folder(out, overwrite, keep=_CASES) as stage:
+        tasks = _tasks(stage, cases, head)
+        records = with_progress(in_order(do_case, tasks, processes, lost_case), len(cases), progress)
+        written, rejected = _named(cases, records)
+        sections = _sections(written, head)
+        _move(stage, written)
+        text = json.dumps(_content(head, sections), indent=1, ensure_ascii=False) + "\n"
+        (stage / "dataset.json").write_text(text, encoding="utf-8", newline="\n")
+        Dataset.load(stage)
+    facts = {section: [one.facts for one in members] for section, members in sections.items()}
+    notes = notes_of([one.record for one in written], facts, labels, split_by, flip)
+    return _summary(out, head, written, rejected, sections, notes)
+
+
+def _check_options(split_by: str, validation: float, flip: str) -> None:
+    if split_by not in ("subject", "image"):
+        raise UserError(f"--split_by is {split_by!r}; expected subject or image")
+    if not 0.0 < validation < 1.0:
+        raise UserError(f"--validation is {validation:g}; expected a share between 0 and 1, such as 0.3")
+    if flip not in FLIPS:
+        raise UserError(f"--flip is {flip!r}; expected {', '.join(FLIPS)}")
+
+
+def _tasks(stage: Path, cases: list[Case], head: _Head) -> list[Task]:
+    """What is to be done; what an earlier run did for another command is removed."""
+    folder = stage / _CASES
+    folder.mkdir(exist_ok=True)
+    keys = [key or new_key() for key in case_keys(cases, (head.rules, head.windowing))]
+    wanted = {path for key in keys for path in vars(Files.of(folder, key)).values()}
+    for path in set(folder.iterdir()) - wanted:
+        path.unlink()
+    return [Task(folder, key, case, head.rules) for key, case in zip(keys, cases, strict=True)]
+
+
+def _named(cases: list[Case], records: Iterable[Record]) -> tuple[list[_Written], list[tuple[Case, Record]]]:
+    """The cases that could be read, numbered in their order, and the others."""
+    numbers: dict[str, str] = {}
+    taken: Counter[str] = Counter()
+    written: list[_Written] = []
+    rejected: list[tuple[Case, Record]] = []
+    width = max(3, len(str(len({case.subject for case in cases}))))
+    for case, record in zip(cases, records, strict=True):
+        if record.rejected is not None:
+            rejected.append((case, record))
+            continue
+        if case.tally is not None:
+            case.tally.notes.update(record.notes)
+            case.tally.overlaps.update(record.overlaps)
+        subject = numbers.setdefault(case.subject, f"s{len(numbers) + 1:0{width}d}")
+        written.append(_Written(subject, _file_name(subject, record.item, taken), case, record))
+    if not written:
+        reason = f"; the first: {rejected[0][1].rejected}" if rejected else ""
+        raise UserError(f"none of {len(cases)} images could be read{reason}")
+    return written, rejected
+
+
+def _file_name(subject: str, item: dict[str, Any], taken: Counter[str]) -> str:
+    name = "_".join(part for part in (subject, item["laterality"], item["view"]) if part)
+    taken[name] += 1
+    return name if taken[name] == 1 else f"{name}_{taken[name]}"
+
+
+def _move(stage: Path, written: list[_Written]) -> None:
+    for name in ("images", "labels", ROW_COUNTS):
+        (stage / name).mkdir()
+    for one in written:
+        files = Files.of(stage / _CASES, one.record.key)
+        files.image.rename(stage / "images" / f"{one.name}.npy")
+        if one.record.counts is not None:
+            files.label.rename(stage / "labels" / f"{one.name}.npy")
+            files.rows.rename(stage / ROW_COUNTS / f"{one.name}.npy")
+
+
+def _sections(written: list[_Written], head: _Head) -> dict[str, list[_Written]]:
+    """Cases by section: as their source prescribes, else unlabelled to test, the rest by lot."""
+    labelled = [one.case.read_label is not None for one in written]
+    if not head.images_only and not any(labelled) and not any(one.case.section for one in written):
+        raise UserError(f"none of the {len(written)} images has a label; nothing can be trained")
+    groups = [one.subject if head.split["by"] == "subject" else one.item["image"] for one in written]
+    prescribed = [one.case.section or (None if known else "test") for one, known in zip(written, labelled, strict=True)]
+    chosen = sections_of(groups, prescribed, head.split["validation_fraction"], head.split["seed"])
+    return {
+        section: [one for one, place in zip(written, chosen, strict=True) if place == section] for section in SECTIONS
+    }
+
+
+def _pixel_fraction(training: list[_Written], labels: Sequence[str]) -> dict[str, float]:
+    counts = np.zeros(len(labels), np.int64)
+    for one in training:
+        counts += np.asarray(one.record.counts or [0] * len(labels), np.int64)
+    total = max(int(counts.sum()), 1)
+    return {name: float(count) / total for name, count in zip(labels, counts.tolist(), strict=True)}
+
+
+def _content(head: _Head, sections: dict[str, list[_Written]]) -> dict[str, Any]:
+    """dataset.json."""
+    return {
+        "format_version": 1,
+        "name": head.name,
+        "licence": head.licence,
+        "reference": head.reference,
+        "windowing": head.windowing,
+        "flip": head.rules.flip,
+        **({"colour": True} if head.colour else {}),
+        **({"source_values": list(head.source_values)} if head.source_values is not None else {}),
+        "labels": {str(label): text for label, text in enumerate(head.rules.labels)},
+        "ignore_label": head.rules.ignore_label,
+        "pixel_fraction": _pixel_fraction(sections["training"], head.rules.labels),
+        "split": head.split,
+        **head.recorded,
+        **{section: [one.item for one in members] for section, members in sections.items()},
+    }
+
+
+def _summary(
+    out: Path,
+    head: _Head,
+    written: list[_Written],
+    rejected: list[tuple[Case, Record]],
+    sections: dict[str, list[_Written]],
+    notes: list[str],
+    dry_run: bool = False,
+) -> Summary:
+    fraction = {} if dry_run else _pixel_fraction(sections["training"], head.rules.labels)
+    records = [(one.record, True) for one in written] + [(record, False) for _, record in rejected]
+    return Summary(
+        out=out,
+        name=head.name,
+        images=len(written),
+        subjects=len({one.subject for one in written}),
+        sections={section: len(members) for section, members in sections.items()},
+        labels=list(head.rules.labels),
+        pixel_percent={label: 100.0 * share for label, share in fraction.items()},
+        notes=notes,
+        syntaxes=counted_syntaxes((record.syntax, read) for record, read in records),
+        rejected=[(case.source, str(record.rejected)) for case, record in rejected],
+        private=[(one.subject, one.name, one.case.source) for one in written],
+        dry_run=dry_run,
+    )

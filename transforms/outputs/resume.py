@@ -1,0 +1,55 @@
+"""Which images a run that was interrupted has done already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from transforms.outputs import dicom_seg, findings, geojson, nifti
+from transforms.outputs import png as pictures
+from transforms.outputs.formats import checked_formats
+from transforms.reading.dicom import is_dicom
+
+ENDINGS = {
+    "nifti": nifti.LABEL_ENDING,
+    "png": pictures.PNG_ENDING,
+    "overlay": pictures.OVERLAY_ENDING,
+    "source": pictures.SOURCE_ENDING,
+    "probabilities": nifti.PROBABILITY_ENDING,
+    "dicom_seg": dicom_seg.ENDING,
+    "geojson": geojson.ENDING,
+}
+"""What each format adds to an image's name."""
+
+
+class Finished:
+    """Whether an item of `engines.find_images` has all its results: for `--resume true`.
+
+    Every file is written whole or not at all, so one that is there is complete. Whether the same weights made it is
+    not known. DICOM SEG is expected of DICOM files only.
+
+    Args:
+        output_dir: where results go.
+        formats: see `transforms.outputs.formats`.
+        enabled: False finds nothing finished, so that all is done anew.
+
+    Raises UserError for an unknown format.
+    """
+
+    def __init__(self, output_dir: str, formats: Sequence[str] | str, enabled: bool = True) -> None:
+        self.output_dir = Path(output_dir)
+        self.formats = checked_formats(formats)
+        self.enabled = enabled
+        rows = findings.read_rows(self.output_dir / findings.FILE) if enabled else []
+        self._in_table = {row["name"] for row in rows if not row.get("refused")}
+
+    def __call__(self, item: Mapping[str, str]) -> bool:
+        """Whether the results of `item` ("image", a path, and "name") are all there."""
+        return self.enabled and all(self._has(name, item) for name in self.formats)
+
+    def _has(self, format_name: str, item: Mapping[str, str]) -> bool:
+        if format_name == "findings":
+            return item["name"] in self._in_table
+        if format_name == "dicom_seg" and not is_dicom(Path(item["image"])):
+            return True
+        return (self.output_dir / (item["name"] + ENDINGS[format_name])).is_file()

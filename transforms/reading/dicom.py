@@ -1,0 +1,174 @@
+"""Read one DICOM mammogram: the pixels as they are meant to be seen, and nothing that identifies a person.
+
+Always by pydicom: MONAI's own reader depends on what is installed, and with it the polarity of MONOCHROME1.
+Only the attributes listed here are parsed at all, so no name, identifier or date can reach the result.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from transforms.errors import UserError
+from transforms.reading import dicom_attributes, dicom_intensity, dicom_pixels
+from transforms.reading.dicom_attributes import attribute, damaged, whole
+
+MOST_PIXELS = 2**28  # ten times the largest mammogram; beyond it a header is damaged
+_PIXEL_ATTRIBUTES = (
+    "SamplesPerPixel",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelData",
+)
+_TAGS = [*_PIXEL_ATTRIBUTES, *dicom_attributes.ATTRIBUTES, *dicom_intensity.ATTRIBUTES]
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the content is DICOM: the "DICM" mark, or a data set without preamble, as old archives hold."""
+    with path.open("rb") as file:
+        head = file.read(132)
+    if head[128:132] == b"DICM":
+        return True
+    if len(head) < 132 or head[:2] not in (b"\x08\x00", b"\x02\x00") or head[3] != 0:
+        return False
+    return head[4:6].isalpha() or int.from_bytes(head[4:8], "little") < 128
+
+
+def subject_of(path: Path) -> str | None:
+    """PatientID of a DICOM file, to keep a subject's images together. Never store, print or log it."""
+    header = read_header(path, ["PatientID"], pixels=False)
+    with quiet():
+        return str(attribute(header, "PatientID") or "").strip() or None
+
+
+def transfer_syntax(path: Path) -> str | None:
+    """Name of a DICOM file's transfer syntax, such as "RLE Lossless"; None if it is no DICOM file or damaged."""
+    try:
+        if not is_dicom(path):
+            return None
+        return dicom_pixels.syntax_name(dicom_pixels.syntax_of(read_header(path, [], pixels=False)))
+    except (OSError, UserError):
+        return None
+
+
+def probe_dicom(path: Path) -> None:
+    """Refuse what the header alone shows not to be a mammogram that can be read; pixels are not decoded.
+
+    Raises:
+        UserError: as `read_dicom`, less what only the pixels show: damage, or colour.
+    """
+    header = read_header(path, _TAGS, pixels=False)
+    with quiet():
+        _check(path, header)
+        dicom_pixels.check_decoder(path, header)
+
+
+def read_dicom(path: Path, windowing: str = "voi") -> dict[str, Any]:
+    """The fields of a `Mammogram` from a DICOM file.
+
+    Raises:
+        UserError: not a single-frame grayscale image, cut short, damaged, or compressed in a way that no
+            installed decoder reads. The message names the file and holds no header value of free text.
+    """
+    header = read_header(path, _TAGS)
+    with quiet():
+        if "PixelData" not in header:
+            raise UserError(f"{path}: DICOM without an image, or cut short before it; remove it from the folder")
+        shape, bits, signed = _check(path, header)
+        stored = _pixels(path, header, shape)
+        try:
+            pixels, top, source = dicom_intensity.intensities(header, stored, bits, signed, windowing)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        spacing, spacing_source = dicom_attributes.spacing(header)
+        return {
+            "pixels": pixels,
+            "intensity_range": (0, top),
+            "laterality": dicom_attributes.laterality(header),
+            "view": dicom_attributes.view(header),
+            "spacing_mm": spacing,
+            "spacing_source": spacing_source,
+            "burned_in": dicom_attributes.burned_in(header),
+            "intensity_source": source,
+        }
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the remarks of pydicom and highdicom, as warnings and in their logs: they may quote the header."""
+    logs = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
+
+
+def read_header(path: Path, tags: list[str], pixels: bool = True) -> FileDataset:
+    """Those attributes, by keyword, that a DICOM file has; with PixelData only if `pixels`.
+
+    Raises:
+        UserError: the file cannot be read, or is damaged.
+    """
+    try:
+        with quiet():
+            header = dcmread(path, force=True, specific_tags=tags, stop_before_pixels=not pixels)
+            if "TransferSyntaxUID" not in header.file_meta:  # a bare data set says how it is written by itself
+                implicit, little = header.original_encoding
+                syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+                header.file_meta.TransferSyntaxUID = syntax if little else ExplicitVRBigEndian
+            return header
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the file's permissions") from None
+    except Exception as error:  # a damaged file makes pydicom raise almost anything
+        raise damaged(path, f"its header ends or breaks off early ({type(error).__name__})") from None
+
+
+def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
+    """(rows, columns), bits stored, signed - after everything that is not a plain mammogram was refused."""
+    frames = whole(path, header, "NumberOfFrames", 1)
+    if frames > 1:
+        raise UserError(
+            f"{path}: multi-frame DICOM of {frames} frames, as in tomosynthesis; only single images are read"
+        )
+    rows, columns = whole(path, header, "Rows"), whole(path, header, "Columns")
+    if not 0 < rows * columns <= MOST_PIXELS:
+        raise damaged(path, f"{rows} rows x {columns} columns cannot be a mammogram")
+    allocated = whole(path, header, "BitsAllocated")
+    bits = whole(path, header, "BitsStored", allocated)
+    if allocated not in (8, 16) or not 1 <= bits <= allocated:
+        raise UserError(f"{path}: {bits} of {allocated} bits a pixel; 8 or 16 allocated are read")
+    high = whole(path, header, "HighBit", bits - 1)
+    if high != bits - 1:
+        raise UserError(f"{path}: HighBit {high} with {bits} bits stored; the standard wants {bits - 1}")
+    return (rows, columns), bits, whole(path, header, "PixelRepresentation", 0) == 1
+
+
+def _pixels(path: Path, header: FileDataset, shape: tuple[int, int]) -> NDArray[Any]:
+    """Stored values, (rows, columns)."""
+    pixels = dicom_pixels.stored_values(path, header, shape)
+    if pixels.ndim == 3 and pixels.shape[2] == 3 and (pixels == pixels[:, :, :1]).all():
+        pixels = pixels[:, :, 0]
+    if pixels.ndim == 3 or attribute(header, "PhotometricInterpretation") == "PALETTE COLOR":
+        raise UserError(f"{path}: colour DICOM image; only grayscale mammograms are read")
+    return pixels

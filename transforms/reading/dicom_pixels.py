@@ -1,0 +1,126 @@
+"""From PixelData to stored values, for every transfer syntax that a decoder with a permissive licence reads.
+
+One decoder is chosen for each syntax, so that a result does not depend on what else is installed, and so that a
+damaged file cannot end the process, as GDCM can in any syntax (see `transforms.reading.jpeg`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import FileDataset
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import (
+    HTJ2K,
+    UID,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSTransferSyntaxes,
+    RLELossless,
+)
+
+from transforms.errors import UserError
+from transforms.reading import jpeg
+from transforms.reading.dicom_attributes import attribute, damaged, whole
+
+_GDCM = "gdcm"
+_PILLOW = "pillow"
+# for each syntax pydicom's names of the decoders, the first that is installed being used, and what to install
+_DECODERS: tuple[tuple[tuple[UID, ...], tuple[str, ...], str], ...] = (
+    ((RLELossless,), ("pylibjpeg", "pydicom"), "pydicom"),
+    ((JPEGBaseline8Bit,), (_PILLOW,), "pillow"),
+    ((JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1), (_GDCM,), "python-gdcm"),
+    (tuple(JPEGLSTransferSyntaxes), ("pyjpegls",), "pyjpegls"),
+    (tuple(JPEG2000TransferSyntaxes), ("pylibjpeg", _PILLOW), "pylibjpeg pylibjpeg-openjpeg"),
+    ((HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL), ("pylibjpeg",), "pylibjpeg pylibjpeg-openjpeg"),
+)
+_RUST_PANIC = "PanicException"  # what pylibjpeg-rle raises on damaged pixels; it is no `Exception`
+
+
+def syntax_of(header: FileDataset) -> UID:
+    """The transfer syntax, whatever stands in its place."""
+    return UID(str(header.file_meta.TransferSyntaxUID))
+
+
+def syntax_name(syntax: UID) -> str:
+    """ "RLE Lossless" and so on; "unknown" if it is not a registered one."""
+    return syntax.name if syntax.name != str(syntax) else "unknown"
+
+
+def check_decoder(path: Path, header: FileDataset) -> str | None:
+    """pydicom's name of the decoder to use, None for pixels that are not compressed.
+
+    Raises:
+        UserError: not an image syntax, or its decoder is not installed; says which package has it.
+    """
+    syntax = syntax_of(header)
+    try:
+        available = get_decoder(syntax).available_plugins
+    except NotImplementedError:
+        raise UserError(f"{path}: transfer syntax {syntax_name(syntax)} is not an image that can be read") from None
+    for syntaxes, decoders, package in _DECODERS:
+        if syntax in syntaxes:
+            installed = [name for name in decoders if name in available]
+            if installed:
+                return installed[0]
+            raise UserError(
+                f"{path}: its {syntax_name(syntax)} pixels cannot be decoded with what is installed; "
+                f"`pip install {package}`"
+            )
+    return None
+
+
+def stored_values(path: Path, header: FileDataset, shape: tuple[int, int]) -> NDArray[Any]:
+    """Stored values (rows, columns), or (rows, columns, 3) of a colour image.
+
+    Raises:
+        UserError: no decoder, pixels that break off or cannot be decoded, or another size than `shape`.
+    """
+    decoder, syntax = check_decoder(path, header), syntax_of(header)
+    if not syntax.is_compressed:
+        _check_length(path, header, shape)
+    try:
+        if decoder == _GDCM and whole(path, header, "BitsAllocated") == 8 and syntax == JPEGExtended12Bit:
+            decoder = _PILLOW  # 8 of at most 12 bits: the same as baseline
+        if decoder == _GDCM:
+            pixels = _by_gdcm(path, header, shape)
+        else:
+            if decoder is not None:
+                header.pixel_array_options(decoding_plugin=decoder)
+            pixels = np.asarray(header.pixel_array)
+    except UserError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != _RUST_PANIC:
+            raise
+        why = f"its {syntax_name(syntax)} pixels cannot be decoded ({type(error).__name__})"
+        raise damaged(path, why) from None
+    if pixels.shape[:2] != shape:
+        raise damaged(path, f"the header says {shape}, the pixels are {pixels.shape}")
+    return pixels
+
+
+def _check_length(path: Path, header: FileDataset, shape: tuple[int, int]) -> None:
+    """Refuse uncompressed pixels that break off."""
+    samples, size = whole(path, header, "SamplesPerPixel", 1), whole(path, header, "BitsAllocated") // 8
+    want, have = shape[0] * shape[1] * samples * size, len(attribute(header, "PixelData") or b"")
+    if have < want and attribute(header, "PhotometricInterpretation") != "YBR_FULL_422":
+        raise damaged(path, f"cut short, {have} of {want} bytes of pixels")
+
+
+def _by_gdcm(path: Path, header: FileDataset, shape: tuple[int, int]) -> NDArray[Any]:
+    if whole(path, header, "SamplesPerPixel", 1) != 1:
+        raise UserError(f"{path}: colour DICOM image; only grayscale mammograms are read")
+    allocated = whole(path, header, "BitsAllocated")
+    bits = allocated, whole(path, header, "BitsStored", allocated)
+    data = get_frame(header.PixelData, 0, number_of_frames=1)
+    return jpeg.decode(data, str(syntax_of(header)), shape, bits, whole(path, header, "PixelRepresentation", 0) == 1)

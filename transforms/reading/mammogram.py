@@ -1,0 +1,100 @@
+"""One mammogram, whatever file it came in: brighter is denser, row 0 is on top, nothing says whose it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from transforms.errors import UserError
+from transforms.reading.dicom import is_dicom, probe_dicom, read_dicom
+from transforms.reading.dicom_attributes import side_and_view_of_name
+from transforms.reading.dicom_intensity import WINDOWINGS, intensities
+from transforms.reading.pictures import probe_picture, read_picture
+
+
+@dataclass(frozen=True, eq=False)
+class Mammogram:
+    """Pixels and the few facts about them that are kept.
+
+    Attributes:
+        pixels: (rows, columns) uint8 or uint16; row 0 on top, column 0 on the left; brighter is denser. An importer of
+            photographs, such as Cityscapes, may give (rows, columns, 3) uint8 as red, green, blue.
+        intensity_range: smallest and largest POSSIBLE value, such as (0, 4095), whatever this image holds.
+        laterality: "L" or "R", or None when neither header nor file name tells.
+        view: "CC", "MLO" or another of `dicom_attributes.VIEWS`, or None.
+        spacing_mm: (row, column) distance of pixel centres, or None.
+        spacing_source: the attribute or format that stated the spacing, or "none".
+        burned_in: whether text is burned into the pixels, or None when the file does not say.
+        intensity_source: how stored values became pixels, such as "window 1 of 3 (SIGMOID), inverted".
+    """
+
+    pixels: NDArray[Any]
+    intensity_range: tuple[int, int]
+    laterality: str | None = None
+    view: str | None = None
+    spacing_mm: tuple[float, float] | None = None
+    spacing_source: str = "none"
+    burned_in: bool | None = None
+    intensity_source: str = "as stored"
+
+
+def probe_mammogram(path: Path) -> None:
+    """Look at a file's header only: whether `read_mammogram` would refuse it at once.
+
+    Raises:
+        UserError: as `read_mammogram`, less what only the pixels show.
+    """
+    (probe_dicom if _is_dicom(path) else probe_picture)(path)
+
+
+def read_mammogram(path: str | Path, windowing: str = "voi", bits: int | None = None) -> Mammogram:
+    """Read a DICOM file (told by its content), PNG, JPEG, TIFF, BMP, .npy, NIfTI, MHA or NRRD.
+
+    Args:
+        path: one image.
+        windowing: for DICOM "voi" (its VOI LUT, else its first window, else nothing), "none", or "percentile"
+            (the 0.5 and 99.5 per cent values of this image become black and white; for every format).
+        bits: for files other than DICOM, how many bits the values really use, such as 12 in a 16-bit PNG.
+
+    Raises:
+        UserError: not one grayscale image, damaged, or not decodable; the message names the file and the
+            reason, and holds nothing of a DICOM header but numbers.
+    """
+    path = Path(path)
+    if windowing not in WINDOWINGS:
+        raise UserError(f"windowing is {windowing!r}; expected one of {', '.join(WINDOWINGS)}")
+    side, view = side_and_view_of_name(path.stem)
+    if _is_dicom(path):
+        fields = read_dicom(path, windowing)
+        fields["laterality"] = fields["laterality"] or side
+        fields["view"] = fields["view"] or view
+        return Mammogram(**fields)
+    pixels, spacing = read_picture(path)
+    bits = bits or 8 * pixels.dtype.itemsize
+    if pixels.max() > 2**bits - 1:
+        raise UserError(f"{path}: values up to {pixels.max()}, more than the {bits} bits that were stated hold")
+    source = "as stored"
+    if windowing == "percentile":
+        pixels, _, source = intensities(Dataset(), pixels, bits, False, windowing)
+    return Mammogram(
+        pixels=pixels,
+        intensity_range=(0, 2**bits - 1),
+        laterality=side,
+        view=view,
+        spacing_mm=spacing,
+        spacing_source="none" if spacing is None else "image header",
+        intensity_source=source,
+    )
+
+
+def _is_dicom(path: Path) -> bool:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        return is_dicom(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the file's permissions") from None

@@ -1,0 +1,49 @@
+"""For programs that run a bundle's parts themselves, such as MONAI Label: images as volumes, with the place of each."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.transforms import MapTransform
+from numpy.typing import NDArray
+
+from transforms.reading.pictures import ITK_SUFFIXES, NIFTI_SUFFIXES
+
+
+class ToVolumed(MapTransform):
+    """Label maps (C, H, W) → (C, W, H, 1), first axis the column, as MONAI's own readers give images.
+
+    Sets `image_meta_dict` with `original_affine`, float64 (4, 4), from (column, row, slice) to millimetres to the
+    right, the front and the top: that of the image file where its format has one, else the spacing alone. Needs `facts`
+    and `spacing_mm` of `transforms.whole.LoadMammogramd`.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = d[key].cpu().mT[..., None]
+        d["image_meta_dict"] = {"original_affine": affine_of(Path(d["facts"]["path"]), d["spacing_mm"])}
+        return d
+
+
+def affine_of(path: Path, spacing_mm: tuple[float, float]) -> NDArray[np.float64]:
+    """Where an image's pixels lie: NIfTI and ITK's formats say so; of others, the (row, column) spacing is known."""
+    name = path.name.lower()
+    if name.endswith(NIFTI_SUFFIXES):
+        import nibabel
+
+        return np.asarray(nibabel.load(path).affine, dtype=float)
+    row, column = (float(value) for value in spacing_mm)
+    affine = np.diag([column, row, 1.0, 1.0])
+    if name.endswith(ITK_SUFFIXES):
+        import itk
+
+        image = itk.imread(str(path))
+        axes = image.GetImageDimension()
+        direction = itk.array_from_matrix(image.GetDirection())
+        affine[:axes, :axes] = direction * np.asarray(list(itk.spacing(image)))
+        affine[:axes, 3] = list(itk.origin(image))
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # from DICOM's left and back

@@ -1,0 +1,41 @@
+"""Read a colour photograph, for data sets of street scenes such as Cityscapes."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from transforms.errors import UserError
+from transforms.reading.mammogram import Mammogram
+
+
+def read_photograph(path: str | Path) -> Mammogram:
+    """Read a PNG, JPEG, TIFF or BMP file, or the .npy of a dataset folder: uint8 (rows, columns, 3), red, green, blue.
+
+    Raises:
+        UserError: missing, damaged, or more than 8 bits a channel.
+    """
+    from PIL import Image
+
+    try:
+        if str(path).lower().endswith(".npy"):
+            pixels = np.load(path, allow_pickle=False)
+            if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
+                raise UserError(f"{path}: {pixels.dtype} of shape {pixels.shape}; expected uint8 (rows, columns, 3)")
+            return Mammogram(pixels=pixels, intensity_range=(0, 255))
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            if image.mode not in ("RGB", "RGBA", "P", "L"):
+                raise UserError(f"{path}: Pillow mode {image.mode}; expected a colour image of 8 bits a channel")
+            pixels = np.asarray(image.convert("RGB"))
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except Exception as error:  # Pillow raises many kinds on damaged files
+        raise UserError(
+            f"{path}: not an image that can be read, or damaged ({type(error).__name__}); expected PNG, JPEG or TIFF"
+        ) from None
+    return Mammogram(pixels=pixels, intensity_range=(0, 255))

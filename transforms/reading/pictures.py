@@ -1,0 +1,168 @@
+"""Read an image file that is not DICOM as one (rows, columns) array of whole numbers.
+
+PNG, JPEG, TIFF and BMP by Pillow; .npy by NumPy; NIfTI by nibabel; MHA, MHD and NRRD by ITK.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.errors import UserError
+from transforms.reading.file_signatures import what_else
+
+PILLOW_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+ITK_SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+SUFFIXES = (*PILLOW_SUFFIXES, *ITK_SUFFIXES, *NIFTI_SUFFIXES, ".npy")
+MOST_PIXELS = 2**28
+EIGHT_BIT_MODES = ("LA", "RGB", "RGBA")
+ALPHA_MODES = ("LA", "PA", "RGBA")
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
+"""TIFF 6.0, section 8, PhotometricInterpretation."""
+
+Spacing = tuple[float, float] | None
+
+
+def read_picture(path: Path, palette: str = "grey") -> tuple[NDArray[Any], Spacing]:
+    """Values (rows, columns) as uint8 or uint16, row 0 on top, and the (row, column) spacing in mm if stated.
+
+    Args:
+        path: the file; its suffix names the format, except that Pillow looks at the content.
+        palette: what a palette image means: "grey" its colours (a picture), "index" its indices (a label).
+
+    Raises:
+        UserError: not an image, damaged, several pages or slices, colour, or values that are not whole
+            numbers from 0 to 65535. The message names the file.
+    """
+    name = path.name.lower()
+    spacing: Spacing = None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if name.endswith(".npy"):
+                values = np.load(path, mmap_mode="r", allow_pickle=False)
+            elif name.endswith(NIFTI_SUFFIXES):
+                values, spacing = _nifti(path)
+            elif name.endswith(ITK_SUFFIXES):
+                values, spacing = _itk(path)
+            else:
+                values = _pillow(path, palette)
+            return whole_numbers(path, values), spacing
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except Exception as error:  # each library raises its own kinds on damaged files
+        raise _unreadable(path, error) from None
+
+
+def probe_picture(path: Path) -> None:
+    """Refuse what a file's header alone shows not to be one image; the values are not read."""
+    name = path.name.lower()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if name.endswith(PILLOW_SUFFIXES):
+                _open_pillow(path).close()
+            elif name.endswith(".npy"):
+                np.load(path, mmap_mode="r", allow_pickle=False)
+    except UserError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, error) from None
+
+
+def whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[Any]:
+    """The array as (rows, columns) of uint8 or uint16, or a `UserError` that says why it cannot be."""
+    if values.ndim == 3 and values.shape[2] in (1, 3) and (values == values[:, :, :1]).all():
+        values = values[:, :, 0]
+    if values.ndim != 2:
+        kind = "a colour image" if values.ndim == 3 and values.shape[2] == 3 else f"of shape {values.shape}"
+        raise UserError(f"{path}: {kind}; expected a grayscale image (rows, columns)")
+    if not 0 < values.size <= MOST_PIXELS:
+        raise UserError(f"{path}: {values.shape[0]} x {values.shape[1]} pixels; expected a mammogram")
+    if values.dtype == np.uint8 or values.dtype == np.uint16:
+        return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("=")))
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8)
+    low, high = float(values.min()), float(values.max())
+    if not 0 <= low <= high <= 65535 or not np.array_equal(values, np.trunc(values)):
+        raise UserError(
+            f"{path}: {values.dtype} values from {low:g} to {high:g}; expected whole numbers from 0 to 65535"
+        )
+    return values.astype(np.uint8 if values.dtype.itemsize == 1 else np.uint16)
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    other = None if path.name.lower().endswith(".gz") else what_else(path)
+    if other is not None:
+        return UserError(f"{path}: not an image that can be read: it is {other}")
+    return UserError(
+        f"{path}: not an image that can be read, or damaged ({type(error).__name__}); expected DICOM or "
+        f"{' '.join(SUFFIXES)}"
+    )
+
+
+def _pillow(path: Path, palette: str) -> NDArray[Any]:
+    with _open_pillow(path) as image:
+        if image.mode in EIGHT_BIT_MODES and any(";16" in str(tile[3]) for tile in image.tile):
+            raise UserError(f"{path}: 16 bits a value in colour or with transparency; save it as plain grayscale")
+        if image.mode == "CMYK" or (image.mode == "P" and palette == "grey"):
+            return np.asarray(image.convert("RGB"))
+        if image.mode == "1" and palette == "grey":
+            return np.asarray(image.convert("L"))
+        values = np.asarray(image)
+        if image.mode in ALPHA_MODES:  # transparency says nothing about the image
+            values = values[:, :, :-1]
+        if image.mode.startswith("I;16") and image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+            return 65535 - values  # Pillow does so for 8 bits only
+        return values
+
+
+def _open_pillow(path: Path) -> Any:
+    from PIL import Image
+
+    image = Image.open(path)
+    frames = getattr(image, "n_frames", 1)
+    if frames == 1 and image.width * image.height <= MOST_PIXELS:
+        return image
+    image.close()
+    if frames > 1:
+        raise UserError(f"{path}: {frames} pages or frames in one file; expected a single image")
+    raise UserError(f"{path}: {image.height} x {image.width} pixels; expected a mammogram")
+
+
+def _nifti(path: Path) -> tuple[NDArray[Any], Spacing]:
+    """NIfTI stores x first; a mammogram is its only slice."""
+    import nibabel
+
+    image = nibabel.load(path)
+    values = np.asanyarray(image.dataobj)
+    if values.ndim < 2 or math.prod(values.shape[2:]) != 1:
+        raise UserError(f"{path}: NIfTI of shape {values.shape}; expected one slice")
+    column, row = (float(size) for size in image.header.get_zooms()[:2])
+    return values.reshape(values.shape[:2]).T, _known(row, column)
+
+
+def _itk(path: Path) -> tuple[NDArray[Any], Spacing]:
+    import itk
+
+    image = itk.imread(str(path))
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise UserError(f"{path}: {image.GetNumberOfComponentsPerPixel()} values a pixel; expected grayscale")
+    values = itk.array_from_image(image)
+    if math.prod(values.shape[:-2]) != 1:
+        raise UserError(f"{path}: a volume of shape {values.shape}; expected one slice")
+    column, row = (float(size) for size in list(itk.spacing(image))[:2])
+    return values.reshape(values.shape[-2:]), _known(row, column)
+
+
+def _known(row: float, column: float) -> Spacing:
+    """A spacing of exactly 1 mm is what these formats hold when nobody stated one."""
+    return None if (row, column) == (1.0, 1.0) or not (0 < row < 100 and 0 < column < 100) else (row, column)
