@@ -20,11 +20,14 @@ from torch import nn
 
 from engines.inference.inferers import MirrorAveraging
 from engines.inference.whole_image import WholeImageInferer
+from transforms.argmax import ArgmaxLiked
 from transforms.channels import ThreeChannelsd
 from transforms.errors import UserError
+from transforms.normalize import NormalizeRanged
 from transforms.outputs.png import OVERLAY_ENDING, PNG_ENDING, write_overlay, write_png
 from transforms.outputs.prediction import Prediction
-from transforms.whole import ArgmaxLiked, LoadMammogramd, NormalizeRanged, Unmirrord
+from transforms.reading.load_mammogram import LoadMammogramd
+from transforms.unmirror import Unmirrord
 
 if TYPE_CHECKING:
     import pandas as pd

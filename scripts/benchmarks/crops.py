@@ -41,8 +41,8 @@ from rich.console import Console
 from rich.table import Table
 
 from transforms.crops import RandBalancedCropd
+from transforms.normalize import NormalizeRanged
 from transforms.row_counts import FOLDER, counts_file, row_counts
-from transforms.whole import NormalizeRanged
 
 SHAPE, CLASSES, UBIQUITOUS = (3328, 2560), 12, (0, 1)
 KEYS = ["image", "label"]

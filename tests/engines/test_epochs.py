@@ -12,7 +12,7 @@ from monai.transforms import Compose, RandFlipd, SelectItemsd
 from engines.training.epochs import EpochDataset, derived_seed
 from transforms.crops import RandBalancedCropd
 from transforms.dataset import Dataset
-from transforms.whole import NormalizeRanged
+from transforms.normalize import NormalizeRanged
 
 
 def crops(folder: Path, workers: int, epochs: list[int]) -> list[torch.Tensor]:

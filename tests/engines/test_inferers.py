@@ -10,9 +10,9 @@ from monai.inferers import SimpleInferer
 from monai.networks.nets import UNet
 from torch import nn
 
+from engines.inference import inferers
 from engines.inference.inferers import MirrorAveraging, PaddedInferer, size_multiple
 from engines.inference.whole_image import WholeImageInferer
-from engines.inference import inferers
 from nets import FCN
 
 

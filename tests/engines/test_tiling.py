@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from engines.inference.tiling import execution as tiling_run
-from engines.inference.tiling import memory as tiling_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.bundle import ConfigParser
@@ -20,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from engines import TiledInferer
+from engines.inference.tiling import execution as tiling_run
+from engines.inference.tiling import memory as tiling_memory
 from engines.inference.tiling.memory import GB, LiveBytes
 from engines.inference.tiling.steps import measured, runs
 from engines.inference.tiling.tiled_inferer import is_gray

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from engines.inference.tiling import group_norm as tiling_norm
 from torch import nn
 
+from engines.inference.tiling import group_norm as tiling_norm
 from engines.inference.tiling.group_norm import Moments, normalise
 
 

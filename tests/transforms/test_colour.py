@@ -14,9 +14,9 @@ from PIL import Image
 from transforms.channels import ThreeChannelsd, channels_first
 from transforms.crops import VOID, RandBalancedCropd
 from transforms.errors import UserError
+from transforms.load import LoadWholed
 from transforms.reading.photographs import read_photograph
 from transforms.saturation import RandSaturationd
-from transforms.whole import LoadWholed
 
 
 def test_channels() -> None:

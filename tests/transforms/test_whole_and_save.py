@@ -10,12 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
+from transforms.argmax import ArgmaxLiked
 from transforms.errors import UserError
+from transforms.load import LoadLabeld, LoadWholed
+from transforms.normalize import NormalizeRanged
 from transforms.outputs.formats import SaveSegmentationd
 from transforms.outputs.nifti import save_nifti
 from transforms.outputs.png import save_indexed_png
 from transforms.palette import PALETTE
-from transforms.whole import ArgmaxLiked, LoadLabeld, LoadMammogramd, LoadWholed, NormalizeRanged, Unmirrord
+from transforms.reading.load_mammogram import LoadMammogramd
+from transforms.unmirror import Unmirrord
 
 
 def test_normalisation_uses_the_possible_values_not_the_observed_ones() -> None:

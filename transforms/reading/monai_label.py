@@ -10,7 +10,7 @@ import numpy as np
 from monai.transforms import MapTransform
 from numpy.typing import NDArray
 
-from transforms.reading.pictures import ITK_SUFFIXES, NIFTI_SUFFIXES
+from transforms.reading.volumes import ITK_SUFFIXES, NIFTI_SUFFIXES
 
 
 class ToVolumed(MapTransform):
@@ -18,7 +18,7 @@ class ToVolumed(MapTransform):
 
     Sets `image_meta_dict` with `original_affine`, float64 (4, 4), from (column, row, slice) to millimetres to the
     right, the front and the top: that of the image file where its format has one, else the spacing alone. Needs `facts`
-    and `spacing_mm` of `transforms.whole.LoadMammogramd`.
+    and `spacing_mm` of `transforms.reading.load_mammogram.LoadMammogramd`.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

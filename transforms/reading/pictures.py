@@ -5,7 +5,6 @@ PNG, JPEG, TIFF and BMP by Pillow; .npy by NumPy; NIfTI by nibabel; MHA, MHD and
 
 from __future__ import annotations
 
-import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,15 @@ from numpy.typing import NDArray
 
 from transforms.errors import UserError
 from transforms.reading.file_signatures import what_else
+from transforms.reading.volumes import ITK_SUFFIXES, NIFTI_SUFFIXES, Spacing, read_itk, read_nifti
 
 PILLOW_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-ITK_SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
 SUFFIXES = (*PILLOW_SUFFIXES, *ITK_SUFFIXES, *NIFTI_SUFFIXES, ".npy")
 MOST_PIXELS = 2**28
 EIGHT_BIT_MODES = ("LA", "RGB", "RGBA")
 ALPHA_MODES = ("LA", "PA", "RGBA")
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
 """TIFF 6.0, section 8, PhotometricInterpretation."""
-
-Spacing = tuple[float, float] | None
 
 
 def read_picture(path: Path, palette: str = "grey") -> tuple[NDArray[Any], Spacing]:
@@ -48,9 +44,9 @@ def read_picture(path: Path, palette: str = "grey") -> tuple[NDArray[Any], Spaci
             if name.endswith(".npy"):
                 values = np.load(path, mmap_mode="r", allow_pickle=False)
             elif name.endswith(NIFTI_SUFFIXES):
-                values, spacing = _nifti(path)
+                values, spacing = read_nifti(path)
             elif name.endswith(ITK_SUFFIXES):
-                values, spacing = _itk(path)
+                values, spacing = read_itk(path)
             else:
                 values = _pillow(path, palette)
             return whole_numbers(path, values), spacing
@@ -136,33 +132,3 @@ def _open_pillow(path: Path) -> Any:
     if frames > 1:
         raise UserError(f"{path}: {frames} pages or frames in one file; expected a single image")
     raise UserError(f"{path}: {image.height} x {image.width} pixels; expected a mammogram")
-
-
-def _nifti(path: Path) -> tuple[NDArray[Any], Spacing]:
-    """NIfTI stores x first; a mammogram is its only slice."""
-    import nibabel
-
-    image = nibabel.load(path)
-    values = np.asanyarray(image.dataobj)
-    if values.ndim < 2 or math.prod(values.shape[2:]) != 1:
-        raise UserError(f"{path}: NIfTI of shape {values.shape}; expected one slice")
-    column, row = (float(size) for size in image.header.get_zooms()[:2])
-    return values.reshape(values.shape[:2]).T, _known(row, column)
-
-
-def _itk(path: Path) -> tuple[NDArray[Any], Spacing]:
-    import itk
-
-    image = itk.imread(str(path))
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise UserError(f"{path}: {image.GetNumberOfComponentsPerPixel()} values a pixel; expected grayscale")
-    values = itk.array_from_image(image)
-    if math.prod(values.shape[:-2]) != 1:
-        raise UserError(f"{path}: a volume of shape {values.shape}; expected one slice")
-    column, row = (float(size) for size in list(itk.spacing(image))[:2])
-    return values.reshape(values.shape[-2:]), _known(row, column)
-
-
-def _known(row: float, column: float) -> Spacing:
-    """A spacing of exactly 1 mm is what these formats hold when nobody stated one."""
-    return None if (row, column) == (1.0, 1.0) or not (0 < row < 100 and 0 < column < 100) else (row, column)

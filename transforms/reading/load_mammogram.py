@@ -1,4 +1,4 @@
-"""Whole images for validation, evaluation and inference."""
+"""Whole images of any format that is read, for inference."""
 
 from __future__ import annotations
 
@@ -8,51 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from transforms.channels import channels_first
 from transforms.errors import UserError
 from transforms.flip import mirrored, must_flip
+from transforms.load import at_working_resolution
 from transforms.reading.mammogram import Mammogram, read_mammogram
 from transforms.reading.photographs import read_photograph
-from transforms.resize import resize_image, upsampled_argmax, working_size
 
 logger = logging.getLogger("mammoseg")
 
 MOST_OBLONG = 20
 """Times that one side of an image may be as long as the other; at a fixed height, a strip would become a giant."""
-
-
-class LoadWholed(MapTransform):
-    """Read whole images of a dataset folder at the working resolution: `.npy` path → float32 (1 or 3, h, w).
-
-    Args:
-        keys: image keys.
-        image_height: see `RandBalancedCropd`.
-    """
-
-    def __init__(self, keys: KeysCollection, image_height: int | None = None) -> None:
-        super().__init__(keys)
-        self.image_height = image_height
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = at_working_resolution(np.load(d[key], mmap_mode="r"), self.image_height)
-        return d
-
-
-class LoadLabeld(MapTransform):
-    """Read whole label maps at their own resolution: `.npy` path → uint8 (1, H, W)."""
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = torch.from_numpy(np.load(d[key]))[None]
-        return d
 
 
 class LoadMammogramd(MapTransform):
@@ -156,68 +124,3 @@ def _warn_of_unused_bits(path: Any, mammogram: Mammogram) -> None:
             "%s: no pixel exceeds %d of %d possible; if fewer bits are used, say so with --bits",
             *(Path(path).name, highest, possible),
         )
-
-
-class NormalizeRanged(MapTransform):
-    """Map the *possible* values of an image, `intensity_range`, to [-0.5, 0.5] (paper, section 3.3).
-
-    The range comes from the file's bit depth and not from the pixels, so that a crop and its whole image agree.
-    """
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        low, high = (float(v) for v in d["intensity_range"])
-        for key in self.key_iterator(d):
-            d[key] = (d[key] - low) / (high - low) - 0.5
-        return d
-
-
-class ArgmaxLiked(MapTransform):
-    """Logits (C, h, w) → label map uint8 (1, H, W), at the size of `d[like]` (its last two axes) or `d[size_key]`.
-
-    Scores are made, and label maps written, at the label's own full resolution. The logits stay in `d[keep_key]`, if
-    that is given. A label map uint8 (1, H, W) of that size, from an inferer with `labels`, is left as it is.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        like: str | None = None,
-        size_key: str | None = None,
-        keep_key: str | None = None,
-    ) -> None:
-        super().__init__(keys)
-        if (like is None) == (size_key is None):
-            raise ValueError("give one of like and size_key")
-        self.like = like
-        self.size_key = size_key
-        self.keep_key = keep_key
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        size = d[self.like].shape[-2:] if self.like is not None else d[self.size_key]
-        for key in self.key_iterator(d):
-            if self.keep_key is not None:
-                d[self.keep_key] = d[key]
-            rows, columns = int(size[0]), int(size[1])
-            if d[key].dtype != torch.uint8:
-                d[key] = upsampled_argmax(d[key], (rows, columns))
-            elif d[key].shape[-2:] != (rows, columns):
-                found = " x ".join(map(str, d[key].shape[-2:]))
-                raise ValueError(f"a label map of {found} for an image of {rows} x {columns}: logits are needed here")
-        return d
-
-
-class Unmirrord(MapTransform):
-    """Give images and label maps (C, H, W) their original orientation back, where `d["mirrored"]` says so."""
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = d[key].flip(-1) if d["mirrored"] else d[key]
-        return d
-
-
-def at_working_resolution(pixels: np.ndarray[Any, Any], image_height: int | None) -> torch.Tensor:
-    """Stored pixels (H, W) or (H, W, 3), possibly memory-mapped → float32 (1 or 3, h, w)."""
-    return resize_image(channels_first(pixels), working_size(pixels.shape[0], pixels.shape[1], image_height))
