@@ -104,7 +104,13 @@ class Output:
         """Remove what an earlier run left of each stage: this one may have other stages."""
         if not is_main():
             return
-        for pattern in ("confusion-*.json", "confusion-*.png", "classes-*.png", "predictions/*/*.png"):
+        for pattern in (
+            "confusion-*.json",
+            "lesions-*.json",
+            "confusion-*.png",
+            "classes-*.png",
+            "predictions/*/*.png",
+        ):
             for path in self.eval.glob(pattern):
                 path.unlink()
 

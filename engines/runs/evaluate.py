@@ -12,7 +12,7 @@ from engines.base.options import switch
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.runs.train import report, tracked
-from engines.scoring.lesions import LesionDetection, lesion_classes
+from engines.scoring.lesions import LesionDetection, lesion_detection
 from engines.scoring.surface_distance import SurfaceDistance
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError
@@ -29,6 +29,7 @@ def evaluate(
     tracking: Tracking,
     lesion: str | Sequence[str] | None = None,
     surface_distance: bool = False,
+    **options: Any,
 ) -> dict[str, dict[str, float]]:
     """Print, write and log the scores on one section of a data set, per subject and in all.
 
@@ -41,23 +42,20 @@ def evaluate(
         tracking: the MLflow run.
         lesion: the class, or classes, whose lesions are counted, see `lesion_classes`.
         surface_distance: also measure the distances of the outlines; slow.
+        options: `hit`, `min_lesion_size` and `min_lesion_score`, see `lesion_detection`.
 
     Raises:
         UserError: the data set's classes are not those the weights were trained with, a label is missing or wrong, or
             there is no such class of lesions.
     """
     _check(data, section, settings)
-    more = _more(data, section, lesion, surface_distance)
-    for handler in more:
-        handler.attach(evaluator)
+    more = _more(data, section, {**options, "lesion_class": lesion}, surface_distance)
     stage = str(settings["stage"])
     tracking.tags.update(kind="evaluation", stage=stage, section=section)
     with tracked(tracking):
         tracking.start()
         tracking.log_artifacts(output.write_config({**tracking.params, "trained_with": dict(settings)}), "eval")
-        rows = report(evaluator, stage, data, section, output, tracking)
-        for handler in more:
-            logger.info("%s", handler.write(output, tracking))
+        rows = report(evaluator, stage, data, section, output, tracking, more=more)
     logger.info("tables    %s", output.eval)
     logger.info("pictures  %s", output.panels)
     return rows
@@ -82,16 +80,14 @@ def _check(data: Dataset, section: str, settings: Mapping[str, Any]) -> None:
 
 
 def _more(
-    data: Dataset, section: str, lesion: str | Sequence[str] | None, surface_distance: bool
+    data: Dataset, section: str, options: Mapping[str, Any], surface_distance: bool
 ) -> list[LesionDetection | SurfaceDistance]:
     """What is measured besides the confusion matrix."""
-    handlers: list[LesionDetection | SurfaceDistance] = []
-    numbers = lesion_classes(data.class_names, lesion)
-    if numbers:
-        handlers.append(LesionDetection(numbers, data.class_names))
-    names = ", ".join(data.class_names[number] for number in numbers)
-    by = "by name" if lesion is None else "by --lesion_class"
-    logger.info("lesions   %s (%s); other classes: --lesion_class", names or "no class", by)
+    lesions = lesion_detection(data, section, options)
+    handlers: list[LesionDetection | SurfaceDistance] = [] if lesions is None else [lesions]
+    names = "no class" if lesions is None else ", ".join(lesions.result.classes)
+    by = "by name" if options["lesion_class"] is None else "by --lesion_class"
+    logger.info("lesions   %s (%s); other classes: --lesion_class", names, by)
     if switch(surface_distance, "--surface_distance"):
         spacing = {item["case"]: item["spacing_mm"] for item in data.items(section)}
         handlers.append(SurfaceDistance(data.class_names, spacing))

@@ -22,6 +22,7 @@ from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import SamplePredictions, write_label_maps
 from engines.scoring.confusion_files import plain_matrices, write_evidence
+from engines.scoring.lesions import LesionDetection
 from engines.scoring.metrics import PAPER_METRICS, metric_names
 from engines.training.epochs import EpochDataset, seed_all
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
@@ -87,6 +88,7 @@ class StagedTraining:
         self.settings = dict(settings or {})
         self.results: dict[str, dict[str, float]] = {}
         self.best: dict[str, Any] = {}
+        self.lesions: LesionDetection | None = None  # counts those of each stage's final weights
         self.stage = self.plan[0]
         self.network: Any = getattr(trainer.network, "module", trainer.network)
         self.early_stopping = self._early_stopping(patience, min_delta)
@@ -182,10 +184,10 @@ class StagedTraining:
             self._keep_best(epoch, dict(self.evaluator.state.metrics))
         name, best = self.stage.name, self.best
         self.network.load_state_dict(best["weights"])
-        self.results[name] = best["scores"]
         self.output.save_stage(name, best["weights"], self.settings, best["scores"], best["epoch"])
         self._leave_evidence(name)
-        self.tracking.end_stage({**best["scores"], "epoch": best["epoch"]})
+        self.results[name] = {**best["scores"], **self._count_lesions(name)}
+        self.tracking.end_stage({**self.results[name], "epoch": best["epoch"]})
         stopped = epoch < self.stage.max_epochs
         logger.info(
             "Stage %s %s after epoch %d of %d; %s epoch %d: %s.",
@@ -209,6 +211,15 @@ class StagedTraining:
             for path in files:
                 self.tracking.log_artifacts(path, "eval", run_id)
             self.tracking.log_artifacts(pictures, f"eval/predictions/{name}", run_id)
+
+    def _count_lesions(self, name: str) -> dict[str, float]:
+        """Run the validation once more, on the weights that the stage ends with; leave its file, return its scores."""
+        if self.lesions is None:
+            return {}
+        self.lesions.measure(self.evaluator)
+        for run_id in (self.tracking.stage_run_id, self.tracking.run_id):
+            self.tracking.log_artifacts(self.lesions.write_evidence(self.output, name), "eval", run_id)
+        return self.lesions.scores()
 
     def set_crop_size(self, crop_size: CropSize) -> None:
         """Side, or (rows, columns), of the training crops in working pixels."""
