@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from monai.engines import Evaluator
@@ -27,9 +27,8 @@ def evaluate(
     settings: Mapping[str, Any],
     output: Output,
     tracking: Tracking,
-    lesion: str | Sequence[str] | None = None,
+    lesions: Mapping[str, Any] | None = None,
     surface_distance: bool = False,
-    **options: Any,
 ) -> dict[str, dict[str, float]]:
     """Print, write and log the scores on one section of a data set, per subject and in all.
 
@@ -40,16 +39,16 @@ def evaluate(
         settings: of the training that the weights are from.
         output: where tables and pictures go.
         tracking: the MLflow run.
-        lesion: the class, or classes, whose lesions are counted, see `lesion_classes`.
+        lesions: how they are counted: `lesion_class`, `hit`, `min_lesion_size`, `min_lesion_score`; see
+            `lesion_detection`.
         surface_distance: also measure the distances of the outlines; slow.
-        options: `hit`, `min_lesion_size` and `min_lesion_score`, see `lesion_detection`.
 
     Raises:
         UserError: the data set's classes are not those the weights were trained with, a label is missing or wrong, or
             there is no such class of lesions.
     """
     _check(data, section, settings)
-    more = _more(data, section, {**options, "lesion_class": lesion}, surface_distance)
+    more = _more(data, section, lesions or {}, surface_distance)
     stage = str(settings["stage"])
     tracking.tags.update(kind="evaluation", stage=stage, section=section)
     with tracked(tracking):
@@ -83,10 +82,10 @@ def _more(
     data: Dataset, section: str, options: Mapping[str, Any], surface_distance: bool
 ) -> list[LesionDetection | SurfaceDistance]:
     """What is measured besides the confusion matrix."""
-    lesions = lesion_detection(data, section, options)
-    handlers: list[LesionDetection | SurfaceDistance] = [] if lesions is None else [lesions]
-    names = "no class" if lesions is None else ", ".join(lesions.result.classes)
-    by = "by name" if options["lesion_class"] is None else "by --lesion_class"
+    counted = lesion_detection(data, section, options)
+    handlers: list[LesionDetection | SurfaceDistance] = [] if counted is None else [counted]
+    names = "no class" if counted is None else ", ".join(counted.result.classes)
+    by = "by name" if options.get("lesion_class") is None else "by --lesion_class"
     logger.info("lesions   %s (%s); other classes: --lesion_class", names, by)
     if switch(surface_distance, "--surface_distance"):
         spacing = {item["case"]: item["spacing_mm"] for item in data.items(section)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,14 @@ def read_lesion_result(content: Mapping[str, Any]) -> LesionResult:
     )
     rule = Rule(content["hit"], content["min_lesion_size"])
     return LesionResult(tuple(content["classes"]), rule, content["min_lesion_score"], images)
+
+
+def pooled_lesions(results: Sequence[LesionResult]) -> LesionResult | None:
+    """Those of several folds as one; None if they were not counted by one rule."""
+    if len({result.basis for result in results}) != 1:
+        return None
+    images = (image for result in results for image in result.images)
+    return replace(results[0], images=tuple(sorted(images, key=lambda image: (image.subject, image.case))))
 
 
 def write_lesion_tables(output: Output, result: LesionResult) -> list[Path]:

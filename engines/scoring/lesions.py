@@ -32,6 +32,8 @@ from transforms.errors import UserError
 from transforms.resize import upsampled_probability
 from transforms.vocabulary import is_lesion
 
+LESION_OPTIONS = ("lesion_class", "hit", "min_lesion_size", "min_lesion_score")
+
 
 def lesion_classes(class_names: Sequence[str], wanted: str | Sequence[str] | None = None) -> list[int]:
     """Numbers of the classes whose objects are lesions.
@@ -170,7 +172,7 @@ def lesion_detection(data: Dataset, section: str, options: Mapping[str, Any]) ->
     """The handler for a section of a data set; None if no class is a lesion.
 
     Args:
-        options: `lesion_class`, `hit`, `min_lesion_size` and `min_lesion_score`, where given.
+        options: those of `LESION_OPTIONS` that are given.
 
     Raises:
         UserError: one of the options is wrong.

@@ -22,7 +22,7 @@ from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import SamplePredictions, write_label_maps
 from engines.scoring.confusion_files import plain_matrices, write_evidence
-from engines.scoring.lesions import LesionDetection
+from engines.scoring.lesions import LESION_OPTIONS, LesionDetection
 from engines.scoring.metrics import PAPER_METRICS, metric_names
 from engines.training.epochs import EpochDataset, seed_all
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
@@ -32,7 +32,7 @@ from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
 
-FREE = ("max_epochs", "patience", "num_workers", "intensity_ranges", "licence", "reference")
+FREE = ("max_epochs", "patience", "num_workers", "intensity_ranges", "licence", "reference", *LESION_OPTIONS)
 """Settings that a resumed training may have otherwise than the interrupted one."""
 
 

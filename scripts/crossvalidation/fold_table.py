@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from scripts.comparison.store import Result, cross_validation, of_evidence
 from scripts.crossvalidation.state import Plan, fold_folder
@@ -19,6 +20,7 @@ def results(out: Path, plan: Plan) -> list[Result]:
         folds = [
             of_evidence(
                 json.loads((folder / "eval" / f"confusion-{stage}.json").read_text(encoding="utf-8")),
+                _lesions(folder / "eval" / f"lesions-{stage}.json"),
                 run_name=folder.name,
                 run_ids=(folder.name,),
                 params=params,
@@ -27,3 +29,8 @@ def results(out: Path, plan: Plan) -> list[Result]:
         ]
         rows.append(cross_validation(folds, f"{plan.bundle}, {plan.folds} folds", plan.folds))
     return rows
+
+
+def _lesions(path: Path) -> dict[str, Any] | None:
+    """What was counted of lesions; None where no class is one, or the fold is older than that."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
