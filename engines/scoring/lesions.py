@@ -7,6 +7,7 @@ and leaves out the lowest of the scores.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from engines.scoring.lesion_files import (
     write_lesion_tables,
 )
 from engines.scoring.matching import ImageLesions, Rule, judge
+from engines.scoring.spacing import pixel_spacings
 from transforms.dataset import Dataset
 from transforms.errors import UserError
 from transforms.resize import upsampled_probability
@@ -149,6 +151,12 @@ class LesionDetection:
         names = tuple(self.class_names[number] for number in self.lesions)
         return LesionResult(names, self.rule, float(self.min_score), tuple(self.images))
 
+    @property
+    def about_rule(self) -> dict[str, Any]:
+        """Classes and rules, as plain values."""
+        result = self.result
+        return {"classes": list(result.classes), **asdict(self.rule), "min_lesion_score": result.min_score}
+
     def scores(self) -> dict[str, float]:
         """Every score of the protocol; NaN where it has no value."""
         return {name: measure.value for name, measure in self.result.measures().items()}
@@ -168,11 +176,14 @@ class LesionDetection:
         return "\n".join(result.sentences())
 
 
-def lesion_detection(data: Dataset, section: str, options: Mapping[str, Any]) -> LesionDetection | None:
+def lesion_detection(
+    data: Dataset, section: str, options: Mapping[str, Any], spacing: Any = None
+) -> LesionDetection | None:
     """The handler for a section of a data set; None if no class is a lesion.
 
     Args:
         options: those of `LESION_OPTIONS` that are given.
+        spacing: of images without one, see `pixel_spacings`.
 
     Raises:
         UserError: one of the options is wrong.
@@ -186,6 +197,6 @@ def lesion_detection(data: Dataset, section: str, options: Mapping[str, Any]) ->
         data.class_names,
         {**identity(data), "section": section},
         rule,
-        {item["case"]: item["spacing_mm"] for item in data.items(section)},
+        pixel_spacings(data, section, spacing),
         options.get("min_lesion_score"),
     )

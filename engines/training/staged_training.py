@@ -184,15 +184,15 @@ class StagedTraining:
             self._keep_best(epoch, dict(self.evaluator.state.metrics))
         name, best = self.stage.name, self.best
         self.network.load_state_dict(best["weights"])
-        self.output.save_stage(name, best["weights"], self.settings, best["scores"], best["epoch"])
+        about = {**self.settings, "run_id": self.tracking.run_id}
+        self.output.save_stage(name, best["weights"], about, best["scores"], best["epoch"])
         self._leave_evidence(name)
         self.results[name] = {**best["scores"], **self._count_lesions(name)}
         self.tracking.end_stage({**self.results[name], "epoch": best["epoch"]})
-        stopped = epoch < self.stage.max_epochs
         logger.info(
             "Stage %s %s after epoch %d of %d; %s epoch %d: %s.",
             name,
-            f"stopped early ({self.monitor} did not improve)" if stopped else "ended",
+            f"stopped early ({self.monitor} did not improve)" if epoch < self.stage.max_epochs else "ended",
             epoch,
             self.stage.max_epochs,
             self.keep,
@@ -201,7 +201,7 @@ class StagedTraining:
         )
 
     def _leave_evidence(self, name: str) -> None:
-        """Write what the stage's scores were made of, for its own MLflow run and that of the training."""
+        """Write what the stage's scores were made of, to its own MLflow run and the training's."""
         if "confusion" not in self.best:  # resumed from the record of an older version
             return
         files = write_evidence(self.output, name, self.best["confusion"], self.settings, "validation")
