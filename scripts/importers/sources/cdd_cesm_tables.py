@@ -166,16 +166,13 @@ def _read_annotations(path: Path, tables: Tables) -> None:
                 f"{path}: row {number}: {row['image name']!r} is there twice, with different content; remove one"
             )
         if _disagrees(row, image):
-            tables.remark(
-                "rows of the annotations state another woman, side or view than the image's name, which holds"
-            )
+            tables.remark("rows state another woman, side or view than the name of their image, which was taken")
 
 
 def _disagrees(row: Mapping[str, str], image: ImageId) -> bool:
-    woman = row.get("patient id", "").upper().removeprefix("P").split(".")[0]
-    stated = (woman, row.get("side", "").upper()[:1], row.get("view", "").upper())
-    meant = (image.woman[1:], image.side, image.view)
-    return any(text and not text.startswith(other) for text, other in zip(stated, meant, strict=True))
+    stated = (row.get("patient id", "").upper(), row.get("side", "").upper(), row.get("view", "").upper())
+    meant = (f"P?0*{image.woman[1:]}", f"{image.side}(EFT|IGHT)?", f"{image.view}.*")
+    return any(text and not re.fullmatch(form, text) for text, form in zip(stated, meant, strict=True))
 
 
 def _read_outlines(path: Path, tables: Tables) -> None:
@@ -209,8 +206,8 @@ def _columns(path: Path, header: Sequence[str], needed: Sequence[str]) -> dict[s
     missing = [name for name in needed if _key(name) not in found]
     if missing:
         raise UserError(
-            f"{path}: has no column {', '.join(missing)}; found {', '.join(filter(None, found)) or 'nothing'}; download "
-            f"the table again from {COLLECTION}"
+            f"{path}: has no column {', '.join(missing)}; found {', '.join(filter(None, found)) or 'nothing'}; "
+            f"download the table again from {COLLECTION}"
         )
     return {name: found[_key(name)] for name in {*_COLUMNS, *needed, "file_size"} if _key(name) in found}
 
