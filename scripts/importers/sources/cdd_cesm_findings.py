@@ -51,7 +51,7 @@ def checked_findings(names: Sequence[str]) -> frozenset[str] | None:
         UserError: a name that is not among `FINDINGS`.
     """
     known = (*FINDINGS, OTHER)
-    if not names or list(names) == [ALL]:
+    if not names or ALL in names:
         return None
     unknown = [name for name in names if name not in known]
     if unknown:
