@@ -14,6 +14,7 @@ from engines.base.paths import as_path
 from engines.records.evaluation_record import evaluation_output, training_record, write_evaluation
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
+from engines.runs.session import running_rows
 from engines.runs.train import report, tracked
 from engines.scoring.confusion_files import identity
 from engines.scoring.lesions import LesionDetection, lesion_detection
@@ -67,6 +68,7 @@ def evaluate(
         "data": {**identity(data), "section": section},
         "lesions": next(iter(counted), None),
     }
+    tracking.rows = running_rows()
     _tell(tracking, record, stage)
     with tracked(tracking):
         tracking.start()
@@ -82,7 +84,8 @@ def _tell(tracking: Tracking, record: Mapping[str, Any], stage: str) -> None:
     """Say in the log, and in the MLflow run's tags and parameters, what is evaluated."""
     training, data = record["training"], record["data"]
     digest = training["weights_sha256"] or ""
-    tracking.tags.update(kind="evaluation", stage=stage, section=data["section"], dataset=data["dataset"])
+    tracking.tags.update(tracking.row_tags(stage), kind="evaluation", stage=stage)
+    tracking.tags.update(section=data["section"], dataset=data["dataset"])
     tags = {"training_run_id": training["run_id"], "weights_sha256": digest}
     if record["lesions"] is not None:
         tags["lesion_class"] = ", ".join(record["lesions"]["classes"])

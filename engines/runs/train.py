@@ -24,6 +24,7 @@ from engines.records.panels import PanelSaver
 from engines.records.predictions import SamplePredictions
 from engines.records.score_table import class_table, score_table
 from engines.runs.logged_model import log_network
+from engines.runs.session import running_rows
 from engines.scoring.confusion_files import identity, write_evidence, write_split
 from engines.scoring.lesions import LesionDetection, lesion_detection
 from engines.scoring.metrics import scores, trivial_scores
@@ -54,6 +55,7 @@ def train(
     data.check_labels(data.items("training") + data.items("validation"))
     _say_what_is_trained(training, data)
     training.lesions = lesion_detection(data, "validation", training.settings)
+    training.tracking.rows = running_rows()
     with tracked(training.tracking), resumable(training.output):
         results = training.run(resume)
         *earlier, last = results

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from engines.records.mlflow_run import SHORT_WAIT, check_server, sqlite_path
 from engines.scoring.lesion_files import LesionResult, pooled_lesions, read_lesion_result
+from scripts.comparison.models import UNKNOWN, Model, model_of
 from transforms.errors import UserError
 
 Matrices = dict[str, NDArray[np.int64]]
@@ -38,6 +39,7 @@ class Result:
         digest: of the data set; of all folds' data sets.
         lesions: what was counted of lesions, if anything; of a cross-validation those of all folds.
         lesion_folds: those of each fold.
+        model: the row that it belongs to.
     """
 
     stage: str
@@ -56,6 +58,12 @@ class Result:
     whole: bool = True
     lesions: LesionResult | None = field(default=None, repr=False)
     lesion_folds: tuple[LesionResult, ...] = field(default=(), repr=False)
+    model: Model = UNKNOWN
+
+    @property
+    def row(self) -> tuple[str, str]:
+        """What tells rows of one table apart."""
+        return self.model.bundle, self.stage
 
     @property
     def name(self) -> str:
@@ -130,6 +138,7 @@ class Store:
             params={**(training.data.params if training else {}), **run.data.params},
             parent_id=parent_id,
             whole=training is None or training.info.status == "FINISHED",
+            model=model_of(run.data.tags, stage),
         )
 
     def _evidence(self, run_id: str, name: str) -> dict[str, Any] | None:
@@ -213,4 +222,5 @@ def cross_validation(folds: Sequence[Result], name: str, expected: int) -> Resul
         expected_folds=expected,
         lesions=pooled_lesions(lesions) if len(lesions) == len(folds) else None,
         lesion_folds=tuple(lesions),
+        model=first.model,
     )
