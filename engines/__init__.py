@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from engines.runs.session import begin
     from engines.runs.train import run_parameters, settings, train
     from engines.scoring.metrics import SubjectConfusion, confusion_matrix, scores
+    from engines.scoring.operating_point import decision_of, min_score_of
     from engines.training.console import TrainingProgress
     from engines.training.epochs import EpochDataset
+    from engines.training.held_out import held_out_items, training_items
     from engines.training.losses import WeightedCrossEntropy
     from engines.training.plan import Stage, at_stage, plan
     from engines.training.staged_training import StagedTraining
@@ -44,8 +46,10 @@ _MODULES = {
     "runs.session": "begin",
     "runs.train": "run_parameters settings train",
     "scoring.metrics": "SubjectConfusion confusion_matrix scores",
+    "scoring.operating_point": "decision_of min_score_of",
     "training.console": "TrainingProgress",
     "training.epochs": "EpochDataset",
+    "training.held_out": "held_out_items training_items",
     "training.losses": "WeightedCrossEntropy",
     "training.plan": "Stage at_stage plan",
     "training.staged_training": "StagedTraining",
@@ -75,12 +79,15 @@ __all__ = [
     "check_knobs",
     "choose",
     "confusion_matrix",
+    "decision_of",
     "evaluate",
     "find_images",
+    "held_out_items",
     "infer",
     "labels_alone",
     "load_settings",
     "local_device",
+    "min_score_of",
     "plan",
     "project_root",
     "rank",
@@ -90,6 +97,7 @@ __all__ = [
     "shard",
     "switch",
     "train",
+    "training_items",
     "weights_file",
     "world_size",
 ]
