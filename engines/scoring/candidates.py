@@ -88,7 +88,10 @@ def candidate_regions(p: NDArray[np.floating[Any]], floor: float) -> tuple[NDArr
     if not active.any():
         return np.zeros(p.shape, np.int32), np.zeros(0, np.intp)
     roots = _peak_of_each_pixel(p)
-    peaks, basins = np.unique(roots[active], return_inverse=True)
+    peaks = np.flatnonzero((roots.ravel() == np.arange(p.size)) & active.ravel())
+    place = np.empty(p.size, np.int32)
+    place[peaks] = np.arange(len(peaks))
+    basins = place[roots[active]]
     heights = p.ravel()[peaks]
     numbers = np.full(p.shape, -1, np.int32)
     numbers[active] = basins
