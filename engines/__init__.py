@@ -14,14 +14,18 @@ from engines.runs.infer import ReadableImages, find_images, infer
 from engines.runs.session import begin
 from engines.runs.train import run_parameters, settings, train
 from engines.scoring.metrics import SubjectConfusion, confusion_matrix, scores
+from engines.training.class_weights import class_weights
 from engines.training.console import TrainingProgress
 from engines.training.epochs import EpochDataset
-from engines.training.losses import WeightedCrossEntropy
+from engines.training.losses import FocalTversky, TopKCrossEntropy, WeightedCrossEntropy, WeightedFocal
 from engines.training.plan import Stage, at_stage, plan
+from engines.training.sampling import ClassSampling
 from engines.training.staged_training import StagedTraining
 
 __all__ = [
+    "ClassSampling",
     "EpochDataset",
+    "FocalTversky",
     "MirrorAveraging",
     "Output",
     "PaddedInferer",
@@ -31,9 +35,11 @@ __all__ = [
     "StagedTraining",
     "SubjectConfusion",
     "TiledInferer",
+    "TopKCrossEntropy",
     "Tracking",
     "TrainingProgress",
     "WeightedCrossEntropy",
+    "WeightedFocal",
     "WholeImageInferer",
     "as_path",
     "at_stage",
@@ -42,6 +48,7 @@ __all__ = [
     "check",
     "check_knobs",
     "choose",
+    "class_weights",
     "confusion_matrix",
     "evaluate",
     "find_images",

@@ -26,6 +26,7 @@ from engines.records.score_table import class_table, score_table
 from engines.runs.logged_model import log_network
 from engines.scoring.confusion_files import identity, write_evidence, write_split
 from engines.scoring.metrics import scores, trivial_scores
+from engines.training.losses import SegmentationLoss, flat_parameters
 from engines.training.staged_training import StagedTraining
 from transforms.dataset import Dataset
 
@@ -141,15 +142,17 @@ def report(
     return rows
 
 
-def run_parameters(network: nn.Module, data: Dataset, knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat parameters of an MLflow run: knobs, network, data set and software."""
+def run_parameters(
+    network: nn.Module, data: Dataset, knobs: Mapping[str, Any], loss: SegmentationLoss | None = None
+) -> dict[str, Any]:
+    """The flat parameters of an MLflow run: knobs, network, data set, software, and the loss that is trained with."""
     return {
         **{key: value for key, value in knobs.items() if value is not None},
         "network": type(network).__name__,
         "parameters": sum(p.numel() for p in network.parameters()),
         **{key: value for key, value in identity(data).items() if key != "labels"},
         "classes": ", ".join(data.class_names),
-        "class_weights": ", ".join(f"{w:.4f}" for w in data.class_weights()),
+        **({} if loss is None else flat_parameters(loss.parameters_used)),
         "device": _device(network),
         "git_commit": git_commit(project_root()),
         "versions": ", ".join([f"python {platform.python_version()}", *(f"{n} {version(n)}" for n in PACKAGES)]),
@@ -163,10 +166,11 @@ def _device(network: nn.Module) -> str:
     return f"{device.type} ({name})"
 
 
-def settings(data: Dataset, knobs: Mapping[str, Any]) -> dict[str, Any]:
+def settings(data: Dataset, knobs: Mapping[str, Any], loss: SegmentationLoss | None = None) -> dict[str, Any]:
     """Plain values stored beside the weights: with them evaluation and inference rebuild network and input."""
     return {
         **knobs,
+        **({} if loss is None else {"loss_parameters": loss.parameters_used}),
         "ignore_label": data.ignore_label,
         "windowing": data.windowing,
         "flip": data.flip,

@@ -8,7 +8,7 @@ loss 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ class SegmentationLoss(nn.Module):
         super().__init__()
         self.weight: Tensor | None
         self.register_buffer("weight", None if weight is None else torch.tensor(weight, dtype=torch.float32))
+        self.class_weights = None if weight is None else [round(float(value), 6) for value in weight]
         self.ignore_label = ignore_label
         self.dice_weight = dice_weight
         self.dice = DiceLoss(to_onehot_y=True, softmax=True, batch=True, ignore_index=VOID)
@@ -42,8 +43,7 @@ class SegmentationLoss(nn.Module):
     @property
     def parameters_used(self) -> dict[str, Any]:
         """Plain values that, with the name of the loss, say what is computed."""
-        weights = None if self.weight is None else [round(value, 7) for value in self.weight.tolist()]
-        return {"class_weights": weights, "dice_weight": self.dice_weight}
+        return {"class_weights": self.class_weights, "dice_weight": float(self.dice_weight)}
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the scalar loss."""
@@ -201,3 +201,13 @@ def weighted_mean(total: Tensor, weights: Tensor) -> Tensor:
     """
     whole = summed(weights.sum())
     return total * world_size() / whole.clamp_min(torch.finfo(whole.dtype).tiny)
+
+
+def flat_parameters(used: Mapping[str, Any]) -> dict[str, str]:
+    """`SegmentationLoss.parameters_used` as two texts, for tables and MLflow: the class weights, and the rest."""
+    weights = used.get("class_weights")
+    others = {key: value for key, value in used.items() if key != "class_weights"}
+    return {
+        "class_weights_used": "none" if weights is None else ", ".join(f"{weight:.4f}" for weight in weights),
+        "loss_parameters": ", ".join(f"{key} {value:g}" for key, value in others.items()),
+    }
