@@ -378,7 +378,7 @@ def test_an_unknown_augmentation_is_refused(run_bundle: Run, tiny_dataset: Path)
 def test_rectangles_adamw_cosine_dice_and_mirror_averaging(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    knobs = {"solver": "adamw", "lr_schedule": "cosine", "dice_weight": 1.0, "mirror_averaging": True}
+    knobs = {"solver": "adamw", "lr_schedule": "cosine", "loss": "dice_cross_entropy", "mirror_averaging": True}
     run_bundle(bundle="unet", dataset_dir=str(tiny_dataset), max_epochs=2, **{**knobs, "crop_size": [40, 24]})
     assert "crops of (40, 24)" in capfd.readouterr().out
     trained = json.loads((tmp_path / "out" / "models" / "model.json").read_text())
