@@ -27,7 +27,7 @@ HELD = ([0, 1], [0, 1, 2], [0], [0, 1, 2, 3], [0, 1])
 
 
 def folder_of(path: Path, held: Sequence[Sequence[int]] = HELD, counts: bool = False) -> list[dict[str, Any]]:
-    """Label maps of 4 rows in which row n is of the n-th of the classes that an image holds, the others of the first."""
+    """Label maps of 4 rows; row n is of the n-th of the classes that an image holds, further ones of the first."""
     items = []
     for name in ("images", "labels", "row_counts"):
         (path / name).mkdir(parents=True)
@@ -104,7 +104,7 @@ def test_a_missing_label_is_one_line(tmp_path: Path) -> None:
     Path(items[1]["label"]).unlink()
     with pytest.raises(UserError, match=r"labels/1\.npy: no such file"):
         ClassSampling(items, 5).prepare()
-    with pytest.raises(ValueError, match="anywhere must be from 0 to 1, got 1.5"):
+    with pytest.raises(ValueError, match=r"from 0 to 1, got 1\.5"):
         ClassSampling(items, 5, anywhere=1.5)
 
 
