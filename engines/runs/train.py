@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from engines.base.loss_parameters import flat_parameters
 from engines.base.options import switch
 from engines.base.paths import project_root
 from engines.records.mlflow_run import Tracking
@@ -26,7 +27,7 @@ from engines.records.score_table import class_table, score_table
 from engines.runs.logged_model import log_network
 from engines.scoring.confusion_files import identity, write_evidence, write_split
 from engines.scoring.metrics import scores, trivial_scores
-from engines.training.losses import SegmentationLoss, flat_parameters
+from engines.training.losses import SegmentationLoss
 from engines.training.staged_training import StagedTraining
 from transforms.dataset import Dataset
 

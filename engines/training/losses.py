@@ -8,7 +8,7 @@ loss 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -201,13 +201,3 @@ def weighted_mean(total: Tensor, weights: Tensor) -> Tensor:
     """
     whole = summed(weights.sum())
     return total * world_size() / whole.clamp_min(torch.finfo(whole.dtype).tiny)
-
-
-def flat_parameters(used: Mapping[str, Any]) -> dict[str, str]:
-    """`SegmentationLoss.parameters_used` as two texts, for tables and MLflow: the class weights, and the rest."""
-    weights = used.get("class_weights")
-    others = {key: value for key, value in used.items() if key != "class_weights"}
-    return {
-        "class_weights_used": "none" if weights is None else ", ".join(f"{weight:.4f}" for weight in weights),
-        "loss_parameters": ", ".join(f"{key} {value:g}" for key, value in others.items()),
-    }

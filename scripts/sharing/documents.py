@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engines.base.loss_parameters import flat_parameters
 from engines.base.replaced_options import upgraded
-from engines.training.losses import flat_parameters
 from scripts.sharing.trained import Trained
 
 GUIDES = ("data.md", "options.md", "evaluation.md", "clinical.md")

@@ -10,13 +10,13 @@ import torch
 from monai.losses import DiceLoss
 from torch import nn
 
+from engines.base.loss_parameters import flat_parameters
 from engines.training.losses import (
     FocalTversky,
     SegmentationLoss,
     TopKCrossEntropy,
     WeightedCrossEntropy,
     WeightedFocal,
-    flat_parameters,
 )
 from transforms.crops import VOID
 
