@@ -18,10 +18,14 @@ from torch import Tensor, nn
 
 from engines.base.distributed import summed, world_size
 from transforms.crops import VOID
+from transforms.errors import UserError
 
 
 class SegmentationLoss(nn.Module):
     """What all losses share: void pixels, class weights and the share of Dice.
+
+    Several logits (deep supervision) come as a list, all of full size, the network's answer first: the loss is the mean
+    of theirs, each with half the weight of the one before.
 
     Args:
         weight: one weight per class; None weights all alike.
@@ -45,8 +49,21 @@ class SegmentationLoss(nn.Module):
         """Plain values that, with the name of the loss, say what is computed."""
         return {"class_weights": self.class_weights, "dice_weight": float(self.dice_weight)}
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Return the scalar loss."""
+    def forward(self, input: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
+        """Return the scalar loss.
+
+        Raises:
+            UserError: the logits have another number of classes than there are weights.
+        """
+        if not isinstance(input, Tensor):
+            shares = [0.5**level for level in range(len(input))]
+            losses = [share * self(logits, target) for share, logits in zip(shares, input, strict=True)]
+            return torch.stack(losses).sum() / sum(shares)
+        if self.weight is not None and len(self.weight) != input.shape[1]:
+            raise UserError(
+                f"the network returns {input.shape[1]} classes; the data set has {len(self.weight)}; have network_def "
+                "take them from @num_classes"
+            )
         classes = target.squeeze(1).long()
         if self.ignore_label is not None:
             classes = classes.masked_fill(classes == self.ignore_label, VOID)

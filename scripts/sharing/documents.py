@@ -11,7 +11,7 @@ from engines.base.loss_parameters import flat_parameters
 from engines.base.replaced_options import upgraded
 from scripts.sharing.trained import Trained
 
-GUIDES = ("data.md", "options.md", "evaluation.md", "clinical.md")
+GUIDES = ("data.md", "options.md", "losses.md", "evaluation.md", "clinical.md")
 """Documents of the repository that the README and error messages point to."""
 
 FIGURES = "### What to expect"

@@ -351,7 +351,7 @@ def test_the_cityscapes_recipe_trains_on_colour_and_predicts_the_original_ids(ru
     assert set(np.unique(values)) <= set(CLASSES.values())
 
 
-@pytest.mark.parametrize("name", ["none", "mammography", "replicas", "cityscapes"])
+@pytest.mark.parametrize("name", ["none", "mammography", "replicas", "affine", "lesion", "cityscapes"])
 def test_augmentations_keep_what_a_network_needs(process_state: None, tiny_dataset: Path, name: str) -> None:
     parser = ConfigParser()
     parser.read_config(str(ROOT / "bundles" / "unet" / "configs" / "train.json"))

@@ -19,6 +19,7 @@ from engines.training.losses import (
     WeightedFocal,
 )
 from transforms.crops import VOID
+from transforms.errors import UserError
 
 WEIGHTS = [0.3, 0.7]
 LOSSES: dict[str, Callable[..., SegmentationLoss]] = {
@@ -204,6 +205,20 @@ def test_parts_of_several_processes_average_to_the_loss_of_one(name: str, monkey
     monkeypatch.setattr("engines.training.losses.summed", lambda value: sum(totals))
     costs = [loss(logits[p], label[p]) for p in parts]
     assert torch.allclose(sum(costs) / 2, expected, atol=1e-6)
+
+
+@each_loss
+def test_of_several_logits_each_has_half_the_weight_of_the_one_before(name: str) -> None:
+    torch.manual_seed(4)
+    logits, label = torch.randn(3, 1, 2, 4, 4), torch.randint(0, 2, (1, 1, 4, 4))
+    loss = LOSSES[name]()
+    first, second, third = (loss(part, label) for part in logits)
+    assert torch.allclose(loss(list(logits), label), (4 * first + 2 * second + third) / 7)
+
+
+def test_another_number_of_classes_is_refused() -> None:
+    with pytest.raises(UserError, match="the network returns 3 classes; the data set has 2"):
+        WeightedCrossEntropy(WEIGHTS)(torch.zeros(1, 3, 2, 2), torch.zeros(1, 1, 2, 2))
 
 
 def test_what_was_used_is_said() -> None:
