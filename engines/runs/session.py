@@ -23,6 +23,7 @@ from monai.bundle import ConfigWorkflow
 from monai.data import set_track_meta
 
 from engines.base.distributed import is_main
+from engines.base.network_file import NetworkRows, rows_beside
 from engines.base.replaced_options import REPLACED
 from engines.base.versions import compare_versions
 from engines.records.mlflow_run import disable_telemetry
@@ -66,6 +67,12 @@ def running_workflow() -> ConfigWorkflow | None:
             return caller
         frame = frame.f_back
     return None
+
+
+def running_rows() -> NetworkRows | None:
+    """Title and rows of the bundle that is being run, from its network.json."""
+    workflow = running_workflow()
+    return None if workflow is None else rows_beside(Path(workflow.config_root_path))
 
 
 def check_overrides(workflow: ConfigWorkflow) -> None:

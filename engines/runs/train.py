@@ -25,6 +25,7 @@ from engines.records.panels import PanelSaver
 from engines.records.predictions import SamplePredictions
 from engines.records.score_table import class_table, score_table
 from engines.runs.logged_model import log_network
+from engines.runs.session import running_rows
 from engines.scoring.confusion_files import identity, write_evidence, write_split
 from engines.scoring.metrics import scores, trivial_scores
 from engines.training.losses import SegmentationLoss
@@ -53,6 +54,7 @@ def train(
     resume, log_model = switch(resume, "--resume"), switch(log_model, "--log_model")
     data.check_labels(data.items("training") + data.items("validation"))
     _say_what_is_trained(training, data)
+    training.tracking.rows = running_rows()
     with tracked(training.tracking), resumable(training.output):
         results = training.run(resume)
         *earlier, last = results
