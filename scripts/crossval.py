@@ -121,8 +121,9 @@ def _train(plan: Plan, config: Path, out: Path, number: int, tracking: Tracking)
 def _summary(out: Path, plan: Plan, tracking: Tracking) -> Comparison:
     """All subjects of all folds, each scored by the network that did not train with it."""
     comparison = compare(results(out, plan), DRAWS, SEED)
-    for row in comparison.rows:
-        stage = row.result.stage if row.result else row.title
+    stages = {row.title: row.result.stage if row.result else row.title for row in comparison.rows}
+    for row in (*comparison.rows, *comparison.lesions):
+        stage = stages[row.title]
         tracking.log_metrics(row.scores, step=0, prefix=f"{stage}/")
         tracking.log_metrics({name: mean for name, (mean, _) in row.folds.items()}, 0, prefix=f"{stage}/fold_mean/")
         tracking.log_metrics({name: sd for name, (_, sd) in row.folds.items()}, 0, prefix=f"{stage}/fold_sd/")

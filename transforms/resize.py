@@ -5,6 +5,8 @@ One convention everywhere: pixel centres at half-integers (`align_corners=False`
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,20 +47,42 @@ def upsampled_argmax(logits: Tensor, size: tuple[int, int], strip: int = 256) ->
     Args:
         strip: rows of the output made at a time; memory is C * strip * W floats.
     """
-    height, width = logits.shape[-2:]
-    if (height, width) == size:
+    if tuple(logits.shape[-2:]) == size:
         return most_likely(logits)
-    columns = F.interpolate(logits[None].float(), size=(height, size[1]), mode="bilinear", align_corners=False)[0]
     out = torch.empty((1, *size), dtype=torch.uint8, device=logits.device)
+    for start, part in _strips(logits, size, strip):
+        out[:, start : start + part.shape[1]] = most_likely(part)
+    return out
+
+
+def upsampled_probability(logits: Tensor, classes: Sequence[int], size: tuple[int, int], strip: int = 256) -> Tensor:
+    """Probability that a pixel is one of some classes: float (C, h, w) → float32 (*size), on the CPU.
+
+    The sum of their softmax of the bilinearly resized logits, those that `upsampled_argmax` compares.
+    """
+    out = torch.empty(size, dtype=torch.float32)
+    for start, part in _strips(logits, size, strip):
+        out[start : start + part.shape[1]] = torch.softmax(part, dim=0)[list(classes)].sum(dim=0)
+    return out.clamp_(max=1)  # a sum of rounded numbers may exceed it
+
+
+def _strips(logits: Tensor, size: tuple[int, int], strip: int) -> Iterator[tuple[int, Tensor]]:
+    """The bilinearly resized logits, float32 (C, rows, W), as strips with the number of their first row."""
+    height = logits.shape[-2]
+    columns = logits[None].float()
+    if tuple(logits.shape[-2:]) != size:
+        columns = F.interpolate(columns, size=(height, size[1]), mode="bilinear", align_corners=False)
+    columns = columns[0]
     for start in range(0, size[0], strip):
         stop = min(start + strip, size[0])
+        if height == size[0]:
+            yield start, columns[:, start:stop]
+            continue
         rows = (torch.arange(start, stop, device=logits.device, dtype=torch.float32) + 0.5) * (height / size[0]) - 0.5
         rows = rows.clamp_(0, height - 1)
         low = rows.floor().long()
         high = (low + 1).clamp_(max=height - 1)
-        part = torch.lerp(columns[:, low], columns[:, high], (rows - low)[None, :, None])
-        out[:, start:stop] = most_likely(part)
-    return out
+        yield start, torch.lerp(columns[:, low], columns[:, high], (rows - low)[None, :, None])
 
 
 def most_likely(scores: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import os
 import platform
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +27,9 @@ from engines.records.score_table import class_table, score_table
 from engines.runs.logged_model import log_network
 from engines.runs.session import running_rows
 from engines.scoring.confusion_files import identity, write_evidence, write_split
+from engines.scoring.lesions import LesionDetection, lesion_detection
 from engines.scoring.metrics import scores, trivial_scores
+from engines.scoring.surface_distance import SurfaceDistance
 from engines.training.losses import SegmentationLoss
 from engines.training.staged_training import StagedTraining
 from transforms.dataset import Dataset
@@ -54,6 +56,7 @@ def train(
     resume, log_model = switch(resume, "--resume"), switch(log_model, "--log_model")
     data.check_labels(data.items("training") + data.items("validation"))
     _say_what_is_trained(training, data)
+    training.lesions = lesion_detection(data, "validation", training.settings)
     training.tracking.rows = running_rows()
     with tracked(training.tracking), resumable(training.output):
         results = training.run(resume)
@@ -66,6 +69,7 @@ def train(
             training.output,
             training.tracking,
             earlier={name: results[name] for name in earlier},
+            more=[training.lesions] if training.lesions else [],
         )
         training.tracking.log_artifacts(write_split(training.output, data), "eval")
         training.tracking.log_artifacts(training.output.models / "model.pt", "models")
@@ -108,6 +112,7 @@ def report(
     output: Output,
     tracking: Tracking,
     earlier: Mapping[str, Mapping[str, float]] | None = None,
+    more: Sequence[LesionDetection | SurfaceDistance] = (),
 ) -> dict[str, dict[str, float]]:
     """Run the evaluator on its weights; print, write and log the table, per-subject scores and pictures.
 
@@ -115,12 +120,13 @@ def report(
         name: what to call the weights' row.
         section: the part of the data set that the evaluator runs over.
         earlier: rows known already, shown above it.
+        more: handlers that measure something else.
 
     Returns the scores of every row.
     """
     output.clear_panels()
     samples = SamplePredictions(data.num_classes)
-    for handler in (PanelSaver(output.panels, data.class_names), samples):
+    for handler in (PanelSaver(output.panels, data.class_names), samples, *more):
         handler.attach(evaluator)
     evaluator.run()
     per_subject = evaluator.state.metric_details["confusion"]
@@ -129,6 +135,8 @@ def report(
     rows = {TRIVIAL: trivial_scores(per_subject, data.class_names)}
     rows.update({row: dict(values) for row, values in (earlier or {}).items()})
     final = rows[name] = dict(evaluator.state.metrics)
+    for measured in more:
+        final.update(measured.scores())
     subjects = [{"subject": s, **scores(m, data.class_names)} for s, m in sorted(per_subject.items())]
     tables = [
         output.write_table("subjects", subjects),
@@ -136,6 +144,8 @@ def report(
     ]
     title = f"Scores on the {len(per_subject)} {section} subjects of {data.name}, per cent"
     logger.info("\n%s\n\n%s\n", score_table(rows, title), class_table(final))
+    for measured in more:
+        logger.info("%s\n", measured.write(output, tracking, name))
     tracking.log_metrics(final, step=0)
     tracking.log_metrics({k: v for k, v in rows[TRIVIAL].items() if "/" not in k}, step=0, prefix="all_background/")
     for path in (*tables, *evidence, output.epochs_file):

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from engines.base.replaced_options import upgraded
+from engines.scoring.lesions import LESION_OPTIONS
 from transforms.errors import UserError
 
-FREE = ("max_epochs", "patience", "num_workers", "intensity_ranges", "licence", "reference")
+FREE = ("max_epochs", "patience", "num_workers", "intensity_ranges", "licence", "reference", *LESION_OPTIONS)
 """Settings that may differ between a resumed training and the interrupted one."""
 
 

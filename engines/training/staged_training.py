@@ -22,6 +22,7 @@ from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import SamplePredictions, write_label_maps
 from engines.scoring.confusion_files import plain_matrices, write_evidence
+from engines.scoring.lesions import LesionDetection
 from engines.scoring.metrics import PAPER_METRICS, metric_names
 from engines.training.average import Averaging
 from engines.training.epochs import EpochDataset, seed_all
@@ -88,6 +89,7 @@ class StagedTraining:
         self.settings = dict(settings or {})
         self.results: dict[str, dict[str, float]] = {}
         self.best: dict[str, Any] = {}
+        self.lesions: LesionDetection | None = None  # counts those of each stage's final weights
         self.stage = self.plan[0]
         self.network: Any = getattr(trainer.network, "module", trainer.network)
         self.averaging = Averaging(ema_decay)
@@ -187,15 +189,15 @@ class StagedTraining:
         name, best = self.stage.name, self.best
         self.network.load_state_dict(best["weights"])
         self.evaluator.network = self.network
-        self.results[name] = best["scores"]
-        self.output.save_stage(name, best["weights"], self.settings, best["scores"], best["epoch"])
+        about = {**self.settings, "run_id": self.tracking.run_id}
+        self.output.save_stage(name, best["weights"], about, best["scores"], best["epoch"])
         self._leave_evidence(name)
-        self.tracking.end_stage({**best["scores"], "epoch": best["epoch"]})
-        stopped = epoch < self.stage.max_epochs
+        self.results[name] = {**best["scores"], **self._count_lesions(name)}
+        self.tracking.end_stage({**self.results[name], "epoch": best["epoch"]})
         logger.info(
             "Stage %s %s after epoch %d of %d; %s epoch %d: %s.",
             name,
-            f"stopped early ({self.monitor} did not improve)" if stopped else "ended",
+            f"stopped early ({self.monitor} did not improve)" if epoch < self.stage.max_epochs else "ended",
             epoch,
             self.stage.max_epochs,
             self.keep,
@@ -204,7 +206,7 @@ class StagedTraining:
         )
 
     def _leave_evidence(self, name: str) -> None:
-        """Write what the stage's scores were made of, for its own MLflow run and that of the training."""
+        """Write what the stage's scores were made of, to its own MLflow run and the training's."""
         if "confusion" not in self.best:  # resumed from the record of an older version
             return
         files = write_evidence(self.output, name, self.best["confusion"], self.settings, "validation")
@@ -214,6 +216,15 @@ class StagedTraining:
             for path in files:
                 self.tracking.log_artifacts(path, "eval", run_id)
             self.tracking.log_artifacts(pictures, f"eval/predictions/{name}", run_id)
+
+    def _count_lesions(self, name: str) -> dict[str, float]:
+        """Run the validation once more, on the weights that the stage ends with; leave its file, return its scores."""
+        if self.lesions is None:
+            return {}
+        self.lesions.measure(self.evaluator)
+        for run_id in (self.tracking.stage_run_id, self.tracking.run_id):
+            self.tracking.log_artifacts(self.lesions.write_evidence(self.output, name), "eval", run_id)
+        return self.lesions.scores()
 
     def set_crop_size(self, crop_size: CropSize) -> None:
         """Side, or (rows, columns), of the training crops in working pixels."""

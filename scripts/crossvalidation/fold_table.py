@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from engines.base.network_file import read_rows
 from engines.base.paths import project_root
@@ -23,6 +24,7 @@ def results(out: Path, plan: Plan) -> list[Result]:
         folds = [
             of_evidence(
                 json.loads((folder / "eval" / f"confusion-{stage}.json").read_text(encoding="utf-8")),
+                _lesions(folder / "eval" / f"lesions-{stage}.json"),
                 run_name=folder.name,
                 run_ids=(folder.name,),
                 params=params,
@@ -32,3 +34,8 @@ def results(out: Path, plan: Plan) -> list[Result]:
         ]
         rows.append(cross_validation(folds, f"{plan.bundle}, {plan.folds} folds", plan.folds))
     return rows
+
+
+def _lesions(path: Path) -> dict[str, Any] | None:
+    """What was counted of lesions; None where no class is one, or the fold is older than that."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

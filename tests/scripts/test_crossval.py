@@ -19,6 +19,8 @@ from mlflow.tracking import MlflowClient
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.scoring.confusion_files import identity, write_evidence
+from engines.scoring.lesions import lesion_detection
+from engines.scoring.matching import HIT, ImageLesions, Judged, Lesion
 from scripts import compare as compare_command
 from scripts import crossval
 from scripts.crossvalidation.views import fold_views, write_view
@@ -128,6 +130,13 @@ class Trainings:
         matrices = {item["subject"]: np.diag([5, 4, 3]) + int(tags["fold"]) for item in data.items("validation")}
         for path in write_evidence(output, "unet", matrices, identity(data), "validation"):
             tracking.log_artifacts(path, "eval", tracking.stage_run_id)
+        detection = lesion_detection(data, "validation", {})
+        assert detection is not None
+        hit, fold = 0.9 if int(tags["fold"]) == 1 else None, tags["fold"]
+        lesion = Lesion(50, 0.01, 9.0, (0, 0, 9, 9), hit, 0.5)
+        found = (Judged(0.9, 81, (0, 0, 9, 9), HIT, 0),) if hit else ()
+        detection.images = [ImageLesions(s, f"{s}_{fold}", int(fold) / 4, (lesion,), found) for s in matrices]
+        tracking.log_artifacts(detection.write_evidence(output, "unet"), "eval", tracking.stage_run_id)
         output.write_config({"stages": ["unet"]})
         tracking.end_stage({})
         tracking.end("FINISHED")
@@ -170,12 +179,19 @@ def test_folds_are_trainings_below_one_run_and_one_table(
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["unet/mean_iou"] == pytest.approx(rows[1]["mean_iou"])
     assert parent.data.metrics["unet/fold_mean/mean_iou"] == pytest.approx(rows[1]["mean_iou_fold_mean"])
+    assert rows[1]["lesion_sensitivity_at_1fp"] == pytest.approx(1 / 3)  # all of the first fold's two lesions
+    assert rows[1]["mean_image_dice"] == pytest.approx(0.5)
+    assert rows[1]["lesion_sensitivity_at_1fp_fold_mean"] == pytest.approx(1 / 3)
+    assert rows[1]["mean_image_dice_fold_sd"] == pytest.approx(0.25)
+    assert parent.data.metrics["unet/lesion_sensitivity_at_1fp"] == pytest.approx(1 / 3)
+    assert parent.data.metrics["unet/fold_mean/mean_image_dice"] == pytest.approx(0.5)
     below = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert sorted(run.data.tags["fold"] for run in below) == ["1", "2", "3"]
     where = ["--tracking_uri", str(store), "--out", str(tmp_path / "c"), "--json"]
     assert compare_command.main([*where, "--crossval"]) == 0
     compared = json.loads(capsys.readouterr().out)
-    for key in ("mean_iou", "mean_iou_low", "mean_iou_high", "mean_iou_fold_sd", "dataset_digest"):
+    kept = ("mean_iou", "mean_iou_low", "mean_iou_high", "mean_iou_fold_sd", "dataset_digest")
+    for key in (*kept, "lesion_sensitivity_at_1fp_high", "mean_image_dice_fold_sd"):
         assert compared[1][key] == rows[1][key]
 
 
