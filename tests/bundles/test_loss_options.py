@@ -164,6 +164,12 @@ def test_upgraded_settings() -> None:
     }
 
 
+def evaluated(folder: Path) -> dict[str, str]:
+    """The last row of an evaluation's scores on the validation section."""
+    (path,) = (folder / "eval").glob("*-validation/scores.csv")
+    return read_csv(path)[-1]
+
+
 # -- sampling and moving average -----------------------------------------------------------------------------------
 
 
@@ -199,7 +205,7 @@ def test_the_moving_average_is_what_is_validated_kept_and_resumed(
     assert not torch.equal(kept["context1.weight"], front["context1.weight"])
 
     run_bundle("evaluate", dataset_dir=str(tiny_dataset), output_dir=str(tmp_path / "whole"))
-    again = read_csv(tmp_path / "whole" / "eval" / "validation" / "scores.csv")[-1]
+    again = evaluated(tmp_path / "whole")
     record = json.loads((tmp_path / "whole" / "models" / "context.json").read_text())
     assert float(again["mean_iou"]) == pytest.approx(record["validation"]["mean_iou"], abs=1e-6)
 
@@ -219,5 +225,5 @@ def test_the_best_epoch_is_that_of_the_average(run_bundle: Run, tiny_dataset: Pa
     best = checkpoint(tmp_path / "out" / "models" / "progress.pt")["best"]
     assert equal(best["weights"], checkpoint(tmp_path / "out" / "models" / "unet.pt"))
     run_bundle("evaluate", bundle="unet", dataset_dir=str(tiny_dataset))
-    again = read_csv(tmp_path / "out" / "eval" / "validation" / "scores.csv")[-1]
+    again = evaluated(tmp_path / "out")
     assert float(again["mean_iou"]) == pytest.approx(best["scores"]["mean_iou"], abs=1e-6)
