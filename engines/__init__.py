@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from engines.runs.session import begin
     from engines.runs.train import run_parameters, settings, train
     from engines.scoring.metrics import SubjectConfusion, confusion_matrix, scores
+    from engines.scoring.operating_point import decision_of, min_score_of
     from engines.training.class_weights import class_weights
     from engines.training.console import TrainingProgress
     from engines.training.epochs import EpochDataset
+    from engines.training.held_out import held_out_items, training_items
     from engines.training.losses import FocalTversky, TopKCrossEntropy, WeightedCrossEntropy, WeightedFocal
     from engines.training.plan import Stage, at_stage, plan
     from engines.training.sampling import ClassSampling
@@ -50,6 +52,8 @@ _MODULES = {
     "training.console": "TrainingProgress",
     "training.epochs": "EpochDataset",
     "training.losses": "FocalTversky TopKCrossEntropy WeightedCrossEntropy WeightedFocal",
+    "scoring.operating_point": "decision_of min_score_of",
+    "training.held_out": "held_out_items training_items",
     "training.plan": "Stage at_stage plan",
     "training.sampling": "ClassSampling",
     "training.staged_training": "StagedTraining",
@@ -84,12 +88,15 @@ __all__ = [
     "choose",
     "class_weights",
     "confusion_matrix",
+    "decision_of",
     "evaluate",
     "find_images",
+    "held_out_items",
     "infer",
     "labels_alone",
     "load_settings",
     "local_device",
+    "min_score_of",
     "plan",
     "project_root",
     "rank",
@@ -99,6 +106,7 @@ __all__ = [
     "shard",
     "switch",
     "train",
+    "training_items",
     "weights_file",
     "world_size",
 ]

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from transforms.decision import Decision, decide, lesion_probability, most_likely
+
 
 def working_scale(height: int, image_height: int | None) -> float:
     """Stored pixels per working pixel for an image of `height` rows (1.0 keeps the stored resolution)."""
@@ -38,20 +40,23 @@ def resize_label(label: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(label[None], size=size, mode="nearest-exact")[0]
 
 
-def upsampled_argmax(logits: Tensor, size: tuple[int, int], strip: int = 256) -> Tensor:
+def upsampled_argmax(
+    logits: Tensor, size: tuple[int, int], strip: int = 256, decision: Decision | None = None
+) -> Tensor:
     """Most likely class at a finer resolution: float (C, h, w) → uint8 (1, *size).
 
-    Equal to the argmax of the bilinearly resized logits, made in strips of rows so that the logits of a whole
-    mammogram never exist at full resolution.
+    Equal to the argmax (or the decision) of the bilinearly resized logits, made in strips of rows so that the logits
+    of a whole mammogram never exist at full resolution.
 
     Args:
         strip: rows of the output made at a time; memory is C * strip * W floats.
+        decision: by a threshold on the lesion's probability instead.
     """
-    if tuple(logits.shape[-2:]) == size:
+    if tuple(logits.shape[-2:]) == size and decision is None:
         return most_likely(logits)
     out = torch.empty((1, *size), dtype=torch.uint8, device=logits.device)
     for start, part in _strips(logits, size, strip):
-        out[:, start : start + part.shape[1]] = most_likely(part)
+        out[:, start : start + part.shape[1]] = decide(part, decision)
     return out
 
 
@@ -62,8 +67,8 @@ def upsampled_probability(logits: Tensor, classes: Sequence[int], size: tuple[in
     """
     out = torch.empty(size, dtype=torch.float32)
     for start, part in _strips(logits, size, strip):
-        out[start : start + part.shape[1]] = torch.softmax(part, dim=0)[list(classes)].sum(dim=0)
-    return out.clamp_(max=1)  # a sum of rounded numbers may exceed it
+        out[start : start + part.shape[1]] = lesion_probability(part, classes)
+    return out
 
 
 def _strips(logits: Tensor, size: tuple[int, int], strip: int) -> Iterator[tuple[int, Tensor]]:
@@ -83,8 +88,3 @@ def _strips(logits: Tensor, size: tuple[int, int], strip: int) -> Iterator[tuple
         low = rows.floor().long()
         high = (low + 1).clamp_(max=height - 1)
         yield start, torch.lerp(columns[:, low], columns[:, high], (rows - low)[None, :, None])
-
-
-def most_likely(scores: Tensor) -> Tensor:
-    """The first of the classes with the highest score: (C, h, w) → uint8 (1, h, w)."""
-    return scores.max(dim=0, keepdim=True).indices.to(torch.uint8)  # on a CPU, many times faster than argmax

@@ -151,6 +151,16 @@ def load_settings(folder: str | Path, weights: str = "model") -> dict[str, Any]:
     return settings
 
 
+def store_point(folder: str | Path, stage: str, point: Mapping[str, Any]) -> None:
+    """Put an operating point beside the weights of a stage, and of the model if that is of this stage."""
+    for name in (stage, "model"):
+        path = as_path(folder) / "models" / f"{name}.json"
+        if path.is_file():
+            settings = json.loads(path.read_text(encoding="utf-8"))
+            if settings.get("stage") == stage:
+                write_text(path, json.dumps({**settings, "operating_point": dict(point)}, indent=2) + "\n")
+
+
 def _weights_in(models: Path) -> str:
     return ", ".join(sorted(path.stem for path in models.glob("*.json"))) or "none"
 

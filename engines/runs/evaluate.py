@@ -18,9 +18,11 @@ from engines.runs.session import running_rows
 from engines.runs.train import report, tracked
 from engines.scoring.confusion_files import identity
 from engines.scoring.lesions import LesionDetection, lesion_detection
+from engines.scoring.operating_point import decision_of
 from engines.scoring.spacing import pixel_spacings
 from engines.scoring.surface_distance import SurfaceDistance
 from transforms.dataset import SECTIONS, Dataset
+from transforms.decision import Decision
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
@@ -47,8 +49,8 @@ def evaluate(
         settings: of the training that the weights are from.
         output: the training's; tables and pictures go to its `eval/<dataset>-<section>`.
         tracking: the MLflow run.
-        lesions: how they are counted: `lesion_class`, `hit`, `min_lesion_size`, `min_lesion_score`; see
-            `lesion_detection`.
+        lesions: how they are counted: `lesion_class`, `hit`, `min_lesion_size`, `min_lesion_score`, see
+            `lesion_detection`; and `threshold`, see `decision_of`.
         surface_distance: also measure the distances of the outlines; slow.
         spacing: (row, column) size in mm, or one number, of the pixels of images that have none.
         weights: the file of the weights.
@@ -59,6 +61,9 @@ def evaluate(
     """
     _check(data, section, settings)
     more = _more(data, section, lesions or {}, surface_distance, spacing)
+    for handler in more:
+        if isinstance(handler, LesionDetection):
+            handler.set_point(*_point(handler, settings, (lesions or {}).get("threshold")))
     stage = str(settings["stage"])
     output = evaluation_output(output, data.name, section, data.digest)
     training = training_record(settings, None if weights is None else as_path(weights))
@@ -116,6 +121,20 @@ def _check(data: Dataset, section: str, settings: Mapping[str, Any]) -> None:
             "%s is split otherwise than when these weights were trained: they may know some of the subjects.",
             data.name,
         )
+
+
+def _point(
+    handler: LesionDetection, settings: Mapping[str, Any], threshold: Any
+) -> tuple[Decision | None, dict[str, Any] | None]:
+    """How the mask is decided, and the record of that: the stored operating point, or the given threshold."""
+    decision = decision_of(settings, threshold, handler.lesions)
+    stored = settings.get("operating_point")
+    if decision is None or (threshold is None and stored):
+        return decision, None if decision is None else dict(stored or {})
+    about = {"rule": "as given", "chosen_on": "the command line", "subjects": 0}
+    classes = list(handler.result.classes)
+    point = {"threshold": decision.threshold, "min_lesion_score": decision.threshold, "lesion_classes": classes}
+    return decision, {**point, **about}
 
 
 def _more(

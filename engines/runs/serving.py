@@ -20,6 +20,7 @@ from torch import nn
 
 from engines.inference.inferers import MirrorAveraging
 from engines.inference.whole_image import WholeImageInferer
+from engines.scoring.operating_point import decision_of
 from transforms.argmax import ArgmaxLiked
 from transforms.channels import ThreeChannelsd
 from transforms.errors import UserError
@@ -72,7 +73,8 @@ class Predictor:
             NormalizeRanged("image"),
             ThreeChannelsd("image"),
         )
-        self.finish = (ArgmaxLiked("label", size_key="original_size"), Unmirrord(["label", "image"]))
+        argmax = ArgmaxLiked("label", size_key="original_size", decision=decision_of(settings))
+        self.finish = (argmax, Unmirrord(["label", "image"]))
 
     def predict(self, data: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """MLflow's interface: a column `image` of files as bytes → a column `segmentation` of PNG files as bytes.

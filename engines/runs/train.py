@@ -13,8 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from engines.base.loss_parameters import flat_parameters
 from engines.base.options import switch
@@ -30,7 +32,9 @@ from engines.scoring.confusion_files import identity, write_evidence, write_spli
 from engines.scoring.lesions import LesionDetection, lesion_detection
 from engines.scoring.metrics import scores, trivial_scores
 from engines.scoring.surface_distance import SurfaceDistance
+from engines.training.held_out import held_out_subjects
 from engines.training.losses import SegmentationLoss
+from engines.training.stage_lesions import stage_lesions
 from engines.training.staged_training import StagedTraining
 from transforms.dataset import Dataset
 
@@ -41,7 +45,11 @@ PACKAGES = ("torch", "monai", "pytorch-ignite", "mlflow")
 
 
 def train(
-    training: StagedTraining, data: Dataset, resume: bool = False, log_model: bool = False
+    training: StagedTraining,
+    data: Dataset,
+    resume: bool = False,
+    log_model: bool = False,
+    held_out: DataLoader[Any] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Check the labels, train every stage, and leave scores, pictures and weights on disk and in MLflow.
 
@@ -50,13 +58,17 @@ def train(
         data: the data set that it trains and validates on.
         resume: go on with an interrupted training.
         log_model: also log the network as an MLflow model.
+        held_out: batches of the training subjects that are not trained with, see `engines.training.held_out`.
 
     Returns the scores of every row of the final table.
     """
     resume, log_model = switch(resume, "--resume"), switch(log_model, "--log_model")
     data.check_labels(data.items("training") + data.items("validation"))
     _say_what_is_trained(training, data)
-    training.lesions = lesion_detection(data, "validation", training.settings)
+    lesions = lesion_detection(data, "validation", training.settings)
+    options = training.settings
+    kept_apart = held_out_subjects(data, options.get("threshold_from"), options.get("threshold_share"), training.seed)
+    training.lesions = stage_lesions(lesions, options, held_out)
     training.tracking.rows = running_rows()
     with tracked(training.tracking), resumable(training.output):
         results = training.run(resume)
@@ -69,13 +81,14 @@ def train(
             training.output,
             training.tracking,
             earlier={name: results[name] for name in earlier},
-            more=[training.lesions] if training.lesions else [],
+            more=[lesions] if lesions else [],
         )
-        training.tracking.log_artifacts(write_split(training.output, data), "eval")
+        training.tracking.log_artifacts(write_split(training.output, data, kept_apart), "eval")
         training.tracking.log_artifacts(training.output.models / "model.pt", "models")
         training.tracking.log_artifacts(training.output.models / "model.json", "models")
         if log_model:
-            log_network(training.network, training.tracking, training.settings)
+            point = lesions.point if lesions else None
+            log_network(training.network, training.tracking, {**training.settings, "operating_point": point})
     _say_where(training.output, training.tracking)
     return rows
 
@@ -137,6 +150,10 @@ def report(
     final = rows[name] = dict(evaluator.state.metrics)
     for measured in more:
         final.update(measured.scores())
+        if isinstance(measured, LesionDetection) and measured.decision is not None:
+            decided = np.sum(list(measured.decided.values()), axis=0)
+            rows[f"{name}, threshold {measured.decision.threshold:g}"] = scores(decided, data.class_names)
+            tracking.log_metrics(scores(decided, data.class_names), step=0, prefix="at_threshold/")
     subjects = [{"subject": s, **scores(m, data.class_names)} for s, m in sorted(per_subject.items())]
     tables = [
         output.write_table("subjects", subjects),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 
 import numpy as np
@@ -57,7 +57,7 @@ class Measure:
 
     def interval(self, draws: int = DRAWS, seed: int = SEED) -> tuple[float, float]:
         """95 % interval (2.5th to 97.5th percentile); NaN with fewer than two subjects, or nothing to divide by."""
-        if len(self.numerator) < 2 or not self.denominator.any():
+        if len(self.numerator) < 2 or math.isnan(self.value):
             return math.nan, math.nan
         times = subject_draws(len(self.numerator), draws, seed)
         samples = ratio(times @ self.numerator, times @ self.denominator)
@@ -153,18 +153,20 @@ class Froc:
             low[here], high[here] = np.nanpercentile(samples, [2.5, 97.5])
         return low, high
 
-    def at(self, threshold: float) -> dict[str, Measure]:
+    def at(self, threshold: float | None) -> dict[str, Measure]:
         """Sensitivities and false positives of the candidates whose score is at least `threshold`.
+
+        None takes each image's own smallest score of the candidates that are kept.
 
         Names: lesion_sensitivity, image_sensitivity, subject_sensitivity, lesion_false_positives_per_image and, if
         there are normal images, lesion_false_positives_per_normal_image.
         """
         images = [image for image in self.images if image.counted]
-        hit = {id(image) for image in images if _found(image.counted, threshold)}
+        hit = {id(image) for image in images if _lesions_found(image, threshold)}
         subjects = self._per_subject(lambda image: id(image) in hit)
         measures = {
             "lesion_sensitivity": self._measure(
-                lambda image: _found(image.counted, threshold), lambda image: len(image.counted)
+                lambda image: _lesions_found(image, threshold), lambda image: len(image.counted)
             ),
             "image_sensitivity": self._measure(lambda image: id(image) in hit, lambda image: bool(image.counted)),
             "subject_sensitivity": Measure(
@@ -192,11 +194,27 @@ class Froc:
         return measures
 
     def dice(self) -> dict[str, Measure]:
-        """mean_image_dice over images that hold a lesion, and mean_lesion_dice over lesions."""
+        """lesion_dice of all pixels, mean_image_dice over images that hold a lesion, mean_lesion_dice over lesions.
+
+        Where the masks are those of a threshold, the first two also of the most likely class: lesion_dice_argmax, ….
+        """
+        measures = self._dice(self.images, "")
+        if self.images and all(image.argmax is not None for image in self.images):
+            measures |= self._dice([_of_argmax(image) for image in self.images], "_argmax")
+        measures["mean_lesion_dice"] = self._measure(
+            lambda image: sum(lesion.dice for lesion in image.counted), lambda image: len(image.counted)
+        )
+        return measures
+
+    def _dice(self, images: Sequence[ImageLesions], end: str) -> dict[str, Measure]:
+        counts = {id(mine): image for mine, image in zip(self.images, images, strict=True)}
         return {
-            "mean_image_dice": self._measure(lambda image: image.dice or 0.0, lambda image: image.dice is not None),
-            "mean_lesion_dice": self._measure(
-                lambda image: sum(lesion.dice for lesion in image.counted), lambda image: len(image.counted)
+            f"lesion_dice{end}": self._measure(
+                lambda image: 2 * counts[id(image)].shared,
+                lambda image: counts[id(image)].truth + counts[id(image)].predicted,
+            ),
+            f"mean_image_dice{end}": self._measure(
+                lambda image: counts[id(image)].dice or 0.0, lambda image: image.dice is not None
             ),
         }
 
@@ -238,16 +256,21 @@ def _lesions(image: ImageLesions, belongs: Callable[[Lesion], bool]) -> int:
     return sum(map(belongs, image.counted))
 
 
-def _lesions_found(image: ImageLesions, threshold: float, belongs: Callable[[Lesion], bool] = lambda _: True) -> int:
-    return _found(filter(belongs, image.counted), threshold)
+def _lesions_found(
+    image: ImageLesions, threshold: float | None, belongs: Callable[[Lesion], bool] = lambda _: True
+) -> int:
+    lowest = image.min_score if threshold is None else threshold
+    return sum(lesion.score is not None and lesion.score >= lowest for lesion in filter(belongs, image.counted))
 
 
-def _found(lesions: Iterable[Lesion], threshold: float) -> int:
-    return sum(lesion.score is not None and lesion.score >= threshold for lesion in lesions)
+def _of_argmax(image: ImageLesions) -> ImageLesions:
+    predicted, shared = image.argmax or (0, 0)
+    return replace(image, predicted=predicted, shared=shared)
 
 
-def _false(image: ImageLesions, threshold: float) -> int:
-    return sum(c.outcome == FALSE and c.score >= threshold for c in image.candidates)
+def _false(image: ImageLesions, threshold: float | None) -> int:
+    lowest = image.min_score if threshold is None else threshold
+    return sum(c.outcome == FALSE and c.score >= lowest for c in image.candidates)
 
 
 def _false_scores(images: Iterable[ImageLesions]) -> Values:

@@ -11,11 +11,17 @@ from typing import Any
 
 from engines.records.output_folder import Output, write_text
 from engines.scoring.froc import DRAWS, RATES, SEED, Froc, Measure
+from engines.scoring.histogram import Histogram
 from engines.scoring.matching import ImageLesions, Judged, Lesion, Rule
 
 FORMAT = 1
-MIN_SCORE = 0.5
-"""Smallest score of the candidates that are kept, where nothing else was chosen."""
+DICE = {
+    "lesion_dice": "Dice of all lesion pixels",
+    "mean_image_dice": "mean Dice per image with a lesion",
+    "lesion_dice_argmax": "without the threshold, Dice of all lesion pixels",
+    "mean_image_dice_argmax": "without the threshold, mean Dice per image with a lesion",
+    "mean_lesion_dice": "mean Dice per lesion",
+}
 
 SPECK = 25
 """Lesions of fewer pixels are mentioned, as they may be slips of the pen."""
@@ -27,23 +33,24 @@ class LesionResult:
 
     Attributes:
         classes: names of the lesion classes, counted as one.
-        min_score: smallest score of the candidates that are kept.
+        point: the operating point of the masks and of the kept candidates, as plain values; None where the mask is that
+            of the most likely class.
     """
 
     classes: tuple[str, ...]
     rule: Rule
-    min_score: float
     images: tuple[ImageLesions, ...] = field(repr=False)
+    point: Mapping[str, Any] | None = None
 
     @property
     def basis(self) -> tuple[Any, ...]:
-        """What results must share to be compared: classes and rules, but not the score that was chosen."""
+        """What results must share to be compared: classes and rules, but not the operating point."""
         return self.classes, self.rule
 
     def measures(self) -> dict[str, Measure]:
         """Every score of the protocol by name."""
         froc = Froc(self.images)
-        kept = froc.at(self.min_score)
+        kept = froc.at(None)
         found = {name: kept[name] for name in ("lesion_sensitivity", "lesion_false_positives_per_image")}
         normal = "lesion_false_positives_per_normal_image"
         if normal in kept:
@@ -56,9 +63,8 @@ class LesionResult:
             found[f"{normal}_at_1fp"] = froc.at(one)[normal]
         for band, measure in froc.by_size(one).items():
             found[f"lesion_sensitivity_at_1fp/{band}"] = measure
-        dice = froc.dice()
-        found[f"mean_image_dice/{'+'.join(self.classes)}"] = dice["mean_image_dice"]
-        found["mean_lesion_dice"] = dice["mean_lesion_dice"]
+        for name, measure in froc.dice().items():
+            found[f"{name}/{'+'.join(self.classes)}" if name.startswith("mean_image_dice") else name] = measure
         return found
 
     def sentences(self) -> list[str]:
@@ -86,13 +92,21 @@ class LesionResult:
                 band = name.partition("/")[2].replace("_", " ")
                 lines.append(f"  {band}: {_text(measure)} of {measure.denominator.sum():g} lesions at 1")
         lines.append(
-            f"candidates of score {self.min_score:g} or more: sensitivity {_text(measures['lesion_sensitivity'])}, "
+            f"candidates of score {self._scores()} or more: sensitivity {_text(measures['lesion_sensitivity'])}, "
             f"false positives per image {_text(measures['lesion_false_positives_per_image'], 1)}"
         )
-        names = {"mean Dice per image with a lesion": "mean_image_dice", "mean Dice per lesion": "mean_lesion_dice"}
-        for text, start in names.items():
-            lines.append(f"{text}: {_text(next(m for n, m in measures.items() if n.startswith(start)))}")
+        for name, measure in measures.items():
+            start = name.partition("/")[0]
+            if start in DICE:
+                lines.append(f"{DICE[start]}: {_text(measure)}")
+        if self.point is not None:
+            lines.append(point_sentence(self.point))
         return lines
+
+    def _scores(self) -> str:
+        """The smallest score that is kept; of several folds the range."""
+        scores = sorted({image.min_score for image in self.images})
+        return f"{scores[0]:g}" if len(scores) == 1 else f"{scores[0]:g} to {scores[-1]:g}"
 
 
 def write_lesion_result(output: Output, row: str, result: LesionResult, about: Mapping[str, Any]) -> Path:
@@ -108,7 +122,7 @@ def write_lesion_result(output: Output, row: str, result: LesionResult, about: M
         **{key: about[key] for key in ("section", "dataset", "dataset_digest")},
         "classes": list(result.classes),
         **asdict(result.rule),
-        "min_lesion_score": result.min_score,
+        "operating_point": result.point,
     }
     lines = [f"    {json.dumps(_plain(image), ensure_ascii=False)}" for image in result.images]
     start = json.dumps(head, indent=2, ensure_ascii=False)[:-2]
@@ -123,14 +137,19 @@ def read_lesion_result(content: Mapping[str, Any]) -> LesionResult:
         ImageLesions(
             image["subject"],
             image["case"],
-            image["dice"],
+            image["truth"],
+            image["predicted"],
+            image["shared"],
             tuple(Lesion(**{**lesion, "box": tuple(lesion["box"])}) for lesion in image["lesions"]),
             tuple(Judged(score, area, tuple(box), *rest) for score, area, box, *rest in image["candidates"]),
+            None if image["histogram"] is None else _histogram(image["histogram"]),
+            image["min_score"],
+            None if image["argmax"] is None else tuple(image["argmax"]),
         )
         for image in content["images"]
     )
     rule = Rule(content["hit"], content["min_lesion_size"])
-    return LesionResult(tuple(content["classes"]), rule, content["min_lesion_score"], images)
+    return LesionResult(tuple(content["classes"]), rule, images, content["operating_point"])
 
 
 def pooled_lesions(results: Sequence[LesionResult]) -> LesionResult | None:
@@ -138,13 +157,24 @@ def pooled_lesions(results: Sequence[LesionResult]) -> LesionResult | None:
     if len({result.basis for result in results}) != 1:
         return None
     images = (image for result in results for image in result.images)
-    return replace(results[0], images=tuple(sorted(images, key=lambda image: (image.subject, image.case))))
+    points = [result.point for result in results if result.point is not None]
+    whole = replace(results[0], images=tuple(sorted(images, key=lambda image: (image.subject, image.case))))
+    return replace(whole, point=_range(points) if len(points) == len(results) else None)
+
+
+def _range(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The operating points of several folds as one: the lowest thresholds, and the highest where they differ."""
+    whole = dict(points[0])
+    for key in ("threshold", "min_lesion_score"):
+        values = [float(point[key]) for point in points]
+        whole |= {key: min(values), f"highest_{key}": max(values)}
+    return whole
 
 
 def write_lesion_tables(output: Output, result: LesionResult) -> list[Path]:
     """Write images.csv, lesions.csv, candidates.csv, froc.csv and lesion_scores.csv."""
     tables = {
-        "images": [_image_row(image, result.min_score) for image in result.images],
+        "images": [_image_row(image) for image in result.images],
         "lesions": [row for image in result.images for row in _lesion_rows(image)],
         "candidates": [row for image in result.images for row in _candidate_rows(image)],
         "froc": Froc(result.images).rows(),
@@ -166,13 +196,30 @@ def _plain(image: ImageLesions) -> dict[str, Any]:
     return {
         "subject": image.subject,
         "case": image.case,
-        "dice": image.dice,
+        **{name: getattr(image, name) for name in ("truth", "predicted", "shared", "histogram", "min_score", "argmax")},
         "lesions": [asdict(lesion) for lesion in image.lesions],
         "candidates": [[c.score, c.area, c.box, c.outcome, c.lesion] for c in image.candidates],
     }
 
 
-def _image_row(image: ImageLesions, min_score: float) -> dict[str, Any]:
+def _histogram(parts: Sequence[Sequence[Sequence[int]]]) -> Histogram:
+    first, second = (tuple((number, pixels) for number, pixels in part) for part in parts)
+    return first, second
+
+
+def point_sentence(point: Mapping[str, Any]) -> str:
+    """What an operating point is, and on whom it was chosen."""
+    low = {key: float(point[key]) for key in ("threshold", "min_lesion_score")}
+    high = {key: float(point.get(f"highest_{key}", low[key])) for key in low}
+    text = {key: f"{low[key]:g}" if low[key] == high[key] else f"{low[key]:g} to {high[key]:g}" for key in low}
+    return (
+        f"The mask is where the probability is {text['threshold']} or more; candidates are kept from a score of "
+        f"{text['min_lesion_score']} on: rule {point['rule']}, chosen on {point['chosen_on']}."
+    )
+
+
+def _image_row(image: ImageLesions) -> dict[str, Any]:
+    min_score = image.min_score
     found = sum(lesion.score is not None and lesion.score >= min_score for lesion in image.counted)
     return {
         "subject": image.subject,

@@ -15,23 +15,25 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
+from numpy.typing import NDArray
 
 from engines.base.distributed import gathered
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.scoring.confusion_files import identity
 from engines.scoring.lesion_files import (
-    MIN_SCORE,
     LesionResult,
     score_rows,
     write_lesion_result,
     write_lesion_tables,
 )
-from engines.scoring.matching import ImageLesions, Rule, judge
+from engines.scoring.matching import MIN_SCORE, ImageLesions, Rule, judge
+from engines.scoring.metrics import confusion_matrix, merged_matrices
 from engines.scoring.spacing import pixel_spacings
 from transforms.dataset import Dataset
+from transforms.decision import Decision
 from transforms.errors import UserError
-from transforms.resize import upsampled_probability
+from transforms.resize import upsampled_argmax, upsampled_probability
 from transforms.vocabulary import is_lesion
 
 LESION_OPTIONS = ("lesion_class", "hit", "min_lesion_size", "min_lesion_score")
@@ -75,7 +77,10 @@ class LesionDetection:
         min_score: smallest score of the candidates that are kept, between 0 and 1.
 
     Attributes:
+        decision: by which pixels of the mask are decided; None leaves the evaluator's prediction.
+        point: what the result says of it.
         images: of the last run of the evaluator.
+        decided: subject → confusion matrix by the decision; empty without one.
 
     Raises:
         UserError: `min_score` is not between 0 and 1.
@@ -92,10 +97,14 @@ class LesionDetection:
     ) -> None:
         self.lesions, self.class_names = list(lesions), list(class_names)
         self.about, self.rule, self.spacing = dict(about), rule or Rule(), dict(spacing or {})
+        self.given_score = min_score
         self.min_score = MIN_SCORE if min_score is None else min_score
         if not isinstance(self.min_score, (int, float)) or not 0 <= self.min_score <= 1:
             raise UserError(f"--min_lesion_score {min_score}: expected a probability between 0 and 1")
+        self.decision: Decision | None = None
+        self.point: dict[str, Any] | None = None
         self.images: list[ImageLesions] = []
+        self.decided: dict[str, NDArray[np.int64]] = {}
         self._logits: torch.Tensor | None = None
 
     def attach(self, engine: Engine) -> list[Any]:
@@ -107,17 +116,32 @@ class LesionDetection:
             engine.add_event_handler(Events.COMPLETED, self._gather),
         ]
 
-    def measure(self, engine: Engine) -> None:
-        """Run the evaluator once, with this handler."""
+    def set_point(self, decision: Decision | None, point: dict[str, Any] | None) -> None:
+        """Decide the mask by an operating point from now on, and keep candidates from its score on.
+
+        Args:
+            decision: None leaves the mask to the most likely class.
+            point: the record of the operating point; None keeps candidates as was given to the constructor.
+        """
+        self.decision, self.point = decision, point
+        default = MIN_SCORE if point is None else point["min_lesion_score"]
+        self.min_score = default if self.given_score is None else self.given_score
+
+    def measure(self, engine: Any, loader: Any = None) -> None:
+        """Run the evaluator once, with this handler, on its own images or those of another loader."""
         handles = self.attach(engine)
+        own, length = engine.data_loader, engine.state.epoch_length
         try:
+            if loader is not None:
+                engine.data_loader, engine.state.epoch_length = loader, len(loader)
             engine.run()
         finally:
+            engine.data_loader, engine.state.epoch_length = own, length
             for handle in handles:
                 handle.remove()
 
     def _start(self) -> None:
-        self.images = []
+        self.images, self.decided = [], {}
 
     def _keep_logits(self, engine: Engine) -> None:
         self._logits = engine.state.output["pred"].detach()
@@ -127,10 +151,14 @@ class LesionDetection:
         for item, output, logits in zip(engine.state.batch, engine.state.output, self._logits, strict=True):
             label, pred = (output[key].cpu().numpy()[0] for key in ("label", "pred"))
             size = (int(label.shape[0]), int(label.shape[1]))
-            case = str(item["case"])
+            subject, case = str(item["subject"]), str(item["case"])
+            argmax = None
+            if self.decision is not None:
+                argmax = np.isin(pred, self.lesions)
+                pred = self._decide(logits, output["label"], subject)
             self.images.append(
                 judge(
-                    str(item["subject"]),
+                    subject,
                     case,
                     truth=np.isin(label, self.lesions),
                     mask=np.isin(pred, self.lesions),
@@ -138,24 +166,36 @@ class LesionDetection:
                     void=label >= len(self.class_names),
                     spacing=self.spacing.get(case),
                     rule=self.rule,
+                    min_score=float(self.min_score),
+                    argmax=argmax,
                 )
             )
         self._logits = None
 
+    def _decide(self, logits: torch.Tensor, label: torch.Tensor, subject: str) -> NDArray[np.uint8]:
+        """The label map by the decision (H, W), which is also counted."""
+        pred = upsampled_argmax(logits, (int(label.shape[-2]), int(label.shape[-1])), decision=self.decision).cpu()
+        counts = confusion_matrix(label, pred, len(self.class_names))
+        self.decided[subject] = self.decided[subject] + counts if subject in self.decided else counts
+        found: NDArray[np.uint8] = pred.numpy()[0]
+        return found
+
     def _gather(self) -> None:
-        self.images = sorted(gathered(self.images), key=lambda image: (image.subject, image.case))
+        by_case = {(image.subject, image.case): image for image in gathered(self.images)}
+        self.images = [by_case[key] for key in sorted(by_case)]
+        self.decided = merged_matrices(self.decided)
 
     @property
     def result(self) -> LesionResult:
         """What was counted in the last run."""
         names = tuple(self.class_names[number] for number in self.lesions)
-        return LesionResult(names, self.rule, float(self.min_score), tuple(self.images))
+        return LesionResult(names, self.rule, tuple(self.images), self.point)
 
     @property
     def about_rule(self) -> dict[str, Any]:
         """Classes and rules, as plain values."""
-        result = self.result
-        return {"classes": list(result.classes), **asdict(self.rule), "min_lesion_score": result.min_score}
+        scores = {"min_lesion_score": float(self.min_score), "operating_point": self.point}
+        return {"classes": list(self.result.classes), **asdict(self.rule), **scores}
 
     def scores(self) -> dict[str, float]:
         """Every score of the protocol; NaN where it has no value."""

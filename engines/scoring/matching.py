@@ -13,11 +13,15 @@ from scipy.ndimage import find_objects
 from skimage.measure import label as components
 
 from engines.scoring.candidates import Box, Candidate, find_candidates
+from engines.scoring.histogram import Histogram, histogram
 from transforms.errors import UserError
 
 HITS = ("iou", "center", "overlap")
 OVERLAP = 0.1
 """Smallest intersection over union of a hit by the rule "iou"."""
+
+MIN_SCORE = 0.5
+"""Smallest score of the candidates that are kept, where nothing else was chosen."""
 
 HIT, FALSE, NEITHER = "hit", "false", "neither"
 
@@ -93,14 +97,27 @@ class ImageLesions:
     """The lesions and candidates of one image.
 
     Attributes:
-        dice: of the lesion class in this image; None where the truth has no pixel of it: a normal image.
+        truth, predicted, shared: pixels of the lesion class in the truth, in the mask, and in both.
+        histogram: see `engines.scoring.histogram`; None if it was not kept.
+        min_score: smallest score of the candidates that are kept.
+        argmax: `predicted` and `shared` of the most likely class, where the mask is that of a threshold; else None.
     """
 
     subject: str
     case: str
-    dice: float | None
+    truth: int
+    predicted: int
+    shared: int
     lesions: tuple[Lesion, ...] = field(default=(), repr=False)
     candidates: tuple[Judged, ...] = field(default=(), repr=False)
+    histogram: Histogram | None = field(default=None, repr=False)
+    min_score: float = MIN_SCORE
+    argmax: tuple[int, int] | None = None
+
+    @property
+    def dice(self) -> float | None:
+        """Of the lesion class in this image; None where the truth has no pixel of it: a normal image."""
+        return 2 * self.shared / (self.truth + self.predicted) if self.truth else None
 
     @property
     def counted(self) -> list[Lesion]:
@@ -117,6 +134,8 @@ def judge(
     void: NDArray[np.bool_] | None = None,
     spacing: Sequence[float] | None = None,
     rule: Rule | None = None,
+    min_score: float = MIN_SCORE,
+    argmax: NDArray[np.bool_] | None = None,
 ) -> ImageLesions:
     """Compare one image's lesions with the candidates of a probability map.
 
@@ -125,6 +144,8 @@ def judge(
             class in the truth.
         probability: (H, W), of a lesion.
         spacing: (row, column) size of a pixel in mm.
+        min_score: smallest score of the candidates that are kept.
+        argmax: the mask of the most likely class, where `mask` is that of a threshold.
     """
     rule = rule or Rule()
     valid = np.ones(truth.shape, bool) if void is None else ~void
@@ -147,7 +168,10 @@ def judge(
             neither = bool(hit) or not valid[candidate.center]
             judged.append(Judged(candidate.score, area, candidate.box, NEITHER if neither else FALSE))
     lesions = _lesions(numbers, sizes, too_small, scores, mask, spacing)
-    return ImageLesions(subject, case, _dice(truth, mask) if truth.any() else None, lesions, tuple(judged))
+    pixels = (int(truth.sum()), int(mask.sum()), int((truth & mask).sum()))
+    counts = histogram(probability, truth, valid)
+    plain = None if argmax is None else (int((argmax & valid).sum()), int((argmax & truth).sum()))
+    return ImageLesions(subject, case, *pixels, lesions, tuple(judged), counts, min_score, plain)
 
 
 def _hits(
@@ -195,7 +219,3 @@ def _lesions(
             )
         )
     return tuple(out)
-
-
-def _dice(truth: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
-    return float(2 * (truth & mask).sum() / (truth.sum() + mask.sum()))

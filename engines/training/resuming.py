@@ -8,9 +8,14 @@ from typing import Any
 
 from engines.base.replaced_options import upgraded
 from engines.scoring.lesions import LESION_OPTIONS
+from engines.training.stage_lesions import POINT_OPTIONS
 from transforms.errors import UserError
 
-FREE = ("max_epochs", "patience", "num_workers", "intensity_ranges", "licence", "reference", *LESION_OPTIONS)
+FREE = (
+    *("max_epochs", "patience", "num_workers", "intensity_ranges", "licence", "reference"),
+    *LESION_OPTIONS,
+    *POINT_OPTIONS,
+)
 """Settings that may differ between a resumed training and the interrupted one."""
 
 

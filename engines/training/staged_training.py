@@ -22,13 +22,13 @@ from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import SamplePredictions, write_label_maps
 from engines.scoring.confusion_files import plain_matrices, write_evidence
-from engines.scoring.lesions import LesionDetection
 from engines.scoring.metrics import PAPER_METRICS, metric_names
 from engines.training.average import Averaging
 from engines.training.epochs import EpochDataset, seed_all
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
 from engines.training.resuming import check_same
+from engines.training.stage_lesions import StageLesions
 from transforms.crops import CropSize, RandBalancedCropd
 from transforms.errors import UserError
 
@@ -89,7 +89,7 @@ class StagedTraining:
         self.settings = dict(settings or {})
         self.results: dict[str, dict[str, float]] = {}
         self.best: dict[str, Any] = {}
-        self.lesions: LesionDetection | None = None  # counts those of each stage's final weights
+        self.lesions: StageLesions | None = None
         self.stage = self.plan[0]
         self.network: Any = getattr(trainer.network, "module", trainer.network)
         self.averaging = Averaging(ema_decay)
@@ -189,10 +189,11 @@ class StagedTraining:
         name, best = self.stage.name, self.best
         self.network.load_state_dict(best["weights"])
         self.evaluator.network = self.network
-        about = {**self.settings, "run_id": self.tracking.run_id}
+        point = self.lesions.finish(self.evaluator, self.output, name) if self.lesions else None
+        about = {**self.settings, "run_id": self.tracking.run_id, "operating_point": point}
         self.output.save_stage(name, best["weights"], about, best["scores"], best["epoch"])
         self._leave_evidence(name)
-        self.results[name] = {**best["scores"], **self._count_lesions(name)}
+        self.results[name] = {**best["scores"], **(self.lesions.detection.scores() if self.lesions else {})}
         self.tracking.end_stage({**self.results[name], "epoch": best["epoch"]})
         logger.info(
             "Stage %s %s after epoch %d of %d; %s epoch %d: %s.",
@@ -210,21 +211,13 @@ class StagedTraining:
         if "confusion" not in self.best:  # resumed from the record of an older version
             return
         files = write_evidence(self.output, name, self.best["confusion"], self.settings, "validation")
+        files.append(self.output.eval / f"lesions-{name}.json")  # if a class is a lesion
         pictures = self.output.predictions / name
         write_label_maps(pictures, self.best["predictions"])
         for run_id in (self.tracking.stage_run_id, self.tracking.run_id):
             for path in files:
                 self.tracking.log_artifacts(path, "eval", run_id)
             self.tracking.log_artifacts(pictures, f"eval/predictions/{name}", run_id)
-
-    def _count_lesions(self, name: str) -> dict[str, float]:
-        """Run the validation once more, on the weights that the stage ends with; leave its file, return its scores."""
-        if self.lesions is None:
-            return {}
-        self.lesions.measure(self.evaluator)
-        for run_id in (self.tracking.stage_run_id, self.tracking.run_id):
-            self.tracking.log_artifacts(self.lesions.write_evidence(self.output, name), "eval", run_id)
-        return self.lesions.scores()
 
     def set_crop_size(self, crop_size: CropSize) -> None:
         """Side, or (rows, columns), of the training crops in working pixels."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from engines.scoring.froc import Measure
-from engines.scoring.lesion_files import LesionResult
+from engines.scoring.lesion_files import LesionResult, point_sentence
 from scripts.comparison.store import Result
 
 COLUMNS = {
@@ -19,6 +19,7 @@ COLUMNS = {
     "lesion_sensitivity_at_1fp": "1 FP",
     "lesion_sensitivity_at_2fp": "2 FP",
     "subject_sensitivity_at_1fp": "Subjects at 1 FP",
+    "lesion_dice": "Dice",
     "mean_image_dice": "Mean Dice per image",
     "mean_lesion_dice": "per lesion",
 }
@@ -44,6 +45,11 @@ def lesion_rows(titles: Sequence[str], results: Sequence[Result], draws: int, se
     return tuple(_row(title, result, lesions, draws, seed) for title, result, lesions in pairs if lesions)
 
 
+def shown_title(row: LesionRow) -> str:
+    """The model's name, and that its masks are those of a threshold."""
+    return row.title if row.result.point is None else f"{row.title}, threshold"
+
+
 def lesion_notes(results: Sequence[Result], rows: Sequence[LesionRow]) -> list[str]:
     """What was counted, or why it is not shown."""
     counted = [result.lesions for result in results if result.lesions]
@@ -59,6 +65,13 @@ def lesion_notes(results: Sequence[Result], rows: Sequence[LesionRow]) -> list[s
     if first.rule.min_lesion_size:
         void = sum(lesion.void for image in first.images for lesion in image.lesions)
         words.append(f"{void} lesions of fewer than {first.rule.min_lesion_size} pixels are void.")
+    for row in rows:
+        if row.result.point is not None:
+            words.append(
+                f"{row.title}: {point_sentence(row.result.point)} The other tables are of the most likely class."
+            )
+    if any(row.result.point is not None for row in rows):
+        words.append("Thresholds make the masks of the lesions' table; all other tables are of the most likely class.")
     missing = len(results) - len(counted)
     return words + ([f"{missing} rows are older than the lesions that are counted."] if missing else [])
 
@@ -72,8 +85,17 @@ def lesion_table(rows: Sequence[LesionRow]) -> list[list[str]]:
     for row in rows:
         cells = [_cell(row.scores[name], row.intervals[name]) for name in COLUMNS]
         spread = [row.folds.get(name, (math.nan, math.nan)) for name in folds]
-        table.append([row.title, *cells, *(f"{_percent(mean)} ± {_percent(sd)}" for mean, sd in spread)])
+        table.append([shown_title(row), *cells, *(f"{_percent(mean)} ± {_percent(sd)}" for mean, sd in spread)])
+        if row.result.point is not None and "mean_image_dice_argmax" in row.scores:
+            table.append(_without_threshold(row, len(folds)))
     return table
+
+
+def _without_threshold(row: LesionRow, folds: int) -> list[str]:
+    """The scores that the threshold changes, without it."""
+    plain = {"lesion_dice": "lesion_dice_argmax", "mean_image_dice": "mean_image_dice_argmax"}
+    cells = [_cell(row.scores[plain[n]], row.intervals[plain[n]]) if n in plain else "" for n in COLUMNS]
+    return [f"{row.title}, most likely class", *cells, *[""] * folds]
 
 
 def lesion_record(row: LesionRow | None) -> dict[str, Any]:
@@ -109,7 +131,10 @@ def _row(title: str, result: Result, lesions: LesionResult, draws: int, seed: in
 
 def _measures(lesions: LesionResult) -> dict[str, Measure]:
     """All scores, the Dice per image without the names of the classes."""
-    return {"mean_image_dice" if n.startswith("mean_image_dice/") else n: m for n, m in lesions.measures().items()}
+    return {
+        name.partition("/")[0] if name.startswith("mean_image_dice") else name: measure
+        for name, measure in lesions.measures().items()
+    }
 
 
 def _cell(value: float, bounds: tuple[float, float]) -> str:

@@ -102,12 +102,12 @@ def test_dice_of_lesions() -> None:
     assert image.dice == 2 * 60 / (200 + 85)
 
 
-def an_image(name: str, scores: list[float | None], false: list[float], dice: float | None = 0.5) -> ImageLesions:
+def an_image(name: str, scores: list[float | None], false: list[float]) -> ImageLesions:
     """Lesions of 100 pixels found at scores, and false positives."""
     lesions = tuple(Lesion(100, 0.01, None, (0, 0, 10, 10), score, 0.5) for score in scores)
     candidates = [Judged(s, 9, (0, 0, 3, 3), HIT, n) for n, s in enumerate(scores) if s is not None]
     candidates += [Judged(s, 9, (0, 0, 3, 3), FALSE) for s in false]
-    return ImageLesions(name.split("_")[0], name, dice if scores else None, lesions, tuple(candidates))
+    return ImageLesions(name.split("_")[0], name, 100 if scores else 0, 100, 50, lesions, tuple(candidates))
 
 
 IMAGES = [

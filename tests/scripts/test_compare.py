@@ -445,8 +445,8 @@ def lesions_of(score: float, rule: Rule | None = None, subjects: int = 8, first:
         lesion = Lesion(100, 0.01, 12.0, (0, 0, 10, 10), hit, 0.5)
         candidates = [Judged(0.4, 9, (20, 20, 23, 23), FALSE)]
         candidates += [Judged(hit, 100, (0, 0, 10, 10), HIT, 0)] if hit else []
-        images.append(ImageLesions(f"s{number:03d}", f"s{number:03d}_L", 0.25, (lesion,), tuple(candidates)))
-    return LesionResult(("tumor <&>",), rule or Rule(), 0.5, tuple(images))
+        images.append(ImageLesions(f"s{number:03d}", f"s{number:03d}_L", 4, 4, 1, (lesion,), tuple(candidates)))
+    return LesionResult(("tumor <&>",), rule or Rule(), tuple(images))
 
 
 def test_lesions_have_columns_intervals_and_a_chart(add: Add, compare: Compare, tmp_path: Path) -> None:

@@ -134,10 +134,12 @@ class Trainings:
         assert detection is not None
         hit, fold = 0.9 if int(tags["fold"]) == 1 else None, tags["fold"]
         lesion = Lesion(50, 0.01, 9.0, (0, 0, 9, 9), hit, 0.5)
+        bins = (((500 + int(fold), 4),), ((10, 80),))
         found = (Judged(0.9, 81, (0, 0, 9, 9), HIT, 0),) if hit else ()
-        detection.images = [ImageLesions(s, f"{s}_{fold}", int(fold) / 4, (lesion,), found) for s in matrices]
+        detection.images = [ImageLesions(s, f"{s}_{fold}", 4, 4, int(fold), (lesion,), found, bins) for s in matrices]
         tracking.log_artifacts(detection.write_evidence(output, "unet"), "eval", tracking.stage_run_id)
         output.write_config({"stages": ["unet"]})
+        output.save_stage("unet", {}, {"labels": {}}, {}, 1)
         tracking.end_stage({})
         tracking.end("FINISHED")
         return 0
@@ -193,6 +195,27 @@ def test_folds_are_trainings_below_one_run_and_one_table(
     kept = ("mean_iou", "mean_iou_low", "mean_iou_high", "mean_iou_fold_sd", "dataset_digest")
     for key in (*kept, "lesion_sensitivity_at_1fp_high", "mean_image_dice_fold_sd"):
         assert compared[1][key] == rows[1][key]
+
+
+def test_each_fold_has_the_operating_point_of_the_others(
+    go: Go, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert go("--threshold_rule", "iou") == 2
+    assert "--threshold_rule iou: unknown rule" in capsys.readouterr().err
+    assert go("--threshold_rule", "dice") == 0
+    said = capsys.readouterr().out
+    assert "U-Net, threshold" in said
+    assert "U-Net, most likely class" in said
+    assert "rule dice, chosen on the other 2 folds, out of fold." in said
+    models = [tmp_path / "cv" / f"fold-{n}" / "models" / "model.json" for n in (1, 2, 3)]
+    points = [json.loads(path.read_text(encoding="utf-8"))["operating_point"] for path in models]
+    assert [point["chosen_on"] for point in points] == ["the other 2 folds, out of fold"] * 3
+    # others' lesions lie at 0.502 and 0.503, 0.501 and 0.503, 0.501 and 0.502, all else at 0.010: the middle between
+    assert [point["threshold"] for point in points] == [0.257, 0.256, 0.256]
+    assert go("--threshold_rule", "mean_dice", "--json") == 0
+    row = json.loads(capsys.readouterr().out)[1]
+    assert row["mean_image_dice"] == 1
+    assert row["mean_image_dice_argmax"] == pytest.approx(0.5)
 
 
 def test_the_same_command_goes_on(go: Go, trainings: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
