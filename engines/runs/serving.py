@@ -49,7 +49,7 @@ FORMATS: dict[str, tuple[Callable[[Prediction], None], str]] = {
 REQUIREMENTS = (
     "fire", "highdicom", "itk", "jsonschema", "matplotlib", "mlflow", "monai", "nibabel", "numpy", "pandas", "pillow",
     "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "python-gdcm", "pytorch-ignite",
-    "scikit-image", "scipy", "torch",
+    "scikit-image", "scipy", "torch", "tqdm",
 )  # fmt: skip
 """Packages that the code in the model's folder imports."""
 

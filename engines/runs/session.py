@@ -24,6 +24,7 @@ from monai.data import set_track_meta
 
 from engines.base.distributed import is_main
 from engines.base.network_file import NetworkRows, rows_beside
+from engines.base.replaced_options import REPLACED
 from engines.base.versions import compare_versions
 from engines.records.mlflow_run import disable_telemetry
 from engines.training.epochs import seed_all
@@ -85,6 +86,9 @@ def check_overrides(workflow: ConfigWorkflow) -> None:
     said = sentences(folder)
     unknown = [key for key in workflow.parser.config if key not in known and key not in said and key != "_meta_"]
     unknown += [key for key, texts in said.items() if workflow.parser.config.get(key, texts[0]) not in texts]
+    replaced = [key for key in unknown if key in REPLACED]
+    if known and replaced:
+        raise UserError("; ".join(f"--{key} is now {REPLACED[key]}" for key in replaced))
     if known and unknown:
         hints = []
         for key in unknown:

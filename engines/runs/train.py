@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from engines.base.loss_parameters import flat_parameters
 from engines.base.options import switch
 from engines.base.paths import project_root
 from engines.records.mlflow_run import Tracking
@@ -32,6 +33,7 @@ from engines.scoring.lesions import LesionDetection, lesion_detection
 from engines.scoring.metrics import scores, trivial_scores
 from engines.scoring.surface_distance import SurfaceDistance
 from engines.training.held_out import held_out_subjects
+from engines.training.losses import SegmentationLoss
 from engines.training.stage_lesions import stage_lesions
 from engines.training.staged_training import StagedTraining
 from transforms.dataset import Dataset
@@ -170,15 +172,17 @@ def report(
     return rows
 
 
-def run_parameters(network: nn.Module, data: Dataset, knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat parameters of an MLflow run: knobs, network, data set and software."""
+def run_parameters(
+    network: nn.Module, data: Dataset, knobs: Mapping[str, Any], loss: SegmentationLoss | None = None
+) -> dict[str, Any]:
+    """The flat parameters of an MLflow run: knobs, network, data set, software, and the loss that is trained with."""
     return {
         **{key: value for key, value in knobs.items() if value is not None},
         "network": type(network).__name__,
         "parameters": sum(p.numel() for p in network.parameters()),
         **{key: value for key, value in identity(data).items() if key != "labels"},
         "classes": ", ".join(data.class_names),
-        "class_weights": ", ".join(f"{w:.4f}" for w in data.class_weights()),
+        **({} if loss is None else flat_parameters(loss.parameters_used)),
         "device": _device(network),
         "git_commit": git_commit(project_root()),
         "versions": ", ".join([f"python {platform.python_version()}", *(f"{n} {version(n)}" for n in PACKAGES)]),
@@ -192,10 +196,11 @@ def _device(network: nn.Module) -> str:
     return f"{device.type} ({name})"
 
 
-def settings(data: Dataset, knobs: Mapping[str, Any]) -> dict[str, Any]:
+def settings(data: Dataset, knobs: Mapping[str, Any], loss: SegmentationLoss | None = None) -> dict[str, Any]:
     """Plain values stored beside the weights: with them evaluation and inference rebuild network and input."""
     return {
         **knobs,
+        **({} if loss is None else {"loss_parameters": loss.parameters_used}),
         "ignore_label": data.ignore_label,
         "windowing": data.windowing,
         "flip": data.flip,

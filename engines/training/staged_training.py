@@ -22,23 +22,17 @@ from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import SamplePredictions, write_label_maps
 from engines.scoring.confusion_files import plain_matrices, write_evidence
-from engines.scoring.lesions import LESION_OPTIONS
 from engines.scoring.metrics import PAPER_METRICS, metric_names
+from engines.training.average import Averaging
 from engines.training.epochs import EpochDataset, seed_all
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
-from engines.training.stage_lesions import POINT_OPTIONS, StageLesions
+from engines.training.resuming import check_same
+from engines.training.stage_lesions import StageLesions
 from transforms.crops import CropSize, RandBalancedCropd
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
-
-FREE = (
-    *("max_epochs", "patience", "num_workers", "intensity_ranges", "licence", "reference"),
-    *LESION_OPTIONS,
-    *POINT_OPTIONS,
-)
-"""Settings that a resumed training may have otherwise than the interrupted one."""
 
 
 class StagedTraining:
@@ -63,6 +57,7 @@ class StagedTraining:
         keep: "best" ends a stage with the weights of the epoch that `monitor` liked best; "last" with those of its last
             epoch, whatever the validation says, so that validation scores stay those of subjects nothing was chosen by.
         settings: plain values stored beside the weights, with which evaluation and inference rebuild the network.
+        ema_decay: above 0, a stage is validated and ends with the moving average of its weights, see `MovingAverage`.
     """
 
     def __init__(
@@ -81,6 +76,7 @@ class StagedTraining:
         min_delta: float = 0.0,
         settings: Mapping[str, Any] | None = None,
         keep: str = "best",
+        ema_decay: float = 0.0,
     ) -> None:
         self.trainer, self.evaluator = trainer, evaluator
         self.plan = list(plan)
@@ -96,6 +92,7 @@ class StagedTraining:
         self.lesions: StageLesions | None = None
         self.stage = self.plan[0]
         self.network: Any = getattr(trainer.network, "module", trainer.network)
+        self.averaging = Averaging(ema_decay)
         self.early_stopping = self._early_stopping(patience, min_delta)
         self.samples = SamplePredictions(len(self.settings.get("labels", ())))
         self.samples.attach(evaluator)
@@ -164,7 +161,9 @@ class StagedTraining:
         optimizer = self.trainer.optimizer
         optimizer.state.clear()
         optimizer.param_groups[0]["params"] = [p for p in self.network.parameters() if p.requires_grad]
+        self.evaluator.network = self.averaging.begin(self.network, optimizer)
         self.set_crop_size(stage.crop_size)
+        self._dataset().prepare()
         state = self.trainer.state
         state.epoch = state.iteration = 0
         state.max_epochs = stage.max_epochs
@@ -189,6 +188,7 @@ class StagedTraining:
             self._keep_best(epoch, dict(self.evaluator.state.metrics))
         name, best = self.stage.name, self.best
         self.network.load_state_dict(best["weights"])
+        self.evaluator.network = self.network
         point = self.lesions.finish(self.evaluator, self.output, name) if self.lesions else None
         about = {**self.settings, "run_id": self.tracking.run_id, "operating_point": point}
         self.output.save_stage(name, best["weights"], about, best["scores"], best["epoch"])
@@ -270,7 +270,7 @@ class StagedTraining:
         self.output.save_progress(self._snapshot())
 
     def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
-        """Remember the weights the network holds if they are the ones to end the stage with, so far."""
+        """Remember the weights that were validated if they are the ones to end the stage with, so far."""
         if math.isnan(scores[self.monitor]) and self.keep == "best":
             raise UserError(
                 f"--monitor {self.monitor}: has no value on the validation images, where the class does not occur; "
@@ -278,7 +278,7 @@ class StagedTraining:
             )
         better = self.best["weights"] is None or scores[self.monitor] > self.best["scores"][self.monitor]
         if better or self.keep == "last":
-            weights = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+            weights = {k: v.detach().cpu().clone() for k, v in self.evaluator.network.state_dict().items()}
             self.best = {
                 "epoch": epoch,
                 "scores": scores,
@@ -297,6 +297,7 @@ class StagedTraining:
             "epoch": self.trainer.state.epoch,
             "network": self.network.state_dict(),
             "optimizer": self.trainer.optimizer.state_dict(),
+            **self.averaging.state(),
             "best": self.best,
             "results": self.results,
             "stopping": (stopping.counter, stopping.best_score) if stopping else (0, None),
@@ -306,12 +307,7 @@ class StagedTraining:
 
     def _restore_run(self, saved: Mapping[str, Any]) -> int:
         """Check that the saved training is this one; return the index of the stage it was in."""
-        changed = changes(saved["settings"], self.settings, besides=FREE)
-        if changed:
-            raise UserError(
-                f"{self.output.progress_file}: the interrupted training had other settings ({'; '.join(changed)}); "
-                "give them again, or train anew without --resume"
-            )
+        check_same(saved["settings"], self.settings, self.output.progress_file)
         self.results = saved["results"]
         index = [stage.name for stage in self.plan].index(saved["stage"])
         if index == len(self.plan) - 1 and self._over(self.plan[index], saved["epoch"], saved["stopping"][0]):
@@ -328,6 +324,7 @@ class StagedTraining:
         """Put network, optimizer, epoch, best epoch and early stopping back."""
         self.network.load_state_dict(saved["network"])
         self.trainer.optimizer.load_state_dict(saved["optimizer"])
+        self.averaging.restore(saved)
         state = self.trainer.state
         state.epoch = saved["epoch"]
         state.iteration = saved["epoch"] * state.epoch_length
@@ -340,9 +337,3 @@ class StagedTraining:
         """Whether a stage has had its epochs or was stopped early."""
         stopped = self.early_stopping is not None and counter >= self.early_stopping.patience
         return epoch >= stage.max_epochs or stopped
-
-
-def changes(before: Mapping[str, Any], after: Mapping[str, Any], besides: Sequence[str] = ()) -> list[str]:
-    """One phrase per differing entry of two dictionaries."""
-    keys = [k for k in dict.fromkeys([*before, *after]) if k not in besides]
-    return [f"{k}: {before.get(k)} → {after.get(k)}" for k in keys if before.get(k) != after.get(k)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from engines.base.replaced_options import upgraded
 from engines.records.score_table import TITLES
 from engines.runs.train import TRIVIAL
 from engines.scoring.metrics import PAPER_METRICS, scores, trivial_scores
@@ -18,8 +19,8 @@ from scripts.comparison.store import Result
 
 OPTIONS = ("recipe", "image_height", "width", "learning_rate", "max_epochs", "batch_size", "crop_size", "seed")
 OPTIONS_TO_NOTE = (
-    "recipe", "image_height", "augmentation", "dice_weight", "mirror_averaging", "init_weights", "keep", "seed",
-    "git_commit",
+    "recipe", "image_height", "sampling", "augmentation", "loss", "class_weights", "ema_decay", "mirror_averaging",
+    "init_weights", "keep", "seed", "git_commit",
 )  # fmt: skip
 """Options that should be the same for all models; the others are the networks' own."""
 
@@ -120,7 +121,7 @@ def _notes(results: Sequence[Result], rows: Sequence[Row]) -> Iterable[str]:
     if results[0].section == "validation" and any(r.params.get("keep") == "best" for r in results):
         yield "The best epoch of each stage was chosen on these subjects, which favours every row (keep: best)."
     for option in OPTIONS_TO_NOTE:
-        values = {result.params.get(option, "none") for result in results if result.params}
+        values = {str(upgraded(result.params).get(option, "none")) for result in results if result.params}
         if len(values) > 1:
             yield f"Not trained alike: {option} is {', '.join(sorted(values))}."
 

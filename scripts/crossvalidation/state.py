@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.records.output_folder import write_text
-from engines.training.staged_training import changes
+from engines.training.resuming import changes
 from transforms.errors import UserError
 
 FILE, FINISHED = "crossval.json", "finished.json"
