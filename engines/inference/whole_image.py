@@ -66,7 +66,7 @@ def labels_alone(wish: Any, image_height: int | None, mirror_averaging: Any, nee
     reasons = {
         "image_height (labels are made of logits that were enlarged)": image_height is not None,
         "mirror_averaging (which averages probabilities)": switch(mirror_averaging, "--mirror_averaging"),
-        "formats that show probabilities": needs_logits,
+        "formats that need probabilities (probabilities, geojson, dicom_seg, findings)": needs_logits,
     }
     hindered = [text for text, applies in reasons.items() if applies]
     if wish is None:
