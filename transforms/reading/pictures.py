@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.errors import UserError
+from transforms.reading import limits
 from transforms.reading.file_signatures import what_else
+from transforms.reading.pillow import open_picture
 from transforms.reading.volumes import ITK_SUFFIXES, NIFTI_SUFFIXES, Spacing, read_itk, read_nifti
 
 PILLOW_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SUFFIXES = (*PILLOW_SUFFIXES, *ITK_SUFFIXES, *NIFTI_SUFFIXES, ".npy")
-MOST_PIXELS = 2**28
 EIGHT_BIT_MODES = ("LA", "RGB", "RGBA")
 ALPHA_MODES = ("LA", "PA", "RGBA")
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
@@ -65,7 +66,7 @@ def probe_picture(path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if name.endswith(PILLOW_SUFFIXES):
-                _open_pillow(path).close()
+                open_picture(path).close()
             elif name.endswith(".npy"):
                 np.load(path, mmap_mode="r", allow_pickle=False)
     except UserError:
@@ -76,13 +77,18 @@ def probe_picture(path: Path) -> None:
 
 def whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[Any]:
     """The array as (rows, columns) of uint8 or uint16, or a `UserError` that says why it cannot be."""
+    if values.ndim >= 2:
+        limits.check_size(
+            path,
+            values.shape[0],
+            values.shape[1],
+            values.size / max(values.shape[0] * values.shape[1], 1) * values.itemsize,
+        )
     if values.ndim == 3 and values.shape[2] in (1, 3) and (values == values[:, :, :1]).all():
         values = values[:, :, 0]
     if values.ndim != 2:
         kind = "a colour image" if values.ndim == 3 and values.shape[2] == 3 else f"of shape {values.shape}"
         raise UserError(f"{path}: {kind}; expected a grayscale image (rows, columns)")
-    if not 0 < values.size <= MOST_PIXELS:
-        raise UserError(f"{path}: {values.shape[0]} x {values.shape[1]} pixels; expected a mammogram")
     if values.dtype == np.uint8 or values.dtype == np.uint16:
         return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("=")))
     if values.dtype == np.bool_:
@@ -106,7 +112,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 
 def _pillow(path: Path, palette: str) -> NDArray[Any]:
-    with _open_pillow(path) as image:
+    with open_picture(path) as image:
         if image.mode in EIGHT_BIT_MODES and any(";16" in str(tile[3]) for tile in image.tile):
             raise UserError(f"{path}: 16 bits a value in colour or with transparency; save it as plain grayscale")
         if image.mode == "CMYK" or (image.mode == "P" and palette == "grey"):
@@ -119,16 +125,3 @@ def _pillow(path: Path, palette: str) -> NDArray[Any]:
         if image.mode.startswith("I;16") and image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
             return 65535 - values  # Pillow does so for 8 bits only
         return values
-
-
-def _open_pillow(path: Path) -> Any:
-    from PIL import Image
-
-    image = Image.open(path)
-    frames = getattr(image, "n_frames", 1)
-    if frames == 1 and image.width * image.height <= MOST_PIXELS:
-        return image
-    image.close()
-    if frames > 1:
-        raise UserError(f"{path}: {frames} pages or frames in one file; expected a single image")
-    raise UserError(f"{path}: {image.height} x {image.width} pixels; expected a mammogram")

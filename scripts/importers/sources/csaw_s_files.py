@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from transforms.errors import UserError
+from transforms.reading.pillow import open_picture
 from transforms.vocabulary import plain
 
 # Lowest precedence first: the reverse of `CLASSES` in csaws_creation/settings.py
@@ -112,12 +113,10 @@ def _add(scan: Scan, path: Path, what: str | None, masks_only: bool) -> bool:
 
 def header(path: Path) -> tuple[str, tuple[int, ...]]:
     """Pillow's mode and (rows, columns) of a picture, or nothing for one that cannot be read."""
-    from PIL import Image
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
+            with open_picture(path) as picture:
                 return picture.mode, (picture.height, picture.width)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # Pillow raises many kinds on damaged files; who reads the pixels will say so
         return "", ()
