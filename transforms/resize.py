@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from transforms.reading.limits import check_oblong
+
 
 def working_scale(height: int, image_height: int | None) -> float:
     """Stored pixels per working pixel for an image of `height` rows (1.0 keeps the stored resolution)."""
@@ -16,9 +18,14 @@ def working_scale(height: int, image_height: int | None) -> float:
 
 
 def working_size(height: int, width: int, image_height: int | None) -> tuple[int, int]:
-    """(H, W) of a whole image at the working resolution, aspect kept."""
+    """(H, W) of a whole image at the working resolution, aspect kept.
+
+    Raises:
+        UserError: a strip, which would become a giant at that height.
+    """
     if image_height is None:
         return height, width
+    check_oblong("image", height, width)
     return image_height, max(1, round(width * image_height / height))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +48,10 @@ def postscript(path: Path) -> Path:
 
 def test_the_stub_is_found_by_pillow_without_a_list_of_formats(tmp_path: Path, started: Path) -> None:
     """What the other tests guard against; it also shows that they could fail."""
-    with pytest.raises(Exception, match="."), Image.open(postscript(tmp_path / "a.png")) as image:
+    with (
+        pytest.raises(OSError, match=r"Unable to locate|broken|cannot|truncated|No such"),
+        Image.open(postscript(tmp_path / "a.png")) as image,
+    ):
         image.load()
     assert set(started.read_text()) == set("gs")
 
@@ -57,15 +62,16 @@ def test_the_stub_is_found_by_pillow_without_a_list_of_formats(tmp_path: Path, s
     [read_mammogram, probe_mammogram, read_photograph, label_values, lambda path: LoadMammogramd("i")({"i": path})],
     ids=["read", "probe", "photograph", "label", "inference"],
 )
-def test_postscript_is_refused_and_runs_nothing(tmp_path: Path, started: Path, suffix: str, read: object) -> None:
+def test_postscript_is_refused_and_runs_nothing(
+    tmp_path: Path, started: Path, suffix: str, read: Callable[[Path], object]
+) -> None:
     path = postscript(tmp_path / f"a{suffix}")
-    try:
-        assert callable(read)
-        read(path)
-    except UserError as error:
-        assert str(error).startswith(str(path))
+    if read is probe_mammogram:  # which looks at headers, and leaves some formats to the reader
+        with contextlib.suppress(UserError):
+            read(path)
     else:
-        assert read is probe_mammogram  # which looks at headers, and leaves some formats to the reader
+        with pytest.raises(UserError, match=path.name):
+            read(path)
     assert not started.exists()
 
 

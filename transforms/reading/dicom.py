@@ -16,13 +16,19 @@ from typing import Any
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from transforms.errors import UserError
-from transforms.reading import dicom_attributes, dicom_intensity, dicom_pixels
+from transforms.reading import dicom_attributes, dicom_intensity, dicom_pixels, limits
 from transforms.reading.dicom_attributes import attribute, damaged, whole
 
-MOST_PIXELS = 2**28  # ten times the largest mammogram; beyond it a header is damaged
+_META_BYTES = 2**16  # file meta information has some hundred bytes
 _PIXEL_ATTRIBUTES = (
     "SamplesPerPixel",
     "PlanarConfiguration",
@@ -132,16 +138,31 @@ def read_header(path: Path, tags: list[str], pixels: bool = True) -> FileDataset
     """
     try:
         with quiet():
+            _check_deflated(path)
             header = dcmread(path, force=True, specific_tags=tags, stop_before_pixels=not pixels)
             if "TransferSyntaxUID" not in header.file_meta:  # a bare data set says how it is written by itself
                 implicit, little = header.original_encoding
                 syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
                 header.file_meta.TransferSyntaxUID = syntax if little else ExplicitVRBigEndian
             return header
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the file's permissions") from None
     except Exception as error:  # a damaged file makes pydicom raise almost anything
         raise damaged(path, f"its header ends or breaks off early ({type(error).__name__})") from None
+
+
+def _check_deflated(path: Path) -> None:
+    """Refuse a deflated file that unpacks to more than the limits; pydicom would unpack it in one piece."""
+    with path.open("rb") as file:
+        if DeflatedExplicitVRLittleEndian.encode() not in file.read(_META_BYTES):
+            return
+        file.seek(0)
+        read_preamble(file, force=True)
+        meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            limits.check_bytes(path, limits.inflated_size(file.read(), limits.current().decoded_bytes))
 
 
 def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
@@ -152,9 +173,13 @@ def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
             f"{path}: multi-frame DICOM of {frames} frames, as in tomosynthesis; only single images are read"
         )
     rows, columns = whole(path, header, "Rows"), whole(path, header, "Columns")
-    if not 0 < rows * columns <= MOST_PIXELS:
+    if not rows * columns:
         raise damaged(path, f"{rows} rows x {columns} columns cannot be a mammogram")
-    allocated = whole(path, header, "BitsAllocated")
+    allocated, samples = whole(path, header, "BitsAllocated"), whole(path, header, "SamplesPerPixel", 1)
+    if samples not in (1, 3):
+        raise UserError(f"{path}: {samples} values per pixel; expected 1, a grayscale mammogram")
+    limits.check_size(path, rows, columns, samples * allocated / 8)
+    limits.check_oblong(path, rows, columns)
     bits = whole(path, header, "BitsStored", allocated)
     if allocated not in (8, 16) or not 1 <= bits <= allocated:
         raise UserError(f"{path}: {bits} of {allocated} bits a pixel; 8 or 16 allocated are read")

@@ -51,7 +51,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for option, value in (("--max_megapixels", self.megapixels), ("--max_memory_gb", self.memory_gb)):
-            if not 0 < value < float("inf"):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (number and 0 < value < float("inf")):
                 raise UserError(f"{option} is {value}; expected a positive number")
 
     @property

@@ -11,16 +11,13 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from transforms.errors import UserError
 from transforms.flip import mirrored, must_flip
 from transforms.load import at_working_resolution
+from transforms.reading import limits
 from transforms.reading.mammogram import Mammogram, read_mammogram
 from transforms.reading.photographs import read_photograph
 
 logger = logging.getLogger("mammoseg")
-
-MOST_OBLONG = 20
-"""Times that one side of an image may be as long as the other; at a fixed height, a strip would become a giant."""
 
 
 class LoadMammogramd(MapTransform):
@@ -37,6 +34,7 @@ class LoadMammogramd(MapTransform):
         flip: "left" or "right" mirrors images whose breast hangs on the other side (`transforms.flip`) and sets
             `mirrored`, by which `Unmirrord` undoes it.
         colour: read photographs, float32 (3, h, w), instead of mammograms.
+        max_megapixels, max_memory_gb: larger images are refused, see `transforms.reading.limits`.
 
     Where `d["recorded"]` holds what dataset.json says of an image, that counts, and windowing and bits do not.
     """
@@ -49,6 +47,8 @@ class LoadMammogramd(MapTransform):
         bits: int | None = None,
         flip: str = "none",
         colour: bool = False,
+        max_megapixels: float = limits.MEGAPIXELS,
+        max_memory_gb: float = limits.MEMORY_GB,
     ) -> None:
         super().__init__(keys)
         self.image_height = image_height
@@ -56,11 +56,13 @@ class LoadMammogramd(MapTransform):
         self.bits = bits
         self.flip = flip
         self.colour = colour
+        self.limits = limits.Limits(max_megapixels, max_memory_gb)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            path, mammogram = d[key], self._read(d[key], d.get("recorded"))
+            with limits.limited(self.limits):
+                path, mammogram = d[key], self._read(d[key], d.get("recorded"))
             side = mammogram.laterality
             if (d.get("recorded") or {}).get("flipped"):
                 side = {"L": "R", "R": "L"}.get(side or "")  # the breast hangs where the other one does
@@ -79,9 +81,6 @@ class LoadMammogramd(MapTransform):
         if recorded is not None:
             return _of_dataset(path, recorded, self.windowing)
         mammogram = read_mammogram(path, windowing=self.windowing, bits=self.bits)
-        rows, columns = mammogram.pixels.shape
-        if max(rows, columns) > MOST_OBLONG * min(rows, columns):
-            raise UserError(f"{path}: {rows} x {columns} pixels; expected a mammogram")
         _warn_of_unused_bits(path, mammogram)
         return mammogram
 

@@ -13,6 +13,7 @@ from transforms.errors import UserError
 from transforms.reading.dicom import is_dicom, probe_dicom, read_dicom
 from transforms.reading.dicom_attributes import side_and_view_of_name
 from transforms.reading.dicom_intensity import WINDOWINGS, intensities
+from transforms.reading.limits import check_oblong
 from transforms.reading.pictures import probe_picture, read_picture
 
 
@@ -74,6 +75,7 @@ def read_mammogram(path: str | Path, windowing: str = "voi", bits: int | None = 
         fields["view"] = fields["view"] or view
         return Mammogram(**fields)
     pixels, spacing = read_picture(path)
+    check_oblong(path, pixels.shape[0], pixels.shape[1])
     bits = bits or 8 * pixels.dtype.itemsize
     if pixels.max() > 2**bits - 1:
         raise UserError(f"{path}: values up to {pixels.max()}, more than the {bits} bits that were stated hold")

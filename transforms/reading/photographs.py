@@ -26,7 +26,7 @@ def read_photograph(path: str | Path) -> Mammogram:
             stored = np.load(path, mmap_mode="r", allow_pickle=False)
             if stored.dtype != np.uint8 or stored.shape[2:] != (3,):
                 raise UserError(f"{path}: {stored.dtype} of shape {stored.shape}; expected uint8 (rows, columns, 3)")
-            limits.check_size(Path(path), *stored.shape[:2], 3)
+            limits.check_size(Path(path), stored.shape[0], stored.shape[1], 3)
             return Mammogram(pixels=np.array(stored), intensity_range=(0, 255))
         with warnings.catch_warnings(), open_picture(path) as image:
             warnings.simplefilter("ignore")

@@ -16,7 +16,7 @@ from transforms.errors import UserError
 from transforms.reading import limits
 from transforms.reading.file_signatures import what_else
 from transforms.reading.pillow import open_picture
-from transforms.reading.volumes import ITK_SUFFIXES, NIFTI_SUFFIXES, Spacing, read_itk, read_nifti
+from transforms.reading.volumes import ITK_SUFFIXES, NIFTI_SUFFIXES, Spacing, check_volume, read_volume
 
 PILLOW_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SUFFIXES = (*PILLOW_SUFFIXES, *ITK_SUFFIXES, *NIFTI_SUFFIXES, ".npy")
@@ -44,10 +44,8 @@ def read_picture(path: Path, palette: str = "grey") -> tuple[NDArray[Any], Spaci
             warnings.simplefilter("ignore")
             if name.endswith(".npy"):
                 values = np.load(path, mmap_mode="r", allow_pickle=False)
-            elif name.endswith(NIFTI_SUFFIXES):
-                values, spacing = read_nifti(path)
-            elif name.endswith(ITK_SUFFIXES):
-                values, spacing = read_itk(path)
+            elif name.endswith((*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
+                values, spacing = read_volume(path)
             else:
                 values = _pillow(path, palette)
             return whole_numbers(path, values), spacing
@@ -68,7 +66,9 @@ def probe_picture(path: Path) -> None:
             if name.endswith(PILLOW_SUFFIXES):
                 open_picture(path).close()
             elif name.endswith(".npy"):
-                np.load(path, mmap_mode="r", allow_pickle=False)
+                _check_size(path, np.load(path, mmap_mode="r", allow_pickle=False))
+            elif name.endswith((*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
+                check_volume(path)
     except UserError:
         raise
     except Exception as error:
@@ -77,13 +77,7 @@ def probe_picture(path: Path) -> None:
 
 def whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[Any]:
     """The array as (rows, columns) of uint8 or uint16, or a `UserError` that says why it cannot be."""
-    if values.ndim >= 2:
-        limits.check_size(
-            path,
-            values.shape[0],
-            values.shape[1],
-            values.size / max(values.shape[0] * values.shape[1], 1) * values.itemsize,
-        )
+    _check_size(path, values)
     if values.ndim == 3 and values.shape[2] in (1, 3) and (values == values[:, :, :1]).all():
         values = values[:, :, 0]
     if values.ndim != 2:
@@ -99,6 +93,12 @@ def whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[Any]:
             f"{path}: {values.dtype} values from {low:g} to {high:g}; expected whole numbers from 0 to 65535"
         )
     return values.astype(np.uint8 if values.dtype.itemsize == 1 else np.uint16)
+
+
+def _check_size(path: Path, values: NDArray[Any]) -> None:
+    if values.ndim >= 2:
+        rows, columns = values.shape[:2]
+        limits.check_size(path, rows, columns, values.nbytes / max(rows * columns, 1))
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:

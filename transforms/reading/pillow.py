@@ -57,7 +57,7 @@ def _check(path: Path, image: Any) -> None:
     if image.format == "TIFF":
         tile = [image.tag_v2.get(tag) for tag in (_TILE_LENGTH, _TILE_WIDTH)]
         if all(isinstance(side, int) for side in tile):
-            limits.check_size(path, *tile, width)
+            limits.check_size(path, tile[0], tile[1], width)
     if image.format == "JPEG":
         scans = path.read_bytes().count(_START_OF_SCAN)
         if scans > limits.JPEG_SCANS:

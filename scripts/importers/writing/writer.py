@@ -31,6 +31,7 @@ from scripts.importers.writing.staging import check_output, staged_folder
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError
 from transforms.flip import FLIPS
+from transforms.reading.limits import MEGAPIXELS, MEMORY_GB, Limits
 from transforms.row_counts import FOLDER as ROW_COUNTS
 
 __all__ = ["Summary", "write_dataset"]
@@ -99,6 +100,8 @@ def write_dataset(
     workers: int | None = 1,
     dry_run: bool = False,
     progress: bool = True,
+    max_megapixels: float = MEGAPIXELS,
+    max_memory_gb: float = MEMORY_GB,
     recorded: Mapping[str, Any] | None = None,
 ) -> Summary:
     """Write a dataset folder and look it over, so that what exists afterwards is known to be readable.
@@ -118,6 +121,7 @@ def write_dataset(
         flip: "left" or "right" mirrors images and labels whose breast is on the other side.
         workers: processes that read; each holds one image. None takes one a processor, at most 4, where that pays.
             The result is the same to the byte. More than one needs cases that pickle.
+        max_megapixels, max_memory_gb: larger images are refused, see `transforms.reading.limits`.
         dry_run: only look at the files' headers and say what would be written.
         recorded: what else dataset.json says, or says in another way.
 
@@ -132,7 +136,7 @@ def write_dataset(
         licence=licence,
         reference=reference,
         windowing=windowing,
-        rules=Rules(tuple(labels), ignore_label, flip, strict),
+        rules=Rules(tuple(labels), ignore_label, flip, strict, Limits(max_megapixels, max_memory_gb)),
         split={"by": split_by, "seed": seed, "validation_fraction": validation},
         images_only=images_only,
         colour=colour,
