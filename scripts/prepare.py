@@ -35,6 +35,7 @@ from scripts.importers.writing.integrity import check_dataset
 from scripts.importers.writing.sheet import write_sheet
 from scripts.importers.writing.tables import report_dict, report_table
 from scripts.importers.writing.writer import Summary
+from transforms.plain_text import one_line
 
 app = typer.Typer(
     add_completion=False,
@@ -274,7 +275,7 @@ def check(
         Console().print(report_table(report))
         for kind, lines in (("error", report.errors), ("warning", report.warnings)):
             for line in lines:
-                print(f"{kind}: {line}")
+                print(f"{kind}: {one_line(line)}")
     if report.errors:
         raise typer.Exit(1)
 

@@ -23,6 +23,7 @@ from rich.console import Console
 from scripts.importers.writing.import_summary import Summary
 from scripts.importers.writing.private_map import check_private_map, write_private_map
 from scripts.importers.writing.tables import summary_dict, summary_table
+from transforms.plain_text import one_line
 from transforms.reading.limits import MEGAPIXELS, MEMORY_GB, Limits, limited
 
 Images = Annotated[
@@ -128,7 +129,9 @@ def _print(summary: Summary, as_json: bool) -> None:
     errors = Console(stderr=True, highlight=False)
     for path, reason in summary.rejected[:20]:
         errors.print(
-            f"left out: {reason if str(path) in reason else f'{path}: {reason}'}", markup=False, soft_wrap=True
+            f"left out: {reason if one_line(path) in reason else f'{one_line(path)}: {reason}'}",
+            markup=False,
+            soft_wrap=True,
         )
     if len(summary.rejected) > 20:
         errors.print(f"left out: {len(summary.rejected) - 20} more images; --json lists them all")

@@ -13,6 +13,7 @@ from transforms.errors import UserError
 from transforms.reading.dicom import is_dicom, probe_dicom, read_dicom
 from transforms.reading.dicom_attributes import side_and_view_of_name
 from transforms.reading.dicom_intensity import WINDOWINGS, intensities
+from transforms.reading.find_files import check_there
 from transforms.reading.limits import check_oblong
 from transforms.reading.pictures import probe_picture, read_picture
 
@@ -94,8 +95,7 @@ def read_mammogram(path: str | Path, windowing: str = "voi", bits: int | None = 
 
 
 def _is_dicom(path: Path) -> bool:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
+    check_there(path)
     try:
         return is_dicom(path)
     except OSError as error:

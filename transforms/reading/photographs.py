@@ -9,6 +9,7 @@ import numpy as np
 
 from transforms.errors import UserError
 from transforms.reading import limits
+from transforms.reading.find_files import check_there
 from transforms.reading.mammogram import Mammogram
 from transforms.reading.pillow import open_picture
 
@@ -19,8 +20,7 @@ def read_photograph(path: str | Path) -> Mammogram:
     Raises:
         UserError: missing, damaged, or more than 8 bits a channel.
     """
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file")
+    check_there(Path(path))
     try:
         if str(path).lower().endswith(".npy"):
             stored = np.load(path, mmap_mode="r", allow_pickle=False)

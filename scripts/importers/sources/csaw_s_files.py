@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from transforms.errors import UserError
+from transforms.reading.find_files import files_below
 from transforms.reading.pillow import open_picture
 from transforms.vocabulary import plain
 
@@ -81,8 +82,8 @@ def find_root(images: Path) -> Path:
 def find_scans(folder: Path, remarks: Counter[str], masks_only: bool = False) -> dict[str, Scan]:
     """Images and masks below a folder, by the image's id; only the file's own name counts."""
     scans: dict[str, Scan] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.name.startswith(".") or path.suffix.lower() != ".png" or not path.is_file():
+    for path in files_below(folder):
+        if path.suffix.lower() != ".png":
             continue
         parts = _NAME.fullmatch(path.name)
         if not parts:

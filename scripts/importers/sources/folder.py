@@ -16,7 +16,9 @@ from scripts.importers.writing.cases import Case, Label, checked_pattern, find_i
 from scripts.importers.writing.writer import Summary, write_dataset
 from transforms.dataset import listed, unknown_values
 from transforms.errors import UserError
+from transforms.plain_text import same_name
 from transforms.reading.dicom import is_dicom, read_dicom
+from transforms.reading.find_files import check_there
 from transforms.reading.mammogram import read_mammogram
 from transforms.reading.pictures import read_picture
 
@@ -119,6 +121,7 @@ def read_label(path: Path, table: NDArray[np.int16], shape: tuple[int, int]) -> 
 
 def label_values(path: Path) -> NDArray[np.uint8]:
     """Grey values, or palette indices, of a label image."""
+    check_there(path)
     values = read_dicom(path, "none")["pixels"] if is_dicom(path) else read_picture(path, "index")[0]
     if values.max() > 255:
         raise UserError(f"{path}: holds values up to {values.max()}; expected label values from 0 to 255")
@@ -151,30 +154,50 @@ def _pairs(
     if image_root.resolve() == label_root.resolve() and not suffix:
         raise UserError(f"{image_root}: holds images and labels; say with --suffix how the labels' names end")
     if suffix is None:
-        suffix = _common_suffix([stem(path) for path in images], [stem(path) for path in labels])
+        suffix = _common_suffix(label_root, [_stem(path) for path in images], [_stem(path) for path in labels])
     if image_root.resolve() == label_root.resolve():
-        images = [path for path in images if not stem(path).endswith(suffix)]
-        labels = [path for path in labels if stem(path).endswith(suffix)]
-    by_place: dict[tuple[Path, str], Path] = {}
+        images = [path for path in images if not _stem(path).endswith(suffix)]
+        labels = [path for path in labels if _stem(path).endswith(suffix)]
+    by_place: dict[tuple[str, str], Path] = {}
     for path in labels:
-        other = by_place.setdefault((path.parent.relative_to(label_root), stem(path)), path)
+        other = by_place.setdefault((_place(path, label_root), _stem(path)), path)
         if other != path:
             raise UserError(f"{other}: a label image of the same name is {path.name}; keep the one that is right")
-    alone = Counter(stem(path) for path in labels)
-    by_name = {stem(path): path for path in labels if alone[stem(path)] == 1}
-    keys = [(path.parent.relative_to(image_root), stem(path) + suffix) for path in images]
+    alone = Counter(_stem(path) for path in labels)
+    by_name = {_stem(path): path for path in labels if alone[_stem(path)] == 1}
+    keys = [(_place(path, image_root), _stem(path) + suffix) for path in images]
     taken = {by_place[key] for key in keys if key in by_place}
     by_name = {name: path for name, path in by_name.items() if path not in taken}
     chosen = {path: by_place.get(key, by_name.get(key[1])) for path, key in zip(images, keys, strict=True)}
     return list(one_each(chosen).items()), suffix
 
 
-def _common_suffix(images: list[str], labels: list[str]) -> str:
-    """The ending that turns most image names into label names; the shortest of equals."""
+def _stem(path: Path) -> str:
+    return same_name(stem(path))
+
+
+def _place(path: Path, root: Path) -> str:
+    return same_name(path.parent.relative_to(root).as_posix())
+
+
+def _common_suffix(label_root: Path, images: list[str], labels: list[str]) -> str:
+    """The ending that turns most image names into label names.
+
+    Raises:
+        UserError: two endings do so equally, as where a folder holds predictions as well.
+    """
     known, found = set(images), Counter[str]()
     for label in labels:
         found.update(label[end:] for end in range(1, len(label) + 1) if label[:end] in known)
-    return min(found, key=lambda ending: (-found[ending], len(ending)), default="")
+    order = sorted(found, key=lambda ending: (-found[ending], len(ending)))
+    rivals = [ending for ending in order if found[ending] == found[order[0]]]
+    if len(rivals) > 1 and len(images) > 1 and found[order[0]] > 1:
+        listing = " and ".join(repr(ending) for ending in rivals[:5])
+        raise UserError(
+            f"{label_root}: {found[order[0]]} images have label images that end in {listing}; say with --suffix which "
+            "are right"
+        )
+    return order[0] if order else ""
 
 
 def _suggest_values(labels: list[Path]) -> str:
