@@ -13,8 +13,8 @@ import pytest
 from PIL import EpsImagePlugin, Image
 
 from scripts.comparison.image_strips import _rgb
+from scripts.importers.labels.label_images import read_label_image
 from scripts.importers.sources.csaw_s_files import header
-from scripts.importers.sources.folder import label_values
 from scripts.prepare import main
 from transforms.errors import UserError
 from transforms.reading.load_mammogram import LoadMammogramd
@@ -59,7 +59,7 @@ def test_the_stub_is_found_by_pillow_without_a_list_of_formats(tmp_path: Path, s
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize(
     "read",
-    [read_mammogram, probe_mammogram, read_photograph, label_values, lambda path: LoadMammogramd("i")({"i": path})],
+    [read_mammogram, probe_mammogram, read_photograph, read_label_image, lambda path: LoadMammogramd("i")({"i": path})],
     ids=["read", "probe", "photograph", "label", "inference"],
 )
 def test_postscript_is_refused_and_runs_nothing(

@@ -55,6 +55,14 @@ def is_dicom(path: Path) -> bool:
     return head[4:6].isalpha() or int.from_bytes(head[4:8], "little") < 128
 
 
+def may_be_dicom(path: Path) -> bool:
+    """Whether it is DICOM, or cannot be looked at: a link that leads nowhere, or without permission."""
+    try:
+        return is_dicom(path)
+    except OSError:
+        return True
+
+
 def subject_of(path: Path) -> str | None:
     """PatientID of a DICOM file, to keep a subject's images together. Never store, print or log it."""
     header = read_header(path, ["PatientID"], pixels=False)

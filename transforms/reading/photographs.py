@@ -11,7 +11,7 @@ from transforms.errors import UserError
 from transforms.reading import limits
 from transforms.reading.find_files import check_there
 from transforms.reading.mammogram import Mammogram
-from transforms.reading.pillow import open_picture
+from transforms.reading.pillow import as_shown, open_picture
 
 
 def read_photograph(path: str | Path) -> Mammogram:
@@ -32,7 +32,7 @@ def read_photograph(path: str | Path) -> Mammogram:
             warnings.simplefilter("ignore")
             if image.mode not in ("RGB", "RGBA", "P", "L"):
                 raise UserError(f"{path}: Pillow mode {image.mode}; expected a colour image of 8 bits a channel")
-            pixels = np.asarray(image.convert("RGB"))
+            pixels = np.ascontiguousarray(as_shown(image, np.asarray(image.convert("RGB"))))
     except UserError:
         raise
     except Exception as error:  # Pillow raises many kinds on damaged files

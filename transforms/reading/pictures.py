@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from transforms.errors import UserError
 from transforms.reading import limits
 from transforms.reading.file_signatures import what_else
-from transforms.reading.pillow import open_picture
+from transforms.reading.pillow import as_shown, open_picture
 from transforms.reading.volumes import ITK_SUFFIXES, NIFTI_SUFFIXES, Spacing, check_volume, read_volume
 
 PILLOW_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -31,7 +31,8 @@ def read_picture(path: Path, palette: str = "grey") -> tuple[NDArray[Any], Spaci
 
     Args:
         path: the file; its suffix names the format, except that Pillow looks at the content.
-        palette: what a palette image means: "grey" its colours (a picture), "index" its indices (a label).
+        palette: what a palette image means: "grey" its colors (a picture), "index" its indices (a label), "mask"
+            whether a color is black (0) or not.
 
     Raises:
         UserError: not an image, damaged, several pages or slices, colour, or values that are not whole
@@ -113,15 +114,39 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 def _pillow(path: Path, palette: str) -> NDArray[Any]:
     with open_picture(path) as image:
-        if image.mode in EIGHT_BIT_MODES and any(";16" in str(tile[3]) for tile in image.tile):
-            raise UserError(f"{path}: 16 bits a value in colour or with transparency; save it as plain grayscale")
-        if image.mode == "CMYK" or (image.mode == "P" and palette == "grey"):
-            return np.asarray(image.convert("RGB"))
-        if image.mode == "1" and palette == "grey":
-            return np.asarray(image.convert("L"))
-        values = np.asarray(image)
-        if image.mode in ALPHA_MODES:  # transparency says nothing about the image
-            values = values[:, :, :-1]
-        if image.mode.startswith("I;16") and image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
-            return 65535 - values  # Pillow does so for 8 bits only
-        return values
+        return as_shown(image, _values(path, image, palette))
+
+
+def gray_bits(path: Path) -> int:
+    """Bits per pixel of a gray picture: 1, 2 or 4, which Pillow reads as 0 and 1 or spreads over 0 to 255; else 8."""
+    if not path.name.lower().endswith(PILLOW_SUFFIXES):
+        return 8
+    with open_picture(path) as image:
+        if image.mode == "1":
+            return 1
+        raw = str(image.tile[0][3]) if image.mode == "L" and image.tile else ""
+        return next((bits for bits in (2, 4) if f"L;{bits}" in raw), 8)
+
+
+def palette_of(path: Path) -> list[tuple[int, int, int]]:
+    """Red, green and blue of each index of a palette picture, from its header; empty for others."""
+    with open_picture(path) as image:
+        flat = image.getpalette("RGB") if image.mode in ("P", "PA") else None
+    return [(r, g, b) for r, g, b in zip(*[iter(flat or [])] * 3, strict=False)]
+
+
+def _values(path: Path, image: Any, palette: str) -> NDArray[Any]:
+    if image.mode in EIGHT_BIT_MODES and any(";16" in str(tile[3]) for tile in image.tile):
+        raise UserError(f"{path}: 16 bits a value in colour or with transparency; save it as plain grayscale")
+    if image.mode == "P" and palette == "mask":
+        return np.asarray(image.convert("RGB")).max(axis=2)
+    if image.mode == "CMYK" or (image.mode == "P" and palette == "grey"):
+        return np.asarray(image.convert("RGB"))
+    if image.mode == "1" and palette == "grey":
+        return np.asarray(image.convert("L"))
+    values = np.asarray(image)
+    if image.mode in ALPHA_MODES:  # transparency says nothing about the image
+        values = values[:, :, :-1]
+    if image.mode.startswith("I;16") and image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        return 65535 - values  # Pillow does so for 8 bits only
+    return values

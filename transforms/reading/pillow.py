@@ -9,12 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from transforms.errors import UserError
 from transforms.reading import limits
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 """TIFF 6.0, section 15."""
+_ORIENTATION = 0x0112
 _START_OF_SCAN = b"\xff\xda"
 """ITU-T T.81, B.2.3; in compressed data 0xFF is always followed by zero or a restart marker."""
 
@@ -36,6 +39,19 @@ def open_picture(path: str | Path) -> Any:
         image.close()
         raise
     return image
+
+
+def as_shown(image: Any, values: NDArray[Any]) -> NDArray[Any]:
+    """Values (rows, columns[, channels]) turned as every viewer shows the picture: by its Exif orientation.
+
+    Pillow turns TIFF by itself. Source: CIPA DC-008 (Exif), Orientation.
+    """
+    orientation = 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION, 1)
+    if orientation in (5, 6, 7, 8):  # row 0 is a side
+        values = values.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return values[::rows, ::columns]
 
 
 def _open(pillow: Any, path: Path) -> Any:

@@ -266,7 +266,7 @@ def flatten(masks: Masks, how: Settings, tally: Tally, shape: tuple[int, int]) -
 def _draw(paths: Sequence[Path], mask: Mask) -> None:
     for path in paths:
         check_there(path)
-        values, _ = read_picture(path, "index")
+        values, _ = read_picture(path, "mask")
         if values.shape != mask.shape:
             raise UserError(f"{path}: is {size_text(values.shape)}, its image {size_text(mask.shape)} (rows x columns)")
         mask |= values > 0  # the sources do not say whether masks hold 0 and 1 or 0 and 255

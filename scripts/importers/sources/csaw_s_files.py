@@ -17,9 +17,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from transforms.errors import UserError
 from transforms.reading.find_files import files_below
-from transforms.reading.pillow import open_picture
+from transforms.reading.pillow import as_shown, open_picture
 from transforms.vocabulary import plain
 
 # Lowest precedence first: the reverse of `CLASSES` in csaws_creation/settings.py
@@ -118,6 +120,6 @@ def header(path: Path) -> tuple[str, tuple[int, ...]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with open_picture(path) as picture:
-                return picture.mode, (picture.height, picture.width)
+                return picture.mode, as_shown(picture, np.empty((picture.height, picture.width), bool)).shape
     except Exception:  # Pillow raises many kinds on damaged files; who reads the pixels will say so
         return "", ()

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from transforms.errors import UserError
 from transforms.plain_text import same_name
-from transforms.reading.dicom import is_dicom, subject_of
+from transforms.reading.dicom import is_dicom, may_be_dicom, subject_of
 from transforms.reading.dicom_attributes import without_side_and_view
-from transforms.reading.find_files import files_below, leads_nowhere
+from transforms.reading.find_files import files_below
 from transforms.reading.mammogram import Mammogram
 from transforms.reading.names import stem
 from transforms.reading.pictures import SUFFIXES
@@ -103,8 +103,8 @@ def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
 
 
 def dicom_among(paths: Sequence[Path]) -> list[Path]:
-    """Those that are DICOM by their content, and links that lead nowhere, of which nothing is known."""
-    return [path for path in paths if leads_nowhere(path) or is_dicom(path)]
+    """Those that are DICOM by their content, and files that cannot be looked at."""
+    return [path for path in paths if may_be_dicom(path)]
 
 
 def _is_image(path: Path) -> bool:
@@ -113,7 +113,7 @@ def _is_image(path: Path) -> bool:
         return True
     if name == "dicomdir" or name.endswith((".geojson", ".json", ".csv", ".txt", ".xml", ".md")):
         return False
-    return leads_nowhere(path) or is_dicom(path)
+    return may_be_dicom(path)
 
 
 def _sample(folder: Path) -> str:

@@ -31,6 +31,7 @@ from scripts.importers.writing.staging import check_output, staged_folder
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError
 from transforms.flip import FLIPS
+from transforms.plain_text import one_line
 from transforms.reading.limits import MEGAPIXELS, MEMORY_GB, Limits
 from transforms.row_counts import FOLDER as ROW_COUNTS
 
@@ -132,7 +133,7 @@ def write_dataset(
     _check_options(split_by, validation, flip)
     check_output(out, overwrite, tuple(case.source for case in cases))
     head = _Head(
-        name=name or out.absolute().name,
+        name=one_line(name or out.absolute().name),
         licence=licence,
         reference=reference,
         windowing=windowing,
