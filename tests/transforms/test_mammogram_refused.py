@@ -75,7 +75,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "high bit": (lambda p: write_dicom(p / "a.dcm", ramp(), HighBit=15), "HighBit 15 with 12 bits"),
     "window of no width": (
         lambda p: write_dicom(p / "a.dcm", ramp(), WindowCenter=5, WindowWidth=0),
-        r"a\.dcm: its LINEAR window is 0 wide; windowing 'none'",
+        r"a\.dcm: its WindowWidth is 0, too small for a LINEAR window; leave the window out with windowing none",
     ),
     "unknown window": (
         lambda p: write_dicom(p / "a.dcm", ramp(), WindowCenter=5, WindowWidth=9, VOILUTFunction="PLANTED"),

@@ -92,8 +92,12 @@ def probe_dicom(path: Path) -> None:
         dicom_pixels.check_decoder(path, header)
 
 
-def read_dicom(path: Path, windowing: str = "voi") -> dict[str, Any]:
+def read_dicom(path: Path, windowing: str = "voi", bits_used: int | None = None) -> dict[str, Any]:
     """The fields of a `Mammogram` from a DICOM file.
+
+    Args:
+        windowing: see `read_mammogram`.
+        bits_used: fewer than BitsStored, where that states more than the pixels have.
 
     Raises:
         UserError: not a single-frame grayscale image, cut short, damaged, or compressed in a way that no
@@ -106,7 +110,9 @@ def read_dicom(path: Path, windowing: str = "voi") -> dict[str, Any]:
         shape, bits, signed = _check(path, header)
         stored = _pixels(path, header, shape)
         try:
-            pixels, top, source = dicom_intensity.intensities(header, stored, bits, signed, windowing)
+            lossy = dicom_pixels.is_lossy(header)
+            bits = _bits_used(stored, bits, signed, bits_used)
+            pixels, top, source = dicom_intensity.intensities(header, stored, bits, signed, windowing, lossy)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
         spacing, spacing_source = dicom_attributes.spacing(header)
@@ -119,6 +125,7 @@ def read_dicom(path: Path, windowing: str = "voi") -> dict[str, Any]:
             "spacing_source": spacing_source,
             "burned_in": dicom_attributes.burned_in(header),
             "intensity_source": source,
+            "processing": dicom_attributes.processing(header),
         }
 
 
@@ -183,6 +190,13 @@ def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
     rows, columns = whole(path, header, "Rows"), whole(path, header, "Columns")
     if not rows * columns:
         raise damaged(path, f"{rows} rows x {columns} columns cannot be a mammogram")
+    photometric = attribute(header, "PhotometricInterpretation")
+    if not isinstance(photometric, str):
+        raise UserError(
+            f"{path}: PhotometricInterpretation is missing, so whether small values are black or white is not known; "
+            "set it to MONOCHROME1 or MONOCHROME2, or remove the file"
+        )
+    header.PhotometricInterpretation = photometric.strip().upper()
     allocated, samples = whole(path, header, "BitsAllocated"), whole(path, header, "SamplesPerPixel", 1)
     if samples not in (1, 3):
         raise UserError(f"{path}: {samples} values per pixel; expected 1, a grayscale mammogram")
@@ -195,6 +209,14 @@ def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
     if high != bits - 1:
         raise UserError(f"{path}: HighBit {high} with {bits} bits stored; the standard wants {bits - 1}")
     return (rows, columns), bits, whole(path, header, "PixelRepresentation", 0) == 1
+
+
+def _bits_used(stored: NDArray[Any], bits: int, signed: bool, used: int | None) -> int:
+    if used is None or used >= bits or signed:
+        return bits
+    if stored.max() > 2**used - 1:
+        raise UserError(f"values up to {stored.max()}, more than the {used} bits that were stated hold")
+    return used
 
 
 def _pixels(path: Path, header: FileDataset, shape: tuple[int, int]) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     HTJ2K,
+    JPEG2000,
     UID,
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
@@ -24,6 +25,7 @@ from pydicom.uid import (
     JPEGExtended12Bit,
     JPEGLossless,
     JPEGLosslessSV1,
+    JPEGLSNearLossless,
     JPEGLSTransferSyntaxes,
     RLELossless,
 )
@@ -45,6 +47,7 @@ _DECODERS: tuple[tuple[tuple[UID, ...], tuple[str, ...], str], ...] = (
     (tuple(JPEG2000TransferSyntaxes), ("pylibjpeg", _PILLOW), "pylibjpeg pylibjpeg-openjpeg"),
     ((HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL), ("pylibjpeg",), "pylibjpeg pylibjpeg-openjpeg"),
 )
+_LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K)
 _FRAME_ATTRIBUTES = (
     "Rows",
     "Columns",
@@ -61,6 +64,11 @@ _FRAME_ATTRIBUTES = (
 def syntax_of(header: FileDataset) -> UID:
     """The transfer syntax, whatever stands in its place."""
     return UID(str(header.file_meta.TransferSyntaxUID))
+
+
+def is_lossy(header: FileDataset) -> bool:
+    """Whether decoded values may differ from those that were compressed."""
+    return syntax_of(header) in _LOSSY
 
 
 def syntax_name(syntax: UID) -> str:

@@ -11,9 +11,12 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from transforms.errors import UserError
 from transforms.flip import mirrored, must_flip
 from transforms.load import at_working_resolution
+from transforms.plain_text import one_line
 from transforms.reading import limits
+from transforms.reading.dicom_attributes import IMPLAUSIBLE
 from transforms.reading.mammogram import Mammogram, read_mammogram
 from transforms.reading.photographs import read_photograph
 
@@ -79,10 +82,23 @@ class LoadMammogramd(MapTransform):
         if self.colour:
             return read_photograph(path)
         if recorded is not None:
-            return _of_dataset(path, recorded, self.windowing)
-        mammogram = read_mammogram(path, windowing=self.windowing, bits=self.bits)
+            return _not_blank(path, _of_dataset(path, recorded, self.windowing))
+        mammogram = _not_blank(path, read_mammogram(path, windowing=self.windowing, bits=self.bits))
+        if mammogram.spacing_source.startswith(IMPLAUSIBLE):
+            logger.warning("%s: no areas in mm²: %s", one_line(Path(path).name), mammogram.spacing_source)
         _warn_of_unused_bits(path, mammogram)
         return mammogram
+
+
+def _not_blank(path: Any, mammogram: Mammogram) -> Mammogram:
+    """Refuse an image of one value: a network finds something even there."""
+    lowest, highest = mammogram.pixels.min(), mammogram.pixels.max()
+    if lowest == highest:
+        raise UserError(
+            f"{path}: blank, every pixel is {lowest} ({mammogram.intensity_source}); look at it, and at its window and "
+            "rescale values"
+        )
+    return mammogram
 
 
 def _of_dataset(path: Any, recorded: Mapping[str, Any], windowing: str) -> Mammogram:
@@ -121,5 +137,5 @@ def _warn_of_unused_bits(path: Any, mammogram: Mammogram) -> None:
     if possible > 255 and 0 < highest * 4 < possible:
         logger.warning(
             "%s: no pixel exceeds %d of %d possible; if fewer bits are used, say so with --bits",
-            *(Path(path).name, highest, possible),
+            *(one_line(Path(path).name), highest, possible),
         )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transforms.errors import UserError
 from transforms.reading import limits
 from transforms.reading.decoder import DecoderEndedError, DecodingError, decode_array
+from transforms.reading.dicom_attributes import plausible_spacing
 from transforms.reading.orientation import Affine, as_shown, spacing_of
 from transforms.reading.volume_headers import META_SUFFIXES, NRRD_SUFFIXES, check_header
 
@@ -115,5 +116,4 @@ def _read_itk(path: Path) -> tuple[NDArray[Any], Affine]:
 
 
 def _known(row: float, column: float) -> Spacing:
-    """A spacing of exactly 1 mm is what these formats hold when nobody stated one."""
-    return None if (row, column) == (1.0, 1.0) or not (0 < row < 100 and 0 < column < 100) else (row, column)
+    return (row, column) if plausible_spacing(row, column) else None
