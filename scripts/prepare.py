@@ -238,7 +238,7 @@ def cityscapes(
 
 
 @app.command()
-@with_common_options(without=[*SOURCE_OPTIONS, "flip", "licence", "reference"])
+@with_common_options(without=[*SOURCE_OPTIONS, "flip", "licence", "reference", "intent"])
 def crops(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder with labels.")],
     out: Out,

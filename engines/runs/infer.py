@@ -19,7 +19,7 @@ from transforms.outputs.findings import FILE, put_refused, read_rows
 from transforms.outputs.formats import ENDINGS
 from transforms.outputs.geojson import drawn_by_hand
 from transforms.plain_text import one_line
-from transforms.reading.find_files import files_below
+from transforms.reading.find_files import files_below, real_path
 from transforms.reading.names import stem
 
 logger = logging.getLogger("mammoseg")
@@ -59,7 +59,7 @@ def find_images(path: str | Path, but_not_in: str | Path | None = None) -> list[
     if but_not_in is not None:
         results = as_path(but_not_in).resolve()
         inside = root.resolve() in results.parents  # results above the images, or among them, would leave none
-        files = [p for p in files if not inside or results not in p.resolve().parents]
+        files = [p for p in files if not inside or results not in real_path(p).parents]
     files = _without_results(files)
     if not files:
         raise UserError(f"{root}: no image in it; expected DICOM, PNG, TIFF or NIfTI files in it or its folders")

@@ -73,6 +73,9 @@ def _shared(
     workers: Annotated[
         int | None, _option(min=1, help="Processes that read. Default: for much work one a processor, at most 4.")
     ] = None,
+    intent: Annotated[
+        str, _option(help="Of views stored FOR PRESENTATION and FOR PROCESSING: presentation, processing, or both.")
+    ] = "presentation",
     max_megapixels: Annotated[
         float, _option("--max_megapixels", help="Refuse images of more pixels; mammograms have at most 30 million.")
     ] = MEGAPIXELS,

@@ -29,11 +29,16 @@ def files_below(folder: Path) -> list[Path]:
         entered.add((state.st_dev, state.st_ino))
         for entry in _entries(here):
             path = here / entry.name
-            if entry.is_dir():
+            if path.is_dir():
                 (linked if entry.is_symlink() else real).append(path)
-            elif entry.is_file() or leads_nowhere(path):
+            elif path.is_file() or leads_nowhere(path):
                 files.append(path)
     return sorted(files)
+
+
+def real_path(path: Path) -> Path:
+    """The path without links; links in circles, by which `Path.resolve` fails, stay as they are."""
+    return Path(os.path.realpath(path))
 
 
 def leads_nowhere(path: Path) -> bool:

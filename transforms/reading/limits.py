@@ -29,8 +29,8 @@ JPEG_SCANS = 100
 HEADER_BYTES = 2**24
 ANNOTATION_BYTES = 2**26
 """Of one annotation file, unpacked; as Python objects they take 25 times as much."""
-CROSSINGS = 500_000_000
-"""Rows that the outlines of one polygon may cross, summed over its edges; an outline of 100,000 pixels has as many."""
+CROSSINGS = 50_000_000
+"""Rows that all outlines of one file may cross, summed over their edges; an outline of 100,000 pixels has as many."""
 _CHUNK = 2**20
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from scripts.importers.labels.classes import ClassTable
 from scripts.importers.labels.merge import Mask, Tally, checked_smooth, superpose
-from scripts.importers.labels.polygon_fill import Ring, fill
+from scripts.importers.labels.polygon_fill import Ring, check_crossings, fill
 from scripts.importers.sources.qupath_files import AnnotationFiles
 from scripts.importers.sources.qupath_geojson import read_annotations
 from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, stem, subject_key
@@ -116,6 +116,7 @@ def read_label(
     tally.notes.update({f"features were skipped: {reason}": count for reason, count in content.skipped.items()})
     if not content.areas:
         tally.notes["annotation files hold no area of a class: their images became background"] += 1
+    check_crossings(path, (ring for _, polygons in content.areas for rings in polygons for ring in rings), shape[0])
     areas: dict[str, list[list[Ring]]] = {}
     for name, polygons in content.areas:
         areas.setdefault(name, []).extend(polygons)

@@ -16,7 +16,7 @@ from transforms.errors import UserError
 from transforms.plain_text import same_name
 from transforms.reading.dicom import is_dicom, may_be_dicom, subject_of
 from transforms.reading.dicom_attributes import without_side_and_view
-from transforms.reading.find_files import files_below
+from transforms.reading.find_files import files_below, real_path
 from transforms.reading.mammogram import Mammogram
 from transforms.reading.names import stem
 from transforms.reading.pictures import SUFFIXES
@@ -91,8 +91,8 @@ def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
         kind = "is a file, not a folder" if folder.exists() else "no such folder"
         beside = _sample(folder.absolute().parent) if folder.absolute().parent.is_dir() else "nothing"
         raise UserError(f"{folder}: {kind}; looked in {folder.absolute()}; beside it there is {beside}")
-    others = {other.resolve() for other in but_not_in if folder.resolve() in other.resolve().parents}
-    files = [path for path in files_below(folder) if others.isdisjoint(path.resolve().parents)]
+    others = {real_path(other) for other in but_not_in if real_path(folder) in real_path(other).parents}
+    files = [path for path in files_below(folder) if others.isdisjoint(real_path(path).parents)]
     images = [path for path in files if _is_image(path)]
     if not images:
         raise UserError(

@@ -78,6 +78,7 @@ def _do_case(task: Task) -> Record:
     flipped, record.flip_remark = must_flip(image.pixels, image.laterality, rules.flip)
     if flipped:
         image, label = replace(image, pixels=mirrored(image.pixels)), None if label is None else mirrored(label)
+    record.processing = image.processing
     record.lowest, record.highest = int(image.pixels.min()), int(image.pixels.max())
     record.size = (image.pixels.shape[0], image.pixels.shape[1])
     record.item = _item(case, image, label, flipped)
