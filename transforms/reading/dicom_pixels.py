@@ -6,13 +6,14 @@ in a process of their own, which a damaged file may end (`transforms.reading.dec
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import FileDataset
-from pydicom.encaps import get_frame
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     HTJ2K,
@@ -34,6 +35,7 @@ from transforms.errors import UserError
 from transforms.reading.codestreams import check_codestream
 from transforms.reading.decoder import DecoderEndedError, decode_array
 from transforms.reading.dicom_attributes import attribute, damaged, whole
+from transforms.reading.early_end import jpeg_ends_early
 from transforms.reading.jpeg import decode_jpeg
 
 _GDCM = "gdcm"
@@ -141,14 +143,34 @@ def _decoded(path: Path, header: FileDataset, shape: tuple[int, int], decoder: s
         if samples != 1:
             raise UserError(f"{path}: colour DICOM image; only grayscale mammograms are read")
         bits = allocated, whole(path, header, "BitsStored", allocated)
-        return decode_jpeg(data, str(syntax), shape, bits, whole(path, header, "PixelRepresentation", 0) == 1)
+        signed = whole(path, header, "PixelRepresentation", 0) == 1
+        return _whole_jpeg(data, lambda stream: decode_jpeg(stream, str(syntax), shape, bits, signed))
+    if decoder == _PILLOW and syntax not in JPEG2000TransferSyntaxes:
+        return _whole_jpeg(data, lambda stream: _by_pillow(header, stream))
     if decoder == _PILLOW:
-        header.pixel_array_options(decoding_plugin=decoder)
-        return np.asarray(header.pixel_array)
+        return _by_pillow(header, data)
     attributes = {keyword: attribute(header, keyword) for keyword in _FRAME_ATTRIBUTES}
     known = {k: str(v) if isinstance(v, str) else int(v) for k, v in attributes.items() if v is not None}
     request = {"job": "pydicom", "syntax": str(syntax), "plugin": decoder, "attributes": known}
     return decode_array(request, data)[1]
+
+
+def _whole_jpeg(data: bytes, decode: Callable[[bytes], NDArray[Any]]) -> NDArray[Any]:
+    pixels = decode(data)
+    if jpeg_ends_early(data, pixels, decode):
+        raise ValueError("the compressed data end early")
+    return pixels
+
+
+def _by_pillow(header: FileDataset, data: bytes) -> NDArray[Any]:
+    image = Dataset()
+    image.file_meta = header.file_meta
+    for keyword in _FRAME_ATTRIBUTES:
+        if keyword in header:
+            image[keyword] = header[keyword]
+    image.PixelData = encapsulate([data])
+    image.pixel_array_options(decoding_plugin=_PILLOW)
+    return np.asarray(image.pixel_array)
 
 
 def _check_length(path: Path, header: FileDataset, shape: tuple[int, int]) -> None:

@@ -6,6 +6,7 @@ which executes it.
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,13 @@ def open_picture(path: str | Path) -> Any:
     return image
 
 
+def open_data(data: bytes) -> Any:
+    """As `open_picture`, of a file's content that was checked before."""
+    from PIL import Image
+
+    return _open(Image, BytesIO(data))
+
+
 def as_shown(image: Any, values: NDArray[Any]) -> NDArray[Any]:
     """Values (rows, columns[, channels]) turned as every viewer shows the picture: by its Exif orientation.
 
@@ -54,7 +62,7 @@ def as_shown(image: Any, values: NDArray[Any]) -> NDArray[Any]:
     return values[::rows, ::columns]
 
 
-def _open(pillow: Any, path: Path) -> Any:
+def _open(pillow: Any, path: Path | BytesIO) -> Any:
     """Without Pillow's own limit, which is neither ours nor the user's."""
     usual = pillow.MAX_IMAGE_PIXELS
     pillow.MAX_IMAGE_PIXELS = None

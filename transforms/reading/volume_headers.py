@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import zlib
 from pathlib import Path
 
 from transforms.errors import UserError
@@ -57,9 +58,27 @@ def check_header(path: Path) -> str:
     have = data.stat().st_size - (start if data == path else 0)
     if raw and fields.get("BinaryData", "True").upper()[:1] == "T" and have < rows * sizes[0] * width:
         raise UserError(f"{data}: cut short, {have} of {rows * sizes[0] * width:.0f} bytes of pixels; copy it again")
-    if meta and _number(path, fields, "CompressedDataSize", have) > have:
-        raise UserError(f"{data}: cut short, {have} of {fields['CompressedDataSize']} bytes; copy it again")
+    if meta and not raw:
+        _check_packed(path, fields, data, start, int(rows * sizes[0] * width))
     return "meta" if meta else "nrrd"
+
+
+def _check_packed(path: Path, fields: Fields, data: Path, start: int, expected: int) -> None:
+    """MetaIO leaves pixels as they were in memory where compressed data end early, or do not state their size."""
+    if "CompressedDataSize" not in fields:
+        raise UserError(f"{path}: compressed, but without CompressedDataSize; save it again, or uncompressed")
+    size = _number(path, fields, "CompressedDataSize", 0)
+    with data.open("rb") as file:
+        file.seek(start if data == path else 0)
+        packed = file.read(size)
+    try:
+        found = limits.inflated_size(packed, expected, zlib.MAX_WBITS | 32) if len(packed) == size else 0
+    except zlib.error:
+        found = 0
+    if found != expected:
+        raise UserError(
+            f"{data}: damaged: its compressed pixels end early or are not those of its header; copy it again"
+        )
 
 
 def _lines(path: Path) -> list[tuple[bytes, int]]:
