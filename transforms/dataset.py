@@ -16,6 +16,7 @@ import jsonschema
 import numpy as np
 
 from transforms.errors import UserError
+from transforms.reading.limits import check_oblong
 
 SECTIONS = ("training", "validation", "test")
 
@@ -154,6 +155,7 @@ class Dataset:
             if item["label"] is None:
                 raise UserError(f"{item['image']}: has no label; move it out of this section, or annotate it")
             image, label = open_array(item["image"]), open_array(item["label"])
+            check_oblong(item["image"], image.shape[0], image.shape[1])
             if label.shape != image.shape[:2]:
                 raise UserError(
                     f"{item['label']}: is {_size(label)}, its image {_size(image)} (rows x columns); prepare "

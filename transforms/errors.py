@@ -1,13 +1,19 @@
-"""The one kind of error that is meant for the person at the keyboard."""
+"""The one kind of error that is meant for the user."""
 
 from __future__ import annotations
+
+from transforms.plain_text import one_line
 
 
 class UserError(ValueError):
     """Bad input: the message is one line that names the file, what was found, what was expected and what to do.
 
-    Commands print it without a traceback and exit with a code other than 0.
+    Commands print it without a traceback and exit with a code other than 0. Line breaks and control characters in it,
+    as file names and headers may hold them, are escaped.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(message))
 
 
 def user_error(error: BaseException | None) -> UserError | None:

@@ -18,6 +18,8 @@ from transforms.errors import UserError, user_error
 from transforms.outputs.findings import FILE, put_refused, read_rows
 from transforms.outputs.formats import ENDINGS
 from transforms.outputs.geojson import drawn_by_hand
+from transforms.plain_text import one_line
+from transforms.reading.find_files import files_below, real_path
 from transforms.reading.names import stem
 
 logger = logging.getLogger("mammoseg")
@@ -52,12 +54,12 @@ def find_images(path: str | Path, but_not_in: str | Path | None = None) -> list[
         items = _of_dataset(root)
         if items:
             return items
-    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    files = [root] if root.is_file() else files_below(root)
     files = [p for p in files if p.suffix.lower() not in NOT_IMAGES and not p.name.startswith(".")]
     if but_not_in is not None:
         results = as_path(but_not_in).resolve()
         inside = root.resolve() in results.parents  # results above the images, or among them, would leave none
-        files = [p for p in files if not inside or results not in p.resolve().parents]
+        files = [p for p in files if not inside or results not in real_path(p).parents]
     files = _without_results(files)
     if not files:
         raise UserError(f"{root}: no image in it; expected DICOM, PNG, TIFF or NIfTI files in it or its folders")
@@ -132,7 +134,7 @@ class ReadableImages(IterableDataset[dict[str, Any]]):
                 self.reasons[str(item["name"])] = str(cause)
                 logger.warning("refused   %s", cause)
                 continue
-            logger.info("%d of %d   %s", number, len(self.data), item["name"])
+            logger.info("%d of %d   %s", number, len(self.data), one_line(item["name"]))
             yield ready
 
 

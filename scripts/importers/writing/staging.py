@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from transforms.errors import UserError
+from transforms.reading.find_files import real_path
 
 try:
     import fcntl
@@ -69,7 +70,7 @@ def check_output(out: Path, overwrite: bool, sources: tuple[Path, ...] = ()) -> 
     """Refuse an `out` that would lose something, before any work is done."""
     resolved = out.resolve()
     for source in sources:
-        if resolved == source.resolve() or resolved in source.resolve().parents:
+        if resolved in (real_path(source), *real_path(source).parents):
             raise UserError(f"{out}: holds the source {source}; choose another output folder")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
