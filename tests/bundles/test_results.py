@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lesion_definition import curve
 from mlflow.tracking import MlflowClient
 from PIL import Image
+from scipy.ndimage import label
 
 from engines.records.output_folder import read_csv
 from engines.scoring.metrics import scores
 from transforms.errors import user_error
+from transforms.resize import upsampled_probability
 
 Run = Callable[..., None]
 STAGES = ("front", "context")
@@ -138,3 +141,25 @@ def test_an_unreachable_server_is_told_before_the_first_epoch_and_costs_nothing_
     assert said.count("does not answer") == 1
     assert (tmp_path / "out" / "eval" / "confusion-front.json").is_file()
     assert (tmp_path / "out" / "eval" / "scores.csv").is_file()
+
+
+def test_the_curve_of_a_run_is_that_of_its_probabilities(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[np.ndarray] = []
+
+    def saving(*args: Any) -> torch.Tensor:
+        probability = upsampled_probability(*args)
+        saved.append(probability.numpy().copy())
+        return probability
+
+    run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=2)
+    monkeypatch.setattr("engines.scoring.lesions.upsampled_probability", saving)
+    run_bundle("evaluate", dataset_dir=str(tiny_dataset), section="training")
+    labels = [np.load(path) == 2 for path in sorted((tiny_dataset / "labels").glob("*.npy"))[:4]]
+    points = read_csv(tmp_path / "out" / "eval" / "tiny-training" / "froc.csv")
+    lesions = sum(label(truth, np.ones((3, 3)))[1] for truth in labels)
+    expected = [(t, found / lesions, false / 4) for t, found, false in curve(list(zip(labels, saved, strict=True)))]
+    columns = ("threshold", "sensitivity", "false_positives_per_image")
+    read = [tuple(float(point[name]) for name in columns) for point in points]
+    np.testing.assert_allclose(read, expected, rtol=0, atol=1e-12)

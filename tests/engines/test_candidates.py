@@ -6,22 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.ndimage import gaussian_filter, label
+from lesion_definition import definition
+from scipy.ndimage import gaussian_filter
 
 from engines.scoring.candidates import find_candidates
-
-EIGHT = np.ones((3, 3))
-
-
-def definition(p: np.ndarray, floor: float = 0.01) -> list[tuple[float, np.ndarray]]:
-    """Score and region (a mask of the whole image) of each candidate."""
-    found = []
-    for score in np.unique(p[p >= floor])[::-1]:
-        parts, count = label(p >= score / 2, EIGHT)
-        regions = [parts == number for number in range(1, count + 1)]
-        tops = [region for region in regions if p[region].max() == score]
-        found += [(float(score), r) for r in sorted(tops, key=lambda r: np.flatnonzero(r & (p == score))[0])]
-    return found
 
 
 def whole(p: np.ndarray) -> list[tuple[float, np.ndarray]]:

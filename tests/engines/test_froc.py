@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.ndimage import gaussian_filter, label
+from lesion_definition import curve
+from scipy.ndimage import gaussian_filter
 
 from engines.scoring.froc import Froc, size_bands, subject_draws
 from engines.scoring.matching import FALSE, HIT, NEITHER, ImageLesions, Judged, Lesion, Rule, judge
-
-EIGHT = np.ones((3, 3))
 
 
 def drawn(*boxes: tuple[float, int, int, int, int]) -> np.ndarray:
@@ -179,33 +178,6 @@ def test_sizes() -> None:
     assert counts == {"smallest_third": 3, "middle_third": 3, "largest_third": 3}
 
 
-def independent(images: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[float, int, int]]:
-    """The curve from truth and probability maps, as docs/evaluation.md defines it, with SciPy and loops alone."""
-    events, thresholds = [], set()
-    for truth, p in images:
-        lesions, count = label(truth, EIGHT)
-        regions = []
-        for score in np.unique(p[p >= 0.01])[::-1]:
-            parts, number = label(p >= score / 2, EIGHT)
-            tops = [parts == n for n in range(1, number + 1) if p[parts == n].max() == score]
-            regions += [(score, r) for r in sorted(tops, key=lambda r: np.flatnonzero(r & (p == score))[0])]
-        found: set[int] = set()
-        for score, region in regions:
-            thresholds.add(float(score))
-            ious = {n: (region & (lesions == n)).sum() / (region | (lesions == n)).sum() for n in range(1, count + 1)}
-            hits = {n: iou for n, iou in ious.items() if iou >= 0.1}
-            free = [n for n in hits if n not in found]
-            if free:
-                found.add(max(free, key=lambda n: hits[n]))
-                events.append((score, 1, 0))
-            elif not hits:
-                events.append((score, 0, 1))
-    return [
-        (t, sum(h for s, h, _ in events if s >= t), sum(f for s, _, f in events if s >= t))
-        for t in sorted(thresholds, reverse=True)
-    ]
-
-
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), sigma=st.sampled_from([1.0, 2.0]))
 def test_equal_to_an_independent_count(seed: int, sigma: float) -> None:
@@ -217,7 +189,7 @@ def test_equal_to_an_independent_count(seed: int, sigma: float) -> None:
         p = 0.7 * noise + 0.3 * other
         images.append((truth, (((p - p.min()) / (p.max() - p.min())) ** 5).astype(np.float32)))
     froc = Froc(judge(f"s{n}", f"s{n}", truth, p > 0.5, p) for n, (truth, p) in enumerate(images))
-    expected = independent(images)
+    expected = curve(images)
     assert froc.thresholds.tolist() == [t for t, *_ in expected]
     assert froc.found.tolist() == [h for _, h, _ in expected]
     assert froc.false_positives.tolist() == [f for *_, f in expected]
