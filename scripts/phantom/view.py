@@ -55,7 +55,7 @@ def make_view(seed: int, subject: int, side: str, view: str, height: int = 256) 
     mass = subject_mass(seed, subject)
     tumour, tumour_mask = np.zeros(grid.shape), np.zeros(grid.shape, bool)
     if mass is not None and mass.side == side:
-        amount, tumour_mask = mass_field(mass, breast, anatomy, view, grid, draw)
+        amount, tumour_mask = mass_field(mass, breast, anatomy, content.gland_mask, view, grid, draw)
         tumour = amount * mass.density
     grey = attenuation(exposure, anatomy, content, vessel, tumour, grid, draw)
     grey = detected(grey, exposure, grid, draw) + 0.4 * spots
