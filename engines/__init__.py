@@ -7,7 +7,8 @@ from engines.inference.inferers import MirrorAveraging, PaddedInferer
 from engines.inference.tiling.tiled_inferer import TiledInferer
 from engines.inference.whole_image import WholeImageInferer, labels_alone
 from engines.records.mlflow_run import StageTrackingHandler, Tracking
-from engines.records.output_folder import Output, load_settings, weights_file
+from engines.records.output_folder import Output
+from engines.records.trained_model import load_settings, weights_file
 from engines.runs.check import check
 from engines.runs.evaluate import evaluate
 from engines.runs.infer import ReadableImages, find_images, infer

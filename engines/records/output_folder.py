@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from engines.base.distributed import is_main
 from engines.base.paths import as_path
-from engines.records.checkpoint import load_checkpoint, save_checkpoint
-from transforms.errors import UserError
-
-logger = logging.getLogger("mammoseg")
+from engines.records.checkpoint import file_sha256, save_checkpoint
+from engines.records.progress import Progress
+from engines.records.trained_model import DIGEST
 
 
 class Output:
@@ -25,8 +22,7 @@ class Output:
         models/<stage>.pt    best weights of a stage (a state_dict)
         models/model.pt      best weights of the last stage trained
         models/model.json    what evaluation and inference need to rebuild the network, and its scores
-        models/progress.pt   what an interrupted training goes on from
-        models/progress-before.pt   that of the training before, until a stage of the new one ends
+        models/progress*.pt  what an interrupted training is resumed from, see `engines.records.progress`
         eval/epochs.csv      one row per epoch; eval/scores.csv, eval/subjects.csv, eval/panels/*.png
         eval/config.json     the options it was run with
         eval/split.json      the subjects of each section
@@ -44,38 +40,16 @@ class Output:
         self.eval = self.folder / "eval" / section
         self.panels = self.eval / "panels"
         self.predictions = self.eval / "predictions"
-        self.progress_file = self.models / "progress.pt"
-        self.progress_before = self.models / "progress-before.pt"
+        self.progress = Progress(self.models)
         self.epochs_file = self.eval / "epochs.csv"
 
     def start_anew(self) -> None:
         """Drop the record of an earlier training; its weights stay until a stage of the new one ends."""
         if not is_main():
             return
-        if self.progress_file.is_file():
-            self.progress_file.replace(self.progress_before)
-            logger.info(
-                "An earlier training in %s is replaced. To continue that one instead: stop this one, rename %s to %s, "
-                "and give --resume true.",
-                *(self.models, self.progress_before.name, self.progress_file.name),
-            )
+        self.progress.set_aside(self.epochs_file.is_file())
         self.epochs_file.unlink(missing_ok=True)
         self.clear_results()
-
-    def save_progress(self, snapshot: Mapping[str, Any]) -> None:
-        """Write models/progress.pt."""
-        save_checkpoint(dict(snapshot), self.progress_file)
-
-    def load_progress(self) -> dict[str, Any]:
-        """Read models/progress.pt.
-
-        Raises:
-            UserError: there is none.
-        """
-        if not self.progress_file.is_file():
-            raise UserError(f"{self.progress_file}: no training to resume here; start one without --resume")
-        saved: dict[str, Any] = load_checkpoint(self.progress_file)
-        return saved
 
     def save_stage(
         self,
@@ -85,14 +59,19 @@ class Output:
         scores: Mapping[str, float],
         epoch: int,
     ) -> None:
-        """Write a stage's best weights, as its own file and as the model."""
-        save_checkpoint(dict(weights), self.models / f"{stage}.pt")
-        record = {**settings, "stage": stage, "epoch": epoch, "validation": plain(scores)}
+        """Write a stage's best weights, as its own file and as the model, with their digest beside the settings.
+
+        In this order: after a kill between any two of the files, `weights_file` still finds the model.
+        """
+        if not is_main():
+            return
+        path = self.models / f"{stage}.pt"
+        save_checkpoint(dict(weights), path)
+        record = {**settings, "stage": stage, "epoch": epoch, "validation": plain(scores), DIGEST: file_sha256(path)}
         for name in (stage, "model"):
             write_text(self.models / f"{name}.json", json.dumps(record, indent=2) + "\n")
         save_checkpoint(dict(weights), self.models / "model.pt")
-        if is_main():
-            self.progress_before.unlink(missing_ok=True)
+        self.progress.before.unlink(missing_ok=True)
 
     def append_epoch(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """Add one row to eval/epochs.csv; a row of the same epoch is replaced, for a resumed training."""
@@ -124,48 +103,6 @@ class Output:
         path = self.eval / f"{name}.csv"
         write_csv(path, rows)
         return path
-
-
-def load_settings(folder: str | Path, weights: str = "model") -> dict[str, Any]:
-    """What the network of models/<weights>.pt was built and trained with.
-
-    Args:
-        folder: the output folder of a training.
-        weights: "model" (the last stage trained) or the name of a stage.
-
-    Raises:
-        UserError: there are no such weights, or the file is broken.
-    """
-    models = as_path(folder) / "models"
-    path = models / f"{weights}.json"
-    if not (models / "model.json").is_file():
-        raise UserError(f"{models}: no trained model here; run the bundle's training first, or give --output_dir")
-    if not path.is_file():
-        raise UserError(f"--weights {weights}: not in {models}; there are {_weights_in(models)}")
-    try:
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: broken JSON ({error}); train again, or restore the file") from error
-    return settings
-
-
-def _weights_in(models: Path) -> str:
-    return ", ".join(sorted(path.stem for path in models.glob("*.json"))) or "none"
-
-
-def weights_file(folder: str | Path, weights: str = "model") -> str:
-    """Path of models/<weights>.pt.
-
-    Raises:
-        UserError: there is no such file, or it was cut short.
-    """
-    models = as_path(folder) / "models"
-    path = models / f"{weights}.pt"
-    if not path.is_file():
-        raise UserError(f"{path}: no such weights; there are {_weights_in(models)}; train again, or restore the file")
-    if not zipfile.is_zipfile(path):  # what torch.save writes ends with a directory of its content
-        raise UserError(f"{path}: damaged or cut short; restore the file, or train again")
-    return str(path)
 
 
 def plain(scores: Mapping[str, float]) -> dict[str, float | None]:

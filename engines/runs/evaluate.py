@@ -11,7 +11,7 @@ from monai.engines import Evaluator
 from engines.base.options import switch
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
-from engines.runs.train import report, tracked
+from engines.runs.train import own, report, tracked
 from engines.scoring.lesions import LesionDetection, lesion_classes
 from engines.scoring.surface_distance import SurfaceDistance
 from transforms.dataset import SECTIONS, Dataset
@@ -52,7 +52,7 @@ def evaluate(
         handler.attach(evaluator)
     stage = str(settings["stage"])
     tracking.tags.update(kind="evaluation", stage=stage, section=section)
-    with tracked(tracking):
+    with own(output.eval, tracking, task="evaluation"), tracked(tracking):
         tracking.start()
         tracking.log_artifacts(output.write_config({**tracking.params, "trained_with": dict(settings)}), "eval")
         rows = report(evaluator, stage, data, section, output, tracking)

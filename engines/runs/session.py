@@ -24,7 +24,7 @@ from monai.data import set_track_meta
 
 from engines.base.distributed import is_main
 from engines.base.versions import compare_versions
-from engines.records.mlflow_run import disable_telemetry
+from engines.records.mlflow_store import disable_telemetry
 from engines.training.epochs import seed_all
 from transforms.errors import UserError, user_error
 

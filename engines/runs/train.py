@@ -16,8 +16,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from engines.base.distributed import is_main
+from engines.base.lock import locked
 from engines.base.options import switch
 from engines.base.paths import project_root
+from engines.inference.finite import naming_case
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.panels import PanelSaver
@@ -36,7 +39,7 @@ PACKAGES = ("torch", "monai", "pytorch-ignite", "mlflow")
 
 
 def train(
-    training: StagedTraining, data: Dataset, resume: bool = False, log_model: bool = False
+    training: StagedTraining, data: Dataset, resume: bool = False, log_model: bool = False, force: bool = False
 ) -> dict[str, dict[str, float]]:
     """Check the labels, train every stage, and leave scores, pictures and weights on disk and in MLflow.
 
@@ -45,13 +48,17 @@ def train(
         data: the data set that it trains and validates on.
         resume: go on with an interrupted training.
         log_model: also log the network as an MLflow model.
+        force: take an output folder that is locked by a process which may not exist any more, see `engines.base.lock`.
 
     Returns the scores of every row of the final table.
     """
-    resume, log_model = switch(resume, "--resume"), switch(log_model, "--log_model")
+    resume, log_model, force = (
+        switch(value, option)
+        for value, option in ((resume, "--resume"), (log_model, "--log_model"), (force, "--force"))
+    )
     data.check_labels(data.items("training") + data.items("validation"))
     _say_what_is_trained(training, data)
-    with tracked(training.tracking), resumable(training.output):
+    with own(training.output.folder, training.tracking, force), tracked(training.tracking), resumable(training.output):
         results = training.run(resume)
         *earlier, last = results
         rows = report(
@@ -70,6 +77,23 @@ def train(
             log_network(training.network, training.tracking, training.settings)
     _say_where(training.output, training.tracking)
     return rows
+
+
+@contextmanager
+def own(folder: Path, tracking: Tracking, force: bool = False, task: str = "training") -> Iterator[None]:
+    """Lock an output folder; end the MLflow runs of a process that was killed while it had it.
+
+    Raises:
+        UserError: another process is at work in it.
+    """
+    if not is_main():
+        yield
+        return
+    with locked(folder, task, "--output_dir", force, tracking.store_record()) as lock:
+        tracking.set_lock(lock.token)
+        if lock.left is not None:
+            tracking.end_left(lock.left)
+        yield
 
 
 @contextmanager
@@ -92,7 +116,7 @@ def resumable(output: Output) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        hint = ["To go on: the same command with --resume true"] if output.progress_file.is_file() else []
+        hint = ["To go on: the same command with --resume true"] if output.progress.exists() else []
         raise KeyboardInterrupt(*hint) from None
 
 
@@ -118,7 +142,8 @@ def report(
     samples = SamplePredictions(data.num_classes)
     for handler in (PanelSaver(output.panels, data.class_names), samples):
         handler.attach(evaluator)
-    evaluator.run()
+    with naming_case(evaluator):
+        evaluator.run()
     per_subject = evaluator.state.metric_details["confusion"]
     evidence = write_evidence(output, name, per_subject, identity(data), section)
     samples.write(output.predictions, name)

@@ -26,13 +26,11 @@ from engines.scoring.metrics import PAPER_METRICS, metric_names
 from engines.training.epochs import EpochDataset, seed_all
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
+from engines.training.resume import check_same, fitting
 from transforms.crops import CropSize, RandBalancedCropd
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
-
-FREE = ("max_epochs", "patience", "num_workers", "intensity_ranges", "licence", "reference")
-"""Settings that a resumed training may have otherwise than the interrupted one."""
 
 
 class StagedTraining:
@@ -123,11 +121,14 @@ class StagedTraining:
         Raises:
             UserError: nothing to resume, or it was made with another plan or network.
         """
-        saved = self.output.load_progress() if resume else None
+        saved = self.output.progress.load() if resume else None
         first = 0 if saved is None else self._restore_run(saved)
         if saved is None:
             self.output.start_anew()
+            self._begin(0)
+            self.output.progress.save(self._snapshot())  # also finds out, before the first epoch, whether it fits
             self.tracking.start()
+            self.output.progress.save(self._snapshot(), rotate=False)
         else:
             self.tracking.start(saved["run_id"], saved["stage_runs"])
         self.tracking.log_artifacts(self.output.write_config(self.settings), "eval")
@@ -258,7 +259,7 @@ class StagedTraining:
             if self.early_stopping is not None:
                 self.early_stopping(self.evaluator)
         self.output.append_epoch(self.stage.name, state.epoch, state.metrics)
-        self.output.save_progress(self._snapshot())
+        self.output.progress.save(self._snapshot())
 
     def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
         """Remember the weights the network holds if they are the ones to end the stage with, so far."""
@@ -297,14 +298,8 @@ class StagedTraining:
 
     def _restore_run(self, saved: Mapping[str, Any]) -> int:
         """Check that the saved training is this one; return the index of the stage it was in."""
-        changed = changes(saved["settings"], self.settings, besides=FREE)
-        if changed:
-            raise UserError(
-                f"{self.output.progress_file}: the interrupted training had other settings ({'; '.join(changed)}); "
-                "give them again, or train anew without --resume"
-            )
+        index = check_same(self.output.progress.file, saved, self.settings, [stage.name for stage in self.plan])
         self.results = saved["results"]
-        index = [stage.name for stage in self.plan].index(saved["stage"])
         if index == len(self.plan) - 1 and self._over(self.plan[index], saved["epoch"], saved["stopping"][0]):
             logger.info(
                 "Stage %s is already at epoch %d of %d%s: nothing left to train; raise max_epochs to go on.",
@@ -317,23 +312,18 @@ class StagedTraining:
 
     def _restore_stage(self, saved: Mapping[str, Any]) -> None:
         """Put network, optimizer, epoch, best epoch and early stopping back."""
-        self.network.load_state_dict(saved["network"])
-        self.trainer.optimizer.load_state_dict(saved["optimizer"])
+        with fitting(self.output.progress.file):
+            self.network.load_state_dict(saved["network"])
+            self.trainer.optimizer.load_state_dict(saved["optimizer"])
         state = self.trainer.state
         state.epoch = saved["epoch"]
         state.iteration = saved["epoch"] * state.epoch_length
         self.best = saved["best"]
         if self.early_stopping is not None:
             self.early_stopping.counter, self.early_stopping.best_score = saved["stopping"]
-        logger.info("Going on with stage %s after epoch %d.", self.stage.name, state.epoch)
+        logger.info("Resuming stage %s after epoch %d.", self.stage.name, state.epoch)
 
     def _over(self, stage: Stage, epoch: int, counter: int) -> bool:
         """Whether a stage has had its epochs or was stopped early."""
         stopped = self.early_stopping is not None and counter >= self.early_stopping.patience
         return epoch >= stage.max_epochs or stopped
-
-
-def changes(before: Mapping[str, Any], after: Mapping[str, Any], besides: Sequence[str] = ()) -> list[str]:
-    """One phrase per differing entry of two dictionaries."""
-    keys = [k for k in dict.fromkeys([*before, *after]) if k not in besides]
-    return [f"{k}: {before.get(k)} → {after.get(k)}" for k in keys if before.get(k) != after.get(k)]

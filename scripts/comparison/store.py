@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from numpy.typing import NDArray
 
-from engines.records.mlflow_run import SHORT_WAIT, check_server, sqlite_path
+from engines.records.mlflow_store import SHORT_WAIT, check_server, sqlite_path
 from transforms.errors import UserError
 
 Matrices = dict[str, NDArray[np.int64]]
