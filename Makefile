@@ -1,10 +1,10 @@
-# `make demo`: set up, train on the synthetic sample, show the results.   `make compare`: all networks, side by side.   `make test`: set up, lint, types, tests.
+# `make demo`: set up, train on the synthetic sample, show the results.   `make compare`: all networks, side by side.   `make bundles`: write the configs.   `make test`: set up, lint, types, tests.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 TRAIN := -m monai.bundle run training --config_file bundles/dilation10/configs/train.json
 
-.PHONY: demo compare test test-slow lint types clean help
+.PHONY: demo compare bundles bundles-check test test-slow lint types clean help
 help:
 	@sed -n '1p' Makefile | cut -c3-
 
@@ -17,10 +17,16 @@ demo: $(VENV)/.installed
 	$(PY) $(TRAIN)
 
 compare: $(VENV)/.installed
-	for bundle in fcn unet dilation10 deeplabv3; do \
+	for bundle in $$($(PY) -m scripts.bundles names); do \
 	  $(PY) -m monai.bundle run training --config_file bundles/$$bundle/configs/train.json || exit 1; \
 	done
 	$(PY) -m scripts.compare --dataset sample
+
+bundles: $(VENV)/.installed
+	$(PY) -m scripts.bundles
+
+bundles-check: $(VENV)/.installed
+	$(PY) -m scripts.bundles --check
 
 lint: $(VENV)/.installed
 	$(PY) -m ruff check .
@@ -29,7 +35,7 @@ lint: $(VENV)/.installed
 types: $(VENV)/.installed
 	$(PY) -m mypy
 
-test: lint types
+test: lint types bundles-check
 	$(PY) -m pytest -m "not slow"
 
 test-slow: $(VENV)/.installed

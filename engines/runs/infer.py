@@ -17,8 +17,8 @@ from engines.inference.finite import naming_case
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError, user_error
 from transforms.outputs.findings import FILE, put_refused, read_rows
+from transforms.outputs.formats import ENDINGS
 from transforms.outputs.geojson import drawn_by_hand
-from transforms.outputs.resume import ENDINGS
 from transforms.reading.names import stem
 
 logger = logging.getLogger("mammoseg")

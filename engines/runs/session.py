@@ -73,8 +73,11 @@ def check_overrides(workflow: ConfigWorkflow) -> None:
     Raises:
         UserError: with the nearest names.
     """
-    known = known_keys(Path(workflow.config_root_path))
-    unknown = [key for key in workflow.parser.config if key not in known and key != "_meta_"]
+    folder = Path(workflow.config_root_path)
+    known = known_keys(folder)
+    said = sentences(folder)
+    unknown = [key for key in workflow.parser.config if key not in known and key not in said and key != "_meta_"]
+    unknown += [key for key, texts in said.items() if workflow.parser.config.get(key, texts[0]) not in texts]
     if known and unknown:
         hints = []
         for key in unknown:
@@ -94,12 +97,23 @@ def given_as_none(words: Sequence[str]) -> list[str]:
 
 
 def known_keys(config_folder: Path) -> set[str]:
-    """Top-level keys of all config files of a bundle."""
-    keys: set[str] = set()
-    for path in sorted(config_folder.glob("*.json")):
-        if path.name != "metadata.json":
-            keys.update(json.loads(path.read_text(encoding="utf-8")))
-    return keys
+    """Top-level keys of all config files of a bundle that are options; their sentences (`_desc_…`) are none."""
+    return {key for config in _configs(config_folder) for key in config if not key.startswith("_desc_")}
+
+
+def sentences(config_folder: Path) -> dict[str, list[Any]]:
+    """Top-level keys that explain a bundle's options, and what they say in its config files."""
+    found: dict[str, list[Any]] = {}
+    for config in _configs(config_folder):
+        for key in config:
+            if key.startswith("_desc_"):
+                found.setdefault(key, []).append(config[key])
+    return found
+
+
+def _configs(folder: Path) -> list[dict[str, Any]]:
+    paths = (path for path in sorted(folder.glob("*.json")) if path.name != "metadata.json")
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def readable_excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

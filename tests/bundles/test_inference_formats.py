@@ -19,8 +19,7 @@ from scripts.importers.sources.qupath import read_label
 from scripts.prepare import main as prepare
 from transforms.errors import user_error
 from transforms.outputs.findings import read_rows
-from transforms.outputs.formats import FORMATS, needs_logits
-from transforms.outputs.resume import ENDINGS
+from transforms.outputs.formats import ENDINGS, FORMATS, needs_logits
 
 Run = Callable[..., None]
 FILES = [f"a{ending}" for name, ending in ENDINGS.items() if name != "source"]

@@ -14,9 +14,9 @@ from transforms.argmax import ArgmaxLiked
 from transforms.errors import UserError
 from transforms.load import LoadLabeld, LoadWholed
 from transforms.normalize import NormalizeRanged
-from transforms.outputs.formats import SaveSegmentationd
 from transforms.outputs.nifti import save_nifti
 from transforms.outputs.png import save_indexed_png
+from transforms.outputs.save import SaveSegmentationd
 from transforms.palette import PALETTE
 from transforms.reading.load_mammogram import LoadMammogramd
 from transforms.unmirror import Unmirrord

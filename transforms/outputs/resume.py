@@ -5,21 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from transforms.outputs import dicom_seg, findings, geojson, nifti
-from transforms.outputs import png as pictures
-from transforms.outputs.formats import checked_formats
+from transforms.outputs import findings
+from transforms.outputs.formats import ENDINGS, checked_formats
 from transforms.reading.dicom import is_dicom
-
-ENDINGS = {
-    "nifti": nifti.LABEL_ENDING,
-    "png": pictures.PNG_ENDING,
-    "overlay": pictures.OVERLAY_ENDING,
-    "source": pictures.SOURCE_ENDING,
-    "probabilities": nifti.PROBABILITY_ENDING,
-    "dicom_seg": dicom_seg.ENDING,
-    "geojson": geojson.ENDING,
-}
-"""What each format adds to an image's name."""
 
 
 class Finished:

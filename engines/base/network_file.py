@@ -1,0 +1,85 @@
+"""network.json: what a bundle's network is called in tables, and in which order its rows come.
+
+    {"title": "Dilation10", "order": 3, "stages": {"front": "Dilation10 Front", "context": "Dilation10 Context", …}, …}
+
+The rest of the file is read by `python -m scripts.bundles`, which writes the bundle's configs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.base.paths import project_root
+from transforms.errors import UserError
+
+FILE = "network.json"
+
+
+@dataclass(frozen=True)
+class NetworkRows:
+    """The rows of one bundle.
+
+    Attributes:
+        bundle: name of its folder.
+        title: of the network.
+        order: networks are listed by it, then by the name of the bundle.
+        stages: stage → title of its row, in training order.
+    """
+
+    bundle: str
+    title: str
+    order: int
+    stages: Mapping[str, str]
+
+    def tags(self, stage: str) -> dict[str, str]:
+        """What an MLflow run of the stage is tagged with, so that a comparison needs no bundle."""
+        names = list(self.stages)
+        place = names.index(stage) if stage in names else len(names)
+        title = self.stages.get(stage, f"{self.title} {stage}")
+        return {"bundle": self.bundle, "title": title, "order": f"{self.order}.{place}"}
+
+
+def read_rows(folder: Path) -> NetworkRows:
+    """Title, order and rows of the bundle in `folder`.
+
+    Raises:
+        UserError: there is no network.json, or it lacks one of them.
+    """
+    content = read_network(folder)
+    return NetworkRows(folder.name, content["title"], content["order"], content["stages"])
+
+
+def read_network(folder: Path) -> dict[str, Any]:
+    """Content of a bundle's network.json, of which title, order and stages are checked.
+
+    Raises:
+        UserError: it cannot be read, or is not that of a network.
+    """
+    path = folder / FILE
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); see docs/own_network.md") from None
+    for key, kind, expected in (("title", str, "a text"), ("order", int, "an integer"), ("stages", dict, "a mapping")):
+        value = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(value, kind) or value in ("", {}):
+            raise UserError(f"{path}: {key} is {value!r}; expected {expected}, see docs/own_network.md")
+    return content
+
+
+def all_rows(root: Path | None = None) -> dict[str, NetworkRows]:
+    """Every bundle below `root` by name, in the order of tables; `root` is by default bundles/ of this repository."""
+    folder = root or project_root() / "bundles"
+    found = [read_rows(path.parent) for path in folder.glob(f"*/{FILE}")]
+    return {rows.bundle: rows for rows in sorted(found, key=lambda rows: (rows.order, rows.bundle))}
+
+
+def rows_beside(configs: Path | None) -> NetworkRows | None:
+    """Those of the bundle that a folder of configs belongs to; None where there is no network.json."""
+    if configs is None or not (configs.resolve().parent / FILE).is_file():
+        return None
+    return read_rows(configs.resolve().parent)

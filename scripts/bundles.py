@@ -1,0 +1,64 @@
+"""Write the configs of all bundles from bundles/common/ and each bundle's network.json.
+
+    python -m scripts.bundles              write what is out of date, and the table of docs/options.md
+    python -m scripts.bundles --check      write nothing; name what is out of date, and end with 1
+    python -m scripts.bundles names        the bundles' names, in the order of tables
+
+A config that was edited by hand is never overwritten without `--force`: the command shows the difference and ends.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from engines.base.network_file import all_rows
+from engines.base.paths import project_root
+from scripts.bundlewriter.files import EditedByHandError, out_of_date, write_all
+from scripts.commandline import run_app
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True, help=__doc__)
+def write(
+    context: typer.Context,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if something is out of date.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also overwrite configs that were edited by hand.")] = False,
+) -> None:
+    """Only its signature is used: the module's text is the help."""
+    if context.invoked_subcommand is not None:
+        return
+    root = project_root()
+    if check:
+        stale = [path.relative_to(root).as_posix() for path in out_of_date(root)]
+        for name in stale:
+            print(f"{name}: out of date; run make bundles", file=sys.stderr)
+        if stale:
+            raise typer.Exit(1)
+        return
+    try:
+        written = write_all(root, force)
+    except EditedByHandError as error:
+        print(error.differences)
+        raise
+    for path in written:
+        print(path.relative_to(root).as_posix())
+
+
+@app.command("names")
+def names() -> None:
+    """Print the bundles' names, in the order of tables."""
+    print("\n".join(all_rows()))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 0, 1 if --check finds something out of date, or 2 after a one-line error."""
+    return run_app(app, "python -m scripts.bundles", argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

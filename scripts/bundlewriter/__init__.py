@@ -1,0 +1,1 @@
+"""What `python -m scripts.bundles` is made of."""

@@ -1,0 +1,32 @@
+"""The table in docs/options.md: every option, where it is one, and its sentence."""
+
+from __future__ import annotations
+
+import re
+
+from scripts.bundlewriter.source import RUNNING, Common
+from transforms.errors import UserError
+
+BEGIN = "<!-- The table down to the next comment is written by `make bundles` from bundles/common/options.json. -->"
+END = "<!-- End of the table. -->"
+
+
+def options_page(text: str | None, common: Common) -> str:
+    """`text` with the table between the two comments brought up to date.
+
+    Raises:
+        UserError: the comments are not there.
+    """
+    found = re.search(rf"{re.escape(BEGIN)}.*?{re.escape(END)}", text or "", re.DOTALL)
+    if text is None or found is None:
+        raise UserError(f"docs/options.md: has no table between {BEGIN} and {END}; put them back")
+    return text[: found.start()] + f"{BEGIN}\n\n{options_table(common)}\n{END}" + text[found.end() :]
+
+
+def options_table(common: Common) -> str:
+    """Rows in the order of options.json."""
+    rows = [["option", *RUNNING, "meaning"], ["---", *[":---:"] * len(RUNNING), "---"]]
+    for name, about in common.options.items():
+        there = [config in about or (config == "train" and "recipe" in about) for config in RUNNING]
+        rows.append([f"`{name}`", *("✓" if yes else "" for yes in there), about["_desc_"].replace("|", "\\|")])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)

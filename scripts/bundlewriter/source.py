@@ -1,0 +1,172 @@
+"""A bundle's configs, merged from bundles/common/ and its network.json: no conditions, loops or templates in either.
+
+bundles/common/
+    train.json, evaluate.json, inference.json, multi_gpu_train.json, metadata.json, logging.conf   what all share
+    options.json    each option once: its sentence, and its value in each config that has it; `recipe` in place of
+                    `train` is the value of the recipe that builds on no other
+    recipes.json    what each recipe has otherwise than the one that it is `based_on`
+bundles/<name>/network.json
+    title, order, stages (stage → title of its row), network_def
+    recipes         the numbers that are the network's own, over those of bundles/common/
+    metadata, train, evaluate, inference, multi_gpu_train    anything else, over what is shared
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.base.network_file import read_network
+from transforms.errors import UserError
+
+Config = dict[str, Any]
+
+RUNNING = ("train", "evaluate", "inference")
+CONFIGS = (*RUNNING, "multi_gpu_train", "metadata")
+KEYS = ("title", "order", "stages", "network_def", "recipes", *CONFIGS)
+"""What a network.json may hold."""
+
+HEAD = "sample_dir"
+"""The key of a config that its options follow."""
+
+
+@dataclass(frozen=True)
+class Common:
+    """Content of bundles/common/."""
+
+    configs: Mapping[str, Config]
+    options: Mapping[str, Config]
+    recipes: Mapping[str, Config]
+    logging: str
+
+    @classmethod
+    def read(cls, folder: Path) -> Common:
+        """Read the files of the folder.
+
+        Raises:
+            UserError: one is missing or not JSON, or an option has no sentence that a config can hold.
+        """
+        configs = {name: read_json(folder / f"{name}.json") for name in CONFIGS}
+        options, recipes = (read_json(folder / f"{name}.json") for name in ("options", "recipes"))
+        for name, option in options.items():
+            sentence = option.get("_desc_", "")
+            if not sentence or sentence[0] in "$@%" or "#" in sentence:
+                raise UserError(
+                    f"{folder / 'options.json'}: {name}: its _desc_ is {sentence!r}; expected one sentence that does "
+                    "not begin with $, @ or % and holds no #"
+                )
+        return cls(configs, options, recipes, (folder / "logging.conf").read_text(encoding="utf-8"))
+
+
+def read_json(path: Path) -> Config:
+    """A JSON file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        content: Config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    return content
+
+
+def bundle_configs(folder: Path, common: Common) -> dict[str, Config]:
+    """Name → content of the configs of the bundle in `folder`.
+
+    Raises:
+        UserError: its network.json is not complete, or names what there is not.
+    """
+    network = read_network(folder)
+    _check(folder / "network.json", network)
+    own = _of_name(folder.name, network["title"])
+    own["train"] |= {
+        "recipes": resolved_recipes(folder / "network.json", network, common),
+        "knobs": {name: f"@{name}" for name, option in common.options.items() if "recipe" in option},
+    }
+    made = {}
+    for name in CONFIGS:
+        shared = common.configs[name]
+        if name in RUNNING:
+            shared = _with_options(shared, name, common.options)
+            own[name] |= {"network_def": network["network_def"]}
+        made[name] = merged(merged(shared, own[name]), network.get(name, {}))
+    return made
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
+    """`base` with the entries of `over` in place of its own; dictionaries in both are merged likewise."""
+    out = dict(base)
+    for key, value in over.items():
+        known = out.get(key)
+        out[key] = merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return out
+
+
+def resolved_recipes(path: Path, network: Mapping[str, Any], common: Common) -> Config:
+    """Every recipe in full: that which it is based on, then the shared differences, then the network's own."""
+    first = {name: option["recipe"] for name, option in common.options.items() if "recipe" in option}
+    first["stages"] = list(network["stages"])
+    own: Mapping[str, Config] = network.get("recipes", {})
+    done: Config = {}
+    for name in dict.fromkeys([*common.recipes, *own]):
+        stated = {**common.recipes.get(name, {}), **own.get(name, {})}
+        base = stated.pop("based_on", None)
+        if base is not None and base not in done:
+            raise UserError(f"{path}: recipe {name} is based on {base}; expected one above it: {', '.join(done)}")
+        unknown = [key for key in stated if key not in first and key != "_desc_"]
+        if unknown or "_desc_" not in stated:
+            problem = f"has {unknown[0]}, which is no option of a recipe" if unknown else "has no _desc_"
+            raise UserError(f"{path}: recipe {name} {problem}; see bundles/common/options.json")
+        done[name] = {"_desc_": stated["_desc_"], **(done[base] if base else first), **stated}
+    return done
+
+
+def _with_options(config: Config, name: str, options: Mapping[str, Config]) -> Config:
+    """The config with its options below its head, each under its sentence."""
+    found: Config = {}
+    for option, about in options.items():
+        reads_recipe = name == "train" and "recipe" in about
+        if reads_recipe or name in about:
+            found[f"_desc_{option}"] = about["_desc_"]
+            found[option] = f"$@recipes[@recipe]['{option}']" if reads_recipe else about[name]
+    keys = list(config)
+    cut = keys.index(HEAD) + 1
+    return {**{k: config[k] for k in keys[:cut]}, **found, **{k: config[k] for k in keys[cut:]}}
+
+
+def _of_name(name: str, title: str) -> dict[str, Config]:
+    """The few values in which all bundles differ by their name alone."""
+    root = {"bundle_root": f"$engines.bundle_root('{name}')"}
+    files = ",".join(f"'bundles/{name}/configs/{config}.json'" for config in ("train", "multi_gpu_train"))
+    return {
+        "train": {
+            "_desc_": f"Trains {title}. Every top-level key is an option: --recipe paper, --max_epochs 20, "
+            "--dataset_dir PATH.",
+            **root,
+            "run_name": name,
+        },
+        "evaluate": {**root, "run_name": f"{name} evaluation"},
+        "inference": root,
+        "multi_gpu_train": {
+            "_desc_": "Over train.json for several GPUs: torchrun --standalone --nproc_per_node=2 -m monai.bundle run "
+            f'training --config_file "[{files}]"'
+        },
+        "metadata": {},
+    }
+
+
+def _check(path: Path, network: Mapping[str, Any]) -> None:
+    if not re.fullmatch(r"[A-Za-z]\w*", path.parent.name):
+        raise UserError(f"{path.parent}: a bundle's name has letters, digits and _ alone; rename the folder")
+    for key in network:
+        if key not in KEYS:
+            near = difflib.get_close_matches(key, KEYS, n=1)
+            raise UserError(f"{path}: unknown key {key!r}; expected {' or '.join(near) or ', '.join(KEYS)}")
+    if "_target_" not in network.get("network_def", {}):
+        raise UserError(f"{path}: network_def has no _target_; expected the class of the network, as in nets.FCN")
