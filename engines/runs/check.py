@@ -10,6 +10,7 @@ import torch
 
 from engines.base.options import check_knobs
 from engines.runs.session import running_workflow
+from transforms.dataset_check import check_dataset_for_training
 from transforms.errors import UserError, user_error
 
 logger = logging.getLogger("mammoseg")
@@ -74,9 +75,10 @@ def _knobs(knobs: Mapping[str, Any]) -> str:
 
 
 def _labels(data: Any) -> str:
-    items = data.items("training") + data.items("validation")
-    data.check_labels(items)
-    return f"{len(items)} labels hold only {', '.join(data.class_names)}"
+    for warning in check_dataset_for_training(data):
+        logger.warning("%s", warning)
+    number = len(data.items("training") + data.items("validation"))
+    return f"{number} labels hold only {', '.join(data.class_names)}"
 
 
 def _forward(parsed: dict[str, Any]) -> str:

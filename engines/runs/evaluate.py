@@ -29,6 +29,7 @@ def evaluate(
     tracking: Tracking,
     lesion: str | Sequence[str] | None = None,
     surface_distance: bool = False,
+    force: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Print, write and log the scores on one section of a data set, per subject and in all.
 
@@ -41,6 +42,7 @@ def evaluate(
         tracking: the MLflow run.
         lesion: the class, or classes, whose lesions are counted, see `lesion_classes`.
         surface_distance: also measure the distances of the outlines; slow.
+        force: see `engines.runs.train.train`.
 
     Raises:
         UserError: the data set's classes are not those the weights were trained with, a label is missing or wrong, or
@@ -52,7 +54,7 @@ def evaluate(
         handler.attach(evaluator)
     stage = str(settings["stage"])
     tracking.tags.update(kind="evaluation", stage=stage, section=section)
-    with own(output.eval, tracking, task="evaluation"), tracked(tracking):
+    with own(output.eval, tracking, switch(force, "--force"), "evaluation"), tracked(tracking):
         tracking.start()
         tracking.log_artifacts(output.write_config({**tracking.params, "trained_with": dict(settings)}), "eval")
         rows = report(evaluator, stage, data, section, output, tracking)

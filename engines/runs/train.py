@@ -21,6 +21,7 @@ from engines.base.lock import locked
 from engines.base.options import switch
 from engines.base.paths import project_root
 from engines.inference.finite import naming_case
+from engines.records.data_record import DataGuard
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.panels import PanelSaver
@@ -31,6 +32,7 @@ from engines.scoring.confusion_files import identity, write_evidence, write_spli
 from engines.scoring.metrics import scores, trivial_scores
 from engines.training.staged_training import StagedTraining
 from transforms.dataset import Dataset
+from transforms.dataset_check import check_dataset_for_training
 
 logger = logging.getLogger("mammoseg")
 
@@ -39,9 +41,14 @@ PACKAGES = ("torch", "monai", "pytorch-ignite", "mlflow")
 
 
 def train(
-    training: StagedTraining, data: Dataset, resume: bool = False, log_model: bool = False, force: bool = False
+    training: StagedTraining,
+    data: Dataset,
+    resume: bool = False,
+    log_model: bool = False,
+    force: bool = False,
+    verify: bool = False,
 ) -> dict[str, dict[str, float]]:
-    """Check the labels, train every stage, and leave scores, pictures and weights on disk and in MLflow.
+    """Check the data, train every stage, and leave scores, pictures and weights on disk and in MLflow.
 
     Args:
         training: the stages.
@@ -49,17 +56,18 @@ def train(
         resume: go on with an interrupted training.
         log_model: also log the network as an MLflow model.
         force: take an output folder that is locked by a process which may not exist any more, see `engines.base.lock`.
+        verify: compare all images and labels with those of the interrupted training, see `engines.records.data_record`.
 
     Returns the scores of every row of the final table.
     """
-    resume, log_model, force = (
-        switch(value, option)
-        for value, option in ((resume, "--resume"), (log_model, "--log_model"), (force, "--force"))
-    )
-    data.check_labels(data.items("training") + data.items("validation"))
+    given = {"--resume": resume, "--log_model": log_model, "--force": force, "--verify": verify}
+    resume, log_model, force, verify = (switch(value, option) for option, value in given.items())
+    for warning in check_dataset_for_training(data):
+        logger.warning("%s", warning)
+    guard = DataGuard(data, training.output.models, verify)
     _say_what_is_trained(training, data)
     with own(training.output.folder, training.tracking, force), tracked(training.tracking), resumable(training.output):
-        results = training.run(resume)
+        results = training.run(resume, guard)
         *earlier, last = results
         rows = report(
             training.evaluator,
@@ -174,7 +182,7 @@ def run_parameters(network: nn.Module, data: Dataset, knobs: Mapping[str, Any]) 
         "parameters": sum(p.numel() for p in network.parameters()),
         **{key: value for key, value in identity(data).items() if key != "labels"},
         "classes": ", ".join(data.class_names),
-        "class_weights": ", ".join(f"{w:.4f}" for w in data.class_weights()),
+        **({"class_weights": ", ".join(f"{w:.4f}" for w in data.class_weights())} if data.items("training") else {}),
         "device": _device(network),
         "git_commit": git_commit(project_root()),
         "versions": ", ".join([f"python {platform.python_version()}", *(f"{n} {version(n)}" for n in PACKAGES)]),

@@ -17,7 +17,8 @@ from ignite.engine import Events
 from ignite.handlers import EarlyStopping
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 
-from engines.base.distributed import parallel, rank
+from engines.base.distributed import is_main, parallel, rank
+from engines.records.data_record import DataGuard
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import SamplePredictions, write_label_maps
@@ -86,6 +87,7 @@ class StagedTraining:
         self.results: dict[str, dict[str, float]] = {}
         self.best: dict[str, Any] = {}
         self.stage = self.plan[0]
+        self.guard: DataGuard | None = None
         self.network: Any = getattr(trainer.network, "module", trainer.network)
         self.early_stopping = self._early_stopping(patience, min_delta)
         self.samples = SamplePredictions(len(self.settings.get("labels", ())))
@@ -112,25 +114,17 @@ class StagedTraining:
 
     # -- the stages --------------------------------------------------------------------------------------------
 
-    def run(self, resume: bool = False) -> dict[str, dict[str, float]]:
+    def run(self, resume: bool = False, guard: DataGuard | None = None) -> dict[str, dict[str, float]]:
         """Train every stage; return the validation scores of each stage's best epoch.
 
         Args:
             resume: go on with the training that was interrupted in this output folder.
+            guard: compares the data with those of the interrupted training.
 
         Raises:
             UserError: nothing to resume, or it was made with another plan or network.
         """
-        saved = self.output.progress.load() if resume else None
-        first = 0 if saved is None else self._restore_run(saved)
-        if saved is None:
-            self.output.start_anew()
-            self._begin(0)
-            self.output.progress.save(self._snapshot())  # also finds out, before the first epoch, whether it fits
-            self.tracking.start()
-            self.output.progress.save(self._snapshot(), rotate=False)
-        else:
-            self.tracking.start(saved["run_id"], saved["stage_runs"])
+        saved, first = self._start(resume, guard)
         self.tracking.log_artifacts(self.output.write_config(self.settings), "eval")
         for index in range(first, len(self.plan)):
             self._begin(index)
@@ -148,6 +142,26 @@ class StagedTraining:
                 self.trainer.run()
             self._finish()
         return self.results
+
+    def _start(self, resume: bool, guard: DataGuard | None) -> tuple[dict[str, Any] | None, int]:
+        """The saved state, or None, and the index of the stage to begin with; from here on there is one to resume."""
+        saved = self.output.progress.load() if resume else None
+        first = 0 if saved is None else self._restore_run(saved)
+        self.guard = guard if is_main() else None
+        if self.guard is not None:
+            self.guard.resume(saved.get("data")) if saved is not None else self.guard.begin()
+        if saved is None:
+            self.output.start_anew()
+        if self.guard is not None:
+            self.guard.write()
+        if saved is not None:
+            self.tracking.start(saved["run_id"], saved["stage_runs"])
+            return saved, first
+        self._begin(0)
+        self.output.progress.save(self._snapshot())  # also finds out, before the first epoch, whether it fits the disk
+        self.tracking.start()
+        self.output.progress.save(self._snapshot(), rotate=False)
+        return None, 0
 
     def _begin(self, index: int) -> None:
         """Set up stage `index`, starting from the weights the network holds."""
@@ -292,6 +306,7 @@ class StagedTraining:
             "best": self.best,
             "results": self.results,
             "stopping": (stopping.counter, stopping.best_score) if stopping else (0, None),
+            "data": self.guard.digest if self.guard is not None else None,
             "run_id": self.tracking.run_id,
             "stage_runs": self.tracking.stage_runs,
         }
