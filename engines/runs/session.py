@@ -10,9 +10,7 @@ import inspect
 import itertools
 import json
 import logging
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +21,7 @@ from monai.bundle import ConfigWorkflow
 from monai.data import set_track_meta
 
 from engines.base.distributed import is_main
+from engines.base.signals import handle_signals
 from engines.base.versions import compare_versions
 from engines.records.mlflow_store import disable_telemetry
 from engines.training.epochs import seed_all
@@ -38,8 +37,7 @@ def begin(seed: int = 0, recipe: str | None = None, recipes: Mapping[str, Any] |
         UserError: an override names no key of the config, or there is no such recipe.
     """
     sys.excepthook = readable_excepthook
-    if hasattr(signal, "SIGTERM") and threading.current_thread() is threading.main_thread():  # elsewhere not allowed
-        signal.signal(signal.SIGTERM, _terminated)
+    handle_signals()
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
     logger.setLevel(logging.INFO if is_main() else logging.ERROR)
@@ -126,7 +124,3 @@ def readable_excepthook(kind: type[BaseException], error: BaseException, traceba
         sys.__excepthook__(kind, error, traceback)
     else:
         print(f"error: {cause}", file=sys.stderr)
-
-
-def _terminated(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt
