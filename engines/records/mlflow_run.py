@@ -24,6 +24,7 @@ from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 from monai.utils import path_to_uri
 
 from engines.base.distributed import is_main
+from engines.base.network_file import NetworkRows
 from engines.records.mlflow_store import (
     SHORT_WAIT,
     as_tracking_uri,
@@ -69,12 +70,17 @@ class Tracking:
         self.params = dict(params or {})
         self.enabled = enabled and is_main()
         self.tags = {str(key): str(value) for key, value in (tags or {}).items()}
+        self.rows: NetworkRows | None = None
         self.failed = False
         self._started = False
         self.run_id: str | None = None
         self.stage_run_id: str | None = None
         self.stage_runs: dict[str, str] = {}
         self._client: MlflowClient | None = None
+
+    def row_tags(self, stage: str) -> dict[str, str]:
+        """Tags that say which row of a table a stage's run is; none where the bundle has no network.json."""
+        return self.rows.tags(stage) if self.rows is not None else {}
 
     def start(self, run_id: str | None = None, stage_runs: Mapping[str, str] | None = None) -> None:
         """Open a new run, or continue `run_id` and its stages' runs (after an interruption)."""
@@ -176,7 +182,7 @@ class Tracking:
             self.stage_run_id = self.stage_runs[name]
             self._continue(self.stage_run_id)
             return
-        tags = {**self.tags, MLFLOW_PARENT_RUN_ID: self.run_id, "kind": "stage", "stage": name}
+        tags = {**self.tags, **self.row_tags(name), MLFLOW_PARENT_RUN_ID: self.run_id, "kind": "stage", "stage": name}
         run = self._client.create_run(self._experiment_id(), run_name=f"{self.run_name} {name}", tags=tags)
         self.stage_run_id = self.stage_runs[name] = run.info.run_id
         self.log_params({"stage": name, **params}, run_id=self.stage_run_id)

@@ -29,7 +29,7 @@ PARTS = (
 
 
 def check() -> None:
-    """Build every part of the running config, check the labels and pass one batch through the network.
+    """Build every part of the running config, check the labels, pass one batch and one whole image through the network.
 
     Prints one line per part; a problem's line starts with the config key it belongs to.
 
@@ -67,6 +67,7 @@ def _steps(get: Callable[[str], Any], parsed: dict[str, Any]) -> Iterator[tuple[
         if key == "data":
             yield "dataset_dir", lambda: _labels(parsed["data"])
     yield "train::dataloader", lambda: _forward(parsed)
+    yield "validate::dataloader", lambda: _whole_image(get("validate::evaluator"), parsed)
 
 
 def _knobs(knobs: Mapping[str, Any]) -> str:
@@ -93,6 +94,23 @@ def _forward(parsed: dict[str, Any]) -> str:
     if tuple(logits.shape) != expected:
         raise UserError(f"the network turns {tuple(batch['image'].shape)} into {tuple(logits.shape)}, not {expected}")
     return f"images {tuple(batch['image'].shape)} → logits {tuple(logits.shape)}, loss {float(loss):.3f}"
+
+
+def _whole_image(evaluator: Any, parsed: dict[str, Any]) -> str:
+    """The first validation image, whole, through the network as validation runs it."""
+    image = next(iter(evaluator.data_loader))["image"]
+    network = parsed["network"]
+    trained = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            logits = evaluator.inferer(image.to(evaluator.state.device), network)
+    finally:
+        network.train(trained)
+    expected = (1, parsed["data"].num_classes, *image.shape[-2:])
+    if tuple(logits.shape) != expected:
+        raise UserError(f"the network turns {tuple(image.shape)} into {tuple(logits.shape)}, not {expected}")
+    return f"whole image {tuple(image.shape)} → logits {tuple(logits.shape)}"
 
 
 def reason(error: BaseException) -> str:

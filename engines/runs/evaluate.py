@@ -11,6 +11,7 @@ from monai.engines import Evaluator
 from engines.base.options import switch
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
+from engines.runs.session import running_rows
 from engines.runs.train import own, report, tracked
 from engines.scoring.lesions import LesionDetection, lesion_classes
 from engines.scoring.surface_distance import SurfaceDistance
@@ -53,7 +54,8 @@ def evaluate(
     for handler in more:
         handler.attach(evaluator)
     stage = str(settings["stage"])
-    tracking.tags.update(kind="evaluation", stage=stage, section=section)
+    tracking.rows = running_rows()
+    tracking.tags.update(tracking.row_tags(stage), kind="evaluation", stage=stage, section=section)
     with own(output.eval, tracking, switch(force, "--force"), "evaluation"), tracked(tracking):
         tracking.start()
         tracking.log_artifacts(output.write_config({**tracking.params, "trained_with": dict(settings)}), "eval")

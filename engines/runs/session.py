@@ -21,6 +21,7 @@ from monai.bundle import ConfigWorkflow
 from monai.data import set_track_meta
 
 from engines.base.distributed import is_main
+from engines.base.network_file import NetworkRows, rows_beside
 from engines.base.signals import handle_signals
 from engines.base.versions import compare_versions
 from engines.records.mlflow_store import disable_telemetry
@@ -63,6 +64,12 @@ def running_workflow() -> ConfigWorkflow | None:
             return caller
         frame = frame.f_back
     return None
+
+
+def running_rows() -> NetworkRows | None:
+    """Title and rows of the bundle that is being run, from its network.json."""
+    workflow = running_workflow()
+    return None if workflow is None else rows_beside(Path(workflow.config_root_path))
 
 
 def check_overrides(workflow: ConfigWorkflow) -> None:

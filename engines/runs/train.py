@@ -28,6 +28,7 @@ from engines.records.panels import PanelSaver
 from engines.records.predictions import SamplePredictions
 from engines.records.score_table import class_table, score_table
 from engines.runs.logged_model import log_network
+from engines.runs.session import running_rows
 from engines.scoring.confusion_files import identity, write_evidence, write_split
 from engines.scoring.metrics import scores, trivial_scores
 from engines.training.staged_training import StagedTraining
@@ -66,6 +67,7 @@ def train(
         logger.warning("%s", warning)
     guard = DataGuard(data, training.output.models, verify)
     _say_what_is_trained(training, data)
+    training.tracking.rows = running_rows()
     with own(training.output.folder, training.tracking, force), tracked(training.tracking), resumable(training.output):
         results = training.run(resume, guard)
         *earlier, last = results

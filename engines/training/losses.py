@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from engines.base.distributed import summed, world_size
 from transforms.crops import VOID
+from transforms.errors import UserError
 
 
 class WeightedCrossEntropy(nn.CrossEntropyLoss):
@@ -19,6 +20,9 @@ class WeightedCrossEntropy(nn.CrossEntropyLoss):
     Takes logits (N, C, H, W) and labels (N, 1, H, W) of any integer type, as MONAI engines hand them over. The
     mean is over the weights of the valid pixels, so that learning rates are comparable across networks and data.
     Pixels of `ignore_label` and `VOID` count for nothing; a batch without a valid pixel has loss 0.
+
+    Several logits (deep supervision) come as a list, full size first: the loss is the mean of theirs, each with half
+    the weight of the one before.
 
     Args:
         weight: one weight per class; None weights all alike.
@@ -35,8 +39,21 @@ class WeightedCrossEntropy(nn.CrossEntropyLoss):
         self.dice_weight = dice_weight
         self.dice = DiceLoss(to_onehot_y=True, softmax=True, batch=True, ignore_index=VOID)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Return the scalar loss."""
+    def forward(self, input: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
+        """Return the scalar loss.
+
+        Raises:
+            UserError: the logits have another number of classes than there are weights.
+        """
+        if not isinstance(input, Tensor):
+            shares = [0.5**level for level in range(len(input))]
+            losses = [share * self(logits, target) for share, logits in zip(shares, input, strict=True)]
+            return torch.stack(losses).sum() / sum(shares)
+        if self.weight is not None and len(self.weight) != input.shape[1]:
+            raise UserError(
+                f"the network returns {input.shape[1]} classes; the data set has {len(self.weight)}; have network_def "
+                "take them from @num_classes"
+            )
         classes = target.squeeze(1).long()
         if self.ignore_label is not None:
             classes = classes.masked_fill(classes == self.ignore_label, VOID)

@@ -19,6 +19,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from numpy.typing import NDArray
 
 from engines.records.mlflow_store import SHORT_WAIT, check_server, sqlite_path
+from scripts.comparison.models import UNKNOWN, Model, model_of
 from transforms.errors import UserError
 
 Matrices = dict[str, NDArray[np.int64]]
@@ -35,6 +36,7 @@ class Result:
         run_ids: of the runs it was read from.
         whole: the training that it belongs to went through all its stages.
         digest: of the data set; of all folds' data sets.
+        model: the row that it belongs to.
     """
 
     stage: str
@@ -51,6 +53,12 @@ class Result:
     parent_id: str | None = None
     expected_folds: int = 1
     whole: bool = True
+    model: Model = UNKNOWN
+
+    @property
+    def row(self) -> tuple[str, str]:
+        """What tells rows of one table apart."""
+        return self.model.bundle, self.stage
 
     @property
     def name(self) -> str:
@@ -127,6 +135,7 @@ class Store:
             params={**(training.data.params if training else {}), **run.data.params},
             parent_id=parent_id,
             whole=training is None or training.info.status == "FINISHED",
+            model=model_of(run.data.tags, stage),
         )
 
     def _training(self, run_id: str | None) -> Run | None:
@@ -196,4 +205,5 @@ def cross_validation(folds: Sequence[Result], name: str, expected: int) -> Resul
         params=first.params,
         parent_id=first.parent_id,
         expected_folds=expected,
+        model=first.model,
     )

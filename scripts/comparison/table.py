@@ -12,7 +12,6 @@ import numpy as np
 from engines.records.score_table import TITLES
 from engines.runs.train import TRIVIAL
 from engines.scoring.metrics import PAPER_METRICS, scores, trivial_scores
-from scripts.comparison.models import title
 from scripts.comparison.statistics import INTERVALS, intervals, p_values, pooled
 from scripts.comparison.store import Result
 
@@ -87,8 +86,8 @@ def compare(results: Sequence[Result], draws: int, seed: int) -> Comparison:
 
 
 def _titles(results: Sequence[Result]) -> list[str]:
-    """The paper's names; where a model is there more than once, with its run."""
-    plain = [title(result.stage) for result in results]
+    """The rows' titles; where a model is there more than once, with its run."""
+    plain = [result.model.title for result in results]
     return [t if plain.count(t) == 1 else f"{t}, {r.name}" for t, r in zip(plain, results, strict=True)]
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from engines.base.network_file import read_rows
+from engines.base.paths import project_root
+from scripts.comparison.models import model_of
 from scripts.comparison.store import Result, cross_validation, of_evidence
 from scripts.crossvalidation.state import Plan, fold_folder
 
@@ -14,6 +17,7 @@ def results(out: Path, plan: Plan) -> list[Result]:
     folders = [fold_folder(out, number) for number in range(1, plan.folds + 1)]
     config = json.loads((folders[0] / "eval" / "config.json").read_text(encoding="utf-8"))
     params = {name: str(value) for name, value in config.items()}
+    titles = read_rows(project_root() / "bundles" / plan.bundle)
     rows = []
     for stage in config["stages"]:
         folds = [
@@ -22,6 +26,7 @@ def results(out: Path, plan: Plan) -> list[Result]:
                 run_name=folder.name,
                 run_ids=(folder.name,),
                 params=params,
+                model=model_of(titles.tags(stage), stage),
             )
             for folder in folders
         ]

@@ -18,6 +18,7 @@ from monai.bundle import ConfigParser
 from monai.data import DataLoader
 from PIL import Image
 
+from engines.base.network_file import all_rows
 from engines.records.output_folder import read_csv
 from scripts.importers.sources.cityscapes import CLASSES, import_cityscapes
 from transforms.errors import user_error
@@ -291,7 +292,7 @@ def test_a_later_stage_never_ends_below_its_start(run_bundle: Run, tiny_dataset:
     assert rows["context"] >= rows["front"] - 1e-9
 
 
-@pytest.mark.parametrize("bundle", ["fcn", "unet", "dilation10", "deeplabv3"])
+@pytest.mark.parametrize("bundle", all_rows())
 def test_data_sets_of_a_bundle_cross_process_borders(process_state: None, tiny_dataset: Path, bundle: str) -> None:
     parser = ConfigParser()
     parser.read_config(str(ROOT / "bundles" / bundle / "configs" / "train.json"))
@@ -309,13 +310,7 @@ def test_data_sets_of_a_bundle_cross_process_borders(process_state: None, tiny_d
 
 
 @pytest.mark.parametrize(
-    ("bundle", "stages"),
-    [
-        ("fcn", ["fcn32", "fcn16", "fcn8"]),
-        ("dilation10", ["front", "context", "global"]),
-        ("deeplabv3", ["deeplabv3"]),
-        ("unet", ["unet"]),
-    ],
+    ("bundle", "stages"), [(name, list(rows.stages)) for name, rows in all_rows().items()], ids=lambda value: str(value)
 )
 def test_every_bundle_trains_all_its_stages_then_evaluates_and_segments(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, bundle: str, stages: list[str]
@@ -391,7 +386,7 @@ def test_rectangles_adamw_cosine_dice_and_mirror_averaging(
 
 
 @pytest.mark.usefixtures("no_network")
-@pytest.mark.parametrize("bundle", ["fcn", "unet", "dilation10", "deeplabv3"])
+@pytest.mark.parametrize("bundle", all_rows())
 def test_no_network_and_batches_of_one_and_a_last_batch_of_one(
     run_bundle: Run, tiny_dataset: Path, bundle: str
 ) -> None:

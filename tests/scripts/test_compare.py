@@ -14,14 +14,18 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
+from engines.base.network_file import NetworkRows, all_rows
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import write_images, write_label_maps
 from engines.scoring.confusion_files import write_evidence
 from engines.scoring.metrics import PAPER_METRICS, scores
 from scripts.compare import file_names, main
-from scripts.comparison.models import TITLES
+from scripts.comparison.models import LAST, Model, model_of
 from scripts.comparison.statistics import INTERVALS, holm, intervals, p_values, pooled, scores_of_many, subject_mean_iou
+
+TITLES = ["FCN32", "FCN16", "FCN8", "U-Net", "Dilation10 Front", "Dilation10 Context", "Dilation10 Global", "DeepLabv3"]
+"""The rows of Tables 9 and 10."""
 
 LABELS = {"0": "background", "1": "gland", "2": "tumor <&>"}
 
@@ -59,6 +63,7 @@ def add(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
         pictures: bool = False,
         params: dict[str, Any] | None = None,
         status: str = "FINISHED",
+        rows: NetworkRows | None = None,
     ) -> None:
         nonlocal count
         count += 1
@@ -66,6 +71,7 @@ def add(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
         about = {"labels": LABELS, "dataset": dataset, "dataset_digest": digest, "split_digest": "s"}
         tracking = Tracking("e", name, str(store), params or {"recipe": "quick", "seed": 0}, tags=tags)
         tracking.tags["kind"] = "training"
+        tracking.rows = rows
         tracking.start()
         for stage, subjects in stages.items():
             tracking.start_stage(stage, {"learning_rate": 0.1})
@@ -177,7 +183,9 @@ def test_rows_are_the_paper_s_in_its_order(add: Add, compare: Compare) -> None:
     add({"unet": matrices(0.5)}, name="unet")
     add({"fcn32": matrices(0.2), "fcn16": matrices(0.3), "fcn8": matrices(0.4)}, name="fcn")
     rows = compare()
-    assert [row["model"] for row in rows] == ["all background", *TITLES.values()]
+    titles = [title for network in all_rows().values() for title in network.stages.values()][:8]
+    assert titles == TITLES
+    assert [row["model"] for row in rows] == ["all background", *titles]
     expected = scores(pooled(matrices(0.7)))
     context = next(row for row in rows if row["model"] == "Dilation10 Context")
     for name in PAPER_METRICS:
@@ -185,6 +193,21 @@ def test_rows_are_the_paper_s_in_its_order(add: Add, compare: Compare) -> None:
         assert context[f"{name}_low"] < context[name] < context[f"{name}_high"]
     assert rows[-1]["p"] is None  # the best
     assert 0 < context["p"] <= 1
+
+
+def test_rows_are_those_that_the_runs_are_tagged_with_and_need_no_bundle(add: Add, compare: Compare) -> None:
+    """Two networks with a stage of the same name are two rows; a run without tags is the row of its stage."""
+    add({"unet": matrices(0.5)}, name="old")
+    add({"unet": matrices(0.9)}, name="wide", rows=NetworkRows("wide_unet", "Wide", 9, {"unet": "Wide U-Net"}))
+    add({"b": matrices(0.7), "a": matrices(0.8)}, rows=NetworkRows("mine", "Mine", 0, {"b": "Mine B", "a": "Mine A"}))
+    assert [row["model"] for row in compare()[1:]] == ["Mine B", "Mine A", "U-Net", "Wide U-Net"]
+    add({"unet": matrices(0.6)}, name="new", rows=all_rows()["unet"])
+    assert [row["run_name"] for row in compare()[3:]] == ["new unet", "wide unet"]
+
+
+def test_the_row_of_a_stage_that_nobody_knows_is_called_like_it() -> None:
+    assert model_of({}, "segresnet") == Model("", "segresnet", LAST)
+    assert model_of({"bundle": "b", "title": "B", "order": "first"}, "x") == Model("b", "B", LAST)
 
 
 def test_the_latest_of_each_row_unless_told(add: Add, compare: Compare, refused: Callable[..., str]) -> None:

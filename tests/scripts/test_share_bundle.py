@@ -17,11 +17,12 @@ from dataset_factory import make_dataset
 from PIL import Image
 from sharing_factory import ROOT, bundle_command, clean_python
 
+from engines.base.network_file import all_rows
 from engines.records.output_folder import read_csv
 from scripts.share import main
 from scripts.sharing import archive
 
-STAGES = {"unet": "unet", "fcn": "fcn8", "dilation10": "global", "deeplabv3": "deeplabv3"}
+STAGES = {name: list(rows.stages)[-1] for name, rows in all_rows().items()}
 
 
 def write_png(dataset: Path, folder: Path) -> Path:

@@ -146,7 +146,7 @@ class TiledInferer(Inferer):
     def _windows(
         self, image: Tensor, network: Callable[..., Tensor], place: Place, *args: Any, **kwargs: Any
     ) -> Tensor:
-        step = max(WINDOW_STEP, size_multiple(network))
+        step = max(WINDOW_STEP, size_multiple(network, image.shape[1]))
         side = max(step, WINDOW // step * step)
         while side > step:
             shape = (1, image.shape[1], side, side)
@@ -173,7 +173,7 @@ class TiledInferer(Inferer):
                 device=place.store,
             )
             try:
-                logits: Tensor = windows(image, network, *args, **kwargs)
+                logits: Tensor = windows(image, PaddedInferer(), network, *args, **kwargs)
                 return logits
             except RuntimeError as error:
                 if not is_out_of_memory(error) or side == step:
