@@ -1,7 +1,7 @@
 """Signals that ask a process to end: all of them are a Ctrl-C, after which a run is closed and can be resumed.
 
 SIGTERM (kill, Kubernetes, Docker), SIGHUP (a closed terminal), SIGUSR1 and SIGUSR2 (what SLURM sends before the time is
-up, `--signal`), SIGBREAK (Windows, a closed console). Whoever has installed a handler, or ignores one (`nohup`), keeps it.
+up, `--signal`), SIGBREAK (Windows, a closed console). A handler that someone has installed stays, and so does `nohup`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _last = [-PAUSE_SECONDS]
 
 
 def handle_signals() -> None:
-    """Install the handler, where the default would end the process at once; in the main thread only, as Python has it."""
+    """Install the handler where the default would end the process at once; Python allows it in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         return
     for name in NAMES:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
+
+from torch import nn
 
 from engines.base.distributed import is_main
 from engines.base.paths import as_path
 from engines.records.checkpoint import file_sha256, save_checkpoint
 from engines.records.progress import Progress
 from engines.records.trained_model import DIGEST
+from transforms.errors import UserError
+
+STATES = 10
+"""Copies of the weights that a training saves: two states with their optimizer and best weights, a stage, the model."""
 
 
 class Output:
@@ -42,6 +51,37 @@ class Output:
         self.predictions = self.eval / "predictions"
         self.progress = Progress(self.models)
         self.epochs_file = self.eval / "epochs.csv"
+
+    def check_room(self, network: nn.Module) -> None:
+        """Find out before the first epoch whether the folder can be written to and holds what a training saves.
+
+        Raises:
+            UserError: it cannot, or does not.
+        """
+        if not is_main():
+            return
+        made = [path for path in (self.models, *self.models.parents) if not path.exists()]
+        try:
+            self.models.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.models) as file:
+                file.write(b"\0" * 4096)
+                file.flush()
+            disk = shutil.disk_usage(self.models)
+        except OSError as error:
+            raise UserError(
+                f"--output_dir {self.folder}: cannot be written to ({error.strerror}); make room or check its rights, "
+                "or give another"
+            ) from None
+        finally:
+            for folder in made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+        needed = STATES * sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+        if disk.total and disk.free < needed:  # some network disks do not say
+            raise UserError(
+                f"--output_dir {self.folder}: has {disk.free / 1e6:.0f} MB left, and weights and states to resume from "
+                f"need up to {needed / 1e6:.0f} MB; make room, or give another"
+            )
 
     def start_anew(self) -> None:
         """Drop the record of an earlier training; its weights stay until a stage of the new one ends."""

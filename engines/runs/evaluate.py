@@ -8,6 +8,7 @@ from typing import Any
 
 from monai.engines import Evaluator
 
+from engines.base.machine_errors import one_line
 from engines.base.options import switch
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
@@ -56,7 +57,7 @@ def evaluate(
     stage = str(settings["stage"])
     tracking.rows = running_rows()
     tracking.tags.update(tracking.row_tags(stage), kind="evaluation", stage=stage, section=section)
-    with own(output.eval, tracking, switch(force, "--force"), "evaluation"), tracked(tracking):
+    with own(output.eval, tracking, switch(force, "--force"), "evaluation"), tracked(tracking), one_line(output.eval):
         tracking.start()
         tracking.log_artifacts(output.write_config({**tracking.params, "trained_with": dict(settings)}), "eval")
         rows = report(evaluator, stage, data, section, output, tracking)

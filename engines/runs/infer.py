@@ -12,6 +12,7 @@ from typing import Any
 from monai.engines import Evaluator
 from torch.utils.data import IterableDataset
 
+from engines.base.machine_errors import one_line
 from engines.base.paths import as_path
 from engines.inference.finite import naming_case
 from transforms.dataset import SECTIONS, Dataset
@@ -152,7 +153,7 @@ def infer(evaluator: Evaluator, dataset: ReadableImages, output_dir: str, format
             return
     results = as_path(output_dir)
     _check_results(results, dataset.data, formats)
-    with naming_case(evaluator):
+    with one_line(results), naming_case(evaluator):
         evaluator.run()
     if "findings" in formats:
         for name, reason in dataset.reasons.items():

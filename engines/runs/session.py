@@ -20,6 +20,7 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 from monai.data import set_track_meta
 
+from engines.base.console import forget, robust_console
 from engines.base.distributed import is_main
 from engines.base.network_file import NetworkRows, rows_beside
 from engines.base.signals import handle_signals
@@ -41,7 +42,9 @@ def begin(seed: int = 0, recipe: str | None = None, recipes: Mapping[str, Any] |
     handle_signals()
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+    robust_console()
     logger.setLevel(logging.INFO if is_main() else logging.ERROR)
+    logging.getLogger("ignite.engine.engine").setLevel(logging.CRITICAL)  # an error is told once, by the hook
     disable_telemetry()
     set_track_meta(False)  # geometry is kept by the data set and the writers; plain tensors are faster
     # ignite checks tensors for NaN with a call that torch deprecates; nothing a user could do about it
@@ -123,11 +126,14 @@ def _configs(folder: Path) -> list[dict[str, Any]]:
 
 def readable_excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """Print a `UserError`, however deeply MONAI wrapped it, as one line; anything else as usual."""
-    if issubclass(kind, KeyboardInterrupt):
-        print("\nInterrupted.", *error.args, file=sys.stderr)
-        return
-    cause = user_error(error)
-    if cause is None:
-        sys.__excepthook__(kind, error, traceback)
-    else:
-        print(f"error: {cause}", file=sys.stderr)
+    try:
+        cause = user_error(error)
+        if issubclass(kind, KeyboardInterrupt):
+            print("\nInterrupted.", *error.args, file=sys.stderr)
+        elif cause is None:
+            sys.__excepthook__(kind, error, traceback)
+        else:
+            print(f"error: {cause}", file=sys.stderr)
+        sys.stderr.flush()
+    except OSError:  # the terminal has gone
+        forget(sys.stderr)

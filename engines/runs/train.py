@@ -18,6 +18,7 @@ from torch import nn
 
 from engines.base.distributed import is_main
 from engines.base.lock import locked
+from engines.base.machine_errors import one_line
 from engines.base.options import switch
 from engines.base.paths import project_root
 from engines.inference.finite import naming_case
@@ -69,6 +70,7 @@ def train(
     _say_what_is_trained(training, data)
     training.tracking.rows = running_rows()
     with own(training.output.folder, training.tracking, force), tracked(training.tracking), resumable(training.output):
+        training.output.check_room(training.network)
         results = training.run(resume, guard)
         *earlier, last = results
         rows = report(
@@ -122,12 +124,14 @@ def tracked(tracking: Tracking) -> Iterator[None]:
 
 @contextmanager
 def resumable(output: Output) -> Iterator[None]:
-    """Have an interruption say how to go on, if there is something to go on from."""
+    """Have an interruption, a full disk and the like say how to go on, if there is something to go on from."""
     try:
-        yield
+        hint = "--resume true continues after the last saved epoch"
+        with one_line(output.folder, lambda: hint if output.progress.exists() else ""):
+            yield
     except KeyboardInterrupt:
-        hint = ["To go on: the same command with --resume true"] if output.progress.exists() else []
-        raise KeyboardInterrupt(*hint) from None
+        words = ["To go on: the same command with --resume true"] if output.progress.exists() else []
+        raise KeyboardInterrupt(*words) from None
 
 
 def report(
