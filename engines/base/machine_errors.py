@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ import torch
 
 from transforms.errors import UserError, user_error
 
+SHM = Path("/dev/shm")
 SHARED = (
     "the worker processes found no shared memory (/dev/shm is full or small): give --num_workers 0, or more of it "
     "(docker run --shm-size 2g, or --ipc host)"
@@ -49,10 +52,19 @@ def explain(error: BaseException, folder: Path) -> str | None:
             return SHARED
         if isinstance(cause, RuntimeError) and "DataLoader worker" in text and "Caught" not in text:
             return WORKER
+        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC and cause.filename is None and _is_full(SHM):
+            return SHARED
         if isinstance(cause, OSError) and not isinstance(cause, BrokenPipeError):
             return _disk(cause, folder)
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < 1 << 20
+    except OSError:
+        return False
 
 
 def _disk(error: OSError, folder: Path) -> str:
