@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.base.distributed import is_main
-from engines.records.output_folder import write_text
+from engines.records.tables import write_text
 from transforms.dataset import Dataset, open_array
 from transforms.dataset_check import array_sha256, check_digest, copies_apart
 from transforms.errors import UserError

@@ -39,6 +39,9 @@ from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
 
+EPOCH_METRIC = "learning_rate"
+"""Logged in every epoch."""
+
 LOCK_TAG = "mammoseg.lock"
 """Tag of a run: the lock that its process held, see `engines.base.lock`."""
 
@@ -76,6 +79,7 @@ class Tracking:
         self.run_id: str | None = None
         self.stage_run_id: str | None = None
         self.stage_runs: dict[str, str] = {}
+        self._logged: dict[str, tuple[set[int], dict[str, float]]] = {}
         self._client: MlflowClient | None = None
 
     def row_tags(self, stage: str) -> dict[str, str]:
@@ -143,6 +147,8 @@ class Tracking:
         self._client.update_run(run_id, status="RUNNING")
         if LOCK_TAG in self.tags:
             self._client.set_tag(run_id, LOCK_TAG, self.tags[LOCK_TAG])
+        epochs = {metric.step for metric in self._client.get_metric_history(run_id, EPOCH_METRIC)}
+        self._logged[run_id] = (epochs, dict(self._client.get_run(run_id).data.metrics))
 
     def _exists(self, run_id: str) -> bool:
         assert self._client is not None
@@ -209,13 +215,17 @@ class Tracking:
         self._try(lambda: self._client and self._client.log_batch(run_id or self.run_id, params=batch))
 
     def log_metrics(self, values: Mapping[str, float], step: int, prefix: str = "", run_id: str | None = None) -> None:
-        """Log the values that are numbers (not NaN) in one write."""
-        now = int(time.time() * 1000)
+        """Log the values that are numbers (not NaN) in one write, without those that a continued run has already."""
+        now, run = int(time.time() * 1000), run_id or self.run_id or ""
+        epochs, latest = self._logged.get(run, (set(), {}))
+        if step in epochs:  # an epoch that was interrupted before it was saved, and came out the same
+            return
         names = metric_names(prefix + name for name in values)
-        batch = [Metric(k, float(v), now, step) for k, v in zip(names, values.values(), strict=True) if v == v]
+        pairs = [(k, float(v)) for k, v in zip(names, values.values(), strict=True) if v == v]
+        batch = [Metric(k, v, now, step) for k, v in pairs if step > 0 or latest.get(k) != v]
         for first in range(0, len(batch), MAX_METRICS_PER_BATCH):
             part = batch[first : first + MAX_METRICS_PER_BATCH]
-            self._try(lambda part=part: self._client and self._client.log_batch(run_id or self.run_id, metrics=part))
+            self._try(lambda part=part: self._client and self._client.log_batch(run, metrics=part))
 
     def log_artifacts(self, path: Path, folder: str | None = None, run_id: str | None = None) -> None:
         """Log a file, or every file below a folder."""

@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import tempfile
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import getproxies
@@ -16,11 +18,15 @@ import mlflow
 from mlflow.tracking import MlflowClient
 from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH
 
+from engines.base.lock import NAME, claim
 from engines.base.paths import as_path, project_root
 
 SHORT_WAIT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 """MLflow would wait minutes for a server that is not there; the environment overrides these."""
 
+
+PREFIX = ".mlflow-"
+"""Of folders beside a database in which it is made."""
 
 WORDS = ("databricks", "databricks-uc")
 """Stores that MLflow knows by a word alone."""
@@ -53,16 +59,28 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(unquote(uri[len("sqlite:///") :].split("?")[0])) if uri.startswith("sqlite:///") else None
 
 
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+LOCKED_SECONDS = 20.0
+"""For which another process may have an SQLite file to itself."""
+
+
 def check_server(uri: str, seconds: float = 5.0) -> None:
-    """Knock at a server's door: MLflow itself would wait much longer for one that does not open.
+    """Fail fast if a server refuses connections, or a database file cannot be opened: MLflow retries for minutes.
 
     Raises:
         OSError: nobody answers.
+        sqlite3.Error: the file cannot be opened, is no database, or is damaged.
     """
+    path = sqlite_path(uri)
+    if path is not None and path.exists():
+        with closing(sqlite3.connect(path, timeout=LOCKED_SECONDS)) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     address = urlsplit(uri)
-    if address.scheme not in ("http", "https") or not address.hostname or address.scheme in getproxies():
+    scheme = address.scheme.partition("+")[0]
+    if scheme not in PORTS or not address.hostname or scheme in getproxies():
         return
-    port = address.port or (443 if address.scheme == "https" else 80)
+    port = address.port or PORTS[scheme]
     with socket.create_connection((address.hostname, port), timeout=seconds):
         pass
 
@@ -74,10 +92,14 @@ def make_database(uri: str) -> None:
     never be opened again.
     """
     path = sqlite_path(uri)
-    if path is None or path.exists():
+    if path is None:
+        return
+    _remove_left(path.parent)
+    if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".mlflow-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=PREFIX, ignore_cleanup_errors=True) as folder:
+        lock = claim(Path(folder) / NAME)
         made, copy = Path(folder) / "made.db", Path(folder) / "copy.db"
         MlflowClient(tracking_uri=sqlite_uri(made)).search_experiments(max_results=1)
         shutil.copyfile(made, copy)  # MLflow keeps the first open, and Windows does not move an open file
@@ -87,6 +109,20 @@ def make_database(uri: str) -> None:
             return
         except OSError:  # a file system without links
             copy.replace(path)
+        finally:
+            if lock is not None:
+                lock.close()
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove what a process left that was killed while it made a database."""
+    for left in folder.glob(PREFIX + "*"):
+        if not (left / NAME).is_file():  # an older version's, or not locked yet
+            continue
+        lock = claim(left / NAME)
+        if lock is not None:
+            lock.close()
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def metric_name(name: str) -> str:

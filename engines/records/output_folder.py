@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import math
 import shutil
@@ -18,6 +17,7 @@ from engines.base.distributed import is_main
 from engines.base.paths import as_path
 from engines.records.checkpoint import file_sha256, save_checkpoint
 from engines.records.progress import Progress
+from engines.records.tables import read_epochs, write_csv, write_text
 from engines.records.trained_model import DIGEST
 from transforms.errors import UserError
 
@@ -83,6 +83,13 @@ class Output:
                 f"need up to {needed / 1e6:.0f} MB; make room, or give another"
             )
 
+    def clear_parts(self) -> None:
+        """Remove unfinished files of a process that was killed; to be called by who has the folder to itself."""
+        for folder in (self.models, self.eval, self.panels) if is_main() else ():
+            for pattern in ("*.part", ".part-*"):
+                for path in folder.glob(pattern):
+                    path.unlink(missing_ok=True)
+
     def start_anew(self) -> None:
         """Drop the record of an earlier training; its weights stay until a stage of the new one ends."""
         if not is_main():
@@ -116,7 +123,7 @@ class Output:
     def append_epoch(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """Add one row to eval/epochs.csv; a row of the same epoch is replaced, for a resumed training."""
         row = {"stage": stage, "epoch": str(epoch), **{k: repr(float(v)) for k, v in metrics.items()}}
-        rows = [r for r in read_csv(self.epochs_file) if (r["stage"], r["epoch"]) != (stage, str(epoch))]
+        rows = [r for r in read_epochs(self.epochs_file) if (r["stage"], r["epoch"]) != (stage, str(epoch))]
         write_csv(self.epochs_file, [*rows, row])
 
     def clear_results(self) -> None:
@@ -163,35 +170,3 @@ def portable(value: Any) -> Any:
     text = str(value) if isinstance(value, (str, Path)) else type(value).__name__
     kinds = (PurePosixPath(text), PureWindowsPath(text))
     return next((path.name for path in kinds if path.is_absolute()), text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    if not is_main():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", newline="")
-    part.replace(path)
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file; none if it does not exist."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows under the union of their keys, in order of first appearance."""
-    if not is_main():
-        return
-    fields = list(dict.fromkeys(key for row in rows for key in row))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fields)
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)

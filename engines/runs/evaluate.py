@@ -58,6 +58,7 @@ def evaluate(
     tracking.rows = running_rows()
     tracking.tags.update(tracking.row_tags(stage), kind="evaluation", stage=stage, section=section)
     with own(output.eval, tracking, switch(force, "--force"), "evaluation"), tracked(tracking), one_line(output.eval):
+        output.clear_parts()
         tracking.start()
         tracking.log_artifacts(output.write_config({**tracking.params, "trained_with": dict(settings)}), "eval")
         rows = report(evaluator, stage, data, section, output, tracking)

@@ -70,6 +70,7 @@ def train(
     _say_what_is_trained(training, data)
     training.tracking.rows = running_rows()
     with own(training.output.folder, training.tracking, force), tracked(training.tracking), resumable(training.output):
+        training.output.clear_parts()
         training.output.check_room(training.network)
         results = training.run(resume, guard)
         *earlier, last = results

@@ -22,8 +22,10 @@ from engines.records.data_record import DataGuard
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import SamplePredictions, write_label_maps
+from engines.records.tables import read_epochs
 from engines.scoring.confusion_files import plain_matrices, write_evidence
 from engines.scoring.metrics import PAPER_METRICS, metric_names
+from engines.training.divergence import check_loss, check_weights
 from engines.training.epochs import EpochDataset, seed_all
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
@@ -155,6 +157,7 @@ class StagedTraining:
         if self.guard is not None:
             self.guard.write()
         if saved is not None:
+            read_epochs(self.output.epochs_file)  # an hour-long epoch would end with what is wrong with it
             self.tracking.start(saved["run_id"], saved["stage_runs"])
             return saved, first
         self._begin(0)
@@ -251,15 +254,8 @@ class StagedTraining:
         self.trainer.state.metrics["learning_rate"] = rate
 
     def _stop_divergence(self) -> None:
-        """Stop a training that is lost: guessing evenly among C classes costs log C."""
-        limit = 10 * math.log(max(2, len(self.settings.get("labels", ())) or 2))
-        loss = float(self.trainer.state.output[0]["loss"])
-        if not loss <= limit:
-            state = self.trainer.state
-            raise UserError(
-                f"the training diverges: loss {loss:.3g} in stage {self.stage.name}, epoch {state.epoch}, iteration "
-                f"{state.iteration}; try a lower --learning_rate than {self.stage.learning_rate:g}"
-            )
+        state = self.trainer.state
+        check_loss(float(state.output[0]["loss"]), len(self.settings.get("labels", ())), self.stage, state)
 
     def _validated(self) -> None:
         """Put the validation scores beside the training loss, for everything that reports on the trainer."""
@@ -268,6 +264,7 @@ class StagedTraining:
     def _end_epoch(self) -> None:
         """Keep the weights if a stage may end with them, ask early stopping, and save everything needed to go on."""
         state = self.trainer.state
+        check_weights(self.network, self.stage, state.epoch)
         if self.evaluator.state.metrics:
             self._keep_best(state.epoch, dict(self.evaluator.state.metrics))
             if self.early_stopping is not None:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.records.output_folder import write_text
 from engines.records.progress import Progress
+from engines.records.tables import write_text
 from engines.training.resume import changes
 from transforms.errors import UserError
 

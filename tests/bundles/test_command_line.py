@@ -17,7 +17,7 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
-from engines.records.output_folder import read_csv
+from engines.records.tables import read_csv
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "bundles" / "dilation10" / "configs" / "train.json"

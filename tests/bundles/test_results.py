@@ -13,7 +13,7 @@ import torch
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
-from engines.records.output_folder import read_csv
+from engines.records.tables import read_csv
 from engines.scoring.metrics import scores
 from transforms.errors import user_error
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from engines.records.checkpoint import load_checkpoint, save_checkpoint
-from engines.records.output_folder import Output, read_csv
+from engines.records.output_folder import Output
+from engines.records.tables import read_csv
 from transforms.errors import UserError
 
 
