@@ -73,3 +73,12 @@ def write_evaluation(output: Output, record: Mapping[str, Any]) -> Path:
     path = output.eval / FILE
     write_text(path, json.dumps({"format": FORMAT, **portable(record)}, indent=2, ensure_ascii=False) + "\n")
     return path
+
+
+def _held(path: Path) -> tuple[str, str] | None:
+    """Name and digest of the data set that a folder has an evaluation of; None where there is none to be read."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))["data"]
+        return str(data["dataset"]), str(data["dataset_digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
