@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from engines.inference.tiling.tiled_inferer import TiledInferer
     from engines.inference.whole_image import WholeImageInferer, labels_alone
     from engines.records.mlflow_run import StageTrackingHandler, Tracking
-    from engines.records.output_folder import Output, load_settings, weights_file
+    from engines.records.output_folder import Output
+    from engines.records.trained_model import load_settings, weights_file
     from engines.runs.check import check
     from engines.runs.evaluate import evaluate
     from engines.runs.infer import ReadableImages, find_images, infer
@@ -41,7 +42,8 @@ _MODULES = {
     "inference.tiling.tiled_inferer": "TiledInferer",
     "inference.whole_image": "WholeImageInferer labels_alone",
     "records.mlflow_run": "StageTrackingHandler Tracking",
-    "records.output_folder": "Output load_settings weights_file",
+    "records.output_folder": "Output",
+    "records.trained_model": "load_settings weights_file",
     "runs.check": "check",
     "runs.evaluate": "evaluate",
     "runs.infer": "ReadableImages find_images infer",

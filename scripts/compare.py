@@ -26,8 +26,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from engines.records.mlflow_run import as_tracking_uri, default_tracking_uri, disable_telemetry
-from engines.records.output_folder import write_csv, write_text
+from engines.records.mlflow_store import as_tracking_uri, default_tracking_uri, disable_telemetry
+from engines.records.tables import write_csv, write_text
 from engines.scoring.figures import save_figure
 from scripts.commandline import run_app
 from scripts.comparison.chart import column_chart

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from transforms.decision import Decision, decide, lesion_probability, most_likely
+from transforms.reading.limits import check_oblong
 
 
 def working_scale(height: int, image_height: int | None) -> float:
@@ -20,9 +21,14 @@ def working_scale(height: int, image_height: int | None) -> float:
 
 
 def working_size(height: int, width: int, image_height: int | None) -> tuple[int, int]:
-    """(H, W) of a whole image at the working resolution, aspect kept."""
+    """(H, W) of a whole image at the working resolution, aspect kept.
+
+    Raises:
+        UserError: a strip, which would become a giant at that height.
+    """
     if image_height is None:
         return height, width
+    check_oblong("image", height, width)
     return image_height, max(1, round(width * image_height / height))
 
 

@@ -9,6 +9,7 @@ from monai.inferers import Inferer
 from torch import Tensor
 
 from engines.base.options import switch
+from engines.inference.finite import finite
 from engines.inference.inferers import PaddedInferer
 from engines.inference.tiling.execution import labels_of
 from engines.inference.tiling.tiled_inferer import TiledInferer
@@ -42,13 +43,16 @@ class WholeImageInferer(Inferer):
         self._tiles = TiledInferer(memory_gb, labels=labels, decision=decision)
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """(N, C, H, W) → logits (N, classes, H, W), or labels."""
+        """(N, C, H, W) → logits (N, classes, H, W), or labels.
+
+        Raises UserError if a score is NaN or infinite.
+        """
         rows, columns = inputs.shape[-2:]
         if rows * columns > self.max_pixels:
             result: Tensor = self._tiles(inputs, network, *args, **kwargs)
-            return result
+            return result if self.labels else finite(result)
         logits: Tensor = self._whole(inputs, network, *args, **kwargs)
-        return labels_of(logits, self.decision) if self.labels else logits
+        return labels_of(logits, self.decision) if self.labels else finite(logits)
 
 
 def labels_alone(wish: Any, image_height: int | None, mirror_averaging: Any, needs_logits: bool) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -10,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from engines.base.distributed import is_main
-from engines.records.output_folder import Output, portable, write_text
+from engines.records.checkpoint import file_sha256
+from engines.records.output_folder import Output, portable
+from engines.records.tables import write_text
 
 FILE = "evaluation.json"
 FORMAT = 1
@@ -55,7 +56,7 @@ def training_record(settings: Mapping[str, Any], weights: Path | None) -> dict[s
         "run_id": settings.get("run_id"),
         "stage": settings.get("stage"),
         "epoch": settings.get("epoch"),
-        "weights_sha256": None if weights is None else sha256_of(weights),
+        "weights_sha256": None if weights is None else file_sha256(weights),
         "recipe": settings.get("recipe"),
         "seed": settings.get("seed"),
         "dataset": settings.get("dataset"),
@@ -72,12 +73,6 @@ def write_evaluation(output: Output, record: Mapping[str, Any]) -> Path:
     path = output.eval / FILE
     write_text(path, json.dumps({"format": FORMAT, **portable(record)}, indent=2, ensure_ascii=False) + "\n")
     return path
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _held(path: Path) -> tuple[str, str] | None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from engines.base.machine_errors import explain
 from engines.base.options import check_knobs
+from engines.records.output_folder import Output
 from engines.runs.session import running_workflow
+from transforms.dataset_check import check_dataset_for_training
 from transforms.errors import UserError, user_error
 
 logger = logging.getLogger("mammoseg")
@@ -65,6 +70,7 @@ def _steps(get: Callable[[str], Any], parsed: dict[str, Any]) -> Iterator[tuple[
             return  # what follows would only repeat this problem
         if key == "data":
             yield "dataset_dir", lambda: _labels(parsed["data"])
+    yield "output_dir", lambda: _room(get("output"), parsed["network"])
     yield "train::dataloader", lambda: _forward(parsed)
     yield "validate::dataloader", lambda: _whole_image(get("validate::evaluator"), parsed)
 
@@ -75,9 +81,15 @@ def _knobs(knobs: Mapping[str, Any]) -> str:
 
 
 def _labels(data: Any) -> str:
-    items = data.items("training") + data.items("validation")
-    data.check_labels(items)
-    return f"{len(items)} labels hold only {', '.join(data.class_names)}"
+    for warning in check_dataset_for_training(data):
+        logger.warning("%s", warning)
+    number = len(data.items("training") + data.items("validation"))
+    return f"{number} labels hold only {', '.join(data.class_names)}"
+
+
+def _room(output: Output, network: nn.Module) -> str:
+    output.check_room(network)
+    return "can be written to"
 
 
 def _forward(parsed: dict[str, Any]) -> str:
@@ -114,6 +126,9 @@ def _whole_image(evaluator: Any, parsed: dict[str, Any]) -> str:
 def reason(error: BaseException) -> str:
     """The innermost cause of an error on one line."""
     cause: BaseException = user_error(error) or error
+    told = None if isinstance(cause, UserError) else explain(error, Path("."))
+    if told is not None:
+        return told
     while not isinstance(cause, UserError) and cause.__cause__ is not None:
         cause = cause.__cause__
     text = " ".join(str(cause).split())

@@ -9,13 +9,14 @@ from typing import Any
 
 from monai.engines import Evaluator
 
+from engines.base.machine_errors import errors_in_one_line
 from engines.base.options import switch
 from engines.base.paths import as_path
 from engines.records.evaluation_record import evaluation_output, training_record, write_evaluation
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.runs.session import running_rows
-from engines.runs.train import report, tracked
+from engines.runs.train import own, report, tracked
 from engines.scoring.confusion_files import identity
 from engines.scoring.lesions import LesionDetection, lesion_detection
 from engines.scoring.operating_point import decision_of
@@ -39,6 +40,7 @@ def evaluate(
     surface_distance: bool = False,
     spacing: Any = None,
     weights: str | Path | None = None,
+    force: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Print, write and log the scores on one section of a data set, per subject and in all.
 
@@ -54,6 +56,7 @@ def evaluate(
         surface_distance: also measure the distances of the outlines; slow.
         spacing: (row, column) size in mm, or one number, of the pixels of images that have none.
         weights: the file of the weights.
+        force: see `engines.runs.train.train`.
 
     Raises:
         UserError: the data set's classes are not those the weights were trained with, a label is missing or wrong, or
@@ -75,7 +78,9 @@ def evaluate(
     }
     tracking.rows = running_rows()
     _tell(tracking, record, stage)
-    with tracked(tracking):
+    owned = own(output.eval, tracking, switch(force, "--force"), "evaluation")
+    with owned, tracked(tracking), errors_in_one_line(output.eval):
+        output.clear_parts()
         tracking.start()
         tracking.log_artifacts(write_evaluation(output, record), "eval")
         tracking.log_artifacts(output.write_config({**tracking.params, "trained_with": dict(settings)}), "eval")

@@ -18,9 +18,14 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from engines.base.distributed import is_main
+from engines.base.lock import locked
 from engines.base.loss_parameters import flat_parameters
+from engines.base.machine_errors import errors_in_one_line
 from engines.base.options import switch
 from engines.base.paths import project_root
+from engines.inference.finite import naming_case
+from engines.records.data_record import DataGuard
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.panels import PanelSaver
@@ -37,6 +42,7 @@ from engines.training.losses import SegmentationLoss
 from engines.training.stage_lesions import stage_lesions
 from engines.training.staged_training import StagedTraining
 from transforms.dataset import Dataset
+from transforms.dataset_check import check_dataset_for_training
 
 logger = logging.getLogger("mammoseg")
 
@@ -50,8 +56,10 @@ def train(
     resume: bool = False,
     log_model: bool = False,
     held_out: DataLoader[Any] | None = None,
+    force: bool = False,
+    verify: bool = False,
 ) -> dict[str, dict[str, float]]:
-    """Check the labels, train every stage, and leave scores, pictures and weights on disk and in MLflow.
+    """Check the data, train every stage, and leave scores, pictures and weights on disk and in MLflow.
 
     Args:
         training: the stages.
@@ -59,19 +67,26 @@ def train(
         resume: go on with an interrupted training.
         log_model: also log the network as an MLflow model.
         held_out: batches of the training subjects that are not trained with, see `engines.training.held_out`.
+        force: take an output folder that is locked by a process which may not exist any more, see `engines.base.lock`.
+        verify: compare all images and labels with those of the interrupted training, see `engines.records.data_record`.
 
     Returns the scores of every row of the final table.
     """
-    resume, log_model = switch(resume, "--resume"), switch(log_model, "--log_model")
-    data.check_labels(data.items("training") + data.items("validation"))
+    given = {"--resume": resume, "--log_model": log_model, "--force": force, "--verify": verify}
+    resume, log_model, force, verify = (switch(value, option) for option, value in given.items())
+    for warning in check_dataset_for_training(data):
+        logger.warning("%s", warning)
+    guard = DataGuard(data, training.output.models, verify)
     _say_what_is_trained(training, data)
     lesions = lesion_detection(data, "validation", training.settings)
     options = training.settings
     kept_apart = held_out_subjects(data, options.get("threshold_from"), options.get("threshold_share"), training.seed)
     training.lesions = stage_lesions(lesions, options, held_out)
     training.tracking.rows = running_rows()
-    with tracked(training.tracking), resumable(training.output):
-        results = training.run(resume)
+    with own(training.output.folder, training.tracking, force), tracked(training.tracking), resumable(training.output):
+        training.output.clear_parts()
+        training.output.check_room(training.network)
+        results = training.run(resume, guard)
         *earlier, last = results
         rows = report(
             training.evaluator,
@@ -94,6 +109,23 @@ def train(
 
 
 @contextmanager
+def own(folder: Path, tracking: Tracking, force: bool = False, task: str = "training") -> Iterator[None]:
+    """Lock an output folder; end the MLflow runs of a process that was killed while it had it.
+
+    Raises:
+        UserError: another process is at work in it.
+    """
+    if not is_main():
+        yield
+        return
+    with locked(folder, task, "--output_dir", force, tracking.store_record()) as lock:
+        tracking.set_lock(lock.token)
+        if lock.left is not None:
+            tracking.end_left(lock.left)
+        yield
+
+
+@contextmanager
 def tracked(tracking: Tracking) -> Iterator[None]:
     """Finish the MLflow run as FINISHED, KILLED (Ctrl-C, SIGTERM) or FAILED (anything else)."""
     try:
@@ -109,12 +141,14 @@ def tracked(tracking: Tracking) -> Iterator[None]:
 
 @contextmanager
 def resumable(output: Output) -> Iterator[None]:
-    """Have an interruption say how to go on, if there is something to go on from."""
+    """Have an interruption, a full disk and the like say how to go on, if there is something to go on from."""
     try:
-        yield
+        hint = "--resume true continues after the last saved epoch"
+        with errors_in_one_line(output.folder, lambda: hint if output.progress.exists() else ""):
+            yield
     except KeyboardInterrupt:
-        hint = ["To go on: the same command with --resume true"] if output.progress_file.is_file() else []
-        raise KeyboardInterrupt(*hint) from None
+        words = ["To go on: the same command with --resume true"] if output.progress.exists() else []
+        raise KeyboardInterrupt(*words) from None
 
 
 def report(
@@ -141,7 +175,8 @@ def report(
     samples = SamplePredictions(data.num_classes)
     for handler in (PanelSaver(output.panels, data.class_names), samples, *more):
         handler.attach(evaluator)
-    evaluator.run()
+    with naming_case(evaluator):
+        evaluator.run()
     per_subject = evaluator.state.metric_details["confusion"]
     evidence = write_evidence(output, name, per_subject, identity(data), section)
     samples.write(output.predictions, name)

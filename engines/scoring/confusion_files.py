@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engines.records.output_folder import Output, write_text
+from engines.records.output_folder import Output
+from engines.records.tables import write_text
 from engines.scoring.figures import class_figure, confusion_figure, save_figure
 from engines.scoring.metrics import scores
 from transforms.dataset import SECTIONS, Dataset

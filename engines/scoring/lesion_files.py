@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from engines.records.output_folder import Output, write_text
+from engines.records.output_folder import Output
+from engines.records.tables import write_text
 from engines.scoring.froc import DRAWS, RATES, SEED, Froc, Measure
 from engines.scoring.histogram import Histogram
 from engines.scoring.matching import ImageLesions, Judged, Lesion, Rule

@@ -17,17 +17,20 @@ from ignite.engine import Events
 from ignite.handlers import EarlyStopping
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 
-from engines.base.distributed import parallel, rank
+from engines.base.distributed import is_main, parallel, rank
+from engines.records.data_record import DataGuard
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import SamplePredictions, write_label_maps
+from engines.records.tables import read_epochs
 from engines.scoring.confusion_files import plain_matrices, write_evidence
 from engines.scoring.metrics import PAPER_METRICS, metric_names
 from engines.training.average import Averaging
+from engines.training.divergence import check_loss, check_weights
 from engines.training.epochs import EpochDataset, seed_all
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
-from engines.training.resuming import check_same
+from engines.training.resume import check_same, fitting
 from engines.training.stage_lesions import StageLesions
 from transforms.crops import CropSize, RandBalancedCropd
 from transforms.errors import UserError
@@ -91,6 +94,7 @@ class StagedTraining:
         self.best: dict[str, Any] = {}
         self.lesions: StageLesions | None = None
         self.stage = self.plan[0]
+        self.guard: DataGuard | None = None
         self.network: Any = getattr(trainer.network, "module", trainer.network)
         self.averaging = Averaging(ema_decay)
         self.early_stopping = self._early_stopping(patience, min_delta)
@@ -118,22 +122,17 @@ class StagedTraining:
 
     # -- the stages --------------------------------------------------------------------------------------------
 
-    def run(self, resume: bool = False) -> dict[str, dict[str, float]]:
+    def run(self, resume: bool = False, guard: DataGuard | None = None) -> dict[str, dict[str, float]]:
         """Train every stage; return the validation scores of each stage's best epoch.
 
         Args:
             resume: go on with the training that was interrupted in this output folder.
+            guard: compares the data with those of the interrupted training.
 
         Raises:
             UserError: nothing to resume, or it was made with another plan or network.
         """
-        saved = self.output.load_progress() if resume else None
-        first = 0 if saved is None else self._restore_run(saved)
-        if saved is None:
-            self.output.start_anew()
-            self.tracking.start()
-        else:
-            self.tracking.start(saved["run_id"], saved["stage_runs"])
+        saved, first = self._start(resume, guard)
         self.tracking.log_artifacts(self.output.write_config(self.settings), "eval")
         for index in range(first, len(self.plan)):
             self._begin(index)
@@ -151,6 +150,27 @@ class StagedTraining:
                 self.trainer.run()
             self._finish()
         return self.results
+
+    def _start(self, resume: bool, guard: DataGuard | None) -> tuple[dict[str, Any] | None, int]:
+        """The saved state, or None, and the index of the stage to begin with; from here on there is one to resume."""
+        saved = self.output.progress.load() if resume else None
+        first = 0 if saved is None else self._restore_run(saved)
+        self.guard = guard if is_main() else None
+        if self.guard is not None:
+            self.guard.resume(saved.get("data")) if saved is not None else self.guard.begin()
+        if saved is None:
+            self.output.start_anew()
+        if self.guard is not None:
+            self.guard.write()
+        if saved is not None:
+            read_epochs(self.output.epochs_file)  # an hour-long epoch would end with what is wrong with it
+            self.tracking.start(saved["run_id"], saved["stage_runs"])
+            return saved, first
+        self._begin(0)
+        self.output.progress.save(self._snapshot())  # also finds out, before the first epoch, whether it fits the disk
+        self.tracking.start()
+        self.output.progress.save(self._snapshot(), rotate=False)
+        return None, 0
 
     def _begin(self, index: int) -> None:
         """Set up stage `index`, starting from the weights the network holds."""
@@ -245,15 +265,8 @@ class StagedTraining:
         self.trainer.state.metrics["learning_rate"] = rate
 
     def _stop_divergence(self) -> None:
-        """Stop a training that is lost: guessing evenly among C classes costs log C."""
-        limit = 10 * math.log(max(2, len(self.settings.get("labels", ())) or 2))
-        loss = float(self.trainer.state.output[0]["loss"])
-        if not loss <= limit:
-            state = self.trainer.state
-            raise UserError(
-                f"the training diverges: loss {loss:.3g} in stage {self.stage.name}, epoch {state.epoch}, iteration "
-                f"{state.iteration}; try a lower --learning_rate than {self.stage.learning_rate:g}"
-            )
+        state = self.trainer.state
+        check_loss(float(state.output[0]["loss"]), len(self.settings.get("labels", ())), self.stage, state)
 
     def _validated(self) -> None:
         """Put the validation scores beside the training loss, for everything that reports on the trainer."""
@@ -262,12 +275,13 @@ class StagedTraining:
     def _end_epoch(self) -> None:
         """Keep the weights if a stage may end with them, ask early stopping, and save everything needed to go on."""
         state = self.trainer.state
+        check_weights(self.network, self.stage, state.epoch)
         if self.evaluator.state.metrics:
             self._keep_best(state.epoch, dict(self.evaluator.state.metrics))
             if self.early_stopping is not None:
                 self.early_stopping(self.evaluator)
         self.output.append_epoch(self.stage.name, state.epoch, state.metrics)
-        self.output.save_progress(self._snapshot())
+        self.output.progress.save(self._snapshot())
 
     def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
         """Remember the weights that were validated if they are the ones to end the stage with, so far."""
@@ -301,15 +315,15 @@ class StagedTraining:
             "best": self.best,
             "results": self.results,
             "stopping": (stopping.counter, stopping.best_score) if stopping else (0, None),
+            "data": self.guard.digest if self.guard is not None else None,
             "run_id": self.tracking.run_id,
             "stage_runs": self.tracking.stage_runs,
         }
 
     def _restore_run(self, saved: Mapping[str, Any]) -> int:
         """Check that the saved training is this one; return the index of the stage it was in."""
-        check_same(saved["settings"], self.settings, self.output.progress_file)
+        index = check_same(self.output.progress.file, saved, self.settings, [stage.name for stage in self.plan])
         self.results = saved["results"]
-        index = [stage.name for stage in self.plan].index(saved["stage"])
         if index == len(self.plan) - 1 and self._over(self.plan[index], saved["epoch"], saved["stopping"][0]):
             logger.info(
                 "Stage %s is already at epoch %d of %d%s: nothing left to train; raise max_epochs to go on.",
@@ -322,8 +336,9 @@ class StagedTraining:
 
     def _restore_stage(self, saved: Mapping[str, Any]) -> None:
         """Put network, optimizer, epoch, best epoch and early stopping back."""
-        self.network.load_state_dict(saved["network"])
-        self.trainer.optimizer.load_state_dict(saved["optimizer"])
+        with fitting(self.output.progress.file):
+            self.network.load_state_dict(saved["network"])
+            self.trainer.optimizer.load_state_dict(saved["optimizer"])
         self.averaging.restore(saved)
         state = self.trainer.state
         state.epoch = saved["epoch"]
@@ -331,7 +346,7 @@ class StagedTraining:
         self.best = saved["best"]
         if self.early_stopping is not None:
             self.early_stopping.counter, self.early_stopping.best_score = saved["stopping"]
-        logger.info("Going on with stage %s after epoch %d.", self.stage.name, state.epoch)
+        logger.info("Resuming stage %s after epoch %d.", self.stage.name, state.epoch)
 
     def _over(self, stage: Stage, epoch: int, counter: int) -> bool:
         """Whether a stage has had its epochs or was stopped early."""

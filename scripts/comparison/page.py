@@ -144,5 +144,5 @@ def _png(picture: Image.Image) -> str:
 
 
 def _png_size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as picture:
+    with Image.open(path, formats=["PNG"]) as picture:
         return picture.size

@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from numpy.typing import NDArray
 
-from engines.records.mlflow_run import SHORT_WAIT, check_server, sqlite_path
+from engines.records.mlflow_store import SHORT_WAIT, check_server, sqlite_path
 from engines.scoring.lesion_files import LesionResult, pooled_lesions, read_lesion_result
 from scripts.comparison.models import UNKNOWN, Model, model_of
 from transforms.errors import UserError

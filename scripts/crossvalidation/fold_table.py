@@ -10,7 +10,7 @@ from typing import Any
 
 from engines.base.network_file import read_rows
 from engines.base.paths import project_root
-from engines.records.output_folder import store_point
+from engines.records.trained_model import store_point
 from engines.scoring.operating_point import at_point, out_of_fold_points
 from scripts.comparison.models import model_of
 from scripts.comparison.store import Result, cross_validation, of_evidence

@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 from monai.bundle import ConfigParser
 
 from engines.base.distributed import gathered, is_main, parallel, rank, shard, summed, world_size
-from engines.records.output_folder import read_csv
+from engines.records.tables import read_csv
 from transforms.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

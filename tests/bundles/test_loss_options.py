@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from monai.bundle import ConfigParser
 
 from engines.base.replaced_options import upgraded
-from engines.records.output_folder import read_csv
+from engines.records.tables import read_csv
 from scripts.sharing.documents import readme
 from scripts.sharing.metadata import complete
 from scripts.sharing.trained import find_trained

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engines.records.output_folder import read_csv
+from engines.records.tables import read_csv
 from transforms.dataset import Dataset
 from transforms.errors import user_error
 

@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 from scipy.ndimage import label
 
-from engines.records.output_folder import read_csv
+from engines.records.tables import read_csv
 from engines.scoring.metrics import scores
 from transforms.errors import user_error
 from transforms.resize import upsampled_probability

@@ -19,7 +19,7 @@ from monai.data import DataLoader
 from PIL import Image
 
 from engines.base.network_file import all_rows
-from engines.records.output_folder import read_csv
+from engines.records.tables import read_csv
 from scripts.importers.sources.cityscapes import CLASSES, import_cityscapes
 from transforms.errors import user_error
 

@@ -19,7 +19,7 @@ from engines import PaddedInferer, WeightedCrossEntropy
 from engines.base.network_file import read_rows
 from engines.inference.any_network import trial
 from engines.inference.inferers import size_multiple
-from engines.records.output_folder import read_csv
+from engines.records.tables import read_csv
 from engines.training.plan import at_stage
 from nets import FCN
 from nets.resize import upsample

@@ -15,7 +15,8 @@ from ignite.engine import Engine
 from monai.engines.utils import IterationEvents
 
 from engines.records.mlflow_run import Tracking
-from engines.records.output_folder import Output, read_csv
+from engines.records.output_folder import Output
+from engines.records.tables import read_csv
 from engines.scoring.lesion_files import read_lesion_result
 from engines.scoring.lesions import LesionDetection, lesion_classes
 from engines.scoring.matching import Rule

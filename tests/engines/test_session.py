@@ -93,7 +93,7 @@ def test_an_interrupted_training_says_how_to_go_on_if_it_can(tmp_path: Path) -> 
         return str(raised.value)
 
     assert interrupted() == ""
-    output.save_progress({"epoch": 1})
+    output.progress.save({"epoch": 1})
     assert "--resume true" in interrupted()
 
 

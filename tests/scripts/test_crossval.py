@@ -120,7 +120,7 @@ class Trainings:
         output, data = Output(given["--output_dir"]), Dataset.load(given["--dataset_dir"])
         if int(tags["fold"]) in self.fails:
             self.fails.clear()
-            output.save_progress({"epoch": 1})
+            output.progress.save({"epoch": 1})
             if self.error is not None:
                 raise self.error
             return 1

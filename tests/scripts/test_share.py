@@ -63,7 +63,7 @@ class TestWhatIsShared:
     def test_settings_of_another_program_are_refused(self, tmp_path: Path):
         output = make_trained(tmp_path / "out")
         (output / "models" / "model.json").write_text('{"labels": {}}')
-        with pytest.raises(UserError, match="has no stage, validation, dataset, width, image_height, windowing"):
+        with pytest.raises(UserError, match="has no stage, width, image_height, mirror_averaging"):
             find_trained("unet", output)
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from sharing_factory import ROOT, bundle_command, clean_python
 
 from engines.base.network_file import all_rows
-from engines.records.output_folder import read_csv
+from engines.records.tables import read_csv
 from scripts.share import main
 from scripts.sharing import archive
 

@@ -12,6 +12,7 @@ from transforms.atomic_write import whole_file
 from transforms.errors import UserError
 from transforms.outputs.prediction import Prediction
 from transforms.outputs.regions import Region
+from transforms.plain_text import csv_cell
 from transforms.vocabulary import concept
 
 FILE = "findings.csv"
@@ -31,8 +32,9 @@ def put_refused(folder: Path, name: str, reason: str) -> None:
 def put_row(folder: Path, row: Mapping[str, str]) -> None:
     """Replace or append a row; the file is written anew and renamed, so that a crash loses no other row."""
     path = folder / FILE
+    row = {csv_cell(key): csv_cell(value) for key, value in row.items()}
     rows = [other for other in read_rows(path) if other["name"] != row["name"]]
-    rows.append(dict(row))
+    rows.append(row)
     fields = list(dict.fromkeys(key for one in rows for key in one))
     fields.sort(key=_LAST.__contains__)
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from engines.inference.finite import finite
 from engines.inference.tiling.grid import Air, Sight, cheapest
 from engines.inference.tiling.memory import is_out_of_memory, size_of
 from engines.inference.tiling.steps import Run, Step, Store, Tileable, Write, run_step, runs
@@ -63,10 +64,11 @@ class Result:
 def labels_of(logits: Tensor, decision: Decision | None = None) -> Tensor:
     """The most likely class, or that of a decision: (N, classes, H, W) → uint8 (N, 1, H, W).
 
-    Raises ValueError for more than 256 classes.
+    Raises ValueError for more than 256 classes, or a score that is no finite number.
     """
     if logits.shape[1] > MOST_LABELS:
         raise ValueError(f"labels are 8-bit numbers, at most {MOST_LABELS} classes; got {logits.shape[1]}")
+    logits = finite(logits)
     if decision is not None:
         return torch.stack([decision(scores) for scores in logits])
     return logits.max(dim=1, keepdim=True).indices.to(torch.uint8)  # many times faster than argmax
