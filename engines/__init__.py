@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from engines.runs.session import begin
     from engines.runs.train import run_parameters, settings, train
     from engines.scoring.metrics import SubjectConfusion, confusion_matrix, scores
+    from engines.scoring.operating_point import decision_of, min_score_of
+    from engines.training.class_weights import class_weights
     from engines.training.console import TrainingProgress
     from engines.training.epochs import EpochDataset
-    from engines.training.losses import WeightedCrossEntropy
+    from engines.training.held_out import held_out_items, training_items
+    from engines.training.losses import FocalTversky, TopKCrossEntropy, WeightedCrossEntropy, WeightedFocal
     from engines.training.plan import Stage, at_stage, plan
+    from engines.training.sampling import ClassSampling
     from engines.training.staged_training import StagedTraining
 
 _MODULES = {
@@ -46,16 +50,22 @@ _MODULES = {
     "runs.session": "begin",
     "runs.train": "run_parameters settings train",
     "scoring.metrics": "SubjectConfusion confusion_matrix scores",
+    "training.class_weights": "class_weights",
     "training.console": "TrainingProgress",
     "training.epochs": "EpochDataset",
-    "training.losses": "WeightedCrossEntropy",
+    "training.losses": "FocalTversky TopKCrossEntropy WeightedCrossEntropy WeightedFocal",
+    "scoring.operating_point": "decision_of min_score_of",
+    "training.held_out": "held_out_items training_items",
     "training.plan": "Stage at_stage plan",
+    "training.sampling": "ClassSampling",
     "training.staged_training": "StagedTraining",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = [
+    "ClassSampling",
     "EpochDataset",
+    "FocalTversky",
     "MirrorAveraging",
     "Output",
     "PaddedInferer",
@@ -65,9 +75,11 @@ __all__ = [
     "StagedTraining",
     "SubjectConfusion",
     "TiledInferer",
+    "TopKCrossEntropy",
     "Tracking",
     "TrainingProgress",
     "WeightedCrossEntropy",
+    "WeightedFocal",
     "WholeImageInferer",
     "as_path",
     "at_stage",
@@ -76,13 +88,17 @@ __all__ = [
     "check",
     "check_knobs",
     "choose",
+    "class_weights",
     "confusion_matrix",
+    "decision_of",
     "evaluate",
     "find_images",
+    "held_out_items",
     "infer",
     "labels_alone",
     "load_settings",
     "local_device",
+    "min_score_of",
     "plan",
     "project_root",
     "rank",
@@ -92,6 +108,7 @@ __all__ = [
     "shard",
     "switch",
     "train",
+    "training_items",
     "weights_file",
     "world_size",
 ]

@@ -37,6 +37,7 @@ from scripts.importers.writing.integrity import check_dataset
 from scripts.importers.writing.sheet import write_sheet
 from scripts.importers.writing.tables import report_dict, report_table
 from scripts.importers.writing.writer import Summary
+from transforms.plain_text import one_line
 
 app = typer.Typer(
     add_completion=False,
@@ -265,7 +266,7 @@ def cityscapes(
 
 
 @app.command()
-@with_common_options(without=[*SOURCE_OPTIONS, "flip", "licence", "reference"])
+@with_common_options(without=[*SOURCE_OPTIONS, "flip", "licence", "reference", "intent"])
 def crops(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder with labels.")],
     out: Out,
@@ -302,7 +303,7 @@ def check(
         Console().print(report_table(report))
         for kind, lines in (("error", report.errors), ("warning", report.warnings)):
             for line in lines:
-                print(f"{kind}: {line}")
+                print(f"{kind}: {one_line(line)}")
     if report.errors:
         raise typer.Exit(1)
 

@@ -16,6 +16,7 @@ import jsonschema
 import numpy as np
 
 from transforms.errors import UserError
+from transforms.reading.limits import check_oblong
 from transforms.strict_json import read_json
 
 SECTIONS = ("training", "validation", "test")
@@ -160,6 +161,7 @@ class Dataset:
             if item["label"] is None:
                 raise UserError(f"{item['image']}: has no label; move it out of this section, or annotate it")
             image, label = open_array(item["image"]), open_array(item["label"])
+            check_oblong(item["image"], image.shape[0], image.shape[1])
             check_image_type(item["image"], image)
             if label.shape != image.shape[:2]:
                 raise UserError(

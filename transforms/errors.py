@@ -1,8 +1,10 @@
-"""The one kind of error that is meant for the person at the keyboard."""
+"""The one kind of error that is meant for the user."""
 
 from __future__ import annotations
 
 import re
+
+from transforms.plain_text import one_line
 
 PASSED_ON = re.compile(r"^transforms\.errors\.UserError: (.+)$", re.MULTILINE)
 
@@ -10,8 +12,12 @@ PASSED_ON = re.compile(r"^transforms\.errors\.UserError: (.+)$", re.MULTILINE)
 class UserError(ValueError):
     """Bad input: the message is one line that names the file, what was found, what was expected and what to do.
 
-    Commands print it without a traceback and exit with a code other than 0.
+    Commands print it without a traceback and exit with a code other than 0. Line breaks and control characters in it,
+    as file names and headers may hold them, are escaped.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(message))
 
 
 def user_error(error: BaseException | None) -> UserError | None:

@@ -22,7 +22,7 @@ MEMORY = "out of memory: give a lower --micro_batch_size, --crop_size or --image
 
 
 @contextmanager
-def one_line(folder: Path, hint: Callable[[], str] | None = None) -> Iterator[None]:
+def errors_in_one_line(folder: Path, hint: Callable[[], str] | None = None) -> Iterator[None]:
     """Tell errors of disks and memory as a `UserError`.
 
     Args:

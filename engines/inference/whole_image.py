@@ -13,6 +13,7 @@ from engines.inference.finite import finite
 from engines.inference.inferers import PaddedInferer
 from engines.inference.tiling.execution import labels_of
 from engines.inference.tiling.tiled_inferer import TiledInferer
+from transforms.decision import Decision
 from transforms.errors import UserError
 
 
@@ -25,14 +26,21 @@ class WholeImageInferer(Inferer):
         max_pixels: largest image (rows x columns, at the working resolution) taken in one pass.
         memory_gb: see `TiledInferer`.
         labels: return class numbers, uint8 (N, 1, H, W); of a large image no logits of full size exist.
+        decision: by which classes are chosen; None takes the most likely one.
     """
 
-    def __init__(self, max_pixels: int = 1024 * 1024, memory_gb: float | None = None, labels: bool = False) -> None:
+    def __init__(
+        self,
+        max_pixels: int = 1024 * 1024,
+        memory_gb: float | None = None,
+        labels: bool = False,
+        decision: Decision | None = None,
+    ) -> None:
         super().__init__()
         self.max_pixels = max_pixels
-        self.labels = labels
+        self.labels, self.decision = labels, decision
         self._whole = PaddedInferer()
-        self._tiles = TiledInferer(memory_gb, labels=labels)
+        self._tiles = TiledInferer(memory_gb, labels=labels, decision=decision)
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """(N, C, H, W) → logits (N, classes, H, W), or labels.
@@ -44,7 +52,7 @@ class WholeImageInferer(Inferer):
             result: Tensor = self._tiles(inputs, network, *args, **kwargs)
             return result if self.labels else finite(result)
         logits: Tensor = self._whole(inputs, network, *args, **kwargs)
-        return labels_of(logits) if self.labels else finite(logits)
+        return labels_of(logits, self.decision) if self.labels else finite(logits)
 
 
 def labels_alone(wish: Any, image_height: int | None, mirror_averaging: Any, needs_logits: bool) -> bool:

@@ -40,7 +40,7 @@ class Output:
 
     Args:
         folder: made when first written to.
-        section: an evaluation of its own writes its tables and pictures to `eval/<section>/`.
+        section: folder below eval/ for the tables and pictures of an evaluation, `<dataset>-<section>`.
     """
 
     def __init__(self, folder: str | Path, section: str = "") -> None:
@@ -130,7 +130,9 @@ class Output:
         """Remove what an earlier run left of each stage: this one may have other stages."""
         if not is_main():
             return
-        for pattern in ("confusion-*.json", "confusion-*.png", "classes-*.png", "predictions/*/*.png"):
+        lesions = ("images", "lesions", "candidates", "froc", "lesion_scores")  # of a class that may not be there now
+        tables = (f"{name}.csv" for name in lesions)
+        for pattern in ("confusion-*", "lesions-*.json", *tables, "classes-*.png", "predictions/*/*.png"):
             for path in self.eval.glob(pattern):
                 path.unlink()
 

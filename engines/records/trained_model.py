@@ -13,6 +13,7 @@ import torch
 
 from engines.base.paths import as_path
 from engines.records.checkpoint import file_sha256, load_checkpoint
+from engines.records.tables import write_text
 from nets.safe_load import not_finite
 from transforms.errors import UserError
 
@@ -61,6 +62,16 @@ def load_settings(folder: str | Path, weights: str = "model") -> dict[str, Any]:
             found = str(settings[name])[:60]
             raise UserError(f"{path}: {name} is {found}, which cannot be; restore the file, or train again")
     return settings
+
+
+def store_point(folder: str | Path, stage: str, point: Mapping[str, Any]) -> None:
+    """Put an operating point beside the weights of a stage, and of the model if that is of this stage."""
+    for name in (stage, "model"):
+        path = as_path(folder) / "models" / f"{name}.json"
+        if path.is_file():
+            settings = _read(path)
+            if settings.get("stage") == stage:
+                write_text(path, json.dumps({**settings, "operating_point": dict(point)}, indent=2) + "\n")
 
 
 def _read(path: Path) -> dict[str, Any]:

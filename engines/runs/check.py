@@ -22,7 +22,7 @@ logger = logging.getLogger("mammoseg")
 PARTS = (
     "data",
     "network",
-    "loss",
+    "loss_function",
     "optimizer",
     "train::dataset",
     "validate::dataset",

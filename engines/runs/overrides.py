@@ -16,6 +16,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils import ensure_tuple
 
 from engines.base.paths import as_path
+from engines.base.replaced_options import REPLACED
 from transforms.errors import UserError
 
 ENDINGS = (".json", ".yaml", ".yml")
@@ -38,6 +39,9 @@ def check_overrides(workflow: ConfigWorkflow) -> None:
             said.setdefault(key, []).append(config[key])
     unknown = [key for key in workflow.parser.config if key not in known and key not in said and key != "_meta_"]
     unknown += [key for key, texts in said.items() if workflow.parser.config.get(key, texts[0]) not in texts]
+    replaced = [key for key in unknown if key in REPLACED]
+    if known and replaced:
+        raise UserError("; ".join(f"--{key} is now {REPLACED[key]}" for key in replaced))
     if known and unknown:
         hints = []
         for key in unknown:

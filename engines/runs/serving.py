@@ -20,6 +20,7 @@ from torch import nn
 
 from engines.inference.inferers import MirrorAveraging
 from engines.inference.whole_image import WholeImageInferer
+from engines.scoring.operating_point import decision_of
 from nets.safe_load import check_sums, not_finite
 from transforms.argmax import ArgmaxLiked
 from transforms.channels import ThreeChannelsd
@@ -49,7 +50,7 @@ FORMATS: dict[str, tuple[Callable[[Prediction], None], str]] = {
 REQUIREMENTS = (
     "fire", "highdicom", "itk", "jsonschema", "matplotlib", "mlflow", "monai", "nibabel", "numpy", "pandas", "pillow",
     "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "python-gdcm", "pytorch-ignite",
-    "scikit-image", "scipy", "torch",
+    "scikit-image", "scipy", "torch", "tqdm",
 )  # fmt: skip
 """Packages that the code in the model's folder imports."""
 
@@ -73,7 +74,8 @@ class Predictor:
             NormalizeRanged("image"),
             ThreeChannelsd("image"),
         )
-        self.finish = (ArgmaxLiked("label", size_key="original_size"), Unmirrord(["label", "image"]))
+        argmax = ArgmaxLiked("label", size_key="original_size", decision=decision_of(settings))
+        self.finish = (argmax, Unmirrord(["label", "image"]))
 
     def predict(self, data: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """MLflow's interface: a column `image` of files as bytes → a column `segmentation` of PNG files as bytes.

@@ -7,10 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from engines.base.replaced_options import upgraded
+from engines.scoring.lesions import LESION_OPTIONS
+from engines.training.stage_lesions import POINT_OPTIONS
 from nets.safe_load import reason
 from transforms.errors import UserError
 
-FREE = ("max_epochs", "patience", "num_workers", "intensity_ranges", "licence", "reference")
+FREE = (
+    *("max_epochs", "patience", "num_workers", "intensity_ranges", "licence", "reference"),
+    *LESION_OPTIONS,
+    *POINT_OPTIONS,
+)
 """Settings that a resumed training may have otherwise than the interrupted one."""
 
 
@@ -20,7 +27,7 @@ def check_same(path: Path, saved: Mapping[str, Any], settings: Mapping[str, Any]
     Raises:
         UserError: it had other settings; each difference is named.
     """
-    changed = changes(saved["settings"], settings, besides=FREE)
+    changed = changes(upgraded(saved["settings"], settings), settings, besides=FREE)
     if changed:
         raise UserError(
             f"{path}: the interrupted training had other settings ({'; '.join(changed)}); "

@@ -25,11 +25,13 @@ from engines.records.predictions import SamplePredictions, write_label_maps
 from engines.records.tables import read_epochs
 from engines.scoring.confusion_files import plain_matrices, write_evidence
 from engines.scoring.metrics import PAPER_METRICS, metric_names
+from engines.training.average import Averaging
 from engines.training.divergence import check_loss, check_weights
 from engines.training.epochs import EpochDataset, seed_all
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
 from engines.training.resume import check_same, fitting
+from engines.training.stage_lesions import StageLesions
 from transforms.crops import CropSize, RandBalancedCropd
 from transforms.errors import UserError
 
@@ -58,6 +60,7 @@ class StagedTraining:
         keep: "best" ends a stage with the weights of the epoch that `monitor` liked best; "last" with those of its last
             epoch, whatever the validation says, so that validation scores stay those of subjects nothing was chosen by.
         settings: plain values stored beside the weights, with which evaluation and inference rebuild the network.
+        ema_decay: above 0, a stage is validated and ends with the moving average of its weights, see `MovingAverage`.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class StagedTraining:
         min_delta: float = 0.0,
         settings: Mapping[str, Any] | None = None,
         keep: str = "best",
+        ema_decay: float = 0.0,
     ) -> None:
         self.trainer, self.evaluator = trainer, evaluator
         self.plan = list(plan)
@@ -88,9 +92,11 @@ class StagedTraining:
         self.settings = dict(settings or {})
         self.results: dict[str, dict[str, float]] = {}
         self.best: dict[str, Any] = {}
+        self.lesions: StageLesions | None = None
         self.stage = self.plan[0]
         self.guard: DataGuard | None = None
         self.network: Any = getattr(trainer.network, "module", trainer.network)
+        self.averaging = Averaging(ema_decay)
         self.early_stopping = self._early_stopping(patience, min_delta)
         self.samples = SamplePredictions(len(self.settings.get("labels", ())))
         self.samples.attach(evaluator)
@@ -175,7 +181,9 @@ class StagedTraining:
         optimizer = self.trainer.optimizer
         optimizer.state.clear()
         optimizer.param_groups[0]["params"] = [p for p in self.network.parameters() if p.requires_grad]
+        self.evaluator.network = self.averaging.begin(self.network, optimizer)
         self.set_crop_size(stage.crop_size)
+        self._dataset().prepare()
         state = self.trainer.state
         state.epoch = state.iteration = 0
         state.max_epochs = stage.max_epochs
@@ -200,15 +208,17 @@ class StagedTraining:
             self._keep_best(epoch, dict(self.evaluator.state.metrics))
         name, best = self.stage.name, self.best
         self.network.load_state_dict(best["weights"])
-        self.results[name] = best["scores"]
-        self.output.save_stage(name, best["weights"], self.settings, best["scores"], best["epoch"])
+        self.evaluator.network = self.network
+        point = self.lesions.finish(self.evaluator, self.output, name) if self.lesions else None
+        about = {**self.settings, "run_id": self.tracking.run_id, "operating_point": point}
+        self.output.save_stage(name, best["weights"], about, best["scores"], best["epoch"])
         self._leave_evidence(name)
-        self.tracking.end_stage({**best["scores"], "epoch": best["epoch"]})
-        stopped = epoch < self.stage.max_epochs
+        self.results[name] = {**best["scores"], **(self.lesions.detection.scores() if self.lesions else {})}
+        self.tracking.end_stage({**self.results[name], "epoch": best["epoch"]})
         logger.info(
             "Stage %s %s after epoch %d of %d; %s epoch %d: %s.",
             name,
-            f"stopped early ({self.monitor} did not improve)" if stopped else "ended",
+            f"stopped early ({self.monitor} did not improve)" if epoch < self.stage.max_epochs else "ended",
             epoch,
             self.stage.max_epochs,
             self.keep,
@@ -217,10 +227,11 @@ class StagedTraining:
         )
 
     def _leave_evidence(self, name: str) -> None:
-        """Write what the stage's scores were made of, for its own MLflow run and that of the training."""
+        """Write what the stage's scores were made of, to its own MLflow run and the training's."""
         if "confusion" not in self.best:  # resumed from the record of an older version
             return
         files = write_evidence(self.output, name, self.best["confusion"], self.settings, "validation")
+        files.append(self.output.eval / f"lesions-{name}.json")  # if a class is a lesion
         pictures = self.output.predictions / name
         write_label_maps(pictures, self.best["predictions"])
         for run_id in (self.tracking.stage_run_id, self.tracking.run_id):
@@ -273,7 +284,7 @@ class StagedTraining:
         self.output.progress.save(self._snapshot())
 
     def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
-        """Remember the weights the network holds if they are the ones to end the stage with, so far."""
+        """Remember the weights that were validated if they are the ones to end the stage with, so far."""
         if math.isnan(scores[self.monitor]) and self.keep == "best":
             raise UserError(
                 f"--monitor {self.monitor}: has no value on the validation images, where the class does not occur; "
@@ -281,7 +292,7 @@ class StagedTraining:
             )
         better = self.best["weights"] is None or scores[self.monitor] > self.best["scores"][self.monitor]
         if better or self.keep == "last":
-            weights = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+            weights = {k: v.detach().cpu().clone() for k, v in self.evaluator.network.state_dict().items()}
             self.best = {
                 "epoch": epoch,
                 "scores": scores,
@@ -300,6 +311,7 @@ class StagedTraining:
             "epoch": self.trainer.state.epoch,
             "network": self.network.state_dict(),
             "optimizer": self.trainer.optimizer.state_dict(),
+            **self.averaging.state(),
             "best": self.best,
             "results": self.results,
             "stopping": (stopping.counter, stopping.best_score) if stopping else (0, None),
@@ -327,6 +339,7 @@ class StagedTraining:
         with fitting(self.output.progress.file):
             self.network.load_state_dict(saved["network"])
             self.trainer.optimizer.load_state_dict(saved["optimizer"])
+        self.averaging.restore(saved)
         state = self.trainer.state
         state.epoch = saved["epoch"]
         state.iteration = saved["epoch"] * state.epoch_length

@@ -67,7 +67,8 @@ def _asked_for(run: Run, filters: Filters) -> bool:
         return False
     if any(tags.get(key) != value for key, value in (filters.tags or {}).items()):
         return False
-    known = (run.info.run_id, tags.get(MLFLOW_PARENT_RUN_ID, ""), tags.get("crossval", ""))
+    parents = (tags.get(key, "") for key in (MLFLOW_PARENT_RUN_ID, "crossval", "training_run_id"))
+    known = (run.info.run_id, *parents)
     name = run.info.run_name or ""
     named = (name, name.removesuffix(f" {tags['stage']}"))  # its own, and that of the training
     return not filters.runs or any(

@@ -19,6 +19,8 @@ from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import write_images, write_label_maps
 from engines.scoring.confusion_files import write_evidence
+from engines.scoring.lesion_files import LesionResult, write_lesion_result
+from engines.scoring.matching import FALSE, HIT, ImageLesions, Judged, Lesion, Rule
 from engines.scoring.metrics import PAPER_METRICS, scores
 from scripts.compare import file_names, main
 from scripts.comparison.models import LAST, Model, model_of
@@ -63,6 +65,7 @@ def add(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
         pictures: bool = False,
         params: dict[str, Any] | None = None,
         status: str = "FINISHED",
+        lesions: dict[str, LesionResult] | None = None,
         rows: NetworkRows | None = None,
     ) -> None:
         nonlocal count
@@ -76,6 +79,9 @@ def add(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
         for stage, subjects in stages.items():
             tracking.start_stage(stage, {"learning_rate": 0.1})
             for path in write_evidence(output, stage, subjects, about, "validation"):
+                tracking.log_artifacts(path, "eval", tracking.stage_run_id)
+            if lesions and stage in lesions:
+                path = write_lesion_result(output, stage, lesions[stage], {**about, "section": "validation"})
                 tracking.log_artifacts(path, "eval", tracking.stage_run_id)
             if pictures:
                 write_label_maps(output.predictions / stage, {"c1": np.eye(9, dtype=np.uint8)})
@@ -426,3 +432,46 @@ def test_help_says_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_two_data_sets_share_a_file() -> None:
     names = file_names(["a b", "a_b", "A b", "a_b_2", "??", "乳腺", "dataset"])
     assert names == ["a_b", "a_b_2", "A_b_3", "a_b_2_2", "dataset", "乳腺", "dataset_2"]
+
+
+# -- lesions -----------------------------------------------------------------------------------------------------------
+
+
+def lesions_of(score: float, rule: Rule | None = None, subjects: int = 8, first: int = 0) -> LesionResult:
+    """One image per subject: every other subject's lesion is found at `score`; a false positive of 0.4 in each."""
+    images = []
+    for number in range(first, first + subjects):
+        hit = score if number % 2 else None
+        lesion = Lesion(100, 0.01, 12.0, (0, 0, 10, 10), hit, 0.5)
+        candidates = [Judged(0.4, 9, (20, 20, 23, 23), FALSE)]
+        candidates += [Judged(hit, 100, (0, 0, 10, 10), HIT, 0)] if hit else []
+        images.append(ImageLesions(f"s{number:03d}", f"s{number:03d}_L", 4, 4, 1, (lesion,), tuple(candidates)))
+    return LesionResult(("tumor <&>",), rule or Rule(), tuple(images))
+
+
+def test_lesions_have_columns_intervals_and_a_chart(add: Add, compare: Compare, tmp_path: Path) -> None:
+    stages = {"front": matrices(0.6), "context": matrices(0.7), "fcn8": matrices(0.5)}
+    add(stages, lesions={"front": lesions_of(0.9), "context": lesions_of(0.3)})
+    rows = {row["model"]: row for row in compare()}
+    front, context = rows["Dilation10 Front"], rows["Dilation10 Context"]
+    assert front["lesion_sensitivity_at_0.25fp"] == 0.5
+    assert context["lesion_sensitivity_at_0.25fp"] == 0  # its lesions come after eight false positives
+    assert context["lesion_sensitivity_at_1fp"] == front["lesion_sensitivity_at_1fp"] == 0.5
+    assert 0 <= front["lesion_sensitivity_at_1fp_low"] < 0.5 < front["lesion_sensitivity_at_1fp_high"] <= 1
+    assert front["mean_image_dice"] == front["mean_image_dice_low"] == 0.25
+    assert rows["FCN8"].get("lesion_sensitivity_at_1fp") is None
+    page = (tmp_path / "comparison" / "index.html").read_text(encoding="utf-8")
+    assert "FROC curves of the table above" in page
+    assert "1 rows are older than the lesions that are counted." in page
+    assert "Lesions (tumor &lt;&amp;&gt;): 8 in 8 images; a hit is: IoU of at least 0.1" in page
+    assert (tmp_path / "comparison" / "froc-tiny.png").is_file()
+    assert "Lesions, per cent" in (tmp_path / "comparison" / "comparison.md").read_text(encoding="utf-8")
+
+
+def test_lesions_counted_by_different_rules_are_not_compared(add: Add, compare: Compare, tmp_path: Path) -> None:
+    stages = {"front": matrices(0.6), "context": matrices(0.7)}
+    add(stages, lesions={"front": lesions_of(0.9), "context": lesions_of(0.3, Rule("overlap", 25))})
+    assert all("lesion_sensitivity_at_1fp" not in row for row in compare())
+    text = (tmp_path / "comparison" / "comparison.md").read_text(encoding="utf-8")
+    assert "Lesions were counted by different rules and are not compared" in text
+    assert not (tmp_path / "comparison" / "froc-tiny.png").exists()

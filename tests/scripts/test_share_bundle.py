@@ -116,7 +116,7 @@ def test_every_bundle_in_every_format_and_everything_that_is_done_with_it(
         folder, home, "run", "--config_file", "configs/evaluate.json", "--dataset_dir", tiny_dataset,
         "--tracking_uri", tmp_path / "runs.db",
     )  # fmt: skip
-    rows = read_csv(folder / "eval" / "validation" / "scores.csv")
+    rows = read_csv(folder / "eval" / "tiny-validation" / "scores.csv")
     assert float(rows[-1]["mean_iou"]) == pytest.approx(scores["mean_iou"], abs=1e-6)
 
     other = make_dataset(tmp_path / "other data", seed=7, name="other")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from transforms.outputs import findings
 from transforms.outputs.formats import ENDINGS, checked_formats
-from transforms.reading.dicom import is_dicom
+from transforms.plain_text import csv_cell
+from transforms.reading.dicom import may_be_dicom
 
 
 class Finished:
@@ -37,7 +38,7 @@ class Finished:
 
     def _has(self, format_name: str, item: Mapping[str, str]) -> bool:
         if format_name == "findings":
-            return item["name"] in self._in_table
-        if format_name == "dicom_seg" and not is_dicom(Path(item["image"])):
+            return csv_cell(item["name"]) in self._in_table
+        if format_name == "dicom_seg" and not may_be_dicom(Path(item["image"])):
             return True
         return (self.output_dir / (item["name"] + ENDINGS[format_name])).is_file()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from transforms.dataset_check import copies_apart, subjects_apart
+from transforms.reading.dicom_attributes import IMPLAUSIBLE
 
 Places = list[tuple[str, str]]
 """(section, case) of images."""
@@ -59,7 +60,8 @@ def findings(facts: Mapping[str, Sequence[Facts]], labels: Sequence[str], split_
     _copies(found, everything)
     _blank(found, everything)
     _classes(found, facts, labels)
-    _spacing(found, [one.item.get("spacing_mm") for _, one in everything])
+    sources = [str(one.item.get("spacing_source", "")) for _, one in everything]
+    _spacing(found, [one.item.get("spacing_mm") for _, one in everything], sources)
     return found
 
 
@@ -107,10 +109,13 @@ def _classes(found: Findings, facts: Mapping[str, Sequence[Facts]], labels: Sequ
             found.warnings.append(f"no {section} pixel of {', '.join(absent)}")
 
 
-def _spacing(found: Findings, spacings: Sequence[Sequence[float] | None]) -> None:
+def _spacing(found: Findings, spacings: Sequence[Sequence[float] | None], sources: Sequence[str]) -> None:
     known = [spacing for spacing in spacings if spacing]
     if known and len(known) < len(spacings):
         found.warnings.append(f"{len(spacings) - len(known)} of {len(spacings)} images have no pixel spacing")
+    wrong = [source for source in sources if source.startswith(IMPLAUSIBLE)]
+    if wrong:
+        found.warnings.append(f"{len(wrong)} images have a pixel spacing that was not used, such as {wrong[0]}")
     rows = [spacing[0] for spacing in known]
     if known and max(rows) > 1.5 * min(rows):
         found.warnings.append(f"pixel spacing varies from {min(rows):.3g} to {max(rows):.3g} mm")

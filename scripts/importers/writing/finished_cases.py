@@ -30,6 +30,7 @@ class Record:
         counts: pixels of each class, or None if it has no label.
         flip_remark: see `transforms.flip.must_flip`.
         syntax: its DICOM transfer syntax.
+        processing: see `Mammogram`.
         notes, overlaps: what was counted while its label was read.
         digests: name of each array's file to the SHA-256 of the array.
         reused: whether an earlier run did it.
@@ -44,6 +45,7 @@ class Record:
     counts: list[int] | None = None
     flip_remark: str | None = None
     syntax: str | None = None
+    processing: bool | None = None
     notes: dict[str, int] = field(default_factory=dict)
     overlaps: dict[str, int] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)

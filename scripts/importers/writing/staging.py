@@ -14,6 +14,7 @@ from typing import IO
 
 from engines.base.lock import claim, release
 from transforms.errors import UserError
+from transforms.reading.find_files import real_path
 
 _LOCK = "in_use"
 LATE_SECONDS = 60.0  # of work, which is worth more than a clean folder
@@ -63,7 +64,7 @@ def check_output(out: Path, overwrite: bool, sources: tuple[Path, ...] = ()) -> 
     """Refuse an `out` that would lose something, before any work is done."""
     resolved = out.resolve()
     for source in sources:
-        if resolved == source.resolve() or resolved in source.resolve().parents:
+        if resolved in (real_path(source), *real_path(source).parents):
             raise UserError(f"{out}: holds the source {source}; choose another output folder")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
