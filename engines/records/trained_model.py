@@ -94,7 +94,8 @@ def _fits(name: str, value: Any, kinds: Kind) -> bool:
 
 
 def _weights_in(models: Path) -> str:
-    return ", ".join(sorted(path.stem for path in models.glob("*.json"))) or "none"
+    found = sorted(path.stem for path in models.glob("*.json") if path.with_suffix(".pt").is_file())
+    return ", ".join(found) or "none"
 
 
 def weights_file(folder: str | Path, weights: str = "model") -> str:

@@ -256,7 +256,7 @@ def test_losses_do_not_depend_on_the_number_of_workers(run_bundle: Run, tiny_dat
 def test_every_checkpoint_holds_plain_values_only(run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> None:
     run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=1)
     files = sorted((tmp_path / "out" / "models").glob("*.pt"))
-    assert [p.name for p in files] == ["front.pt", "model.pt", "progress.pt"]
+    assert [p.name for p in files] == ["front.pt", "model.pt", "progress-previous.pt", "progress.pt"]
     for path in files:
         assert torch.load(path, weights_only=True)
 
