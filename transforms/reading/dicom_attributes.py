@@ -170,7 +170,7 @@ def _pair(header: Dataset, keyword: str) -> tuple[float, float] | None:
 
 def _stated(header: Dataset, keyword: str) -> tuple[float, float] | None:
     values = numbers(header, keyword)
-    return (values[0], values[1]) if len(values) == 2 else None
+    return (values[0], values[1]) if len(values) == 2 and min(values) > 0 else None
 
 
 def plausible_spacing(row: float, column: float) -> bool:

@@ -34,6 +34,8 @@ def open_picture(path: str | Path) -> Any:
 
     path = Path(path)
     image = _open(Image, path)
+    if image.format == "TIFF":
+        image.filename = ""  # else Pillow 13 maps uncompressed files into memory, and scrambles those stored sideways
     try:
         _check(path, image)
     except BaseException:

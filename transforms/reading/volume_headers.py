@@ -14,6 +14,7 @@ from pathlib import Path
 
 from transforms.errors import UserError
 from transforms.reading import limits
+from transforms.reading.find_files import real_path
 
 META_SUFFIXES, NRRD_SUFFIXES = (".mha", ".mhd"), (".nrrd", ".nhdr")
 _META_LINE = re.compile(r"\s*([A-Za-z][\w.-]*(?: [\w.-]+)*)\s*[=:]\s*(.*)")
@@ -193,7 +194,7 @@ def _data_file(path: Path, name: str | None) -> Path:
             f"{path}: names {name!r:.80} as its data; expected the name of one file in the same folder, without a path"
         )
     data = path.parent / name
-    inside = data.resolve().parent in (path.parent.resolve(), path.resolve().parent)
+    inside = real_path(data).parent in (real_path(path.parent), real_path(path).parent)
     if not (inside and data.is_file()):
         raise UserError(f"{path}: its data {name} are not a regular file in the same folder; copy them there")
     return data
