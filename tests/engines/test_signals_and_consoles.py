@@ -18,7 +18,7 @@ import torch
 
 from engines.base import signals
 from engines.base.console import Quiet, robust_console
-from engines.base.machine_errors import MEMORY, SHARED, WORKER, explain, one_line
+from engines.base.machine_errors import MEMORY, SHARED, WORKER, errors_in_one_line, explain
 from engines.base.signals import handle_signals, interrupted
 from engines.training.divergence import check_loss, check_weights
 from engines.training.plan import Stage
@@ -158,7 +158,7 @@ def test_a_bar_on_a_terminal_that_has_gone() -> None:
 def test_errors_of_the_machine_are_one_line(error: Exception, words: str) -> None:
     with (
         pytest.raises(UserError, match=r"; --resume true$") as raised,
-        one_line(Path("out"), lambda: "--resume true"),
+        errors_in_one_line(Path("out"), lambda: "--resume true"),
     ):
         raise RuntimeError("Failed to evaluate") from error
     assert str(raised.value).startswith(words)
@@ -170,7 +170,7 @@ def test_other_errors_are_left_as_they_are() -> None:
     assert explain(BrokenPipeError(errno.EPIPE, "Broken pipe"), Path()) is None
     mine = UserError("mine")
     mine.__cause__ = OSError(errno.ENOENT, "No such file", "x")
-    with pytest.raises(UserError, match=r"^mine$"), one_line(Path("out")):
+    with pytest.raises(UserError, match=r"^mine$"), errors_in_one_line(Path("out")):
         raise mine
 
 
