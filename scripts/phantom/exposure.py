@@ -53,7 +53,7 @@ def attenuation(
     grid: Grid,
     draw: Draws,
 ) -> np.ndarray:
-    """(H, W) gray value 0-1 of an ideal detector. `vessel` and `tumor` are amounts; a mass takes the place of gland."""
+    """(H, W) gray value 0-1 of an ideal detector. `vessel` and `tumor` are amounts; a mass displaces the gland."""
     step = exposure.gland - exposure.fat
     dense = content.gland + 0.3 * vessel * (1 - 0.6 * np.minimum(content.gland, 1))
     dense += tumor * (tumor_density * (0.8 + 0.2 * content.gland) - dense)

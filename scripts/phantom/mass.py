@@ -47,9 +47,9 @@ def subject_mass(seed: int, subject: int) -> Mass | None:
     return Mass(
         side=draw.choose(SIDES),
         radius=draw.uniform(*DIAMETERS_MM) / 2,
-        spiculated=draw.chance(0.65),
+        spiculated=draw.chance(0.8 if in_dense else 0.6),
         in_dense=in_dense,
-        density=draw.uniform(1.0, 1.25) if in_dense else draw.uniform(0.7, 1.0),
+        density=draw.uniform(1.15, 1.4) if in_dense else draw.uniform(0.75, 1.05),
         behind=draw.uniform(0.32, 0.58) if in_dense else draw.uniform(0.25, 0.65),
         offset={"CC": draw.uniform(-0.45, 0.45), "MLO": draw.uniform(-0.4, 0.35)},
     )
@@ -85,7 +85,8 @@ def _place(
     at = (rows / grid.spacing).astype(np.intp), (columns / grid.spacing).astype(np.intp)
     muscle = ndimage.distance_transform_edt(~anatomy.pectoral)[at] * grid.spacing
     room = np.minimum(anatomy.skin_distance[at] - 4, muscle) - mass.radius
-    around = ndimage.uniform_filter(gland.astype(np.float64), 2.8 * mass.radius / grid.spacing, mode="constant")[at]
+    side = round(2.8 * mass.radius / grid.spacing)
+    around = ndimage.uniform_filter(gland.astype(np.float64), side, mode="constant")[at]
     unlike = 1 - around if mass.in_dense else around  # share of the surroundings that is not what it should lie in
     cost = 0.3 * np.abs(rows - wanted) + 100 * np.clip(-room, 0, None) + 60 * unlike
     best = np.unravel_index(cost.argmin(), cost.shape)

@@ -23,7 +23,7 @@ from scripts.phantom.mass import Mass, subject_mass
 from scripts.phantom.outlines import feature_collection, mask_polygons
 from scripts.phantom.view import STRUCTURES, View, make_view
 
-PIXELS_OF_FIRST_SUBJECT = "2e90c6f5d993de5fe117af397f8ac340fb74c155a69aa28b2a2332177cb96f22"
+PIXELS_OF_FIRST_SUBJECT = "e1c165125cfbef8dab0c8fa8bdc7bb5c08f79c3d1fb0589a3829a15f49a27089"
 LABELS_OF_FIRST_SUBJECT = "18172b3397bca2317b47dc9ccfe36bdeb9ad61eacee4028e9e4e5aef860d584a"
 
 
