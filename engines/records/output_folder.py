@@ -85,7 +85,8 @@ class Output:
 
     def clear_parts(self) -> None:
         """Remove unfinished files of a process that was killed; to be called by who has the folder to itself."""
-        for folder in (self.models, self.eval, self.panels) if is_main() else ():
+        mine = (self.eval, self.panels, *([self.models] if self.eval == self.folder / "eval" else []))
+        for folder in mine if is_main() else ():  # an evaluation does not own models/, where a training may be writing
             for pattern in ("*.part", ".part-*"):
                 for path in folder.glob(pattern):
                     path.unlink(missing_ok=True)

@@ -14,7 +14,6 @@ from dataclasses import asdict
 from typing import Any
 
 from ignite.engine import Events
-from ignite.handlers import EarlyStopping
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 
 from engines.base.distributed import is_main, parallel, rank
@@ -24,9 +23,10 @@ from engines.records.output_folder import Output
 from engines.records.predictions import SamplePredictions, write_label_maps
 from engines.records.tables import read_epochs
 from engines.scoring.confusion_files import plain_matrices, write_evidence
-from engines.scoring.metrics import PAPER_METRICS, metric_names
+from engines.scoring.metrics import PAPER_METRICS
 from engines.training.average import Averaging
 from engines.training.divergence import check_loss, check_weights
+from engines.training.early_stopping import early_stopping
 from engines.training.epochs import EpochDataset, seed_all
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
@@ -97,28 +97,15 @@ class StagedTraining:
         self.guard: DataGuard | None = None
         self.network: Any = getattr(trainer.network, "module", trainer.network)
         self.averaging = Averaging(ema_decay)
-        self.early_stopping = self._early_stopping(patience, min_delta)
+        self.early_stopping = early_stopping(
+            trainer, monitor, patience, min_delta, list(self.settings.get("labels", {}).values())
+        )
         self.samples = SamplePredictions(len(self.settings.get("labels", ())))
         self.samples.attach(evaluator)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._stop_divergence)
         evaluator.add_event_handler(Events.COMPLETED, self._validated)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
-
-    def _early_stopping(self, patience: int, min_delta: float) -> EarlyStopping | None:
-        """Ignite's handler, which looks at `monitor`; None if `patience` is 0."""
-        known = metric_names(list(self.settings.get("labels", {}).values()))
-        if self.monitor not in known:
-            raise UserError(f"--monitor {self.monitor}: no such score; there are {', '.join(known)}")
-        if not isinstance(patience, int) or patience < 0 or min_delta < 0:
-            raise UserError(f"patience and min_delta must be 0 or above, got {patience} and {min_delta}")
-        if patience == 0:
-            return None
-        handler = EarlyStopping(
-            patience, lambda engine: engine.state.metrics[self.monitor], self.trainer, threshold=min_delta
-        )
-        handler.logger.setLevel(logging.WARNING)  # `_finish` says it, with more
-        return handler
 
     # -- the stages --------------------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from engines.base.signals import NAMES
+
 SECONDS_TO_END = 30.0
 """What an interrupted training gets before it is stopped for good."""
 
@@ -19,15 +21,17 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Have SIGTERM raise `Terminated` inside the block."""
-    if not hasattr(signal, "SIGTERM"):
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _raise)
+    """Have the signals that ask a process to end (`engines.base.signals`) raise `Terminated` inside the block."""
+    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    mine = [number for number in numbers if number == signal.SIGTERM or before[number] is signal.SIG_DFL]
+    for number in mine:
+        signal.signal(number, _raise)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in mine:
+            signal.signal(number, before[number])
 
 
 def _raise(signum: int, frame: Any) -> None:

@@ -65,3 +65,18 @@ def test_pictures_of_an_earlier_run_go(tmp_path: Path) -> None:
     (output.panels / "mine.txt").touch()
     output.clear_panels()
     assert [p.name for p in output.panels.iterdir()] == ["mine.txt"]
+
+
+def test_an_evaluation_leaves_the_unfinished_files_of_a_training_alone(tmp_path: Path) -> None:
+    parts = [tmp_path / "models" / "progress.pt.7.part", tmp_path / "eval" / "a.csv.part"]
+    own = tmp_path / "eval" / "tiny-test" / "b.csv.part"
+    for path in (*parts, own):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    Output(tmp_path, "tiny-test").clear_parts()
+    assert all(path.exists() for path in parts)
+    assert not own.exists()
+    own.touch()
+    Output(tmp_path).clear_parts()
+    assert not any(path.exists() for path in parts)
+    assert own.exists()

@@ -6,12 +6,14 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
 
 import engines.records.mlflow_store as tracking_module
+from engines.base.lock import NAME, claim
 from engines.records.mlflow_run import Tracking
 from engines.records.mlflow_store import as_tracking_uri, check_server, make_database, sqlite_uri
 from engines.runs.train import tracked
@@ -130,3 +132,87 @@ def test_a_database_with_options_is_that_database(tmp_path: Path) -> None:
 def test_words_that_mlflow_knows_are_no_files() -> None:
     assert as_tracking_uri("databricks") == "databricks"
     assert as_tracking_uri("bricks").endswith("/bricks")
+
+
+@pytest.mark.parametrize("kind", ["folder", "no database", "damaged"])
+def test_a_file_that_is_no_store_is_given_up_at_once(
+    tmp_path: Path, store: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """MLflow itself tries ten times, for 104 seconds."""
+    path = tmp_path / "broken.db"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "no database":
+        path.write_text("no database " * 1000)
+    else:
+        path.write_bytes(b"SQLite format 3\0" + b"\xff" * 8000)
+    tracking = Tracking("e", "r", str(path))
+    start = time.monotonic()
+    with caplog.at_level(logging.WARNING, "mammoseg"), tracked(tracking):
+        tracking.start()
+        tracking.log_metrics({"mean_iou": 1.0}, step=1)
+    assert time.monotonic() - start < 10
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "mammoseg"]
+    assert "broken.db does not answer" in line
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg2", "mysql+pymysql"])
+def test_a_database_server_that_is_not_there(scheme: str) -> None:
+    with pytest.raises(OSError, match="refused"):
+        check_server(f"{scheme}://user:secret@127.0.0.1:9/mlflow")
+
+
+def test_folders_of_dead_processes_beside_a_store_go(tmp_path: Path, store: Path) -> None:
+    dead, alive, unknown = (tmp_path / f".mlflow-{name}" for name in ("dead", "alive", "unknown"))
+    for folder in (dead, alive, unknown):
+        folder.mkdir()
+        (folder / "made.db").touch()
+    (dead / NAME).touch()
+    lock = claim(alive / NAME)
+    assert lock is not None
+    make_database(sqlite_uri(store))
+    lock.close()
+    assert not dead.exists()
+    assert (alive / "made.db").exists()
+    assert (unknown / "made.db").exists()
+
+
+def test_runs_of_a_dead_process_are_ended_and_no_others(store: Path) -> None:
+    def open_run(token: str) -> Tracking:
+        tracking = Tracking("e", token, str(store))
+        tracking.set_lock(token)
+        tracking.start()
+        return tracking
+
+    dead, other = open_run("aa11"), open_run("bb22")
+    dead.start_stage("front", {})
+    record = {**dead.store_record(), "token": "aa11"}
+    for wrong in ({**record, "store": "0" * 64}, {**record, "token": "aa11' or '1'='1"}, {}):
+        Tracking("e", "next", str(store)).end_left(wrong)
+    client = MlflowClient(sqlite_uri(store))
+
+    def status(run_id: str | None) -> str:
+        return str(client.get_run(run_id).info.status)
+
+    assert status(dead.run_id) == "RUNNING"
+    Tracking("another experiment", "next", str(store)).end_left(record)
+    assert [status(run) for run in (dead.run_id, dead.stage_run_id, other.run_id)] == ["KILLED", "KILLED", "RUNNING"]
+
+
+def test_a_resumed_run_gets_no_point_twice(store: Path) -> None:
+    first = Tracking("e", "r", str(store))
+    first.start()
+    for epoch in (1, 2):
+        first.log_metrics({"learning_rate": 0.1, "loss": 1 / epoch}, step=epoch)
+    first.log_metrics({"mean_iou": 0.5}, step=0)
+    second = Tracking("e", "r", str(store))
+    second.start(first.run_id)
+    for epoch in (2, 3):
+        second.log_metrics({"learning_rate": 0.1, "loss": 1 / epoch}, step=epoch)
+    second.log_metrics({"mean_iou": 0.5, "mean_dice": 0.25}, step=0)
+    second.log_metrics({"mean_iou": 0.75}, step=0)
+    client = MlflowClient(sqlite_uri(store))
+    history = {name: client.get_metric_history(first.run_id, name) for name in ("loss", "mean_iou", "mean_dice")}
+    assert [m.step for m in history["loss"]] == [1, 2, 3]
+    assert [m.value for m in history["mean_iou"]] == [0.5, 0.75]
+    assert [m.value for m in history["mean_dice"]] == [0.25]
