@@ -4,25 +4,51 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from ignite.handlers import EarlyStopping
 from monai.engines import Trainer
 
+from engines.scoring.lesions import lesion_classes
 from engines.scoring.metrics import metric_names
 from transforms.errors import UserError
 
 
-def early_stopping(
-    trainer: Trainer, monitor: str, patience: int, min_delta: float, class_names: Sequence[str]
-) -> EarlyStopping | None:
+LESION_DICE = "lesion_dice"
+"""In place of the name of a score: the Dice of the class of lesions, whatever it is called."""
+
+
+def monitored_score(monitor: str, class_names: Sequence[str], lesion_class: Any = None) -> str:
+    """Name of the validation score that `monitor` stands for.
+
+    Args:
+        monitor: a score, or `LESION_DICE`.
+        class_names: names of the classes, in order.
+        lesion_class: see `engines.scoring.lesions.lesion_classes`.
+
+    Raises:
+        UserError: there is no such score, or `LESION_DICE` where not exactly one class is that of lesions.
+    """
+    if monitor == LESION_DICE:
+        names = [class_names[number] for number in lesion_classes(class_names, lesion_class)]
+        if len(names) != 1:
+            raise UserError(
+                f"--monitor {LESION_DICE}: expected one class of lesions, found {', '.join(names) or 'none'} among "
+                f"{', '.join(class_names)}; name it with --lesion_class, or give --monitor mean_dice"
+            )
+        return f"dice/{names[0]}"
+    known = metric_names(list(class_names))
+    if monitor not in known:
+        raise UserError(f"--monitor {monitor}: no such score; there are {', '.join([*known, LESION_DICE])}")
+    return monitor
+
+
+def early_stopping(trainer: Trainer, monitor: str, patience: int, min_delta: float) -> EarlyStopping | None:
     """Ignite's handler, which looks at the score `monitor`; None if `patience` is 0.
 
     Raises:
-        UserError: there is no such score, or a number cannot be.
+        UserError: a number cannot be.
     """
-    known = metric_names(list(class_names))
-    if monitor not in known:
-        raise UserError(f"--monitor {monitor}: no such score; there are {', '.join(known)}")
     if not isinstance(patience, int) or patience < 0 or min_delta < 0:
         raise UserError(f"patience and min_delta must be 0 or above, got {patience} and {min_delta}")
     if patience == 0:

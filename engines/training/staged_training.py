@@ -26,7 +26,7 @@ from engines.scoring.confusion_files import plain_matrices, write_evidence
 from engines.scoring.metrics import PAPER_METRICS
 from engines.training.average import Averaging
 from engines.training.divergence import check_loss, check_weights
-from engines.training.early_stopping import early_stopping
+from engines.training.early_stopping import early_stopping, monitored_score
 from engines.training.epochs import EpochDataset, seed_all
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
@@ -55,7 +55,8 @@ class StagedTraining:
         tracking: the MLflow run.
         seed: see `EpochDataset`.
         lr_schedule, lr_drop_factor, lr_drop_period: see `engines.training.lr_schedule.rate_of_epoch`.
-        monitor: the validation score that early stopping and the choice of the best epoch look at (higher is better).
+        monitor: the validation score that early stopping and the choice of the best epoch look at (higher is better);
+            see `monitored_score`.
         patience: epochs without improvement of at least `min_delta` before a stage ends; 0 never ends it early.
         keep: "best" ends a stage with the weights of the epoch that `monitor` liked best; "last" with those of its last
             epoch, whatever the validation says, so that validation scores stay those of subjects nothing was chosen by.
@@ -84,7 +85,7 @@ class StagedTraining:
         self.trainer, self.evaluator = trainer, evaluator
         self.plan = list(plan)
         self.output, self.tracking = output, tracking
-        self.seed, self.monitor = seed, monitor
+        self.seed = seed
         check_schedule(lr_schedule)
         check_keep(keep, patience)
         self.keep = keep
@@ -97,9 +98,9 @@ class StagedTraining:
         self.guard: DataGuard | None = None
         self.network: Any = getattr(trainer.network, "module", trainer.network)
         self.averaging = Averaging(ema_decay)
-        self.early_stopping = early_stopping(
-            trainer, monitor, patience, min_delta, list(self.settings.get("labels", {}).values())
-        )
+        names = list(self.settings.get("labels", {}).values())
+        self.monitor = monitored_score(monitor, names, self.settings.get("lesion_class"))
+        self.early_stopping = early_stopping(trainer, self.monitor, patience, min_delta)
         self.samples = SamplePredictions(len(self.settings.get("labels", ())))
         self.samples.attach(evaluator)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
