@@ -1,15 +1,16 @@
 """Make the embedded sample dataset: synthetic mammograms. Not patients, not for clinical use.
 
-    python -m scripts.sample OUT [--subjects 32] [--seed 0] [--height 256] [--overwrite]
+    python -m scripts.sample OUT [--subjects 48] [--seed 0] [--height 512] [--overwrite]
 
-Files written, with the default settings (128 images of 256 x 192 pixels, under 30 MB):
+Files written, with the default settings (192 images of 512 x 384 pixels, 165 MB):
 
     OUT/source/p001/L_CC.dcm, L_CC.geojson, …   what a hospital has: For Presentation DICOM, QuPath annotations
     OUT/dataset.json, images/, labels/          the same, imported as any dataset is (`scripts.prepare qupath`)
     OUT/README.txt                              says that it is synthetic
 
 One seed gives the same pixels and labels on every machine. Subject k does not depend on the number of subjects.
-Of two neighbouring subjects exactly one has a mass, in both views of one breast.
+Of two neighboring subjects exactly one has a mass, of 8 to 30 mm, in both views of one breast; a third of the masses
+lie in dense tissue.
 
 The annotations name nine structures that overlap: "adipose tissue" covers the whole breast. The default label set
 keeps those that a clinician would measure - background, adipose tissue, mammary gland, pectoral muscle, tumor -
@@ -42,6 +43,9 @@ NAME = "sample"
 LICENCE = "Apache-2.0"
 REFERENCE = "Synthetic mammograms made by mammoseg (python -m scripts.sample). Not for clinical use."
 
+SUBJECTS = 48
+HEIGHT = 512  # 0.47 mm per pixel: the smallest mass is 17 pixels wide
+
 CLASSES = ("background", "adipose tissue", "mammary gland", "pectoral muscle", "tumor")
 # "adipose tissue" is the lowest class within the breast and covers all of it. What is merged into it is painted
 # first, and gland, muscle or tumor over it: so a small structure takes the class of whatever surrounds it.
@@ -64,7 +68,7 @@ def ensure_sample(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     if not _is_dataset(folder):
-        logger.info("Making the synthetic sample dataset in %s (once, some seconds)", folder)
+        logger.info("Making the synthetic sample dataset in %s (once, under a minute)", folder)
         try:
             make_sample(folder)
         except (UserError, OSError):
@@ -75,9 +79,9 @@ def ensure_sample(folder: str | Path) -> Path:
 
 def make_sample(
     out: str | Path,
-    subjects: int = 32,
+    subjects: int = SUBJECTS,
     seed: int = 0,
-    height: int = 256,
+    height: int = HEIGHT,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
@@ -151,9 +155,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must be new or empty.")],
-    subjects: Annotated[int, typer.Option(min=2, help="Subjects, of 4 images each.")] = 32,
+    subjects: Annotated[int, typer.Option(min=2, help="Subjects, of 4 images each.")] = SUBJECTS,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other subjects.")] = 0,
-    height: Annotated[int, typer.Option(min=128, max=4096, help="Height of an image in pixels.")] = 256,
+    height: Annotated[int, typer.Option(min=128, max=4096, help="Height of an image in pixels.")] = HEIGHT,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older dataset in OUT.")] = False,
 ) -> None:
     """Make a dataset of synthetic mammograms with labels. Not patients, not for clinical use.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from transforms.plain_text import one_line
+
+PASSED_ON = re.compile(r"^transforms\.errors\.UserError: (.+)$", re.MULTILINE)
 
 
 class UserError(ValueError):
@@ -17,7 +21,15 @@ class UserError(ValueError):
 
 
 def user_error(error: BaseException | None) -> UserError | None:
-    """The `UserError` behind an exception, however deeply MONAI wrapped it; None if there is none."""
-    while error is not None and not isinstance(error, UserError):
+    """The `UserError` behind an exception, however deeply MONAI wrapped it; None if there is none.
+
+    One of a process that reads data comes with its whole traceback as text, of which only the last line is meant.
+    """
+    while error is not None:
+        found = PASSED_ON.findall(str(error))
+        if found:
+            return UserError(found[-1])
+        if isinstance(error, UserError):
+            return error
         error = error.__cause__ or error.__context__
-    return error
+    return None

@@ -12,7 +12,9 @@ from typing import Any
 from monai.engines import Evaluator
 from torch.utils.data import IterableDataset
 
+from engines.base.machine_errors import errors_in_one_line
 from engines.base.paths import as_path
+from engines.inference.finite import naming_case
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError, user_error
 from transforms.outputs.findings import FILE, put_refused, read_rows
@@ -153,7 +155,8 @@ def infer(evaluator: Evaluator, dataset: ReadableImages, output_dir: str, format
             return
     results = as_path(output_dir)
     _check_results(results, dataset.data, formats)
-    evaluator.run()
+    with errors_in_one_line(results), naming_case(evaluator):
+        evaluator.run()
     if "findings" in formats:
         for name, reason in dataset.reasons.items():
             put_refused(results, name, reason)

@@ -3,7 +3,7 @@
     draws      the random stream: one seed, one result, on every machine
     anatomy    who the subject is, and where breast, nipple and muscle lie in a view
     tissue     gland, adipose texture, vessels, calcifications
-    mass       the tumour and where it sits
+    mass       the tumor and where it lies
     exposure   from tissue to grey values
     view       all of the above put together: one `View` = one picture and its masks
     marker     the burned-in letters

@@ -48,14 +48,15 @@ def attenuation(
     anatomy: Anatomy,
     content: Tissue,
     vessel: np.ndarray,
-    tumour: np.ndarray,
+    tumor: np.ndarray,
+    tumor_density: float,
     grid: Grid,
     draw: Draws,
 ) -> np.ndarray:
-    """(H, W) grey value 0-1 of an ideal detector. `vessel` is an amount, `tumour` an amount times its density."""
+    """(H, W) gray value 0-1 of an ideal detector. `vessel` and `tumor` are amounts; a mass displaces the gland."""
     step = exposure.gland - exposure.fat
     dense = content.gland + 0.3 * vessel * (1 - 0.6 * np.minimum(content.gland, 1))
-    dense = np.maximum(dense, tumour * (0.8 + 0.2 * content.gland))
+    dense += tumor * (tumor_density * (0.8 + 0.2 * content.gland) - dense)
     grey = exposure.fat + exposure.texture * content.adipose * (1 - 0.7 * np.minimum(dense, 1)) + step * dense
     muscle = ndimage.gaussian_filter(anatomy.pectoral.astype(np.float64), 1.1 / grid.spacing)
     if anatomy.pectoral.any():

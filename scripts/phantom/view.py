@@ -53,11 +53,11 @@ def make_view(seed: int, subject: int, side: str, view: str, height: int = 256) 
     vessel, vessel_mask = vessels(breast, anatomy, grid, draw)
     spots = calcifications(breast, anatomy, grid, draw)
     mass = subject_mass(seed, subject)
-    tumour, tumour_mask = np.zeros(grid.shape), np.zeros(grid.shape, bool)
+    tumor, tumor_mask, density = np.zeros(grid.shape), np.zeros(grid.shape, bool), 0.0
     if mass is not None and mass.side == side:
-        amount, tumour_mask = mass_field(mass, breast, anatomy, view, grid, draw)
-        tumour = amount * mass.density
-    grey = attenuation(exposure, anatomy, content, vessel, tumour, grid, draw)
+        tumor, tumor_mask = mass_field(mass, breast, anatomy, content.gland_mask, view, grid, draw)
+        density = mass.density
+    grey = attenuation(exposure, anatomy, content, vessel, tumor, density, grid, draw)
     grey = detected(grey, exposure, grid, draw) + 0.4 * spots
     letters = marker(side, view, grid.shape, draw)
     ink = draw.uniform(0.6, 0.97)
@@ -65,7 +65,7 @@ def make_view(seed: int, subject: int, side: str, view: str, height: int = 256) 
         "adipose tissue": anatomy.breast,
         "mammary gland": content.gland_mask,
         "pectoral muscle": anatomy.pectoral,
-        "tumor": tumour_mask,
+        "tumor": tumor_mask,
         "vessel": vessel_mask,
         "skin": anatomy.breast & ~anatomy.nipple & (anatomy.skin_distance <= rim_width(grid)),
         "nipple": anatomy.nipple,

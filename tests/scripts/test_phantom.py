@@ -19,12 +19,12 @@ from scripts.importers.labels.polygon_fill import fill
 from scripts.phantom.anatomy import SIDES, VIEWS, Grid
 from scripts.phantom.draws import Draws
 from scripts.phantom.hospital import SCANNERS, scanner_of, stored_values, write_dicom
-from scripts.phantom.mass import subject_mass
+from scripts.phantom.mass import Mass, subject_mass
 from scripts.phantom.outlines import feature_collection, mask_polygons
 from scripts.phantom.view import STRUCTURES, View, make_view
 
-PIXELS_OF_FIRST_SUBJECT = "c4c47c1c88a06369ee28313653624d4852acfa67eb1e195e5c447b8ee218aeb3"
-LABELS_OF_FIRST_SUBJECT = "04f8ad8433802954b88b60edc04aeb4e2f5a7e06ccc82dea29a30661ef7f3469"
+PIXELS_OF_FIRST_SUBJECT = "e1c165125cfbef8dab0c8fa8bdc7bb5c08f79c3d1fb0589a3829a15f49a27089"
+LABELS_OF_FIRST_SUBJECT = "18172b3397bca2317b47dc9ccfe36bdeb9ad61eacee4028e9e4e5aef860d584a"
 
 
 @pytest.fixture(scope="module")
@@ -117,13 +117,60 @@ def test_one_of_two_neighbours_has_a_mass_seen_in_both_views_of_one_breast() -> 
     assert {mass.spiculated for mass in masses if mass} == {False, True}
 
 
-def test_mass_is_of_a_size_to_be_learned_and_equally_deep_in_both_views(views: list[View]) -> None:
+def test_one_mass_of_three_neighbors_is_in_dense_tissue() -> None:
+    masses = [mass for subject in range(60) if (mass := subject_mass(3, subject))]
+    dense = np.array([mass.in_dense for mass in masses]).reshape(-1, 3)
+    assert (dense.sum(axis=1) == 1).all()
+    assert dense.any(axis=0).all(), "always the same of the three"
+
+
+def test_diameters_are_spread_from_8_to_30_mm() -> None:
+    diameters = np.array([2 * mass.radius for subject in range(400) if (mass := subject_mass(0, subject))])
+    assert diameters.min() >= 8
+    assert diameters.max() <= 30
+    assert all(count > 30 for count in np.histogram(diameters, bins=4, range=(8, 30))[0])  # 50 expected
+
+
+@pytest.fixture(scope="module")
+def tumors() -> list[tuple[Mass, View]]:
+    """The views of the sample that show a mass, coarse."""
+    masses = [(subject, mass) for subject in range(48) if (mass := subject_mass(0, subject))]
+    return [(mass, make_view(0, subject, mass.side, name, 192)) for subject, mass in masses for name in VIEWS]
+
+
+def test_every_mass_is_drawn_whole_and_in_its_size(tumors: list[tuple[Mass, View]]) -> None:
+    assert len(tumors) == 48
+    for mass, view in tumors:
+        area = view.masks["tumor"].sum() * view.spacing**2
+        assert 2 * np.sqrt(area / np.pi) == pytest.approx(2 * mass.radius, rel=0.1)
+        assert ndimage.label(view.masks["tumor"])[1] == 1
+
+
+def test_a_third_of_the_masses_are_surrounded_by_gland(tumors: list[tuple[Mass, View]]) -> None:
+    surrounded = []
+    for mass, view in tumors:
+        tumor = view.masks["tumor"]
+        near = (ndimage.distance_transform_edt(~tumor) * view.spacing <= 6) & ~tumor & view.masks["adipose tissue"]
+        surrounded.append(view.masks["mammary gland"][near].mean() > 0.5)
+        assert mass.in_dense or not surrounded[-1]
+    assert 0.25 <= np.mean(surrounded) <= 0.4
+
+
+def test_masses_are_not_the_brightest_thing(tumors: list[tuple[Mass, View]]) -> None:
+    """In most views tissue as large as the mass is brighter than it, muscle and skin left out."""
+    brighter = []
+    for _, view in tumors:
+        tumor = view.masks["tumor"]
+        other = view.masks["adipose tissue"] & ~tumor & ~view.masks["skin"]
+        other &= ~view.masks.get("pectoral muscle", np.zeros_like(other))
+        brighter.append((view.picture[other] > view.picture[tumor].mean()).sum() > tumor.sum())
+    assert np.mean(brighter) > 0.6
+
+
+def test_mass_is_equally_deep_in_both_views(views: list[View]) -> None:
     found = {(view.subject, view.side, view.view): view for view in views if "tumor" in view.masks}
     assert len(found) == 6
     for (subject, side, _), view in found.items():
-        rows, columns = np.nonzero(view.masks["tumor"])
-        for extent in (np.ptp(rows) + 1, np.ptp(columns) + 1):
-            assert 10 <= extent <= 40
         depths = []
         for name in VIEWS:
             masks = found[subject, side, name].masks

@@ -10,6 +10,7 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from transforms.decision import Decision
 from transforms.errors import UserError
 from transforms.outputs.formats import DEFAULT_FORMATS, FORMATS, checked_formats
 from transforms.outputs.prediction import Prediction
@@ -42,7 +43,9 @@ class SaveSegmentationd(MapTransform):
         labels: name of each class, from 0 on; by default "class 1" and so on.
         algorithm: "network", "stage" and "weights" (path), which DICOM SEG states.
         logits_key: where `ArgmaxLiked` left the logits, if it did; "probabilities" needs them, and "geojson" states
-            mean probabilities with them.
+            mean probabilities with them, and lesions their scores.
+        decision: by which the maps were decided: its classes are the lesions.
+        min_lesion_score: lesions of a lower score are not listed in findings and GeoJSON.
 
     Raises UserError for an unknown format, or one that needs what is not there.
     """
@@ -57,6 +60,8 @@ class SaveSegmentationd(MapTransform):
         labels: Sequence[str] | None = None,
         algorithm: Mapping[str, Any] | None = None,
         logits_key: str | None = None,
+        decision: Decision | None = None,
+        min_lesion_score: float = 0.0,
     ) -> None:
         super().__init__(keys)
         self.formats = checked_formats(formats)
@@ -67,6 +72,8 @@ class SaveSegmentationd(MapTransform):
         self.labels = tuple(labels or ["background", *(f"class {i}" for i in range(1, num_classes))])
         self.algorithm = dict(algorithm or {})
         self.logits_key = logits_key
+        self.lesions = None if decision is None else decision.lesions
+        self.min_lesion_score = min_lesion_score
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -85,6 +92,8 @@ class SaveSegmentationd(MapTransform):
                 facts=facts,
                 algorithm=self.algorithm,
                 source_values=self.source_values,
+                lesions=self.lesions,
+                min_lesion_score=self.min_lesion_score,
             )
             for name in self.formats:
                 try:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from transforms.dataset_check import copies_apart, subjects_apart
 from transforms.reading.dicom_attributes import IMPLAUSIBLE
 
 Places = list[tuple[str, str]]
@@ -65,12 +66,8 @@ def findings(facts: Mapping[str, Sequence[Facts]], labels: Sequence[str], split_
 
 
 def _subjects(found: Findings, everything: Sequence[tuple[str, Facts]], split_by_image: bool) -> None:
-    places: dict[str, set[str]] = defaultdict(set)
-    for section, one in everything:
-        places[one.item["subject"]].add(section)
-    shared = sorted(subject for subject, sections in places.items() if len(sections) > 1)
-    if shared:
-        text = f"{len(shared)} subjects stand in two sections, such as {shared[0]}: scores will be too good"
+    text = subjects_apart((section, one.case, one.item["subject"]) for section, one in everything)
+    if text:
         (found.warnings if split_by_image else found.errors).append(text)
 
 
@@ -80,8 +77,8 @@ def _copies(found: Findings, everything: Sequence[tuple[str, Facts]]) -> None:
         places[one.digest].append((section, one.case))
     copies = [where for where in places.values() if len(where) > 1]
     apart = [where for where in copies if len({section for section, _ in where}) > 1]
-    if apart:
-        text = f"{len(apart)} images stand in two sections: {_named(apart[0])} are the same"
+    text = copies_apart((section, one.case, one.digest) for section, one in everything)
+    if text:
         found.errors.append(text)
     beside = [where for where in copies if where not in apart]
     if beside:
@@ -90,9 +87,8 @@ def _copies(found: Findings, everything: Sequence[tuple[str, Facts]]) -> None:
 
 
 def _named(where: Places) -> str:
-    first = where[0]
-    other = next((place for place in where if place[0] != first[0]), where[1])
-    return f"{first[1]} ({first[0]}) and {other[1]} ({other[0]})"
+    (section, case), (other_section, other) = where[:2]
+    return f"{case} ({section}) and {other} ({other_section})"
 
 
 def _blank(found: Findings, everything: Sequence[tuple[str, Facts]]) -> None:

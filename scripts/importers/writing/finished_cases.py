@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.importers.writing.cases import Label
+from transforms.dataset_check import array_sha256
 
 _NEW = "new-"
 
@@ -117,12 +118,4 @@ def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    return digest.hexdigest()
-
-
-def array_sha256(array: NDArray[Any]) -> str:
-    """SHA-256 of an array's type, shape and values, the same on every machine."""
-    values = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-    digest = hashlib.sha256(f"{array.dtype.name} {array.shape} ".encode())
-    digest.update(values.data)
     return digest.hexdigest()
