@@ -19,9 +19,9 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -39,6 +39,7 @@ from scripts.comparison.statistics import DRAWS, SEED
 from scripts.comparison.store import Result, Store
 from scripts.comparison.table import Comparison, compare, console, markdown, records
 from transforms.errors import UserError
+from transforms.plain_text import csv_cell
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -71,7 +72,7 @@ def command(
     comparisons = [compare(comparable(each), draws, seed) for each in by_dataset(chosen(store, filters))]
     write(store, comparisons, out, draws, seed, pictures)
     if as_json:
-        print(json.dumps([row for comparison in comparisons for row in records(comparison)], indent=1))
+        print(json.dumps([_cells(row) for comparison in comparisons for row in records(comparison)], indent=1))
         return
     output = Console(highlight=False, soft_wrap=True)
     for comparison in comparisons:
@@ -140,6 +141,11 @@ def _about(draws: int, seed: int) -> list[str]:
         "IoU 0 and counts.",
         "Research software, not for clinical use.",
     ]
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the CSV table, in which no name is a formula."""
+    return {csv_cell(key): csv_cell(value) if isinstance(value, str) else value for key, value in row.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

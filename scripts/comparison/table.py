@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from engines.scoring.metrics import PAPER_METRICS, scores, trivial_scores
 from scripts.comparison.lesion_table import LesionRow, lesion_notes, lesion_record, lesion_rows, lesion_table
 from scripts.comparison.statistics import INTERVALS, intervals, p_values, pooled
 from scripts.comparison.store import Result
+from transforms.plain_text import one_line
 
 OPTIONS = ("recipe", "image_height", "width", "learning_rate", "max_epochs", "batch_size", "crop_size", "seed")
 OPTIONS_TO_NOTE = (
@@ -213,11 +215,11 @@ def fold_table(comparison: Comparison) -> list[list[str]]:
 def markdown(comparison: Comparison) -> str:
     """Tables of the scores, and of each class's."""
     head = ["Model", *TITLES.values(), "p"]
-    lines = [f"## {comparison.heading}", "", "Per cent.", "", *_markdown_rows([head])]
+    lines = [f"## {_markdown(comparison.heading)}", "", "Per cent.", "", *_markdown_rows([head])]
     body = [[comparison.trivial.title, *cells(comparison.trivial, comparison), ""]]
     body += [[row.title, *cells(row, comparison, "**{}**".format), p_text(row, comparison)] for row in comparison.rows]
     lines += ["|" + "---|" * len(head), *_markdown_rows(body), ""]
-    lines += [line + "  " for line in footnotes(comparison, "**Bold**")]
+    lines += [_markdown(line) + "  " for line in footnotes(comparison, "**Bold**")]
     for heading, table in more_tables(comparison):
         if table:
             lines += ["", f"{heading}:", "", *_markdown_rows(table[:1]), "|" + "---|" * len(table[0])]
@@ -251,7 +253,12 @@ def class_table(comparison: Comparison, kind: str) -> list[list[str]]:
 
 
 def _markdown_rows(rows: Iterable[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return ["| " + " | ".join(_markdown(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+
+
+def _markdown(text: str) -> str:
+    """Text in which no name becomes HTML or a new line."""
+    return escape(one_line(text), quote=False)
 
 
 def records(comparison: Comparison) -> list[dict[str, Any]]:

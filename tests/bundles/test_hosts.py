@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import itk
 import nibabel as nib
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from dicom_factory import write_dicom
 from monai.bundle import ConfigParser
 from monai.utils import convert_to_tensor
 from PIL import Image
+from volume_factory import write_volume
 
 from engines import TiledInferer
 from transforms.reading.monai_label import affine_of
@@ -58,8 +58,8 @@ def as_a_host(config: Path, image: Path, **overrides: Any) -> dict[str, Any]:
 def test_a_host_gets_the_label_map_of_inference_as_a_volume(
     bundle: str, run_bundle: Run, tiny_dataset: Path, images: Path, tmp_path: Path
 ):
-    run_bundle(bundle=bundle, dataset_dir=str(tiny_dataset), max_epochs=1, image_height=24, flip="left")
-    run_bundle("inference", bundle=bundle, dataset_dir=str(images), formats=["png"])
+    run_bundle(bundle=bundle, dataset_dir=str(tiny_dataset), max_epochs=1, image_height=24)
+    run_bundle("inference", bundle=bundle, dataset_dir=str(images), formats=["png"], flip="left")
     config = ROOT / "bundles" / bundle / "configs" / "inference.json"
     places = {
         "a.dcm": np.diag([-0.07, -0.05, 1, 1]),
@@ -67,7 +67,7 @@ def test_a_host_gets_the_label_map_of_inference_as_a_volume(
         "c.nii.gz": AFFINE[:, [1, 0, 2, 3]],
     }
     for file, affine in places.items():
-        data = as_a_host(config, images / file, output_dir=str(tmp_path / "out"))
+        data = as_a_host(config, images / file, output_dir=str(tmp_path / "out"), flip="left")
         written = tmp_path / "out" / "eval" / "segmentations" / f"{file.split('.')[0]}_labels.png"
         assert data["host_key"] == 1
         assert data["pred"].shape == (1, 44, 50, 1)
@@ -75,19 +75,15 @@ def test_a_host_gets_the_label_map_of_inference_as_a_volume(
         np.testing.assert_allclose(data["image_meta_dict"]["original_affine"], affine, atol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore")  # ITK's types warn while they are made, and crash if that is an error
 @pytest.mark.parametrize("ending", ["mha", "nrrd"])
 def test_a_file_of_itk_keeps_its_place(ending: str, tmp_path: Path):
-    """Against SimpleITK's convention: index → direction * spacing * index + origin, left and back positive."""
-    image = itk.image_from_array(np.zeros((1, 50, 44), np.uint16))
-    image.SetSpacing([0.07, 0.05, 2.0])
-    image.SetOrigin([5.0, -7.0, 3.0])
-    image.SetDirection(np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, 1]]))
+    """ITK's convention: index → direction * spacing * index + origin, left and back positive."""
     path = tmp_path / f"a.{ending}"
-    itk.imwrite(image, str(path))
-    x, y, z = image.TransformIndexToPhysicalPoint([3, 10, 0])
-    # the file's columns run to the back: they are rows here
-    np.testing.assert_allclose(affine_of(path, (0.05, 0.07)) @ [10, 3, 0, 1], [-x, -y, z, 1], atol=1e-6)
+    write_volume(path, np.zeros((50, 44), np.uint16), (0.07, 0.05, 2), (5, -7, 3), ((0, 1, 0), (1, 0, 0), (0, 0, 1)))
+    # column 3 and row 10 as stored: columns run to the back by 0.07, rows to the left by 0.05
+    left, back, head = 5 + 10 * 0.05, -7 + 3 * 0.07, 3
+    # the file's columns are rows here
+    np.testing.assert_allclose(affine_of(path, (0.05, 0.07)) @ [10, 3, 0, 1], [-left, -back, head, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("bundle", ["unet", "dilation10"])

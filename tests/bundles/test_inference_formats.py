@@ -95,7 +95,7 @@ def test_a_picture_gets_no_dicom_seg_but_a_remark(
     trained: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in").mkdir()
-    Image.fromarray(np.full((50, 44), 99, np.uint8)).save(tmp_path / "in" / "a.png")
+    Image.fromarray(np.eye(50, 44, dtype=np.uint8) * 99).save(tmp_path / "in" / "a.png")
     trained(dataset_dir=str(tmp_path / "in"), results_dir=str(tmp_path / "res"), formats=["dicom_seg", "png"])
     assert "a.png: not DICOM, so no DICOM SEG of it" in "".join(capfd.readouterr())
     assert [p.name for p in (tmp_path / "res").iterdir()] == ["a_labels.png"]

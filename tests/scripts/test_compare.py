@@ -372,7 +372,7 @@ def test_files(add: Add, compare: Compare, tmp_path: Path) -> None:
     text = (out / "comparison.md").read_text(encoding="utf-8")
     value = 100 * scores(pooled(matrices(0.9)))["mean_iou"]
     assert f"**{value:.2f}** [" in text
-    assert "| Model | background | gland | tumor <&> |" in text
+    assert "| Model | background | gland | tumor &lt;&amp;&gt; |" in text
 
 
 class Page(HTMLParser):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-import warnings
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -26,12 +27,17 @@ def write_nifti(path: Path, pixels: np.ndarray) -> None:
 
 
 def write_itk(path: Path, pixels: np.ndarray) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # SWIG's types warn while ITK loads, and crash if that is an error
-        itk = pytest.importorskip("itk")
-        image = itk.image_from_array(pixels)
-        image.SetSpacing([0.07, 0.05])
-        itk.imwrite(image, str(path))
+    """With ITK's own writer, in a process of its own: an interpreter that holds ITK can crash when it ends."""
+    program = f"""
+import os, sys
+import itk, numpy
+image = itk.image_from_array(numpy.load({str(path.with_suffix(".pixels.npy"))!r}))
+image.SetSpacing([0.07, 0.05])
+itk.imwrite(image, {str(path)!r})
+os._exit(0)
+"""
+    np.save(path.with_suffix(".pixels.npy"), pixels)
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=120).returncode == 0
 
 
 WRITERS = {

@@ -1,0 +1,78 @@
+"""Compressed pixels that end early inside a file that is whole: decoders fill them up without a word."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import dcmread
+from pydicom.encaps import encapsulate, get_frame
+from test_dicom_syntaxes import BASELINE, EXTENDED, SYNTAXES, compressed, pixels_of
+
+from transforms.errors import UserError
+from transforms.reading.mammogram import read_mammogram
+
+PIXELS = np.tile(pixels_of(12), (4, 4))
+SMALL = (PIXELS // 16).astype(np.uint8)
+DARK_BELOW = np.vstack([SMALL, np.zeros((300, SMALL.shape[1]), np.uint8)])
+"""As mammograms often are: whole images that end in a constant area must not be refused."""
+
+
+def again(path: Path, frame: bytes) -> Path:
+    header = dcmread(path)
+    header.PixelData = encapsulate([frame + b"\0" * (len(frame) % 2)])
+    header["PixelData"].is_undefined_length = True
+    header.save_as(path.with_name("again.dcm"))
+    return path.with_name("again.dcm")
+
+
+@pytest.mark.parametrize("ending", [b"", b"\xff\xd9", bytes(3000)], ids=["cut", "cut and ended", "cut and filled"])
+@pytest.mark.parametrize("syntax", [*SYNTAXES, EXTENDED, BASELINE])
+def test_dicom_frames_that_end_early(tmp_path: Path, syntax: str, ending: bytes) -> None:
+    pixels, bits = (SMALL, 8) if syntax == BASELINE else (PIXELS, 12)
+    path = compressed(tmp_path, pixels, bits, syntax)
+    frame = get_frame(dcmread(path).PixelData, 0, number_of_frames=1)
+    assert read_mammogram(again(path, frame)).pixels.shape == pixels.shape
+    with pytest.raises(UserError, match=r"again\.dcm: damaged DICOM file: its .* pixels cannot be decoded"):
+        read_mammogram(again(path, frame[: len(frame) // 2] + ending))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpeg_files_that_end_early(tmp_path: Path, progressive: bool) -> None:
+    for name, pixels in {"a": SMALL, "dark": DARK_BELOW}.items():
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=95, progressive=progressive)
+        content, path = buffer.getvalue(), tmp_path / f"{name}.jpg"
+        path.write_bytes(content)
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(read_mammogram(path).pixels, np.asarray(image))
+        for ending in (b"", b"\xff\xd9", bytes(5000)):
+            path.write_bytes(content[: len(content) // 2] + ending)
+            with pytest.raises(UserError, match=rf"{name}\.jpg: .*damaged"):
+                read_mammogram(path)
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "P", "1"])
+def test_png_files_that_unpack_to_less_than_their_rows(tmp_path: Path, mode: str) -> None:
+    pixels = {"I;16": PIXELS, "1": SMALL > 128}.get(mode, SMALL).copy()
+    pixels[-9:] = 0
+    image = Image.fromarray(pixels)
+    if mode == "P":
+        image.putpalette([value for value in range(256) for _ in range(3)])
+    path = tmp_path / "a.png"
+    image.save(path)
+    assert read_mammogram(path).pixels.shape == pixels.shape, "a black last row is no damage"
+    content = path.read_bytes()
+    start = content.index(b"IDAT")
+    length = int.from_bytes(content[start - 4 : start], "big")
+    raw = zlib.decompress(content[start + 4 : start + 4 + length])
+    short = zlib.compress(raw[: len(raw) // 2])
+    data = struct.pack(">I", len(short)) + b"IDAT" + short + struct.pack(">I", zlib.crc32(b"IDAT" + short))
+    path.write_bytes(content[: start - 4] + data + content[start + 8 + length :])
+    with pytest.raises(UserError, match=r"a\.png: damaged: its compressed pixels end early"):
+        read_mammogram(path)
