@@ -1,27 +1,71 @@
-"""What stands between data and networks: stages, metrics, tracking, reports."""
+"""What stands between data and networks: stages, metrics, tracking, reports.
 
-from engines.base.distributed import local_device, rank, shard, world_size
-from engines.base.options import check_knobs, choose, switch
-from engines.base.paths import as_path, bundle_root, project_root
-from engines.inference.inferers import MirrorAveraging, PaddedInferer
-from engines.inference.tiling.tiled_inferer import TiledInferer
-from engines.inference.whole_image import WholeImageInferer, labels_alone
-from engines.records.mlflow_run import StageTrackingHandler, Tracking
-from engines.records.output_folder import Output, load_settings, weights_file
-from engines.runs.check import check
-from engines.runs.evaluate import evaluate
-from engines.runs.infer import ReadableImages, find_images, infer
-from engines.runs.session import begin
-from engines.runs.train import run_parameters, settings, train
-from engines.scoring.metrics import SubjectConfusion, confusion_matrix, scores
-from engines.training.console import TrainingProgress
-from engines.training.epochs import EpochDataset
-from engines.training.losses import WeightedCrossEntropy
-from engines.training.plan import Stage, at_stage, plan
-from engines.training.staged_training import StagedTraining
+Names are imported on first use: who needs a path does not wait for MLflow.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engines.base.distributed import local_device, rank, shard, world_size
+    from engines.base.options import check_knobs, choose, switch
+    from engines.base.paths import as_path, bundle_root, project_root
+    from engines.inference.inferers import MirrorAveraging, PaddedInferer
+    from engines.inference.tiling.tiled_inferer import TiledInferer
+    from engines.inference.whole_image import WholeImageInferer, labels_alone
+    from engines.records.mlflow_run import StageTrackingHandler, Tracking
+    from engines.records.output_folder import Output
+    from engines.records.trained_model import load_settings, weights_file
+    from engines.runs.check import check
+    from engines.runs.evaluate import evaluate
+    from engines.runs.infer import ReadableImages, find_images, infer
+    from engines.runs.session import begin
+    from engines.runs.train import run_parameters, settings, train
+    from engines.scoring.metrics import SubjectConfusion, confusion_matrix, scores
+    from engines.scoring.operating_point import decision_of, min_score_of
+    from engines.training.class_weights import class_weights
+    from engines.training.console import TrainingProgress
+    from engines.training.epochs import EpochDataset
+    from engines.training.held_out import held_out_items, training_items
+    from engines.training.losses import FocalTversky, TopKCrossEntropy, WeightedCrossEntropy, WeightedFocal
+    from engines.training.plan import Stage, at_stage, plan
+    from engines.training.sampling import ClassSampling
+    from engines.training.staged_training import StagedTraining
+
+_MODULES = {
+    "base.distributed": "local_device rank shard world_size",
+    "base.options": "check_knobs choose switch",
+    "base.paths": "as_path bundle_root project_root",
+    "inference.inferers": "MirrorAveraging PaddedInferer",
+    "inference.tiling.tiled_inferer": "TiledInferer",
+    "inference.whole_image": "WholeImageInferer labels_alone",
+    "records.mlflow_run": "StageTrackingHandler Tracking",
+    "records.output_folder": "Output",
+    "records.trained_model": "load_settings weights_file",
+    "runs.check": "check",
+    "runs.evaluate": "evaluate",
+    "runs.infer": "ReadableImages find_images infer",
+    "runs.session": "begin",
+    "runs.train": "run_parameters settings train",
+    "scoring.metrics": "SubjectConfusion confusion_matrix scores",
+    "training.class_weights": "class_weights",
+    "training.console": "TrainingProgress",
+    "training.epochs": "EpochDataset",
+    "training.losses": "FocalTversky TopKCrossEntropy WeightedCrossEntropy WeightedFocal",
+    "scoring.operating_point": "decision_of min_score_of",
+    "training.held_out": "held_out_items training_items",
+    "training.plan": "Stage at_stage plan",
+    "training.sampling": "ClassSampling",
+    "training.staged_training": "StagedTraining",
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = [
+    "ClassSampling",
     "EpochDataset",
+    "FocalTversky",
     "MirrorAveraging",
     "Output",
     "PaddedInferer",
@@ -31,9 +75,11 @@ __all__ = [
     "StagedTraining",
     "SubjectConfusion",
     "TiledInferer",
+    "TopKCrossEntropy",
     "Tracking",
     "TrainingProgress",
     "WeightedCrossEntropy",
+    "WeightedFocal",
     "WholeImageInferer",
     "as_path",
     "at_stage",
@@ -42,13 +88,17 @@ __all__ = [
     "check",
     "check_knobs",
     "choose",
+    "class_weights",
     "confusion_matrix",
+    "decision_of",
     "evaluate",
     "find_images",
+    "held_out_items",
     "infer",
     "labels_alone",
     "load_settings",
     "local_device",
+    "min_score_of",
     "plan",
     "project_root",
     "rank",
@@ -58,6 +108,18 @@ __all__ = [
     "shard",
     "switch",
     "train",
+    "training_items",
     "weights_file",
     "world_size",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'engines' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"engines.{_HOME[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

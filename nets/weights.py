@@ -24,7 +24,6 @@ downloaded.
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from torch import Tensor, nn
 from nets.deeplabv3 import DeepLabV3
 from nets.dilation10 import Dilation10
 from nets.fcn import FCN
+from nets.safe_load import not_finite, safe_load
 
 State = dict[str, Tensor]
 
@@ -154,16 +154,17 @@ def _digest(path: Path) -> str:
 def _read(path: Path) -> State:
     """The state_dict in the file, out of what it may be wrapped in."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is not a file of weights that torch can read safely: {reason}") from error
+        content = safe_load(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a file of weights that torch can read safely: {error}") from error
     if isinstance(content, Mapping):
         for wrapper in WRAPPERS:
             if isinstance(content.get(wrapper), Mapping):
                 content = content[wrapper]
                 break
         state = {str(key).removeprefix("module."): v for key, v in content.items() if isinstance(v, Tensor)}
+        if unusable := not_finite(state):
+            raise ValueError(f"{path}: {len(unusable)} weights are NaN or infinite, the first is {unusable[0]}")
         if state:
             return state
     raise ValueError(f"{path} holds no weights: expected a state_dict, bare or under {', '.join(WRAPPERS)}")

@@ -3,6 +3,10 @@
     python -m scripts.bundles              write what is out of date, and the table of docs/options.md
     python -m scripts.bundles --check      write nothing; name what is out of date, and end with 1
     python -m scripts.bundles names        the bundles' names, in the order of tables
+    python -m scripts.bundles new NAME --network CLASS [ARGUMENT=VALUE …]
+                                           a bundle for a network of one's own (docs/own_network.md), as in new
+                                           attention_unet --network monai.networks.nets.AttentionUnet
+                                           channels=[16,32,64] strides=[2,2]
 
 A config that was edited by hand is never overwritten without `--force`: the command shows the difference and ends.
 """
@@ -53,6 +57,28 @@ def write(
 def names() -> None:
     """Print the bundles' names, in the order of tables."""
     print("\n".join(all_rows()))
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the bundle, as attention_unet.")],
+    network: Annotated[str, typer.Option(help="Class of the network, as monai.networks.nets.AttentionUnet.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARGUMENT=VALUE]...", help="Of the class, as channels=[16,32,64].")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Name in tables. Default: the class.")] = None,
+) -> None:
+    """Make a bundle for a network of one's own: it trains, evaluates, infers, is compared and shared like the others.
+
+    2-D images of three channels and the classes of the data set are given to the class by themselves.
+    """
+    from scripts.bundlewriter.new import make_bundle  # takes the time of MONAI's import
+
+    folder = make_bundle(project_root(), name, network, arguments or [], title)
+    config = (folder / "configs" / "train.json").relative_to(project_root()).as_posix()
+    print(f"{folder.relative_to(project_root()).as_posix()}: now look at network.json and docs/README.md in it, then")
+    print(f"  python -m monai.bundle run check --config_file {config}")
+    print(f"  python -m monai.bundle run training --config_file {config}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

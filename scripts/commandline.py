@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
+from engines.base.console import forget, robust_console
 from transforms.errors import UserError
 
 
@@ -18,12 +19,16 @@ def run_app(
     0 when all went well; what the command says with `typer.Exit`; 2, after one line on the error stream, for
     options that do not fit, one of the `errors`, or a disk that does not let us.
     """
+    robust_console()
     try:
         typer.main.get_command(app)(None if argv is None else list(argv), prog_name=prog_name)
     except SystemExit as end:  # typer has printed its help, or what is wrong with the options
         return int(end.code or 0)
     except errors as error:
         return _error(str(error))
+    except BrokenPipeError:  # nobody reads any further: `| head`
+        forget(sys.stdout)
+        return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _error(f"{where}{error.strerror or error}; check the disk and its rights")

@@ -10,6 +10,7 @@ written to the folder `comparison`, replacing those of an earlier comparison:
     comparison.md       the tables, for a document
     comparison.csv      every score with its interval, one row a model
     chart-NAME.png      columns of the scores, for each data set (the paper's Figures 5 and 6)
+    froc-NAME.png       lesions found against false positives per image, where a class is a lesion
     pictures-NAME.png   the same images segmented by every model (Figure 8)
 """
 
@@ -25,12 +26,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from engines.records.mlflow_run import as_tracking_uri, default_tracking_uri, disable_telemetry
-from engines.records.output_folder import write_csv, write_text
+from engines.records.mlflow_store import as_tracking_uri, default_tracking_uri, disable_telemetry
+from engines.records.tables import write_csv, write_text
 from engines.scoring.figures import save_figure
 from scripts.commandline import run_app
 from scripts.comparison.chart import column_chart
 from scripts.comparison.choice import Filters, chosen, comparable
+from scripts.comparison.froc_chart import froc_chart
 from scripts.comparison.image_strips import Case, cases, sheet
 from scripts.comparison.page import page
 from scripts.comparison.statistics import DRAWS, SEED
@@ -108,17 +110,21 @@ def file_names(datasets: Iterable[str]) -> list[str]:
 
 def write(store: Store, comparisons: Sequence[Comparison], out: Path, draws: int, seed: int, pictures: int) -> None:
     """Write all files; those of data sets that are no longer compared are removed."""
-    for old in [*out.glob("chart-*.png"), *out.glob("pictures-*.png")]:
+    for old in [*out.glob("chart-*.png"), *out.glob("froc-*.png"), *out.glob("pictures-*.png")]:
         old.unlink()
-    parts: list[tuple[Comparison, Path, list[Case]]] = []
+    parts: list[tuple[Comparison, Path, Path | None, list[Case]]] = []
     names = file_names(comparison.dataset for comparison in comparisons)
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, comparison) in enumerate(zip(names, comparisons, strict=True)):
             chart = save_figure(column_chart(comparison), out / f"chart-{name}.png")
+            curves = None
+            if comparison.lesions:
+                figure = froc_chart(comparison.lesions, comparison.heading, draws, seed)
+                curves = save_figure(figure, out / f"froc-{name}.png")
             shown = cases(store, comparison, Path(folder) / str(number), pictures)
             if shown:
                 sheet(shown, comparison.classes).save(out / f"pictures-{name}.png", optimize=True)
-            parts.append((comparison, chart, shown))
+            parts.append((comparison, chart, curves, shown))
     write_csv(out / "comparison.csv", [row for comparison in comparisons for row in records(comparison)])
     text = "\n".join(markdown(comparison) for comparison in comparisons)
     write_text(out / "comparison.md", f"# Comparison of segmentation networks\n\n{text}")

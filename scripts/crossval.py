@@ -20,8 +20,10 @@ import typer
 from rich.console import Console
 
 from engines.base.paths import project_root
-from engines.records.mlflow_run import Tracking, disable_telemetry
+from engines.records.mlflow_run import Tracking
+from engines.records.mlflow_store import disable_telemetry
 from engines.runs.train import tracked
+from engines.scoring.operating_point import rule_rate
 from scripts.commandline import run_app
 from scripts.comparison.statistics import DRAWS, SEED
 from scripts.comparison.table import Comparison, compare, console, records
@@ -51,11 +53,20 @@ def command(
     out: Annotated[Path | None, typer.Option(help="Folder. Default: outputs/crossval/BUNDLE-DATASET.")] = None,
     tracking_uri: Annotated[str | None, typer.Option("--tracking_uri", help="MLflow store or server.")] = None,
     experiment_name: Annotated[str, typer.Option("--experiment_name", help="MLflow experiment.")] = "mammoseg",
+    threshold_rule: Annotated[
+        str | None,
+        typer.Option(
+            "--threshold_rule",
+            help="dice, mean_dice or 'fp<=1': each fold's operating point is chosen on the others, out of fold.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON at the end.")] = False,
 ) -> None:
     """Only its signature is used: the module's text is the help."""
     disable_telemetry()
     config = _config(bundle)
+    if threshold_rule is not None:
+        rule_rate(threshold_rule)
     data = Dataset.load(dataset_dir or ensure_sample(project_root() / "data" / "sample"))
     views = fold_views(data, folds, seed)
     options = [*_checked(context.args), "--experiment_name", experiment_name]
@@ -72,7 +83,7 @@ def command(
             for number, view in enumerate(views, start=1):
                 write_view(view, fold_folder(out, number) / "dataset")
                 _train(plan, config, out, number, tracking)
-            comparison = _summary(out, plan, tracking)
+            comparison = _summary(out, plan, tracking, threshold_rule)
     except KeyboardInterrupt:
         print("\nInterrupted. To go on: the same command again", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -118,11 +129,12 @@ def _train(plan: Plan, config: Path, out: Path, number: int, tracking: Tracking)
     set_finished(out, number, tags)
 
 
-def _summary(out: Path, plan: Plan, tracking: Tracking) -> Comparison:
+def _summary(out: Path, plan: Plan, tracking: Tracking, rule: str | None) -> Comparison:
     """All subjects of all folds, each scored by the network that did not train with it."""
-    comparison = compare(results(out, plan), DRAWS, SEED)
-    for row in comparison.rows:
-        stage = row.result.stage if row.result else row.title
+    comparison = compare(results(out, plan, rule), DRAWS, SEED)
+    stages = {row.title: row.result.stage if row.result else row.title for row in comparison.rows}
+    for row in (*comparison.rows, *comparison.lesions):
+        stage = stages[row.title]
         tracking.log_metrics(row.scores, step=0, prefix=f"{stage}/")
         tracking.log_metrics({name: mean for name, (mean, _) in row.folds.items()}, 0, prefix=f"{stage}/fold_mean/")
         tracking.log_metrics({name: sd for name, (_, sd) in row.folds.items()}, 0, prefix=f"{stage}/fold_sd/")

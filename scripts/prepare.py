@@ -6,6 +6,7 @@
     python -m scripts.prepare csaw-s CSAWS OUT
     python -m scripts.prepare cbis-ddsm DOWNLOAD OUT --tables CSV
     python -m scripts.prepare inbreast RELEASE OUT
+    python -m scripts.prepare cdd-cesm RELEASE OUT
 
 Writes OUT/dataset.json, OUT/images/*.npy and OUT/labels/*.npy, split by subject, without names, identifiers or
 dates. Prints a table of what was written (`--json`: the same for programs). Exit code 0, or one line and 2.
@@ -25,6 +26,7 @@ from scripts.commandline import run_app
 from scripts.importers.arguments import parse_names, parse_numbers, parse_pairs, parse_values
 from scripts.importers.import_options import SOURCE_OPTIONS, Common, Images, Out, with_common_options
 from scripts.importers.sources.cbis_ddsm import import_cbis_ddsm
+from scripts.importers.sources.cdd_cesm import import_cdd_cesm
 from scripts.importers.sources.cityscapes import import_cityscapes
 from scripts.importers.sources.csaw_s import import_csaw_s
 from scripts.importers.sources.dicom_folder import import_dicom
@@ -35,6 +37,7 @@ from scripts.importers.writing.integrity import check_dataset
 from scripts.importers.writing.sheet import write_sheet
 from scripts.importers.writing.tables import report_dict, report_table
 from scripts.importers.writing.writer import Summary
+from transforms.plain_text import one_line
 
 app = typer.Typer(
     add_completion=False,
@@ -226,6 +229,32 @@ def inbreast(
 
 @app.command()
 @with_common_options
+def cdd_cesm(
+    images: Annotated[Path, typer.Argument(metavar="RELEASE", help="Folder of the release, with its subfolders.")],
+    out: Out,
+    tables: Annotated[Path | None, typer.Option(help="Folder of the two tables. Default: below RELEASE.")] = None,
+    energy: Annotated[str, typer.Option(help="low (DM), subtracted (CM) or both.")] = "low",
+    findings: Annotated[
+        str, typer.Option(help='Findings that count as tumor, such as "mass,distortion"; others are ignored pixels.')
+    ] = "all",
+    benign: Annotated[str, typer.Option(help="What benign outlines are: background, tumor or ignore.")] = "background",
+    *,
+    common: Common,
+) -> Summary:
+    """CDD-CESM: low-energy and subtracted contrast-enhanced mammograms with outlined findings."""
+    return import_cdd_cesm(
+        images,
+        out,
+        tables=tables,
+        energy=energy,
+        findings=parse_names(findings),
+        benign=benign,
+        **common,
+    )
+
+
+@app.command()
+@with_common_options
 def cityscapes(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder that holds leftImg8bit/ and gtFine/.")],
     out: Out,
@@ -237,7 +266,7 @@ def cityscapes(
 
 
 @app.command()
-@with_common_options(without=[*SOURCE_OPTIONS, "flip", "licence", "reference"])
+@with_common_options(without=[*SOURCE_OPTIONS, "flip", "licence", "reference", "intent"])
 def crops(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder with labels.")],
     out: Out,
@@ -274,7 +303,7 @@ def check(
         Console().print(report_table(report))
         for kind, lines in (("error", report.errors), ("warning", report.warnings)):
             for line in lines:
-                print(f"{kind}: {line}")
+                print(f"{kind}: {one_line(line)}")
     if report.errors:
         raise typer.Exit(1)
 

@@ -16,14 +16,16 @@ import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from scripts.commandline import run_app
-from scripts.sharing.pack import Shared, Wishes, share
 from transforms.errors import UserError
+
+if TYPE_CHECKING:
+    from scripts.sharing.pack import Shared
 
 FORMATS = ("pt", "ts", "pt2", "onnx")
 
@@ -49,6 +51,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Share one bundle."""
+    from scripts.sharing.pack import Wishes, share  # seconds: torch, MONAI and MLflow
+
     wishes = Wishes(version, changelog, authors, data_licence, parse_formats(formats))
     with Console(stderr=True).status("copying, exporting and comparing the model …"):
         shared = share(bundle, out, output_dir, wishes, overwrite)

@@ -9,6 +9,7 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from transforms.decision import Decision
 from transforms.resize import upsampled_argmax
 
 
@@ -16,7 +17,8 @@ class ArgmaxLiked(MapTransform):
     """Logits (C, h, w) → label map uint8 (1, H, W), at the size of `d[like]` (its last two axes) or `d[size_key]`.
 
     Scores are made, and label maps written, at the label's own full resolution. The logits stay in `d[keep_key]`, if
-    that is given. A label map uint8 (1, H, W) of that size, from an inferer with `labels`, is left as it is.
+    that is given. A label map uint8 (1, H, W) of that size, from an inferer with `labels`, is left as it is. With a
+    `decision`, the lesion classes are decided by a threshold.
     """
 
     def __init__(
@@ -25,6 +27,7 @@ class ArgmaxLiked(MapTransform):
         like: str | None = None,
         size_key: str | None = None,
         keep_key: str | None = None,
+        decision: Decision | None = None,
     ) -> None:
         super().__init__(keys)
         if (like is None) == (size_key is None):
@@ -32,6 +35,7 @@ class ArgmaxLiked(MapTransform):
         self.like = like
         self.size_key = size_key
         self.keep_key = keep_key
+        self.decision = decision
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -41,7 +45,7 @@ class ArgmaxLiked(MapTransform):
                 d[self.keep_key] = d[key]
             rows, columns = int(size[0]), int(size[1])
             if d[key].dtype != torch.uint8:
-                d[key] = upsampled_argmax(d[key], (rows, columns))
+                d[key] = upsampled_argmax(d[key], (rows, columns), decision=self.decision)
             elif d[key].shape[-2:] != (rows, columns):
                 found = " x ".join(map(str, d[key].shape[-2:]))
                 raise ValueError(f"a label map of {found} for an image of {rows} x {columns}: logits are needed here")

@@ -27,6 +27,15 @@ VOID = 255
 CropSize = int | tuple[int, int]
 """Side of a square, or (rows, columns)."""
 
+CROP_CLASS = "crop_class"
+"""Key of an item: the class that its crop is to be centered on, or `ANYWHERE`."""
+
+ANYWHERE = -1
+"""In place of a class: the position of the crop is drawn uniformly."""
+
+_CACHED_COUNTS = 2048
+"""Images whose row counts are kept in memory, in each process."""
+
 
 def rows_and_columns(crop_size: CropSize) -> tuple[int, int]:
     """The size as (rows, columns)."""
@@ -48,6 +57,8 @@ class RandBalancedCropd(Randomizable, MapTransform):
         num_classes: labels are 0 … num_classes - 1; other values (void) are never chosen.
         ubiquitous: classes that are in nearly every crop and therefore not drawn.
         balanced: False draws the place of the crop uniformly, whatever is there, as the paper does for Cityscapes.
+            An item with `CROP_CLASS` says itself what its crop is centered on; if the image lacks that class, the
+            rule for other items applies.
         image_height: height in pixels to which a whole image would be brought (its working resolution), keeping
             its aspect; None keeps the stored resolution. Images are averaged down (antialiased), labels take
             the nearest pixel.
@@ -76,17 +87,20 @@ class RandBalancedCropd(Randomizable, MapTransform):
         self._counts: dict[str, NDArray[np.uint32]] = {}
         self._center = (0, 0)
 
-    def randomize(self, data: tuple[str, NDArray[np.uint8], tuple[int, int]]) -> None:
-        """Draw the centre pixel (row, column) of a window (rows, columns) for a label map and remember it."""
+    def randomize(self, data: tuple[str, NDArray[np.uint8], tuple[int, int]], wanted: int | None = None) -> None:
+        """Draw the centre pixel (row, column) of a window (rows, columns) for a label map and remember it.
+
+        `wanted` is the value of `CROP_CLASS`, if the item has one.
+        """
         path, label, window = data
-        if not self.balanced:
+        if wanted == ANYWHERE or (wanted is None and not self.balanced):
             rows, columns = (_uniform(self.R, w, extent) for w, extent in zip(window, label.shape, strict=True))
             self._center = (rows, columns)
             return
-        center = self._draw(label, self._row_counts(path, label))
+        center = self._draw(label, self._row_counts(path, label), wanted)
         if center is None:  # the counts that were kept are those of another label map
             self._counts[path] = row_counts(label, self.num_classes)
-            center = self._draw(label, self._counts[path])
+            center = self._draw(label, self._counts[path], wanted)
         assert center is not None
         self._center = center
 
@@ -94,16 +108,18 @@ class RandBalancedCropd(Randomizable, MapTransform):
         counts = self._counts.get(path)
         if counts is None:
             counts = kept_row_counts(path, label, self.num_classes)
+            if len(self._counts) >= _CACHED_COUNTS:  # the oldest goes
+                del self._counts[next(iter(self._counts))]
             self._counts[path] = counts = row_counts(label, self.num_classes) if counts is None else counts
         return counts
 
-    def _draw(self, label: NDArray[np.uint8], counts: NDArray[np.uint32]) -> tuple[int, int] | None:
+    def _draw(self, label: NDArray[np.uint8], counts: NDArray[np.uint32], wanted: int | None) -> tuple[int, int] | None:
         """A pixel, or None if the counts do not fit the row that it was to be in."""
         present = np.flatnonzero(counts.any(axis=1))
-        wanted = [int(c) for c in present if c not in self.ubiquitous] or [int(c) for c in present]
-        if not wanted:  # nothing but void: any pixel is as good as another
+        classes = [int(c) for c in present if c not in self.ubiquitous] or [int(c) for c in present]
+        if not classes:  # nothing but void: any pixel is as good as another
             return int(self.R.randint(label.shape[0])), int(self.R.randint(label.shape[1]))
-        cls = wanted[self.R.randint(len(wanted))]
+        cls = wanted if wanted in present else classes[self.R.randint(len(classes))]
         ends = np.cumsum(counts[cls], dtype=np.int64)
         pick = int(self.R.randint(ends[-1]))
         row = int(np.searchsorted(ends, pick, side="right"))
@@ -119,7 +135,7 @@ class RandBalancedCropd(Randomizable, MapTransform):
         size = rows_and_columns(self.crop_size)
         scale = working_scale(image.shape[0], self.image_height)
         window = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
-        self.randomize((str(d[self.label_key]), label, window))
+        self.randomize((str(d[self.label_key]), label, window), d.pop(CROP_CLASS, None))
         start = tuple(map(_start, self._center, window, label.shape))
         pixels = _cut(image, start, window, mode="symmetric")
         truth = _cut(label, start, window, mode="constant", constant_values=VOID)

@@ -16,6 +16,8 @@ import jsonschema
 import numpy as np
 
 from transforms.errors import UserError
+from transforms.reading.limits import check_oblong
+from transforms.strict_json import read_json
 
 SECTIONS = ("training", "validation", "test")
 
@@ -139,21 +141,28 @@ class Dataset:
         """SHA-256 of which image stands in which section."""
         return _sha256(self._hashes())
 
-    def check_labels(self, items: list[dict[str, Any]]) -> None:
+    def check_labels(self, items: list[dict[str, Any]]) -> set[int]:
         """Check, before the first epoch, that every label exists, fits its image and has known values only.
+
+        Of the images, types and sizes are checked, which costs no reading of pixels.
 
         Args:
             items: what `items(section)` returned.
 
+        Returns the values that occur.
+
         Raises:
-            UserError: for the first label that breaks a rule; names the file, what it holds and the remedy.
+            UserError: for the first image or label that breaks a rule; names the file, what it holds and the remedy.
         """
         allowed = np.zeros(256, bool)
         allowed[[*self.labels, *([] if self.ignore_label is None else [self.ignore_label])]] = True
+        occurring = np.zeros(256, bool)
         for item in items:
             if item["label"] is None:
                 raise UserError(f"{item['image']}: has no label; move it out of this section, or annotate it")
             image, label = open_array(item["image"]), open_array(item["label"])
+            check_oblong(item["image"], image.shape[0], image.shape[1])
+            check_image_type(item["image"], image)
             if label.shape != image.shape[:2]:
                 raise UserError(
                     f"{item['label']}: is {_size(label)}, its image {_size(image)} (rows x columns); prepare "
@@ -164,6 +173,8 @@ class Dataset:
             seen = values_of(label)
             if (seen & ~allowed).any():
                 raise UserError(unknown_values(item["label"], seen, allowed))
+            occurring |= seen
+        return set(np.flatnonzero(occurring).tolist())
 
     def _hashes(self, *keys: str) -> list[list[str | None]]:
         lines = [
@@ -222,6 +233,12 @@ def open_array(path: str | Path) -> np.ndarray[Any, Any]:
     return array
 
 
+def check_image_type(path: str | Path, image: np.ndarray[Any, Any]) -> None:
+    """Raise UserError unless an image holds whole numbers as scripts.prepare writes them."""
+    if image.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{path}: holds {image.dtype}; expected uint8 or uint16; prepare the dataset again")
+
+
 def values_of(label: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Which of the 256 possible values a uint8 label map holds, as 256 booleans; read strip by strip."""
     seen = np.zeros(256, bool)
@@ -260,7 +277,7 @@ def _read(root: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(_not_a_dataset(root))
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path)
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: not readable JSON ({error}); prepare the dataset again") from None
     if not isinstance(content, dict):

@@ -5,18 +5,33 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import torch
 from monai.transforms import MapTransform
+
+from transforms.errors import UserError
+
+SLACK = 1e-4
+"""Of the range, for the rounding of an image that was averaged to another resolution."""
 
 
 class NormalizeRanged(MapTransform):
     """Map the *possible* values of an image, `intensity_range`, to [-0.5, 0.5] (paper, section 3.3).
 
     The range comes from the file's bit depth and not from the pixels, so that a crop and its whole image agree.
+
+    Raises UserError if a value lies outside the range: the network would see what no other image can hold.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         low, high = (float(v) for v in d["intensity_range"])
         for key in self.key_iterator(d):
+            lowest, highest = (float(v) for v in torch.aminmax(torch.as_tensor(d[key])))
+            slack = SLACK * (high - low)
+            if not low - slack <= lowest <= highest <= high + slack:
+                raise UserError(
+                    f"{d.get('case', d.get('name', 'an image'))}: holds values from {lowest:g} to {highest:g}, outside "
+                    f"its intensity_range [{low:g}, {high:g}]; prepare the dataset again"
+                )
             d[key] = (d[key] - low) / (high - low) - 0.5
         return d

@@ -5,9 +5,14 @@ One convention everywhere: pixel centres at half-integers (`align_corners=False`
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from transforms.decision import Decision, decide, lesion_probability, most_likely
+from transforms.reading.limits import check_oblong
 
 
 def working_scale(height: int, image_height: int | None) -> float:
@@ -16,9 +21,14 @@ def working_scale(height: int, image_height: int | None) -> float:
 
 
 def working_size(height: int, width: int, image_height: int | None) -> tuple[int, int]:
-    """(H, W) of a whole image at the working resolution, aspect kept."""
+    """(H, W) of a whole image at the working resolution, aspect kept.
+
+    Raises:
+        UserError: a strip, which would become a giant at that height.
+    """
     if image_height is None:
         return height, width
+    check_oblong("image", height, width)
     return image_height, max(1, round(width * image_height / height))
 
 
@@ -36,31 +46,51 @@ def resize_label(label: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(label[None], size=size, mode="nearest-exact")[0]
 
 
-def upsampled_argmax(logits: Tensor, size: tuple[int, int], strip: int = 256) -> Tensor:
+def upsampled_argmax(
+    logits: Tensor, size: tuple[int, int], strip: int = 256, decision: Decision | None = None
+) -> Tensor:
     """Most likely class at a finer resolution: float (C, h, w) → uint8 (1, *size).
 
-    Equal to the argmax of the bilinearly resized logits, made in strips of rows so that the logits of a whole
-    mammogram never exist at full resolution.
+    Equal to the argmax (or the decision) of the bilinearly resized logits, made in strips of rows so that the logits
+    of a whole mammogram never exist at full resolution.
 
     Args:
         strip: rows of the output made at a time; memory is C * strip * W floats.
+        decision: by a threshold on the lesion's probability instead.
     """
-    height, width = logits.shape[-2:]
-    if (height, width) == size:
+    if tuple(logits.shape[-2:]) == size and decision is None:
         return most_likely(logits)
-    columns = F.interpolate(logits[None].float(), size=(height, size[1]), mode="bilinear", align_corners=False)[0]
     out = torch.empty((1, *size), dtype=torch.uint8, device=logits.device)
+    for start, part in _strips(logits, size, strip):
+        out[:, start : start + part.shape[1]] = decide(part, decision)
+    return out
+
+
+def upsampled_probability(logits: Tensor, classes: Sequence[int], size: tuple[int, int], strip: int = 256) -> Tensor:
+    """Probability that a pixel is one of some classes: float (C, h, w) → float32 (*size), on the CPU.
+
+    The sum of their softmax of the bilinearly resized logits, those that `upsampled_argmax` compares.
+    """
+    out = torch.empty(size, dtype=torch.float32)
+    for start, part in _strips(logits, size, strip):
+        out[start : start + part.shape[1]] = lesion_probability(part, classes)
+    return out
+
+
+def _strips(logits: Tensor, size: tuple[int, int], strip: int) -> Iterator[tuple[int, Tensor]]:
+    """The bilinearly resized logits, float32 (C, rows, W), as strips with the number of their first row."""
+    height = logits.shape[-2]
+    columns = logits[None].float()
+    if tuple(logits.shape[-2:]) != size:
+        columns = F.interpolate(columns, size=(height, size[1]), mode="bilinear", align_corners=False)
+    columns = columns[0]
     for start in range(0, size[0], strip):
         stop = min(start + strip, size[0])
+        if height == size[0]:
+            yield start, columns[:, start:stop]
+            continue
         rows = (torch.arange(start, stop, device=logits.device, dtype=torch.float32) + 0.5) * (height / size[0]) - 0.5
         rows = rows.clamp_(0, height - 1)
         low = rows.floor().long()
         high = (low + 1).clamp_(max=height - 1)
-        part = torch.lerp(columns[:, low], columns[:, high], (rows - low)[None, :, None])
-        out[:, start:stop] = most_likely(part)
-    return out
-
-
-def most_likely(scores: Tensor) -> Tensor:
-    """The first of the classes with the highest score: (C, h, w) → uint8 (1, h, w)."""
-    return scores.max(dim=0, keepdim=True).indices.to(torch.uint8)  # on a CPU, many times faster than argmax
+        yield start, torch.lerp(columns[:, low], columns[:, high], (rows - low)[None, :, None])

@@ -26,7 +26,8 @@ REAL = {
     "weight_decay": (0.0, 1.0),
     "lr_drop_factor": (0.0, 1.0),
     "min_delta": (0.0, 1.0),
-    "dice_weight": (0.0, 100.0),
+    "anywhere_share": (0.0, 1.0),
+    "ema_decay": (0.0, 0.99999),
     "memory_gb": (0.0, 1e6),
 }
 """Numbers, with the smallest and largest that can be."""

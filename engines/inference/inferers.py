@@ -11,13 +11,18 @@ import torch.nn.functional as F
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor
 
+from engines.inference.any_network import enlarged, logits_of, trial
 
-def size_multiple(network: Any) -> int:
+
+def size_multiple(network: Any, channels: int = 3) -> int:
     """What height and width must be divisible by: MONAI's UNet halves them at each stride and cannot join odd ones.
 
-    The networks of `nets` take any size and have 1. A stride for each axis counts as the larger one.
+    The networks of `nets` take any size and have 1. A stride for each axis counts as the larger one. Of a network that
+    does not show its strides it is found by trial, with images of so many channels.
     """
-    return multiple_of(getattr(getattr(network, "module", network), "strides", (1,)))
+    inner = getattr(network, "module", network)
+    strides = getattr(inner, "strides", None)
+    return trial(inner, channels).multiple if strides is None else multiple_of(strides)
 
 
 def multiple_of(strides: Iterable[int | Sequence[int]]) -> int:
@@ -30,24 +35,23 @@ class PaddedInferer(SimpleInferer):
 
     At least two cells remain at the lowest level: one alone has no variance that instance normalisation could use.
 
-    (N, C, H, W) → logits (N, classes, H, W), differentiable.
+    (N, C, H, W) → logits (N, classes, H, W), differentiable. Of a network that returns several logits while it is
+    trained (deep supervision) all of them, enlarged to that size: a list, for the loss.
     """
 
-    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Any:
         """Pad at the bottom and the right, run the network, cut the padding off."""
         rows, columns = inputs.shape[-2:]
-        multiple = size_multiple(network)
+        multiple = size_multiple(network, inputs.shape[1])
         least = 2 * multiple if multiple > 1 else 1
         below, right = (max(-length % multiple, least - length) for length in (rows, columns))
         if below or right:
             inputs = F.pad(inputs, (0, right, 0, below), mode="replicate")
-        logits: Tensor = super().__call__(inputs, network, *args, **kwargs)
-        if not isinstance(logits, Tensor):
-            kind = type(logits).__name__
-            raise TypeError(
-                f"{type(network).__name__} returns a {kind}; expected a tensor of logits (N, classes, H, W)"
-            )
-        return logits[..., :rows, :columns]
+        inner = getattr(network, "module", network)
+        parts = logits_of(super().__call__(inputs, network, *args, **kwargs), inputs, type(inner).__name__)
+        if len(parts) == 1 or not (torch.is_grad_enabled() and getattr(network, "training", False)):
+            return parts[0][..., :rows, :columns]
+        return [enlarged(part, inputs.shape[-2:])[..., :rows, :columns] for part in parts]
 
 
 STRIP = 256

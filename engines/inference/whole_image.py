@@ -9,9 +9,11 @@ from monai.inferers import Inferer
 from torch import Tensor
 
 from engines.base.options import switch
+from engines.inference.finite import finite
 from engines.inference.inferers import PaddedInferer
 from engines.inference.tiling.execution import labels_of
 from engines.inference.tiling.tiled_inferer import TiledInferer
+from transforms.decision import Decision
 from transforms.errors import UserError
 
 
@@ -24,23 +26,33 @@ class WholeImageInferer(Inferer):
         max_pixels: largest image (rows x columns, at the working resolution) taken in one pass.
         memory_gb: see `TiledInferer`.
         labels: return class numbers, uint8 (N, 1, H, W); of a large image no logits of full size exist.
+        decision: by which classes are chosen; None takes the most likely one.
     """
 
-    def __init__(self, max_pixels: int = 1024 * 1024, memory_gb: float | None = None, labels: bool = False) -> None:
+    def __init__(
+        self,
+        max_pixels: int = 1024 * 1024,
+        memory_gb: float | None = None,
+        labels: bool = False,
+        decision: Decision | None = None,
+    ) -> None:
         super().__init__()
         self.max_pixels = max_pixels
-        self.labels = labels
+        self.labels, self.decision = labels, decision
         self._whole = PaddedInferer()
-        self._tiles = TiledInferer(memory_gb, labels=labels)
+        self._tiles = TiledInferer(memory_gb, labels=labels, decision=decision)
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """(N, C, H, W) → logits (N, classes, H, W), or labels."""
+        """(N, C, H, W) → logits (N, classes, H, W), or labels.
+
+        Raises UserError if a score is NaN or infinite.
+        """
         rows, columns = inputs.shape[-2:]
         if rows * columns > self.max_pixels:
             result: Tensor = self._tiles(inputs, network, *args, **kwargs)
-            return result
+            return result if self.labels else finite(result)
         logits: Tensor = self._whole(inputs, network, *args, **kwargs)
-        return labels_of(logits) if self.labels else logits
+        return labels_of(logits, self.decision) if self.labels else finite(logits)
 
 
 def labels_alone(wish: Any, image_height: int | None, mirror_averaging: Any, needs_logits: bool) -> bool:
@@ -58,7 +70,7 @@ def labels_alone(wish: Any, image_height: int | None, mirror_averaging: Any, nee
     reasons = {
         "image_height (labels are made of logits that were enlarged)": image_height is not None,
         "mirror_averaging (which averages probabilities)": switch(mirror_averaging, "--mirror_averaging"),
-        "formats that show probabilities": needs_logits,
+        "formats that need probabilities (probabilities, geojson, dicom_seg, findings)": needs_logits,
     }
     hindered = [text for text, applies in reasons.items() if applies]
     if wish is None:

@@ -2,46 +2,98 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from engines.base.distributed import is_main
+from nets.safe_load import reason, safe_load
 from transforms.errors import UserError
 
 
-def save_checkpoint(content: Any, path: Path) -> None:
+def save_checkpoint(content: Any, path: Path, previous: Path | None = None) -> None:
     """Write tensors, numbers, strings and containers of them; the file is either the old one or the new one.
 
     Of several processes only the first writes.
+
+    Args:
+        content: what to write.
+        path: the file.
+        previous: where the old file goes; until the new one is in its place, only this one is there.
+
+    Raises:
+        OSError: the disk is full, or does not let us.
     """
     if not is_main():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + f".{os.getpid()}.part")
     try:
-        with part.open("wb") as stream:
+        with part.open("wb") as stream, _disk_errors(part):
             torch.save(content, stream)
             stream.flush()
             os.fsync(stream.fileno())
+        if previous is not None and path.is_file():
+            path.replace(previous)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """PyTorch puts a RuntimeError about positions in place of a disk's own error."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error.__context__, OSError):
+            raise
+        raise OSError(error.__context__.errno, error.__context__.strerror, str(path)) from error
 
 
 def load_checkpoint(path: Path) -> Any:
     """Read what `save_checkpoint` wrote, on the CPU.
 
     Raises:
-        UserError: the file is missing, truncated, or holds more than tensors and plain values.
+        UserError: the file is missing, truncated, damaged, or holds more than tensors and plain values.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; train first, or give the path of one")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path}: not a readable checkpoint ({reason}); delete it or give another") from error
+        return safe_load(path)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not a readable checkpoint ({reason(error)}); delete it or give another") from error
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Tell in one line what PyTorch says about weights of another network in a hundred.
+
+    Raises:
+        UserError: in place of that error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        if not lines or "loading state_dict for" not in lines[0]:
+            raise
+        network = lines[0].split("loading state_dict for")[-1].strip(" :")
+        raise UserError(
+            f"the weights are those of another network than this {network} ({len(lines) - 1} differences, the first: "
+            f"{lines[1].strip()[:200] if len(lines) > 1 else 'unknown'}); give those that it was trained with"
+        ) from None

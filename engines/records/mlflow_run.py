@@ -6,123 +6,44 @@ store that fails is reported once and never stops a training: the same numbers a
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
-import shutil
-import socket
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
-from urllib.request import getproxies
 
 import mlflow
 from ignite.engine import Engine, Events
 from mlflow.entities import LifecycleStage, Metric, Param
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH, MAX_METRICS_PER_BATCH
+from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 from monai.utils import path_to_uri
 
 from engines.base.distributed import is_main
-from engines.base.paths import as_path, project_root
+from engines.base.network_file import NetworkRows
+from engines.records.mlflow_store import (
+    SHORT_WAIT,
+    as_tracking_uri,
+    check_server,
+    default_tracking_uri,
+    make_database,
+    metric_name,
+    metric_names,
+    sqlite_path,
+)
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
 
-SHORT_WAIT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-"""MLflow would wait minutes for a server that is not there; the environment overrides these."""
+EPOCH_METRIC = "learning_rate"
+"""Logged in every epoch."""
 
-
-WORDS = ("databricks", "databricks-uc")
-"""Stores that MLflow knows by a word alone."""
-
-
-def disable_telemetry() -> None:
-    """Keep MLflow from reporting usage over the network, unless the user's environment says otherwise."""
-    if "MLFLOW_DISABLE_TELEMETRY" not in os.environ and "DO_NOT_TRACK" not in os.environ:
-        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-        mlflow.telemetry.set_telemetry_client()
-
-
-def default_tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI` if set, else mlflow.db at the project's root, where a bare `mlflow ui` looks."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(project_root() / "mlflow.db")
-
-
-def as_tracking_uri(uri: str) -> str:
-    """Accept a plain path of a database file (also `C:\\runs\\x.db`) where MLflow wants a URI."""
-    return uri if "://" in uri or uri in WORDS else sqlite_uri(as_path(uri))
-
-
-def sqlite_uri(path: Path) -> str:
-    """URI of a database file. Only what would end the path is encoded: MLflow also reads it as it stands."""
-    return "sqlite:///" + path.absolute().as_posix().translate({ord(c): quote(c) for c in "%?#"})
-
-
-def sqlite_path(uri: str) -> Path | None:
-    """File of an SQLite URI, which may end with options (`?timeout=60`); None for any other store."""
-    return Path(unquote(uri[len("sqlite:///") :].split("?")[0])) if uri.startswith("sqlite:///") else None
-
-
-def check_server(uri: str, seconds: float = 5.0) -> None:
-    """Knock at a server's door: MLflow itself would wait much longer for one that does not open.
-
-    Raises:
-        OSError: nobody answers.
-    """
-    address = urlsplit(uri)
-    if address.scheme not in ("http", "https") or not address.hostname or address.scheme in getproxies():
-        return
-    port = address.port or (443 if address.scheme == "https" else 80)
-    with socket.create_connection((address.hostname, port), timeout=seconds):
-        pass
-
-
-def make_database(uri: str) -> None:
-    """Make the tables of an SQLite store that is not there yet, whole or not at all.
-
-    Left to MLflow, two trainings that start at once on a new file both make its tables, and leave a file that can
-    never be opened again.
-    """
-    path = sqlite_path(uri)
-    if path is None or path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".mlflow-", ignore_cleanup_errors=True) as folder:
-        made, copy = Path(folder) / "made.db", Path(folder) / "copy.db"
-        MlflowClient(tracking_uri=sqlite_uri(made)).search_experiments(max_results=1)
-        shutil.copyfile(made, copy)  # MLflow keeps the first open, and Windows does not move an open file
-        try:
-            os.link(copy, path)
-        except FileExistsError:  # another process was faster
-            return
-        except OSError:  # a file system without links
-            copy.replace(path)
-
-
-def metric_name(name: str) -> str:
-    """A name MLflow accepts: anything but letters (of any script), digits and `_ - . : / space` becomes `_`.
-
-    So does a part between slashes that is empty or dots alone, and what exceeds MLflow's length is cut off.
-    """
-    parts = re.sub(r"[^\w\-. :/]", "_", name).split("/")
-    parts = [part if part.strip(".") else "_" * max(1, len(part)) for part in parts]
-    return re.sub(r"^\.\.", "__", "/".join(parts))[:MAX_ENTITY_KEY_LENGTH]
-
-
-def metric_names(names: Iterable[str]) -> list[str]:
-    """`metric_name` of each, with a number behind it where two would be the same."""
-    taken: list[str] = []
-    for name in map(metric_name, names):
-        unique, number = name, 2
-        while unique in taken:
-            unique, number = f"{name[: MAX_ENTITY_KEY_LENGTH - 4]}_{number}", number + 1
-        taken.append(unique)
-    return taken
+LOCK_TAG = "mammoseg.lock"
+"""Tag of a run: the lock that its process held, see `engines.base.lock`."""
 
 
 class Tracking:
@@ -152,35 +73,82 @@ class Tracking:
         self.params = dict(params or {})
         self.enabled = enabled and is_main()
         self.tags = {str(key): str(value) for key, value in (tags or {}).items()}
+        self.rows: NetworkRows | None = None
         self.failed = False
         self._started = False
         self.run_id: str | None = None
         self.stage_run_id: str | None = None
         self.stage_runs: dict[str, str] = {}
+        self._logged: dict[str, tuple[set[int], dict[str, float]]] = {}
         self._client: MlflowClient | None = None
+
+    def row_tags(self, stage: str) -> dict[str, str]:
+        """Tags that say which row of a table a stage's run is; none where the bundle has no network.json."""
+        return self.rows.tags(stage) if self.rows is not None else {}
 
     def start(self, run_id: str | None = None, stage_runs: Mapping[str, str] | None = None) -> None:
         """Open a new run, or continue `run_id` and its stages' runs (after an interruption)."""
         self._try(self._start, run_id, dict(stage_runs or {}))
 
-    def _start(self, run_id: str | None, stage_runs: dict[str, str]) -> None:
+    def store_record(self) -> dict[str, str]:
+        """Which store and experiment, for `end_left`; of the address only a digest, since it may hold a password."""
+        return {"store": hashlib.sha256(self.tracking_uri.encode()).hexdigest(), "experiment": self.experiment_name}
+
+    def set_lock(self, token: str) -> None:
+        """Mark the runs with the lock of their output folder, by which `end_left` finds them."""
+        self.tags[LOCK_TAG] = token
+
+    def end_left(self, record: Mapping[str, Any]) -> None:
+        """Mark as KILLED what a process left as RUNNING that was killed while it held a lock.
+
+        Args:
+            record: of the lock; nothing is done if it names another store.
+        """
+        token = str(record.get("token"))
+        if record.get("store") == self.store_record()["store"] and re.fullmatch("[0-9a-f]+", token):
+            self._try(self._end_left, str(record.get("experiment")), token)
+
+    def _end_left(self, experiment_name: str, token: str) -> None:
+        client = self._open()
+        experiment = client.get_experiment_by_name(experiment_name)
+        if experiment is None:
+            return
+        wanted = f"tags.`{LOCK_TAG}` = '{token}' and attributes.status = 'RUNNING'"
+        for run in client.search_runs([experiment.experiment_id], filter_string=wanted):
+            client.set_terminated(run.info.run_id, "KILLED")
+            logger.info("The MLflow run %s, whose process was killed, is now marked so.", run.info.run_name)
+
+    def _open(self) -> MlflowClient:
+        """The store, whose tables are made if need be."""
         logging.getLogger("mlflow.store").setLevel(logging.WARNING)  # how its database tables are made
         logging.getLogger("alembic").setLevel(logging.WARNING)
         for name, value in SHORT_WAIT.items():
             os.environ.setdefault(name, value)
-        self.run_id, self.stage_runs = run_id, stage_runs  # kept for a later resume, should the store not answer now
         check_server(self.tracking_uri)
         make_database(self.tracking_uri)
         self._client = MlflowClient(tracking_uri=self.tracking_uri)
+        return self._client
+
+    def _start(self, run_id: str | None, stage_runs: dict[str, str]) -> None:
+        self.run_id, self.stage_runs = run_id, stage_runs  # kept for a later resume, should the store not answer now
+        client = self._open()
         if run_id is not None and self._exists(run_id):
-            self._client.update_run(run_id, status="RUNNING")
+            self._continue(run_id)
             self._started = True
             return
         self.stage_runs = {}
-        run = self._client.create_run(self._experiment_id(), run_name=self.run_name, tags=self.tags)
+        run = client.create_run(self._experiment_id(), run_name=self.run_name, tags=self.tags)
         self.run_id = run.info.run_id
         self._started = True
         self.log_params(self.params)
+
+    def _continue(self, run_id: str) -> None:
+        assert self._client is not None
+        self._client.update_run(run_id, status="RUNNING")
+        if LOCK_TAG in self.tags:
+            self._client.set_tag(run_id, LOCK_TAG, self.tags[LOCK_TAG])
+        epochs = {metric.step for metric in self._client.get_metric_history(run_id, EPOCH_METRIC)}
+        self._logged[run_id] = (epochs, dict(self._client.get_run(run_id).data.metrics))
 
     def _exists(self, run_id: str) -> bool:
         assert self._client is not None
@@ -218,9 +186,9 @@ class Tracking:
         assert self._client is not None
         if name in self.stage_runs:
             self.stage_run_id = self.stage_runs[name]
-            self._client.update_run(self.stage_run_id, status="RUNNING")
+            self._continue(self.stage_run_id)
             return
-        tags = {**self.tags, MLFLOW_PARENT_RUN_ID: self.run_id, "kind": "stage", "stage": name}
+        tags = {**self.tags, **self.row_tags(name), MLFLOW_PARENT_RUN_ID: self.run_id, "kind": "stage", "stage": name}
         run = self._client.create_run(self._experiment_id(), run_name=f"{self.run_name} {name}", tags=tags)
         self.stage_run_id = self.stage_runs[name] = run.info.run_id
         self.log_params({"stage": name, **params}, run_id=self.stage_run_id)
@@ -247,13 +215,17 @@ class Tracking:
         self._try(lambda: self._client and self._client.log_batch(run_id or self.run_id, params=batch))
 
     def log_metrics(self, values: Mapping[str, float], step: int, prefix: str = "", run_id: str | None = None) -> None:
-        """Log the values that are numbers (not NaN) in one write."""
-        now = int(time.time() * 1000)
+        """Log the values that are numbers (not NaN) in one write, without those that a continued run has already."""
+        now, run = int(time.time() * 1000), run_id or self.run_id or ""
+        epochs, latest = self._logged.get(run, (set(), {}))
+        if step in epochs:  # an epoch that was interrupted before it was saved, and came out the same
+            return
         names = metric_names(prefix + name for name in values)
-        batch = [Metric(k, float(v), now, step) for k, v in zip(names, values.values(), strict=True) if v == v]
+        pairs = [(k, float(v)) for k, v in zip(names, values.values(), strict=True) if v == v]
+        batch = [Metric(k, v, now, step) for k, v in pairs if step > 0 or latest.get(k) != v]
         for first in range(0, len(batch), MAX_METRICS_PER_BATCH):
             part = batch[first : first + MAX_METRICS_PER_BATCH]
-            self._try(lambda part=part: self._client and self._client.log_batch(run_id or self.run_id, metrics=part))
+            self._try(lambda part=part: self._client and self._client.log_batch(run, metrics=part))
 
     def log_artifacts(self, path: Path, folder: str | None = None, run_id: str | None = None) -> None:
         """Log a file, or every file below a folder."""

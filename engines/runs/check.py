@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from engines.base.machine_errors import explain
 from engines.base.options import check_knobs
+from engines.records.output_folder import Output
 from engines.runs.session import running_workflow
+from transforms.dataset_check import check_dataset_for_training
 from transforms.errors import UserError, user_error
 
 logger = logging.getLogger("mammoseg")
@@ -17,7 +22,7 @@ logger = logging.getLogger("mammoseg")
 PARTS = (
     "data",
     "network",
-    "loss",
+    "loss_function",
     "optimizer",
     "train::dataset",
     "validate::dataset",
@@ -28,7 +33,7 @@ PARTS = (
 
 
 def check() -> None:
-    """Build every part of the running config, check the labels and pass one batch through the network.
+    """Build every part of the running config, check the labels, pass one batch and one whole image through the network.
 
     Prints one line per part; a problem's line starts with the config key it belongs to.
 
@@ -65,7 +70,9 @@ def _steps(get: Callable[[str], Any], parsed: dict[str, Any]) -> Iterator[tuple[
             return  # what follows would only repeat this problem
         if key == "data":
             yield "dataset_dir", lambda: _labels(parsed["data"])
+    yield "output_dir", lambda: _room(get("output"), parsed["network"])
     yield "train::dataloader", lambda: _forward(parsed)
+    yield "validate::dataloader", lambda: _whole_image(get("validate::evaluator"), parsed)
 
 
 def _knobs(knobs: Mapping[str, Any]) -> str:
@@ -74,9 +81,15 @@ def _knobs(knobs: Mapping[str, Any]) -> str:
 
 
 def _labels(data: Any) -> str:
-    items = data.items("training") + data.items("validation")
-    data.check_labels(items)
-    return f"{len(items)} labels hold only {', '.join(data.class_names)}"
+    for warning in check_dataset_for_training(data):
+        logger.warning("%s", warning)
+    number = len(data.items("training") + data.items("validation"))
+    return f"{number} labels hold only {', '.join(data.class_names)}"
+
+
+def _room(output: Output, network: nn.Module) -> str:
+    output.check_room(network)
+    return "can be written to"
 
 
 def _forward(parsed: dict[str, Any]) -> str:
@@ -93,9 +106,29 @@ def _forward(parsed: dict[str, Any]) -> str:
     return f"images {tuple(batch['image'].shape)} → logits {tuple(logits.shape)}, loss {float(loss):.3f}"
 
 
+def _whole_image(evaluator: Any, parsed: dict[str, Any]) -> str:
+    """The first validation image, whole, through the network as validation runs it."""
+    image = next(iter(evaluator.data_loader))["image"]
+    network = parsed["network"]
+    trained = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            logits = evaluator.inferer(image.to(evaluator.state.device), network)
+    finally:
+        network.train(trained)
+    expected = (1, parsed["data"].num_classes, *image.shape[-2:])
+    if tuple(logits.shape) != expected:
+        raise UserError(f"the network turns {tuple(image.shape)} into {tuple(logits.shape)}, not {expected}")
+    return f"whole image {tuple(image.shape)} → logits {tuple(logits.shape)}"
+
+
 def reason(error: BaseException) -> str:
     """The innermost cause of an error on one line."""
     cause: BaseException = user_error(error) or error
+    told = None if isinstance(cause, UserError) else explain(error, Path("."))
+    if told is not None:
+        return told
     while not isinstance(cause, UserError) and cause.__cause__ is not None:
         cause = cause.__cause__
     text = " ".join(str(cause).split())

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from monai.engines import Evaluator
 
+from engines.base.machine_errors import errors_in_one_line
 from engines.base.options import switch
+from engines.base.paths import as_path
+from engines.records.evaluation_record import evaluation_output, training_record, write_evaluation
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
-from engines.runs.train import report, tracked
-from engines.scoring.lesions import LesionDetection, lesion_classes
+from engines.runs.session import running_rows
+from engines.runs.train import own, report, tracked
+from engines.scoring.confusion_files import identity
+from engines.scoring.lesions import LesionDetection, lesion_detection
+from engines.scoring.operating_point import decision_of
+from engines.scoring.spacing import pixel_spacings
 from engines.scoring.surface_distance import SurfaceDistance
 from transforms.dataset import SECTIONS, Dataset
+from transforms.decision import Decision
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
@@ -27,8 +36,11 @@ def evaluate(
     settings: Mapping[str, Any],
     output: Output,
     tracking: Tracking,
-    lesion: str | Sequence[str] | None = None,
+    lesions: Mapping[str, Any] | None = None,
     surface_distance: bool = False,
+    spacing: Any = None,
+    weights: str | Path | None = None,
+    force: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Print, write and log the scores on one section of a data set, per subject and in all.
 
@@ -37,30 +49,65 @@ def evaluate(
         data: the data set.
         section: training, validation or test.
         settings: of the training that the weights are from.
-        output: where tables and pictures go.
+        output: the training's; tables and pictures go to its `eval/<dataset>-<section>`.
         tracking: the MLflow run.
-        lesion: the class, or classes, whose lesions are counted, see `lesion_classes`.
+        lesions: how they are counted: `lesion_class`, `hit`, `min_lesion_size`, `min_lesion_score`, see
+            `lesion_detection`; and `threshold`, see `decision_of`.
         surface_distance: also measure the distances of the outlines; slow.
+        spacing: (row, column) size in mm, or one number, of the pixels of images that have none.
+        weights: the file of the weights.
+        force: see `engines.runs.train.train`.
 
     Raises:
         UserError: the data set's classes are not those the weights were trained with, a label is missing or wrong, or
-            there is no such class of lesions.
+            an option is.
     """
     _check(data, section, settings)
-    more = _more(data, section, lesion, surface_distance)
+    more = _more(data, section, lesions or {}, surface_distance, spacing)
     for handler in more:
-        handler.attach(evaluator)
+        if isinstance(handler, LesionDetection):
+            handler.set_point(*_point(handler, settings, (lesions or {}).get("threshold")))
     stage = str(settings["stage"])
-    tracking.tags.update(kind="evaluation", stage=stage, section=section)
-    with tracked(tracking):
+    output = evaluation_output(output, data.name, section, data.digest)
+    training = training_record(settings, None if weights is None else as_path(weights))
+    counted = [handler.about_rule for handler in more if isinstance(handler, LesionDetection)]
+    record = {
+        "training": training,
+        "data": {**identity(data), "section": section},
+        "lesions": next(iter(counted), None),
+    }
+    tracking.rows = running_rows()
+    _tell(tracking, record, stage)
+    owned = own(output.eval, tracking, switch(force, "--force"), "evaluation")
+    with owned, tracked(tracking), errors_in_one_line(output.eval):
+        output.clear_parts()
         tracking.start()
+        tracking.log_artifacts(write_evaluation(output, record), "eval")
         tracking.log_artifacts(output.write_config({**tracking.params, "trained_with": dict(settings)}), "eval")
-        rows = report(evaluator, stage, data, section, output, tracking)
-        for handler in more:
-            logger.info("%s", handler.write(output, tracking))
+        rows = report(evaluator, stage, data, section, output, tracking, more=more)
     logger.info("tables    %s", output.eval)
     logger.info("pictures  %s", output.panels)
     return rows
+
+
+def _tell(tracking: Tracking, record: Mapping[str, Any], stage: str) -> None:
+    """Say in the log, and in the MLflow run's tags and parameters, what is evaluated."""
+    training, data = record["training"], record["data"]
+    digest = training["weights_sha256"] or ""
+    tracking.tags.update(tracking.row_tags(stage), kind="evaluation", stage=stage)
+    tracking.tags.update(section=data["section"], dataset=data["dataset"])
+    tags = {"training_run_id": training["run_id"], "weights_sha256": digest}
+    if record["lesions"] is not None:
+        tags["lesion_class"] = ", ".join(record["lesions"]["classes"])
+    tracking.tags.update({key: str(value) for key, value in tags.items() if value})
+    options = {key: value for key, value in training["options"].items() if value is not None}
+    tracking.params = {**options, "trained_on": training["dataset"], **tracking.params}
+    logger.info(
+        "weights   stage %s, epoch %s, of run %s: recipe %s, seed %s, trained on %s; SHA-256 %s",
+        *(stage, training["epoch"], training["run_id"] or "unknown", training["recipe"], training["seed"]),
+        *(training["dataset"], digest[:12] or "unknown"),
+    )
+    logger.info("data      %s of %s (digest %s)", data["section"], data["dataset"], data["dataset_digest"][:12])
 
 
 def _check(data: Dataset, section: str, settings: Mapping[str, Any]) -> None:
@@ -81,20 +128,31 @@ def _check(data: Dataset, section: str, settings: Mapping[str, Any]) -> None:
         )
 
 
+def _point(
+    handler: LesionDetection, settings: Mapping[str, Any], threshold: Any
+) -> tuple[Decision | None, dict[str, Any] | None]:
+    """How the mask is decided, and the record of that: the stored operating point, or the given threshold."""
+    decision = decision_of(settings, threshold, handler.lesions)
+    stored = settings.get("operating_point")
+    if decision is None or (threshold is None and stored):
+        return decision, None if decision is None else dict(stored or {})
+    about = {"rule": "as given", "chosen_on": "the command line", "subjects": 0}
+    classes = list(handler.result.classes)
+    point = {"threshold": decision.threshold, "min_lesion_score": decision.threshold, "lesion_classes": classes}
+    return decision, {**point, **about}
+
+
 def _more(
-    data: Dataset, section: str, lesion: str | Sequence[str] | None, surface_distance: bool
+    data: Dataset, section: str, options: Mapping[str, Any], surface_distance: bool, spacing: Any
 ) -> list[LesionDetection | SurfaceDistance]:
     """What is measured besides the confusion matrix."""
-    handlers: list[LesionDetection | SurfaceDistance] = []
-    numbers = lesion_classes(data.class_names, lesion)
-    if numbers:
-        handlers.append(LesionDetection(numbers, data.class_names))
-    names = ", ".join(data.class_names[number] for number in numbers)
-    by = "by name" if lesion is None else "by --lesion_class"
-    logger.info("lesions   %s (%s); other classes: --lesion_class", names or "no class", by)
+    counted = lesion_detection(data, section, options, spacing)
+    handlers: list[LesionDetection | SurfaceDistance] = [] if counted is None else [counted]
+    names = "no class" if counted is None else ", ".join(counted.result.classes)
+    by = "by name" if options.get("lesion_class") is None else "by --lesion_class"
+    logger.info("lesions   %s (%s); other classes: --lesion_class", names, by)
     if switch(surface_distance, "--surface_distance"):
-        spacing = {item["case"]: item["spacing_mm"] for item in data.items(section)}
-        handlers.append(SurfaceDistance(data.class_names, spacing))
+        handlers.append(SurfaceDistance(data.class_names, pixel_spacings(data, section, spacing)))
     return handlers
 
 

@@ -12,12 +12,16 @@ from typing import Any
 from monai.engines import Evaluator
 from torch.utils.data import IterableDataset
 
+from engines.base.machine_errors import errors_in_one_line
 from engines.base.paths import as_path
+from engines.inference.finite import naming_case
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError, user_error
 from transforms.outputs.findings import FILE, put_refused, read_rows
+from transforms.outputs.formats import ENDINGS
 from transforms.outputs.geojson import drawn_by_hand
-from transforms.outputs.resume import ENDINGS
+from transforms.plain_text import one_line
+from transforms.reading.find_files import files_below, real_path
 from transforms.reading.names import stem
 
 logger = logging.getLogger("mammoseg")
@@ -52,12 +56,12 @@ def find_images(path: str | Path, but_not_in: str | Path | None = None) -> list[
         items = _of_dataset(root)
         if items:
             return items
-    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    files = [root] if root.is_file() else files_below(root)
     files = [p for p in files if p.suffix.lower() not in NOT_IMAGES and not p.name.startswith(".")]
     if but_not_in is not None:
         results = as_path(but_not_in).resolve()
         inside = root.resolve() in results.parents  # results above the images, or among them, would leave none
-        files = [p for p in files if not inside or results not in p.resolve().parents]
+        files = [p for p in files if not inside or results not in real_path(p).parents]
     files = _without_results(files)
     if not files:
         raise UserError(f"{root}: no image in it; expected DICOM, PNG, TIFF or NIfTI files in it or its folders")
@@ -132,7 +136,7 @@ class ReadableImages(IterableDataset[dict[str, Any]]):
                 self.reasons[str(item["name"])] = str(cause)
                 logger.warning("refused   %s", cause)
                 continue
-            logger.info("%d of %d   %s", number, len(self.data), item["name"])
+            logger.info("%d of %d   %s", number, len(self.data), one_line(item["name"]))
             yield ready
 
 
@@ -151,7 +155,8 @@ def infer(evaluator: Evaluator, dataset: ReadableImages, output_dir: str, format
             return
     results = as_path(output_dir)
     _check_results(results, dataset.data, formats)
-    evaluator.run()
+    with errors_in_one_line(results), naming_case(evaluator):
+        evaluator.run()
     if "findings" in formats:
         for name, reason in dataset.reasons.items():
             put_refused(results, name, reason)

@@ -58,7 +58,7 @@ def save_network(network: nn.Module, path: Path, settings: Mapping[str, Any], in
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow and torch.export warn of parts of their own
         _save(network, path, len(settings["labels"]), in_channels)
-    add_predictor(path, {**portable(settings), "strides": list(getattr(network, "strides", (1,)))})
+    add_predictor(path, {**portable(settings), "strides": list(getattr(network, "strides", (size_multiple(network),)))})
 
 
 def _save(network: nn.Module, path: Path, num_classes: int, in_channels: int) -> None:

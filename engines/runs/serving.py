@@ -20,6 +20,8 @@ from torch import nn
 
 from engines.inference.inferers import MirrorAveraging
 from engines.inference.whole_image import WholeImageInferer
+from engines.scoring.operating_point import decision_of
+from nets.safe_load import check_sums, not_finite
 from transforms.argmax import ArgmaxLiked
 from transforms.channels import ThreeChannelsd
 from transforms.errors import UserError
@@ -48,7 +50,7 @@ FORMATS: dict[str, tuple[Callable[[Prediction], None], str]] = {
 REQUIREMENTS = (
     "fire", "highdicom", "itk", "jsonschema", "matplotlib", "mlflow", "monai", "nibabel", "numpy", "pandas", "pillow",
     "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "python-gdcm", "pytorch-ignite",
-    "scikit-image", "scipy", "torch",
+    "scikit-image", "scipy", "torch", "tqdm",
 )  # fmt: skip
 """Packages that the code in the model's folder imports."""
 
@@ -72,7 +74,8 @@ class Predictor:
             NormalizeRanged("image"),
             ThreeChannelsd("image"),
         )
-        self.finish = (ArgmaxLiked("label", size_key="original_size"), Unmirrord(["label", "image"]))
+        argmax = ArgmaxLiked("label", size_key="original_size", decision=decision_of(settings))
+        self.finish = (argmax, Unmirrord(["label", "image"]))
 
     def predict(self, data: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """MLflow's interface: a column `image` of files as bytes → a column `segmentation` of PNG files as bytes.
@@ -134,8 +137,15 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Pr
     import mlflow.pytorch
 
     settings = json.loads((Path(path) / SETTINGS).read_text(encoding="utf-8"))
+    for file in Path(path).rglob("*.pt2"):
+        try:
+            check_sums(file)
+        except ValueError as error:
+            raise UserError(f"{file}: {error}; log the model again") from error
     device = (model_config or {}).get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
     network = mlflow.pytorch.load_model(path, device=device)
+    if unusable := not_finite(network.state_dict()):
+        raise UserError(f"{path}: {len(unusable)} weights are NaN or infinite, such as {unusable[0]}; log it again")
     network.strides = tuple(settings["strides"])  # by which `PaddedInferer` knows the sizes that it takes
     return Predictor(network, settings, device)
 

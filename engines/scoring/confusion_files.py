@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engines.records.output_folder import Output, write_text
+from engines.records.output_folder import Output
+from engines.records.tables import write_text
 from engines.scoring.figures import class_figure, confusion_figure, save_figure
 from engines.scoring.metrics import scores
 from transforms.dataset import SECTIONS, Dataset
@@ -60,9 +61,15 @@ def write_evidence(
     ]
 
 
-def write_split(output: Output, data: Dataset) -> Path:
-    """Write eval/split.json: the subjects (running numbers) of each section, by which a result can be repeated."""
+def write_split(output: Output, data: Dataset, held_out: Collection[str] = ()) -> Path:
+    """Write eval/split.json: the subjects (running numbers) of each section, by which a result can be repeated.
+
+    Args:
+        held_out: training subjects that were not trained with.
+    """
     subjects = {section: sorted({item["subject"] for item in data.items(section)}) for section in SECTIONS}
+    if held_out:
+        subjects["held_out"] = sorted(held_out)
     path = output.eval / "split.json"
     write_text(path, json.dumps(subjects, indent=1) + "\n")
     return path

@@ -1,63 +1,42 @@
-"""Lesions instead of pixels: sensitivity against false positives per image (FROC).
+"""Lesions instead of pixels, counted while an evaluator runs: the protocol of docs/evaluation.md.
 
-The rule. Lesions are the 8-connected components of the lesion classes, taken together, in the truth; findings are those
-of the prediction, with void pixels of the truth left out of both. A lesion is detected if some finding overlaps it with
-an intersection over union of at least `overlap`; a finding that overlaps no lesion so far is a false positive. An image
-without a lesion counts as an image, and all its findings are false positives. The label map gives one operating point.
-The network's probability gives one for each threshold, with the components of `probability >= threshold` as findings.
-
-MONAI's `compute_froc_curve_data` is not used: it takes scored candidates, and leaves out the lowest of the scores.
+MONAI's `compute_froc_curve_data` is not used: it takes scored points, has no rule for a second candidate on a lesion,
+and leaves out the lowest of the scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from numpy.typing import NDArray
-from skimage.measure import label as components
 
+from engines.base.distributed import gathered
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
+from engines.scoring.confusion_files import identity
+from engines.scoring.lesion_files import (
+    LesionResult,
+    score_rows,
+    write_lesion_result,
+    write_lesion_tables,
+)
+from engines.scoring.matching import MIN_SCORE, ImageLesions, Rule, judge
+from engines.scoring.metrics import confusion_matrix, merged_matrices
+from engines.scoring.spacing import pixel_spacings
+from transforms.dataset import Dataset
+from transforms.decision import Decision
 from transforms.errors import UserError
+from transforms.resize import upsampled_argmax, upsampled_probability
 from transforms.vocabulary import is_lesion
 
-THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-OVERLAP = 0.1
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Of one image or, summed, of many."""
-
-    lesions: int = 0
-    detected: int = 0
-    false_positives: int = 0
-    images: int = 0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.lesions + other.lesions,
-            self.detected + other.detected,
-            self.false_positives + other.false_positives,
-            self.images + other.images,
-        )
-
-    @property
-    def sensitivity(self) -> float:
-        """Share of the lesions that are detected; NaN if there is none."""
-        return self.detected / self.lesions if self.lesions else float("nan")
-
-    @property
-    def false_positives_per_image(self) -> float:
-        """NaN without an image."""
-        return self.false_positives / self.images if self.images else float("nan")
+LESION_OPTIONS = ("lesion_class", "hit", "min_lesion_size", "min_lesion_score")
 
 
 def lesion_classes(class_names: Sequence[str], wanted: str | Sequence[str] | None = None) -> list[int]:
@@ -82,109 +61,182 @@ def lesion_classes(class_names: Sequence[str], wanted: str | Sequence[str] | Non
     return sorted({list(class_names).index(name) for name in wanted})
 
 
-def count_lesions(truth: NDArray[np.bool_], found: NDArray[np.bool_], overlap: float = OVERLAP) -> Counts:
-    """Compare the lesions of one image with the findings: two masks (H, W), by the rule above."""
-    lesions, number_of_lesions = components(truth, connectivity=2, return_num=True)
-    findings, number_of_findings = components(found, connectivity=2, return_num=True)
-    lesion_sizes, finding_sizes = np.bincount(lesions.ravel()), np.bincount(findings.ravel())
-    both = (lesions > 0) & (findings > 0)
-    pairs, shared = np.unique(np.stack([lesions[both], findings[both]]), axis=1, return_counts=True)
-    matched = pairs[:, shared >= overlap * (lesion_sizes[pairs[0]] + finding_sizes[pairs[1]] - shared)]
-    detected, right = (len(np.unique(numbers)) for numbers in matched)
-    return Counts(number_of_lesions, detected, number_of_findings - right, 1)
-
-
 class LesionDetection:
-    """Evaluator handler: counts lesions image by image, at the labels' own resolution.
+    """Evaluator handler: finds and judges the candidates of each image, at the label's own resolution.
 
     Needs a decollating MONAI evaluator whose network gives logits (N, C, h, w), batches with `subject` and `case`,
-    and postprocessed outputs with `label` and `pred` (1, H, W).
+    and postprocessed outputs with `label` and `pred` (1, H, W). Of several processes each sees its own images; all
+    have the result.
 
     Args:
         lesions: numbers of the classes of lesions, one or more; they are counted as one class.
         class_names: names of the classes, in order; labels that are none of them are void.
-        overlap: smallest intersection over union of a detection.
-        thresholds: of the probability, for the curve.
+        about: what the result says it was counted on: at least `dataset`, `dataset_digest` and `section`.
+        rule: what counts as a lesion, and what as a hit.
+        spacing: case → (row, column) size of a label's pixel in mm, or None.
+        min_score: smallest score of the candidates that are kept, between 0 and 1.
+
+    Attributes:
+        decision: by which pixels of the mask are decided; None leaves the evaluator's prediction.
+        point: what the result says of it.
+        images: of the last run of the evaluator.
+        decided: subject → confusion matrix by the decision; empty without one.
+
+    Raises:
+        UserError: `min_score` is not between 0 and 1.
     """
 
     def __init__(
         self,
         lesions: Sequence[int],
         class_names: Sequence[str],
-        overlap: float = OVERLAP,
-        thresholds: Sequence[float] = THRESHOLDS,
+        about: Mapping[str, Any],
+        rule: Rule | None = None,
+        spacing: Mapping[str, Sequence[float] | None] | None = None,
+        min_score: float | None = None,
     ) -> None:
         self.lesions, self.class_names = list(lesions), list(class_names)
-        self.overlap, self.thresholds = overlap, tuple(thresholds)
-        self.images: list[tuple[str, str, Counts]] = []
-        self.curve: dict[float, Counts] = dict.fromkeys(self.thresholds, Counts())
-        self._probability: torch.Tensor | None = None
+        self.about, self.rule, self.spacing = dict(about), rule or Rule(), dict(spacing or {})
+        self.given_score = min_score
+        self.min_score = MIN_SCORE if min_score is None else min_score
+        if not isinstance(self.min_score, (int, float)) or not 0 <= self.min_score <= 1:
+            raise UserError(f"--min_lesion_score {min_score}: expected a probability between 0 and 1")
+        self.decision: Decision | None = None
+        self.point: dict[str, Any] | None = None
+        self.images: list[ImageLesions] = []
+        self.decided: dict[str, NDArray[np.int64]] = {}
+        self._logits: torch.Tensor | None = None
 
-    def attach(self, engine: Engine) -> None:
-        """Register on the evaluator."""
-        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._keep_probability)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
+    def attach(self, engine: Engine) -> list[Any]:
+        """Register on the evaluator; return the handles by which it can be removed."""
+        return [
+            engine.add_event_handler(Events.STARTED, self._start),
+            engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._keep_logits),
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._judge),
+            engine.add_event_handler(Events.COMPLETED, self._gather),
+        ]
 
-    def _keep_probability(self, engine: Engine) -> None:
-        logits = engine.state.output["pred"]
-        self._probability = torch.softmax(logits.detach().float(), dim=1)[:, self.lesions].sum(dim=1).cpu()
+    def set_point(self, decision: Decision | None, point: dict[str, Any] | None) -> None:
+        """Decide the mask by an operating point from now on, and keep candidates from its score on.
 
-    def _count(self, engine: Engine) -> None:
-        assert self._probability is not None
-        for item, output, probability in zip(engine.state.batch, engine.state.output, self._probability, strict=True):
+        Args:
+            decision: None leaves the mask to the most likely class.
+            point: the record of the operating point; None keeps candidates as was given to the constructor.
+        """
+        self.decision, self.point = decision, point
+        default = MIN_SCORE if point is None else point["min_lesion_score"]
+        self.min_score = default if self.given_score is None else self.given_score
+
+    def measure(self, engine: Any, loader: Any = None) -> None:
+        """Run the evaluator once, with this handler, on its own images or those of another loader."""
+        handles = self.attach(engine)
+        own, length = engine.data_loader, engine.state.epoch_length
+        try:
+            if loader is not None:
+                engine.data_loader, engine.state.epoch_length = loader, len(loader)
+            engine.run()
+        finally:
+            engine.data_loader, engine.state.epoch_length = own, length
+            for handle in handles:
+                handle.remove()
+
+    def _start(self) -> None:
+        self.images, self.decided = [], {}
+
+    def _keep_logits(self, engine: Engine) -> None:
+        self._logits = engine.state.output["pred"].detach()
+
+    def _judge(self, engine: Engine) -> None:
+        assert self._logits is not None
+        for item, output, logits in zip(engine.state.batch, engine.state.output, self._logits, strict=True):
             label, pred = (output[key].cpu().numpy()[0] for key in ("label", "pred"))
-            truth, valid = np.isin(label, self.lesions), label < len(self.class_names)
-            counts = count_lesions(truth, np.isin(pred, self.lesions) & valid, self.overlap)
-            self.images.append((str(item["subject"]), str(item["case"]), counts))
             size = (int(label.shape[0]), int(label.shape[1]))
-            large = F.interpolate(probability[None, None], size=size, mode="bilinear", antialias=False)[0, 0].numpy()
-            for threshold in self.thresholds:
-                found = (large >= threshold) & valid
-                self.curve[threshold] += count_lesions(truth, found, self.overlap)
-        self._probability = None
+            subject, case = str(item["subject"]), str(item["case"])
+            argmax = None
+            if self.decision is not None:
+                argmax = np.isin(pred, self.lesions)
+                pred = self._decide(logits, output["label"], subject)
+            self.images.append(
+                judge(
+                    subject,
+                    case,
+                    truth=np.isin(label, self.lesions),
+                    mask=np.isin(pred, self.lesions),
+                    probability=upsampled_probability(logits, self.lesions, size).numpy(),
+                    void=label >= len(self.class_names),
+                    spacing=self.spacing.get(case),
+                    rule=self.rule,
+                    min_score=float(self.min_score),
+                    argmax=argmax,
+                )
+            )
+        self._logits = None
+
+    def _decide(self, logits: torch.Tensor, label: torch.Tensor, subject: str) -> NDArray[np.uint8]:
+        """The label map by the decision (H, W), which is also counted."""
+        pred = upsampled_argmax(logits, (int(label.shape[-2]), int(label.shape[-1])), decision=self.decision).cpu()
+        counts = confusion_matrix(label, pred, len(self.class_names))
+        self.decided[subject] = self.decided[subject] + counts if subject in self.decided else counts
+        found: NDArray[np.uint8] = pred.numpy()[0]
+        return found
+
+    def _gather(self) -> None:
+        by_case = {(image.subject, image.case): image for image in gathered(self.images)}
+        self.images = [by_case[key] for key in sorted(by_case)]
+        self.decided = merged_matrices(self.decided)
 
     @property
-    def names(self) -> str:
-        """The classes of lesions, as "mass, distortion"."""
-        return ", ".join(self.class_names[number] for number in self.lesions)
+    def result(self) -> LesionResult:
+        """What was counted in the last run."""
+        names = tuple(self.class_names[number] for number in self.lesions)
+        return LesionResult(names, self.rule, tuple(self.images), self.point)
 
     @property
-    def total(self) -> Counts:
-        """All images, at the operating point of the label maps."""
-        return sum((counts for *_, counts in self.images), Counts())
+    def about_rule(self) -> dict[str, Any]:
+        """Classes and rules, as plain values."""
+        scores = {"min_lesion_score": float(self.min_score), "operating_point": self.point}
+        return {"classes": list(self.result.classes), **asdict(self.rule), **scores}
 
     def scores(self) -> dict[str, float]:
-        """The operating point of the label maps."""
-        total = self.total
-        return {
-            "lesion_sensitivity": total.sensitivity,
-            "lesion_false_positives_per_image": total.false_positives_per_image,
-        }
+        """Every score of the protocol; NaN where it has no value."""
+        return {name: measure.value for name, measure in self.result.measures().items()}
 
-    def write(self, output: Output, tracking: Tracking) -> str:
-        """Leave lesions.csv (each image) and froc.csv (each operating point), also in MLflow; say what is there."""
-        images = [{"subject": s, "case": c, **_row(counts)} for s, c, counts in self.images]
-        points: list[dict[str, Any]] = [{"threshold": "label map", **_point(self.total)}]
-        points += [{"threshold": t, **_point(counts)} for t, counts in self.curve.items()]
-        for path in (output.write_table("lesions", images), output.write_table("froc", points)):
+    def write_evidence(self, output: Output, row: str) -> Path:
+        """Write lesions-<row>.json."""
+        return write_lesion_result(output, row, self.result, self.about)
+
+    def write(self, output: Output, tracking: Tracking, row: str) -> str:
+        """Write all files, also to MLflow with every score's interval; return lines about it."""
+        result = self.result
+        for path in (self.write_evidence(output, row), *write_lesion_tables(output, result)):
             tracking.log_artifacts(path, "eval")
-        tracking.log_metrics(self.scores(), step=0)
-        total = self.total
-        rule = f"IoU of at least {self.overlap:g}"
-        return (
-            f"{self.names}: {total.detected} of {total.lesions} lesions detected ({rule}), "
-            f"{total.false_positives_per_image:.2f} false positives per image over {total.images} images; "
-            "other thresholds in froc.csv"
-        )
+        bounds = score_rows(result.measures())
+        for end in ("low", "high"):
+            tracking.log_metrics({f"{line['score']}_{end}": line[end] for line in bounds}, step=0)
+        return "\n".join(result.sentences())
 
 
-def _row(counts: Counts) -> dict[str, int]:
-    return {"lesions": counts.lesions, "detected": counts.detected, "false_positives": counts.false_positives}
+def lesion_detection(
+    data: Dataset, section: str, options: Mapping[str, Any], spacing: Any = None
+) -> LesionDetection | None:
+    """The handler for a section of a data set; None if no class is a lesion.
 
+    Args:
+        options: those of `LESION_OPTIONS` that are given.
+        spacing: of images without one, see `pixel_spacings`.
 
-def _point(counts: Counts) -> dict[str, float]:
-    return {
-        **_row(counts),
-        "sensitivity": counts.sensitivity,
-        "false_positives_per_image": counts.false_positives_per_image,
-    }
+    Raises:
+        UserError: one of the options is wrong.
+    """
+    numbers = lesion_classes(data.class_names, options.get("lesion_class"))
+    rule = Rule(options.get("hit") or "iou", options.get("min_lesion_size") or 0)
+    if not numbers:
+        return None
+    return LesionDetection(
+        numbers,
+        data.class_names,
+        {**identity(data), "section": section},
+        rule,
+        pixel_spacings(data, section, spacing),
+        options.get("min_lesion_score"),
+    )

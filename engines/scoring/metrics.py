@@ -158,7 +158,7 @@ class SubjectConfusion(Metric):
 
     def compute(self) -> dict[str, float]:
         """Scores of the summed matrix of all subjects (of all processes)."""
-        self.per_subject = _gathered(self.per_subject)
+        self.per_subject = merged_matrices(self.per_subject)
         size = len(self.class_names)
         total = sum(self.per_subject.values(), np.zeros((size, size), dtype=np.int64))
         return scores(total, self.class_names)
@@ -172,7 +172,7 @@ class SubjectConfusion(Metric):
         engine.state.metric_details["confusion"] = self.per_subject
 
 
-def _gathered(per_subject: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+def merged_matrices(per_subject: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
     """Sum the subjects' matrices over the processes of a distributed run."""
     if world_size() == 1:
         return per_subject

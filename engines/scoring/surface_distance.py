@@ -76,8 +76,8 @@ class SurfaceDistance:
             result[f"hd95_mm/{name}"] = float(known.mean()) if len(known) else math.nan
         return result
 
-    def write(self, output: Output, tracking: Tracking) -> str:
-        """Leave surface_distance.csv, also in MLflow; return lines about it."""
+    def write(self, output: Output, tracking: Tracking, row: str) -> str:
+        """Leave surface_distance.csv, also in MLflow; return lines about it. All rows have the same file."""
         tracking.log_artifacts(output.write_table("surface_distance", self.rows), "eval")
         means = self.scores()
         tracking.log_metrics(means, step=0)

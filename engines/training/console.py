@@ -11,6 +11,8 @@ from typing import Any
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 
+from engines.base.console import Quiet
+
 logger = logging.getLogger("mammoseg")
 
 COLUMNS = ("pixel_accuracy", "mean_iou", "mean_class_accuracy")
@@ -32,7 +34,7 @@ class TrainingProgress:
         engine.add_event_handler(Events.STARTED, self._header)
         engine.add_event_handler(Events.EPOCH_STARTED, self._start)
         if sys.stderr.isatty():
-            bar = ProgressBar(persist=False, desc="epoch", ncols=100)
+            bar = ProgressBar(persist=False, desc="epoch", ncols=100, file=Quiet(sys.stderr))
             bar.attach(engine, output_transform=_loss)
         else:
             engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.every), self._line)

@@ -10,6 +10,12 @@ from monai.data import Dataset
 from monai.transforms import Compose
 from monai.utils import set_determinism
 
+from engines.training.sampling import ClassSampling
+from transforms.crops import CROP_CLASS
+
+_SAMPLING = 1
+"""Makes the draws of the sampling others than those of the transforms."""
+
 
 class EpochDataset(Dataset):
     """A `monai.data.Dataset` whose random transforms are seeded afresh for every item of every epoch.
@@ -21,20 +27,38 @@ class EpochDataset(Dataset):
         transform: composed transforms.
         seed: the run's seed.
         repeats: how often each item comes up in an epoch (crops per image).
+        sampling: what draws the image and the class of each crop; None takes every image equally often, and leaves the
+            class to the transforms. An epoch has as many crops either way.
     """
 
-    def __init__(self, data: Sequence[Mapping[str, Any]], transform: Compose, seed: int = 0, repeats: int = 1) -> None:
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Compose,
+        seed: int = 0,
+        repeats: int = 1,
+        sampling: ClassSampling | None = None,
+    ) -> None:
         super().__init__(data, transform)
         self.seed = seed
         self.repeats = repeats
+        self.sampling = sampling
         self.epoch_key: tuple[int, ...] = (0,)
+
+    def prepare(self) -> None:
+        """Read what the sampling needs, before worker processes each do."""
+        if self.sampling is not None:
+            self.sampling.prepare()
 
     def __len__(self) -> int:
         return len(self.data) * self.repeats
 
     def _transform(self, index: int) -> Any:
         self.transform.set_random_state(seed=derived_seed(self.seed, *self.epoch_key, index))
-        return self.transform(dict(self.data[index % len(self.data)]))
+        if self.sampling is None:
+            return self.transform(dict(self.data[index % len(self.data)]))
+        item, cls = self.sampling.draw(derived_seed(self.seed, *self.epoch_key, index, _SAMPLING))
+        return self.transform({**self.data[item], CROP_CLASS: cls})
 
 
 def derived_seed(*numbers: int) -> int:

@@ -1,58 +1,220 @@
-"""Weighted cross-entropy (paper, section 3.4)."""
+"""Losses side by side: the paper's weighted cross-entropy (section 3.4) and those that others use for small lesions.
+
+All take logits (N, C, H, W) and labels (N, 1, H, W) of any integer type, as MONAI engines pass them, and return a
+scalar. Pixels of `ignore_label` and `VOID` change neither the loss nor any gradient; a batch without a valid pixel has
+loss 0.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from monai.losses import DiceLoss
+from monai.losses import DiceLoss, FocalLoss, TverskyLoss
 from torch import Tensor, nn
 
 from engines.base.distributed import summed, world_size
 from transforms.crops import VOID
+from transforms.errors import UserError
 
 
-class WeightedCrossEntropy(nn.CrossEntropyLoss):
-    """Per-pixel cross-entropy, class c weighted by w = 1 - x/100 where x % of the training pixels are c.
+class SegmentationLoss(nn.Module):
+    """What all losses share: void pixels, class weights and the share of Dice.
 
-    Takes logits (N, C, H, W) and labels (N, 1, H, W) of any integer type, as MONAI engines hand them over. The
-    mean is over the weights of the valid pixels, so that learning rates are comparable across networks and data.
-    Pixels of `ignore_label` and `VOID` count for nothing; a batch without a valid pixel has loss 0.
+    Several logits (deep supervision) come as a list, all of full size, the network's answer first: the loss is the mean
+    of theirs, each with half the weight of the one before.
 
     Args:
         weight: one weight per class; None weights all alike.
-        ignore_label: the data set's void label, if it has one.
-        dice_weight: how much of MONAI's soft Dice loss (mean over the classes, over the batch as one) is added; the
-            paper has none.
+        ignore_label: the void label of the dataset, if it has one.
+        dice_weight: factor of MONAI's soft Dice loss (mean over the classes, the batch taken as one) that is added.
     """
 
     def __init__(
         self, weight: Sequence[float] | None = None, ignore_label: int | None = None, dice_weight: float = 0.0
     ) -> None:
-        super().__init__(None if weight is None else torch.tensor(weight, dtype=torch.float32), ignore_index=VOID)
+        super().__init__()
+        self.weight: Tensor | None
+        self.register_buffer("weight", None if weight is None else torch.tensor(weight, dtype=torch.float32))
+        self.class_weights = None if weight is None else [round(float(value), 6) for value in weight]
         self.ignore_label = ignore_label
         self.dice_weight = dice_weight
         self.dice = DiceLoss(to_onehot_y=True, softmax=True, batch=True, ignore_index=VOID)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Return the scalar loss."""
+    @property
+    def parameters_used(self) -> dict[str, Any]:
+        """Plain values that, with the name of the loss, say what is computed."""
+        return {"class_weights": self.class_weights, "dice_weight": float(self.dice_weight)}
+
+    def forward(self, input: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
+        """Return the scalar loss.
+
+        Raises:
+            UserError: the logits have another number of classes than there are weights.
+        """
+        if not isinstance(input, Tensor):
+            shares = [0.5**level for level in range(len(input))]
+            losses = [share * self(logits, target) for share, logits in zip(shares, input, strict=True)]
+            return torch.stack(losses).sum() / sum(shares)
+        if self.weight is not None and len(self.weight) != input.shape[1]:
+            raise UserError(
+                f"the network returns {input.shape[1]} classes; the data set has {len(self.weight)}; have network_def "
+                "take them from @num_classes"
+            )
         classes = target.squeeze(1).long()
         if self.ignore_label is not None:
             classes = classes.masked_fill(classes == self.ignore_label, VOID)
         if world_size() == 1 and bool((classes == VOID).all()):
             return input.sum() * 0.0
-        loss = self._cross_entropy(input, classes)
+        loss = self.loss(input, classes)
         return loss + self.dice_weight * self.dice(input, classes[:, None]) if self.dice_weight else loss
 
-    def _cross_entropy(self, input: Tensor, classes: Tensor) -> Tensor:
-        """Mean over the weights of the valid pixels, of all processes if there are several.
+    def loss(self, input: Tensor, classes: Tensor) -> Tensor:
+        """The loss without Dice, from logits (N, C, H, W) and classes (N, H, W) in which void pixels are `VOID`."""
+        raise NotImplementedError
 
-        Each process then returns its part times their number, as the average over the processes is taken next.
-        """
-        if world_size() == 1:
-            return super().forward(input, classes)
+    def weights_of(self, input: Tensor, classes: Tensor) -> Tensor:
+        """The weight of each of the valid pixels among some classes, as a vector."""
         weights = torch.ones(input.shape[1], device=input.device) if self.weight is None else self.weight
-        total = summed(weights[classes[classes != VOID]].sum())
+        return weights[classes[classes != VOID]]
+
+
+class WeightedCrossEntropy(SegmentationLoss):
+    """Cross-entropy per pixel (paper, section 3.4), averaged over the weights of the valid pixels.
+
+    Learning rates are thereby comparable across networks and datasets.
+    """
+
+    def loss(self, input: Tensor, classes: Tensor) -> Tensor:
+        """The weighted mean over the valid pixels, of all processes if there are several."""
+        if world_size() == 1:
+            return F.cross_entropy(input, classes, self.weight, ignore_index=VOID)
         part = F.cross_entropy(input, classes, self.weight, ignore_index=VOID, reduction="sum")
-        return part * world_size() / total.clamp_min(torch.finfo(total.dtype).tiny)
+        return weighted_mean(part, self.weights_of(input, classes))
+
+
+class WeightedFocal(SegmentationLoss):
+    """MONAI's focal loss: cross-entropy times (1 - p)^gamma, p the probability of the true class (Lin et al. 2017).
+
+    Averaged over the weights of the valid pixels: with `gamma` 0 it is `WeightedCrossEntropy`.
+
+    Args:
+        weight, ignore_label, dice_weight: see `SegmentationLoss`.
+        gamma: the larger, the less do pixels count that are nearly right.
+    """
+
+    def __init__(
+        self,
+        weight: Sequence[float] | None = None,
+        ignore_label: int | None = None,
+        dice_weight: float = 0.0,
+        gamma: float = 2.0,
+    ) -> None:
+        super().__init__(weight, ignore_label, dice_weight)
+        self.focal = FocalLoss(
+            to_onehot_y=True, gamma=gamma, weight=weight, use_softmax=True, reduction="none", ignore_index=VOID
+        )
+
+    @property
+    def parameters_used(self) -> dict[str, Any]:
+        """Those of `SegmentationLoss`, and gamma."""
+        return {**super().parameters_used, "gamma": self.focal.gamma}
+
+    def loss(self, input: Tensor, classes: Tensor) -> Tensor:
+        """The weighted mean over the valid pixels, of all processes if there are several."""
+        return weighted_mean(self.focal(input, classes[:, None]).sum(), self.weights_of(input, classes))
+
+
+class TopKCrossEntropy(SegmentationLoss):
+    """Weighted cross-entropy of the hardest pixels only: the `share` of the valid pixels of a batch that costs most.
+
+    Averaged over the weights of these pixels: with `share` 1 it is `WeightedCrossEntropy`. Rounded up, at least one
+    pixel. Of several processes each takes its own share.
+
+    Args:
+        weight, ignore_label, dice_weight: see `SegmentationLoss`.
+        share: above 0, at most 1.
+    """
+
+    def __init__(
+        self,
+        weight: Sequence[float] | None = None,
+        ignore_label: int | None = None,
+        dice_weight: float = 0.0,
+        share: float = 0.1,
+    ) -> None:
+        super().__init__(weight, ignore_label, dice_weight)
+        if not 0 < share <= 1:
+            raise ValueError(f"share must be above 0 and at most 1, got {share}")
+        self.share = share
+
+    @property
+    def parameters_used(self) -> dict[str, Any]:
+        """Those of `SegmentationLoss`, and the share."""
+        return {**super().parameters_used, "share": self.share}
+
+    def loss(self, input: Tensor, classes: Tensor) -> Tensor:
+        """The weighted mean over the hardest pixels, of all processes if there are several."""
+        costs = F.cross_entropy(input, classes, self.weight, ignore_index=VOID, reduction="none")[classes != VOID]
+        hardest = costs.topk(math.ceil(self.share * len(costs)))
+        return weighted_mean(hardest.values.sum(), self.weights_of(input, classes)[hardest.indices])
+
+
+class FocalTversky(SegmentationLoss):
+    """Mean over the classes of (1 - T)^gamma, T the Tversky index TP / (TP + alpha FP + beta FN) of soft counts.
+
+    With `gamma` 1 it is MONAI's Tversky loss (Salehi et al. 2017); below 1 poorly segmented classes keep more of the
+    gradient when others are nearly right (Abraham & Khan 2019: 3/4). The batch is taken as one image. Class weights do
+    not apply: each class counts alike, whatever its size.
+
+    Args:
+        ignore_label, dice_weight: see `SegmentationLoss`.
+        alpha: weight of false positives.
+        beta: weight of false negatives.
+        gamma: exponent, above 0.
+    """
+
+    def __init__(
+        self,
+        ignore_label: int | None = None,
+        dice_weight: float = 0.0,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        gamma: float = 1.0,
+    ) -> None:
+        super().__init__(None, ignore_label, dice_weight)
+        if gamma <= 0:
+            raise ValueError(f"gamma must be above 0, got {gamma}")
+        self.gamma = gamma
+        self.tversky = TverskyLoss(
+            to_onehot_y=True, softmax=True, alpha=alpha, beta=beta, batch=True, reduction="none", ignore_index=VOID
+        )
+
+    @property
+    def parameters_used(self) -> dict[str, Any]:
+        """Those of `SegmentationLoss`, and alpha, beta and gamma."""
+        return {
+            **super().parameters_used,
+            "alpha": self.tversky.alpha,
+            "beta": self.tversky.beta,
+            "gamma": self.gamma,
+        }
+
+    def loss(self, input: Tensor, classes: Tensor) -> Tensor:
+        """The mean over the classes."""
+        missing: Tensor = self.tversky(input, classes[:, None])
+        if self.gamma != 1:  # the slope of a root is infinite at 0
+            missing = missing.clamp_min(torch.finfo(missing.dtype).eps) ** self.gamma
+        return missing.mean()
+
+
+def weighted_mean(total: Tensor, weights: Tensor) -> Tensor:
+    """A sum of weighted costs over the sum of their weights, in all processes.
+
+    Each process returns its part times the number of processes, as the average over them is taken next.
+    """
+    whole = summed(weights.sum())
+    return total * world_size() / whole.clamp_min(torch.finfo(whole.dtype).tiny)

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from engines.base.paths import as_path
+from engines.inference.any_network import return_full_size
 from nets import weights
 from transforms.crops import CropSize
 from transforms.errors import UserError
@@ -84,6 +85,7 @@ def at_stage(network: nn.Module, stages: Sequence[str], init_weights: str | None
         if stage not in known:
             raise UserError(f"unknown stage {stage!r}: {type(network).__name__} has the stages {', '.join(known)}")
     set_stage(network, stages[-1])
+    return_full_size(network)
     if init_weights is not None:
         try:
             path = as_path(init_weights)

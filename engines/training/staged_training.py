@@ -17,22 +17,25 @@ from ignite.engine import Events
 from ignite.handlers import EarlyStopping
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 
-from engines.base.distributed import parallel, rank
+from engines.base.distributed import is_main, parallel, rank
+from engines.records.data_record import DataGuard
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import SamplePredictions, write_label_maps
+from engines.records.tables import read_epochs
 from engines.scoring.confusion_files import plain_matrices, write_evidence
 from engines.scoring.metrics import PAPER_METRICS, metric_names
+from engines.training.average import Averaging
+from engines.training.divergence import check_loss, check_weights
 from engines.training.epochs import EpochDataset, seed_all
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
+from engines.training.resume import check_same, fitting
+from engines.training.stage_lesions import StageLesions
 from transforms.crops import CropSize, RandBalancedCropd
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
-
-FREE = ("max_epochs", "patience", "num_workers", "intensity_ranges", "licence", "reference")
-"""Settings that a resumed training may have otherwise than the interrupted one."""
 
 
 class StagedTraining:
@@ -57,6 +60,7 @@ class StagedTraining:
         keep: "best" ends a stage with the weights of the epoch that `monitor` liked best; "last" with those of its last
             epoch, whatever the validation says, so that validation scores stay those of subjects nothing was chosen by.
         settings: plain values stored beside the weights, with which evaluation and inference rebuild the network.
+        ema_decay: above 0, a stage is validated and ends with the moving average of its weights, see `MovingAverage`.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class StagedTraining:
         min_delta: float = 0.0,
         settings: Mapping[str, Any] | None = None,
         keep: str = "best",
+        ema_decay: float = 0.0,
     ) -> None:
         self.trainer, self.evaluator = trainer, evaluator
         self.plan = list(plan)
@@ -87,8 +92,11 @@ class StagedTraining:
         self.settings = dict(settings or {})
         self.results: dict[str, dict[str, float]] = {}
         self.best: dict[str, Any] = {}
+        self.lesions: StageLesions | None = None
         self.stage = self.plan[0]
+        self.guard: DataGuard | None = None
         self.network: Any = getattr(trainer.network, "module", trainer.network)
+        self.averaging = Averaging(ema_decay)
         self.early_stopping = self._early_stopping(patience, min_delta)
         self.samples = SamplePredictions(len(self.settings.get("labels", ())))
         self.samples.attach(evaluator)
@@ -114,22 +122,17 @@ class StagedTraining:
 
     # -- the stages --------------------------------------------------------------------------------------------
 
-    def run(self, resume: bool = False) -> dict[str, dict[str, float]]:
+    def run(self, resume: bool = False, guard: DataGuard | None = None) -> dict[str, dict[str, float]]:
         """Train every stage; return the validation scores of each stage's best epoch.
 
         Args:
             resume: go on with the training that was interrupted in this output folder.
+            guard: compares the data with those of the interrupted training.
 
         Raises:
             UserError: nothing to resume, or it was made with another plan or network.
         """
-        saved = self.output.load_progress() if resume else None
-        first = 0 if saved is None else self._restore_run(saved)
-        if saved is None:
-            self.output.start_anew()
-            self.tracking.start()
-        else:
-            self.tracking.start(saved["run_id"], saved["stage_runs"])
+        saved, first = self._start(resume, guard)
         self.tracking.log_artifacts(self.output.write_config(self.settings), "eval")
         for index in range(first, len(self.plan)):
             self._begin(index)
@@ -148,6 +151,27 @@ class StagedTraining:
             self._finish()
         return self.results
 
+    def _start(self, resume: bool, guard: DataGuard | None) -> tuple[dict[str, Any] | None, int]:
+        """The saved state, or None, and the index of the stage to begin with; from here on there is one to resume."""
+        saved = self.output.progress.load() if resume else None
+        first = 0 if saved is None else self._restore_run(saved)
+        self.guard = guard if is_main() else None
+        if self.guard is not None:
+            self.guard.resume(saved.get("data")) if saved is not None else self.guard.begin()
+        if saved is None:
+            self.output.start_anew()
+        if self.guard is not None:
+            self.guard.write()
+        if saved is not None:
+            read_epochs(self.output.epochs_file)  # an hour-long epoch would end with what is wrong with it
+            self.tracking.start(saved["run_id"], saved["stage_runs"])
+            return saved, first
+        self._begin(0)
+        self.output.progress.save(self._snapshot())  # also finds out, before the first epoch, whether it fits the disk
+        self.tracking.start()
+        self.output.progress.save(self._snapshot(), rotate=False)
+        return None, 0
+
     def _begin(self, index: int) -> None:
         """Set up stage `index`, starting from the weights the network holds."""
         stage = self.stage = self.plan[index]
@@ -157,7 +181,9 @@ class StagedTraining:
         optimizer = self.trainer.optimizer
         optimizer.state.clear()
         optimizer.param_groups[0]["params"] = [p for p in self.network.parameters() if p.requires_grad]
+        self.evaluator.network = self.averaging.begin(self.network, optimizer)
         self.set_crop_size(stage.crop_size)
+        self._dataset().prepare()
         state = self.trainer.state
         state.epoch = state.iteration = 0
         state.max_epochs = stage.max_epochs
@@ -182,15 +208,17 @@ class StagedTraining:
             self._keep_best(epoch, dict(self.evaluator.state.metrics))
         name, best = self.stage.name, self.best
         self.network.load_state_dict(best["weights"])
-        self.results[name] = best["scores"]
-        self.output.save_stage(name, best["weights"], self.settings, best["scores"], best["epoch"])
+        self.evaluator.network = self.network
+        point = self.lesions.finish(self.evaluator, self.output, name) if self.lesions else None
+        about = {**self.settings, "run_id": self.tracking.run_id, "operating_point": point}
+        self.output.save_stage(name, best["weights"], about, best["scores"], best["epoch"])
         self._leave_evidence(name)
-        self.tracking.end_stage({**best["scores"], "epoch": best["epoch"]})
-        stopped = epoch < self.stage.max_epochs
+        self.results[name] = {**best["scores"], **(self.lesions.detection.scores() if self.lesions else {})}
+        self.tracking.end_stage({**self.results[name], "epoch": best["epoch"]})
         logger.info(
             "Stage %s %s after epoch %d of %d; %s epoch %d: %s.",
             name,
-            f"stopped early ({self.monitor} did not improve)" if stopped else "ended",
+            f"stopped early ({self.monitor} did not improve)" if epoch < self.stage.max_epochs else "ended",
             epoch,
             self.stage.max_epochs,
             self.keep,
@@ -199,10 +227,11 @@ class StagedTraining:
         )
 
     def _leave_evidence(self, name: str) -> None:
-        """Write what the stage's scores were made of, for its own MLflow run and that of the training."""
+        """Write what the stage's scores were made of, to its own MLflow run and the training's."""
         if "confusion" not in self.best:  # resumed from the record of an older version
             return
         files = write_evidence(self.output, name, self.best["confusion"], self.settings, "validation")
+        files.append(self.output.eval / f"lesions-{name}.json")  # if a class is a lesion
         pictures = self.output.predictions / name
         write_label_maps(pictures, self.best["predictions"])
         for run_id in (self.tracking.stage_run_id, self.tracking.run_id):
@@ -236,15 +265,8 @@ class StagedTraining:
         self.trainer.state.metrics["learning_rate"] = rate
 
     def _stop_divergence(self) -> None:
-        """Stop a training that is lost: guessing evenly among C classes costs log C."""
-        limit = 10 * math.log(max(2, len(self.settings.get("labels", ())) or 2))
-        loss = float(self.trainer.state.output[0]["loss"])
-        if not loss <= limit:
-            state = self.trainer.state
-            raise UserError(
-                f"the training diverges: loss {loss:.3g} in stage {self.stage.name}, epoch {state.epoch}, iteration "
-                f"{state.iteration}; try a lower --learning_rate than {self.stage.learning_rate:g}"
-            )
+        state = self.trainer.state
+        check_loss(float(state.output[0]["loss"]), len(self.settings.get("labels", ())), self.stage, state)
 
     def _validated(self) -> None:
         """Put the validation scores beside the training loss, for everything that reports on the trainer."""
@@ -253,15 +275,16 @@ class StagedTraining:
     def _end_epoch(self) -> None:
         """Keep the weights if a stage may end with them, ask early stopping, and save everything needed to go on."""
         state = self.trainer.state
+        check_weights(self.network, self.stage, state.epoch)
         if self.evaluator.state.metrics:
             self._keep_best(state.epoch, dict(self.evaluator.state.metrics))
             if self.early_stopping is not None:
                 self.early_stopping(self.evaluator)
         self.output.append_epoch(self.stage.name, state.epoch, state.metrics)
-        self.output.save_progress(self._snapshot())
+        self.output.progress.save(self._snapshot())
 
     def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
-        """Remember the weights the network holds if they are the ones to end the stage with, so far."""
+        """Remember the weights that were validated if they are the ones to end the stage with, so far."""
         if math.isnan(scores[self.monitor]) and self.keep == "best":
             raise UserError(
                 f"--monitor {self.monitor}: has no value on the validation images, where the class does not occur; "
@@ -269,7 +292,7 @@ class StagedTraining:
             )
         better = self.best["weights"] is None or scores[self.monitor] > self.best["scores"][self.monitor]
         if better or self.keep == "last":
-            weights = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+            weights = {k: v.detach().cpu().clone() for k, v in self.evaluator.network.state_dict().items()}
             self.best = {
                 "epoch": epoch,
                 "scores": scores,
@@ -288,23 +311,19 @@ class StagedTraining:
             "epoch": self.trainer.state.epoch,
             "network": self.network.state_dict(),
             "optimizer": self.trainer.optimizer.state_dict(),
+            **self.averaging.state(),
             "best": self.best,
             "results": self.results,
             "stopping": (stopping.counter, stopping.best_score) if stopping else (0, None),
+            "data": self.guard.digest if self.guard is not None else None,
             "run_id": self.tracking.run_id,
             "stage_runs": self.tracking.stage_runs,
         }
 
     def _restore_run(self, saved: Mapping[str, Any]) -> int:
         """Check that the saved training is this one; return the index of the stage it was in."""
-        changed = changes(saved["settings"], self.settings, besides=FREE)
-        if changed:
-            raise UserError(
-                f"{self.output.progress_file}: the interrupted training had other settings ({'; '.join(changed)}); "
-                "give them again, or train anew without --resume"
-            )
+        index = check_same(self.output.progress.file, saved, self.settings, [stage.name for stage in self.plan])
         self.results = saved["results"]
-        index = [stage.name for stage in self.plan].index(saved["stage"])
         if index == len(self.plan) - 1 and self._over(self.plan[index], saved["epoch"], saved["stopping"][0]):
             logger.info(
                 "Stage %s is already at epoch %d of %d%s: nothing left to train; raise max_epochs to go on.",
@@ -317,23 +336,19 @@ class StagedTraining:
 
     def _restore_stage(self, saved: Mapping[str, Any]) -> None:
         """Put network, optimizer, epoch, best epoch and early stopping back."""
-        self.network.load_state_dict(saved["network"])
-        self.trainer.optimizer.load_state_dict(saved["optimizer"])
+        with fitting(self.output.progress.file):
+            self.network.load_state_dict(saved["network"])
+            self.trainer.optimizer.load_state_dict(saved["optimizer"])
+        self.averaging.restore(saved)
         state = self.trainer.state
         state.epoch = saved["epoch"]
         state.iteration = saved["epoch"] * state.epoch_length
         self.best = saved["best"]
         if self.early_stopping is not None:
             self.early_stopping.counter, self.early_stopping.best_score = saved["stopping"]
-        logger.info("Going on with stage %s after epoch %d.", self.stage.name, state.epoch)
+        logger.info("Resuming stage %s after epoch %d.", self.stage.name, state.epoch)
 
     def _over(self, stage: Stage, epoch: int, counter: int) -> bool:
         """Whether a stage has had its epochs or was stopped early."""
         stopped = self.early_stopping is not None and counter >= self.early_stopping.patience
         return epoch >= stage.max_epochs or stopped
-
-
-def changes(before: Mapping[str, Any], after: Mapping[str, Any], besides: Sequence[str] = ()) -> list[str]:
-    """One phrase per differing entry of two dictionaries."""
-    keys = [k for k in dict.fromkeys([*before, *after]) if k not in besides]
-    return [f"{k}: {before.get(k)} → {after.get(k)}" for k in keys if before.get(k) != after.get(k)]

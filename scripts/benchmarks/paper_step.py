@@ -21,6 +21,7 @@ from monai.bundle import ConfigParser
 from rich.console import Console
 from rich.table import Table
 
+from engines.base.network_file import all_rows
 from engines.inference.inferers import PaddedInferer
 from engines.training.console import peak_memory_gb
 from engines.training.losses import WeightedCrossEntropy
@@ -29,7 +30,6 @@ from transforms.crops import rows_and_columns
 from transforms.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-BUNDLES = ("fcn", "unet", "dilation10", "deeplabv3")
 CLASSES = 13
 """Regions of the paper's Table 7 that are annotated."""
 
@@ -50,15 +50,16 @@ class Step:
 
 
 def paper_step(
-    bundles: Annotated[str, typer.Option(help="names separated by commas")] = ",".join(BUNDLES),
+    bundles: Annotated[str | None, typer.Option(help="names separated by commas; by default all")] = None,
     classes: Annotated[int, typer.Option(min=2)] = CLASSES,
     as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
 ) -> None:
     """Time one training step of each `paper` recipe at full width and the paper's crop; minutes and up to 20 GB."""
     steps = []
-    for bundle in (name.strip() for name in bundles.split(",")):
-        if bundle not in BUNDLES:
-            raise UserError(f"--bundles {bundle}: there is no such; there are {', '.join(BUNDLES)}")
+    known = all_rows()
+    for bundle in known if bundles is None else (name.strip() for name in bundles.split(",")):
+        if bundle not in known:
+            raise UserError(f"--bundles {bundle}: unknown bundle; choose from {', '.join(known)}")
         for stage in recipe_of(bundle)["stages"]:
             step = in_own_process(bundle, stage, classes)
             steps.append(step)

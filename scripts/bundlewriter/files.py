@@ -49,17 +49,18 @@ def out_of_date(root: Path) -> list[Path]:
     return found
 
 
-def write_all(root: Path, force: bool = False) -> list[Path]:
+def write_all(root: Path, force: bool = False, only: Path | None = None) -> list[Path]:
     """Write what is out of date; return it.
 
     Args:
         root: of the repository.
         force: also overwrite files that were edited by hand.
+        only: the folder of a bundle, whose configs alone are written.
 
     Raises:
         EditedByHandError: there are such files; nothing is written.
     """
-    bundles = generated(root)
+    bundles = {folder: texts for folder, texts in generated(root).items() if only in (None, folder)}
     edited = [] if force else [item for folder, texts in bundles.items() for item in _edited(folder, texts)]
     if edited:
         raise EditedByHandError(root, edited)
@@ -70,7 +71,7 @@ def write_all(root: Path, force: bool = False) -> list[Path]:
             _write(folder / "configs" / name, text)
         _write(folder / DIGESTS, _digests(texts))
     page = root / "docs" / "options.md"
-    if page.is_file():
+    if page.is_file() and only is None:
         _write(page, options_page(read(page), Common.read(root / "bundles" / "common")))
     return stale
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from scripts.comparison.models import place
+from scripts.comparison.models import sort_key
 from scripts.comparison.store import Result, Store, cross_validation
 from transforms.errors import UserError
 
@@ -38,7 +38,7 @@ class Filters:
 
 
 def chosen(store: Store, filters: Filters) -> list[Result]:
-    """The results to compare, in the paper's order.
+    """The results to compare, in the order of their networks.
 
     Raises:
         UserError: there is none.
@@ -58,7 +58,7 @@ def chosen(store: Store, filters: Filters) -> list[Result]:
         )
     if not (filters.every or filters.runs):
         results = _latest(results)
-    return sorted(results, key=lambda result: (place(result.stage), result.started))
+    return sorted(results, key=lambda result: (sort_key(result.model, result.stage), result.started))
 
 
 def _asked_for(run: Run, filters: Filters) -> bool:
@@ -67,7 +67,8 @@ def _asked_for(run: Run, filters: Filters) -> bool:
         return False
     if any(tags.get(key) != value for key, value in (filters.tags or {}).items()):
         return False
-    known = (run.info.run_id, tags.get(MLFLOW_PARENT_RUN_ID, ""), tags.get("crossval", ""))
+    parents = (tags.get(key, "") for key in (MLFLOW_PARENT_RUN_ID, "crossval", "training_run_id"))
+    known = (run.info.run_id, *parents)
     name = run.info.run_name or ""
     named = (name, name.removesuffix(f" {tags['stage']}"))  # its own, and that of the training
     return not filters.runs or any(
@@ -78,7 +79,7 @@ def _asked_for(run: Run, filters: Filters) -> bool:
 def _results(store: Store, runs: Iterable[Run], filters: Filters) -> tuple[list[Result], int]:
     """Results of the runs that fit, the latest first, and how many have no matrices."""
     results: list[Result] = []
-    groups: dict[tuple[str, str], list[tuple[Run, Result]]] = {}
+    groups: dict[tuple[str, str, str], list[tuple[Run, Result]]] = {}
     old = 0
     for run in runs:
         result = store.result(run)
@@ -86,7 +87,7 @@ def _results(store: Store, runs: Iterable[Run], filters: Filters) -> tuple[list[
             old += 1
         elif result.section == filters.section and _is_dataset(result, filters):
             if filters.cross:
-                groups.setdefault((run.data.tags.get("crossval", ""), result.stage), []).append((run, result))
+                groups.setdefault((run.data.tags.get("crossval", ""), *result.row), []).append((run, result))
             else:
                 results.append(result)
     return results + [_group(members) for members in groups.values()], old
@@ -108,14 +109,14 @@ def _group(members: Sequence[tuple[Run, Result]]) -> Result:
 
 
 def _latest(results: Sequence[Result]) -> list[Result]:
-    """The last of each stage and data set, of trainings that went to their end if there are such.
+    """The last of each row (bundle and stage) and data set, of trainings that went to their end if there are such.
 
     Of an unfinished cross-validation none.
     """
-    rows: dict[tuple[str, str], Result] = {}
+    rows: dict[tuple[str, str, str], Result] = {}
     for result in sorted(results, key=lambda result: (not result.whole, -result.started)):
         if len(result.folds) == result.expected_folds:
-            rows.setdefault((result.stage, result.dataset), result)
+            rows.setdefault((*result.row, result.dataset), result)
     return list(rows.values())
 
 

@@ -42,7 +42,7 @@ def cases(store: Store, comparison: Comparison, folder: Path, limit: int) -> lis
 
 
 def _rgb(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
+    with Image.open(path, formats=["PNG"]) as picture:
         return picture.convert("RGB")
 
 

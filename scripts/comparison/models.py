@@ -1,26 +1,46 @@
-"""The rows of Tables 9 and 10, in the paper's order."""
+"""Which row a result belongs to, what the row is called, and where it comes in the table."""
 
 from __future__ import annotations
 
-TITLES = {
-    "fcn32": "FCN32",
-    "fcn16": "FCN16",
-    "fcn8": "FCN8",
-    "unet": "U-Net",
-    "front": "Dilation10 Front",
-    "context": "Dilation10 Context",
-    "global": "Dilation10 Global",
-    "deeplabv3": "DeepLabv3",
-}
-"""Stage of a training → the model's name."""
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from engines.base.network_file import all_rows
+
+LAST = (10**9, 0)
+"""The order of rows of which nothing is known."""
 
 
-def title(stage: str) -> str:
-    """Name of the row; a stage that the paper does not have keeps its own."""
-    return TITLES.get(stage, stage)
+@dataclass(frozen=True)
+class Model:
+    """One row of a table.
+
+    Attributes:
+        bundle: its bundle; with the stage it tells rows apart, as two networks may have a stage of the same name.
+        title: name of the row.
+        order: what rows are sorted by.
+    """
+
+    bundle: str
+    title: str
+    order: tuple[int, int]
 
 
-def place(stage: str) -> tuple[int, str]:
-    """What rows are sorted by."""
-    known = list(TITLES)
-    return (known.index(stage) if stage in TITLES else len(known), stage)
+UNKNOWN = Model("", "", LAST)
+
+
+def model_of(tags: Mapping[str, str], stage: str) -> Model:
+    """The row of a run: as tagged, or for runs that were logged before there were such tags, by the stage alone."""
+    if {"bundle", "title", "order"} <= set(tags):
+        found = re.fullmatch(r"(-?\d{1,9})\.(\d{1,9})", tags["order"])
+        return Model(tags["bundle"], tags["title"], (int(found[1]), int(found[2])) if found else LAST)
+    for rows in all_rows().values():
+        if stage in rows.stages:
+            return model_of(rows.tags(stage), stage)
+    return Model("", stage, LAST)
+
+
+def sort_key(model: Model, stage: str) -> tuple[object, ...]:
+    """What rows are sorted by: the order of the networks, and within one that of its stages."""
+    return (model.order[0], model.bundle, model.order[1], stage)

@@ -13,15 +13,12 @@ from PIL import Image
 from engines.records.score_table import TITLES
 from scripts.comparison.image_strips import Case, colour_of
 from scripts.comparison.table import (
-    CLASS_SCORES,
+    LESION_HEADING,
     OPTIONS,
     Comparison,
     cells,
-    class_heading,
-    class_table,
-    fold_table,
-    folds_heading,
     footnotes,
+    more_tables,
     option_rows,
     p_text,
 )
@@ -48,11 +45,11 @@ code { background: var(--soft); padding: 0 .2rem; overflow-wrap: anywhere; }
 """
 
 
-def page(parts: Sequence[tuple[Comparison, Path, Sequence[Case]]], about: Sequence[str]) -> str:
+def page(parts: Sequence[tuple[Comparison, Path, Path | None, Sequence[Case]]], about: Sequence[str]) -> str:
     """The file's text.
 
     Args:
-        parts: of each data set its comparison, chart and pictures.
+        parts: of each data set its comparison, column chart, FROC chart (if any) and pictures.
         about: sentences on where the numbers are from.
     """
     title = "Comparison of segmentation networks"
@@ -66,27 +63,33 @@ def page(parts: Sequence[tuple[Comparison, Path, Sequence[Case]]], about: Sequen
     )
 
 
-def _section(comparison: Comparison, chart: Path, cases: Sequence[Case]) -> str:
-    size = _png_size(chart)
-    picture = base64.b64encode(chart.read_bytes()).decode()
+def _section(comparison: Comparison, chart: Path, curves: Path | None, cases: Sequence[Case]) -> str:
     parts = [
         f"<h2>{escape(comparison.heading)}</h2>",
         _scores(comparison),
         _list(footnotes(comparison, "Blue")),
-        f'<div class="wide"><img class="chart" width="{size[0]}" height="{size[1]}" style="height:auto" '
-        f'alt="Column chart of the table above" src="data:image/png;base64,{picture}"></div>',
+        _chart(chart, "Column chart of the table above"),
     ]
-    tables = [(folds_heading(comparison), fold_table(comparison))]
-    tables += [(class_heading(kind), class_table(comparison, kind)) for kind in CLASS_SCORES]
-    for heading, table in tables:
+    for heading, table in more_tables(comparison):
         if table:
             parts += [f"<h3>{heading}</h3>", _table(table[0], table[1:])]
+            if heading == LESION_HEADING and curves is not None:
+                parts.append(_chart(curves, "FROC curves of the table above"))
     if cases:
         parts += ["<h3>The same images, segmented by every model</h3>", _legend(comparison.classes)]
         parts += [_case(case) for case in cases]
     parts += ["<h3>How they were trained</h3>", _table(["Model", *OPTIONS, "run"], option_rows(comparison))]
     parts += [f"<p>Data set digest <code>{escape(comparison.digest)}</code></p>"]
     return "\n".join(parts)
+
+
+def _chart(path: Path, words: str) -> str:
+    width, height = _png_size(path)
+    picture = base64.b64encode(path.read_bytes()).decode()
+    return (
+        f'<div class="wide"><img class="chart" width="{width}" height="{height}" style="height:auto" '
+        f'alt="{words}" src="data:image/png;base64,{picture}"></div>'
+    )
 
 
 def _scores(comparison: Comparison) -> str:
@@ -141,5 +144,5 @@ def _png(picture: Image.Image) -> str:
 
 
 def _png_size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as picture:
+    with Image.open(path, formats=["PNG"]) as picture:
         return picture.size

@@ -18,7 +18,9 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from numpy.typing import NDArray
 
-from engines.records.mlflow_run import SHORT_WAIT, check_server, sqlite_path
+from engines.records.mlflow_store import SHORT_WAIT, check_server, sqlite_path
+from engines.scoring.lesion_files import LesionResult, pooled_lesions, read_lesion_result
+from scripts.comparison.models import UNKNOWN, Model, model_of
 from transforms.errors import UserError
 
 Matrices = dict[str, NDArray[np.int64]]
@@ -35,6 +37,9 @@ class Result:
         run_ids: of the runs it was read from.
         whole: the training that it belongs to went through all its stages.
         digest: of the data set; of all folds' data sets.
+        lesions: what was counted of lesions, if anything; of a cross-validation those of all folds.
+        lesion_folds: those of each fold.
+        model: the row that it belongs to.
     """
 
     stage: str
@@ -51,6 +56,14 @@ class Result:
     parent_id: str | None = None
     expected_folds: int = 1
     whole: bool = True
+    lesions: LesionResult | None = field(default=None, repr=False)
+    lesion_folds: tuple[LesionResult, ...] = field(default=(), repr=False)
+    model: Model = UNKNOWN
+
+    @property
+    def row(self) -> tuple[str, str]:
+        """What tells rows of one table apart."""
+        return self.model.bundle, self.stage
 
     @property
     def name(self) -> str:
@@ -111,23 +124,32 @@ class Store:
     def result(self, run: Run) -> Result | None:
         """What a run left; None if it left no confusion matrices (it is older than they are)."""
         stage = run.data.tags["stage"]
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                path = self.client.download_artifacts(run.info.run_id, f"eval/confusion-{stage}.json", folder)
-                content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, mlflow.exceptions.MlflowException):
+        content = self._evidence(run.info.run_id, f"confusion-{stage}")
+        if content is None:
             return None
         parent_id = run.data.tags.get(MLFLOW_PARENT_RUN_ID) if run.data.tags.get("kind") == "stage" else None
         training = self._training(parent_id)
         return of_evidence(
             content,
+            self._evidence(run.info.run_id, f"lesions-{stage}"),
             run_name=run.info.run_name or "",
             run_ids=(run.info.run_id,),
             started=run.info.start_time,
             params={**(training.data.params if training else {}), **run.data.params},
             parent_id=parent_id,
             whole=training is None or training.info.status == "FINISHED",
+            model=model_of(run.data.tags, stage),
         )
+
+    def _evidence(self, run_id: str, name: str) -> dict[str, Any] | None:
+        """Content of eval/<name>.json; None if there is none."""
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = self.client.download_artifacts(run_id, f"eval/{name}.json", folder)
+                content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError, mlflow.exceptions.MlflowException):
+            return None
+        return content
 
     def _training(self, run_id: str | None) -> Run | None:
         """The run of that id, if there is one and it was not deleted for good."""
@@ -153,8 +175,8 @@ class Store:
         return {}
 
 
-def of_evidence(content: Mapping[str, Any], **about: Any) -> Result:
-    """What eval/confusion-<row>.json says, with the other attributes of a result."""
+def of_evidence(content: Mapping[str, Any], lesions: Mapping[str, Any] | None, **about: Any) -> Result:
+    """What eval/confusion-<row>.json and lesions-<row>.json say, with the other attributes of a result."""
     subjects = {name: np.array(matrix, np.int64) for name, matrix in content["subjects"].items()}
     return Result(
         stage=content["row"],
@@ -164,6 +186,7 @@ def of_evidence(content: Mapping[str, Any], **about: Any) -> Result:
         digest=content["dataset_digest"],
         subjects=subjects,
         folds=(subjects,),
+        lesions=None if lesions is None else read_lesion_result(lesions),
         **about,
     )
 
@@ -180,6 +203,7 @@ def cross_validation(folds: Sequence[Result], name: str, expected: int) -> Resul
         if both:
             raise UserError(f"{name}: subject {both[0]} was validated in two folds; these are not one cross-validation")
         subjects.update(fold.subjects)
+    lesions = [fold.lesions for fold in folds if fold.lesions is not None]
     digests = sorted(fold.digest for fold in folds)
     first = folds[0]
     return Result(
@@ -196,4 +220,7 @@ def cross_validation(folds: Sequence[Result], name: str, expected: int) -> Resul
         params=first.params,
         parent_id=first.parent_id,
         expected_folds=expected,
+        lesions=pooled_lesions(lesions) if len(lesions) == len(folds) else None,
+        lesion_folds=tuple(lesions),
+        model=first.model,
     )

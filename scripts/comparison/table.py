@@ -9,21 +9,23 @@ from typing import Any
 
 import numpy as np
 
+from engines.base.replaced_options import upgraded
 from engines.records.score_table import TITLES
 from engines.runs.train import TRIVIAL
 from engines.scoring.metrics import PAPER_METRICS, scores, trivial_scores
-from scripts.comparison.models import title
+from scripts.comparison.lesion_table import LesionRow, lesion_notes, lesion_record, lesion_rows, lesion_table
 from scripts.comparison.statistics import INTERVALS, intervals, p_values, pooled
 from scripts.comparison.store import Result
 
 OPTIONS = ("recipe", "image_height", "width", "learning_rate", "max_epochs", "batch_size", "crop_size", "seed")
 OPTIONS_TO_NOTE = (
-    "recipe", "image_height", "augmentation", "dice_weight", "mirror_averaging", "init_weights", "keep", "seed",
-    "git_commit",
+    "recipe", "image_height", "sampling", "augmentation", "loss", "class_weights", "ema_decay", "mirror_averaging",
+    "init_weights", "keep", "seed", "git_commit",
 )  # fmt: skip
 """Options that should be the same for all models; the others are the networks' own."""
 
 FOLD_TITLES = {**TITLES, "mean_dice": "Mean Dice"}
+LESION_HEADING = "Lesions, per cent"
 CLASS_SCORES = {"iou": "IoU", "dice": "Dice"}
 """Scores that have a table by class, and their names."""
 
@@ -57,6 +59,7 @@ class Comparison:
     best: Mapping[str, tuple[str, ...]]
     reference: str
     notes: tuple[str, ...]
+    lesions: tuple[LesionRow, ...] = ()
 
     @property
     def heading(self) -> str:
@@ -80,15 +83,17 @@ def compare(results: Sequence[Result], draws: int, seed: int) -> Comparison:
     )
     trivial = Row(TRIVIAL, trivial_scores(matrices[0], names), {})
     top = {name: tuple(_best(rows, name)) for name in PAPER_METRICS}
+    lesions = lesion_rows(titles, results, draws, seed)
+    notes = (*_notes(results, rows), *lesion_notes(results, lesions))
     return Comparison(
         first.dataset, first.section, first.digest, len(first.subjects), first.classes, trivial, rows, top,
-        titles[best], tuple(_notes(results, rows)),
+        titles[best], notes, lesions,
     )  # fmt: skip
 
 
 def _titles(results: Sequence[Result]) -> list[str]:
-    """The paper's names; where a model is there more than once, with its run."""
-    plain = [title(result.stage) for result in results]
+    """The rows' titles; where a model is there more than once, with its run."""
+    plain = [result.model.title for result in results]
     return [t if plain.count(t) == 1 else f"{t}, {r.name}" for t, r in zip(plain, results, strict=True)]
 
 
@@ -116,7 +121,7 @@ def _notes(results: Sequence[Result], rows: Sequence[Row]) -> Iterable[str]:
     if results[0].section == "validation" and any(r.params.get("keep") == "best" for r in results):
         yield "The best epoch of each stage was chosen on these subjects, which favours every row (keep: best)."
     for option in OPTIONS_TO_NOTE:
-        values = {result.params.get(option, "none") for result in results if result.params}
+        values = {str(upgraded(result.params).get(option, "none")) for result in results if result.params}
         if len(values) > 1:
             yield f"Not trained alike: {option} is {', '.join(sorted(values))}."
 
@@ -168,6 +173,8 @@ def console(comparison: Comparison) -> str:
     lines += [[row.title, *cells(row, comparison), p_text(row, comparison)] for row in comparison.rows]
     folds = fold_table(comparison)
     more = ["", folds_heading(comparison), "", *_aligned(folds)] if folds else []
+    if comparison.lesions:
+        more += ["", LESION_HEADING, "", *_aligned(lesion_table(comparison.lesions))]
     return "\n".join([comparison.heading + ", per cent", "", *_aligned(lines), *more, "", *footnotes(comparison)])
 
 
@@ -211,13 +218,20 @@ def markdown(comparison: Comparison) -> str:
     body += [[row.title, *cells(row, comparison, "**{}**".format), p_text(row, comparison)] for row in comparison.rows]
     lines += ["|" + "---|" * len(head), *_markdown_rows(body), ""]
     lines += [line + "  " for line in footnotes(comparison, "**Bold**")]
-    tables = [(folds_heading(comparison), fold_table(comparison))]
-    tables += [(class_heading(kind), class_table(comparison, kind)) for kind in CLASS_SCORES]
-    for heading, table in tables:
+    for heading, table in more_tables(comparison):
         if table:
             lines += ["", f"{heading}:", "", *_markdown_rows(table[:1]), "|" + "---|" * len(table[0])]
             lines += _markdown_rows(table[1:])
     return "\n".join([*lines, ""])
+
+
+def more_tables(comparison: Comparison) -> list[tuple[str, list[list[str]]]]:
+    """Heading and lines of the tables below the first; those without lines are not shown."""
+    return [
+        (folds_heading(comparison), fold_table(comparison)),
+        (LESION_HEADING, lesion_table(comparison.lesions)),
+        *((class_heading(kind), class_table(comparison, kind)) for kind in CLASS_SCORES),
+    ]
 
 
 def class_heading(kind: str) -> str:
@@ -243,6 +257,7 @@ def _markdown_rows(rows: Iterable[Sequence[str]]) -> list[str]:
 def records(comparison: Comparison) -> list[dict[str, Any]]:
     """One flat dictionary a row, for CSV and JSON: scores as fractions, None where there is none."""
     out = []
+    lesions = {row.title: row for row in comparison.lesions}
     for row in (comparison.trivial, *comparison.rows):
         result = row.result
         record: dict[str, Any] = {
@@ -259,6 +274,7 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
         for name in INTERVALS:
             mean, deviation = row.folds.get(name, (math.nan, math.nan))
             record |= {f"{name}_fold_mean": mean, f"{name}_fold_sd": deviation}
+        record |= lesion_record(lesions.get(row.title))
         record["run_ids"] = " ".join(result.run_ids) if result else ""
         record["run_name"] = result.run_name if result else ""
         record["dataset_digest"] = comparison.digest

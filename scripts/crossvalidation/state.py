@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.records.output_folder import write_text
-from engines.training.staged_training import changes
+from engines.records.progress import Progress
+from engines.records.tables import write_text
+from engines.training.resume import changes
 from transforms.errors import UserError
 
 FILE, FINISHED = "crossval.json", "finished.json"
@@ -82,7 +83,7 @@ def training_command(
 ) -> list[str]:
     """The bundle's own training of one fold; it goes on where it was interrupted."""
     folder = fold_folder(out, number)
-    begun = (folder / "models" / "progress.pt").is_file()
+    begun = Progress(folder / "models").exists()
     return [
         *python, "-m", "monai.bundle", "run", "training",
         "--config_file", str(config),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.records.output_folder import write_text
+from engines.records.tables import write_text
 from scripts.importers.writing.split import folds_of
 from transforms.dataset import Dataset, open_array
 from transforms.errors import UserError

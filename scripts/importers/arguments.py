@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from transforms.errors import UserError
+from transforms.plain_text import same_name
 
 
 def parse_names(text: str) -> list[str]:
     """Names between commas, without the spaces around them."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    return [name.strip() for name in same_name(text).split(",") if name.strip()]
 
 
 def parse_pairs(text: str, option: str) -> dict[str, str]:

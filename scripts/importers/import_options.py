@@ -23,6 +23,8 @@ from rich.console import Console
 from scripts.importers.writing.import_summary import Summary
 from scripts.importers.writing.private_map import check_private_map, write_private_map
 from scripts.importers.writing.tables import summary_dict, summary_table
+from transforms.plain_text import one_line
+from transforms.reading.limits import MEGAPIXELS, MEMORY_GB, Limits, limited
 
 Images = Annotated[
     Path, typer.Argument(metavar="IMAGES", help="Folder of DICOM files or pictures; subfolders are searched.")
@@ -71,6 +73,15 @@ def _shared(
     workers: Annotated[
         int | None, _option(min=1, help="Processes that read. Default: for much work one a processor, at most 4.")
     ] = None,
+    intent: Annotated[
+        str, _option(help="Of views stored FOR PRESENTATION and FOR PROCESSING: presentation, processing, or both.")
+    ] = "presentation",
+    max_megapixels: Annotated[
+        float, _option("--max_megapixels", help="Refuse images of more pixels; mammograms have at most 30 million.")
+    ] = MEGAPIXELS,
+    max_memory_gb: Annotated[
+        float, _option("--max_memory_gb", help="Refuse images that need more memory to be read.")
+    ] = MEMORY_GB,
     dry_run: Annotated[bool, _option("--dry_run", help="Say what would be written; look at headers only.")] = False,
     as_json: Annotated[bool, _option("--json", help="Print the summary as JSON.")] = False,
     quiet: Annotated[bool, _option("--quiet", help="No progress bar.")] = False,
@@ -99,7 +110,8 @@ def with_common_options(
         common["progress"] = not common.pop("quiet")
         if private_map is not None:
             check_private_map(private_map, values["out"])
-        summary = command(**values, common=common)
+        with limited(Limits(common["max_megapixels"], common["max_memory_gb"])):
+            summary = command(**values, common=common)
         if private_map is not None and not summary.dry_run:
             write_private_map(private_map, summary)
         _print(summary, as_json)
@@ -120,7 +132,9 @@ def _print(summary: Summary, as_json: bool) -> None:
     errors = Console(stderr=True, highlight=False)
     for path, reason in summary.rejected[:20]:
         errors.print(
-            f"left out: {reason if str(path) in reason else f'{path}: {reason}'}", markup=False, soft_wrap=True
+            f"left out: {reason if one_line(path) in reason else f'{one_line(path)}: {reason}'}",
+            markup=False,
+            soft_wrap=True,
         )
     if len(summary.rejected) > 20:
         errors.print(f"left out: {len(summary.rejected) - 20} more images; --json lists them all")

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engines.base.loss_parameters import flat_parameters
+from engines.base.replaced_options import upgraded
 from scripts.sharing.trained import Trained
 
-GUIDES = ("data.md", "options.md", "evaluation.md", "clinical.md")
+GUIDES = ("data.md", "options.md", "losses.md", "evaluation.md", "clinical.md")
 """Documents of the repository that the README and error messages point to."""
 
 FIGURES = "### What to expect"
@@ -125,8 +127,25 @@ def _scores(trained: Trained) -> str:
         f"| {' | '.join(_percent(value) for _, value in means)} |\n\n"
         "| class | IoU | Dice |\n|---|---|---|\n"
         + "".join(rows)
-        + f"\n{choice} A dash: the class occurs neither in truth nor prediction.\n\n"
+        + f"\n{choice} A dash: the class occurs neither in truth nor prediction.\n{_loss(settings)}\n\n"
     )
+
+
+def _loss(settings: Mapping[str, Any]) -> str:
+    """The loss that the weights were trained with; nothing where the training did not record it."""
+    options = upgraded(settings)
+    if "loss" not in options:
+        return ""
+    used = options.get("loss_parameters", {})
+    flat = flat_parameters(used)
+    sentence = f"Loss `{options['loss']}` ({flat['loss_parameters']})"
+    if used.get("class_weights"):
+        sentence += f", class weights `{options['class_weights']}` ({flat['class_weights_used']})"
+    elif "class_weights" in used:
+        sentence += ", no class weights"
+    if options.get("ema_decay"):
+        sentence += f"; moving average of the weights, decay {options['ema_decay']:g}"
+    return sentence + "."
 
 
 def _use(trained: Trained, metadata: Mapping[str, Any]) -> str:

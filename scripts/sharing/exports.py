@@ -23,7 +23,7 @@ from monai.bundle import ConfigParser, ckpt_export, verify_net_in_out
 from torch import Tensor, nn
 
 from engines.inference.inferers import size_multiple
-from engines.records.checkpoint import load_checkpoint
+from engines.records.checkpoint import explained, load_checkpoint
 from scripts.sharing.program import as_exported
 from transforms.errors import UserError
 
@@ -62,7 +62,8 @@ def build(folder: Path) -> nn.Module:
     parser["output_dir"] = str(folder)
     parser["device"] = "cpu"
     network: nn.Module = parser.get_parsed_content("network")
-    network.load_state_dict(load_checkpoint(folder / "models" / "model.pt"))
+    with explained():
+        network.load_state_dict(load_checkpoint(folder / "models" / "model.pt"))
     return network.eval()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema
 
+from engines.base.replaced_options import upgraded
 from scripts.sharing.requirements import installed
 from scripts.sharing.trained import Trained
 from transforms.errors import UserError
@@ -57,14 +58,18 @@ def complete(
     metadata["eval_metrics"] = trained.scores
     metadata["dataset"] = data_facts(trained, data_licence)
     metadata["intensity"] = intensity_rules(settings)
-    metadata["training"] = {key: settings[key] for key in _TRAINING if key in settings}
+    options = upgraded(settings)
+    metadata["training"] = {key: options[key] for key in _TRAINING if key in options}
     _describe_network(metadata["network_data_format"], trained.classes, multiple)
     check(metadata)
     return metadata
 
 
 _LIBRARIES = {"monai": "monai", "pytorch": "torch", "numpy": "numpy"}
-_TRAINING = ("stage", "epoch", "recipe", "seed", "width", "crop_size", "image_height", "mirror_averaging")
+_TRAINING = (
+    "stage", "epoch", "recipe", "seed", "width", "crop_size", "image_height", "sampling", "loss", "class_weights",
+    "loss_parameters", "ema_decay", "mirror_averaging",
+)  # fmt: skip
 
 
 def data_facts(trained: Trained, data_licence: str | None = None) -> dict[str, Any]:

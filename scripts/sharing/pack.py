@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from monai.bundle import ConfigParser
+
+from engines.base.network_file import FILE
 from engines.base.paths import project_root
-from engines.inference.inferers import multiple_of
+from engines.inference.inferers import size_multiple
 from scripts.sharing import archive, documents
 from scripts.sharing.code import copy_code
+from scripts.sharing.identity import check_documents
 from scripts.sharing.metadata import complete
-from scripts.sharing.requirements import required_packages
+from scripts.sharing.requirements import network_package, required_packages
 from scripts.sharing.trained import Trained, find_trained
 from transforms.errors import UserError
 
@@ -67,6 +71,7 @@ def share(bundle: str, out: Path, output_dir: Path | None, wishes: Wishes, overw
     """
     trained = find_trained(bundle, output_dir)
     check_terms(trained, wishes.data_licence)
+    check_documents(trained)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / trained.name
         metadata = stage(trained, folder, wishes)
@@ -117,14 +122,16 @@ def stage(trained: Trained, folder: Path, wishes: Wishes) -> dict[str, Any]:
     for path in sorted(trained.bundle.glob("configs/*")):
         if path.suffix in CONFIGS and path.is_file() and not path.name.startswith("."):
             shutil.copyfile(path, folder / "configs" / path.name)
-    shutil.copyfile(trained.bundle / "LICENSE", folder / "LICENSE")
+    for name in ("LICENSE", FILE):
+        if name != FILE or (trained.bundle / name).is_file():
+            shutil.copyfile(trained.bundle / name, folder / name)
     (folder / "models").mkdir()
     shutil.copyfile(trained.weights, folder / "models" / "model.pt")
     write_json(folder / "models" / "model.json", trained.settings)
     files = copy_code(CODE, trained.bundle, folder)
     metadata = complete(
         trained,
-        packages=required_packages(files),
+        packages={**required_packages(files), **network_package(trained)},
         multiple=_multiple(trained),
         version=wishes.version,
         changelog=wishes.changelog,
@@ -172,6 +179,8 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _multiple(trained: Trained) -> int:
-    """What image sides must be divisible by, from the strides of the network's definition."""
-    config = json.loads((trained.bundle / "configs" / "inference.json").read_text(encoding="utf-8"))
-    return multiple_of(config["network_def"].get("strides", [1]))
+    """What image sides must be divisible by."""
+    parser = ConfigParser()
+    parser.read_config(str(trained.bundle / "configs" / "inference.json"))
+    parser["output_dir"] = str(trained.weights.parents[1])
+    return size_multiple(parser.get_parsed_content("network_def"))

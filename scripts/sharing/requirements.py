@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
 from scripts.sharing.code import PACKAGES, imports
+from scripts.sharing.trained import Trained
 
 INDIRECT = (
     "pytorch-ignite",  # MONAI's engines
@@ -31,6 +33,17 @@ def required_packages(files: Iterable[Path]) -> dict[str, str]:
     names = {_distribution(module, distributions.get(module, [])) for module in modules} | set(INDIRECT)
     versions = {name: installed(name) for name in sorted(names - set(OWN_KEYS))}
     return {name: number for name, number in versions.items() if number is not None}
+
+
+def network_package(trained: Trained) -> dict[str, str]:
+    """Distribution and version of the package that a network of one's own comes from; none for those at hand."""
+    config = json.loads((trained.bundle / "configs" / "inference.json").read_text(encoding="utf-8"))
+    module = str(config["network_def"]["_target_"]).split(".")[0]
+    if module in (*PACKAGES, *OWN_KEYS):
+        return {}
+    name = _distribution(module, packages_distributions().get(module, []))
+    number = installed(name)
+    return {} if number is None else {name: number}
 
 
 def installed(name: str) -> str | None:

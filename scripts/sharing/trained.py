@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from engines.base.paths import as_path, project_root
-from engines.records.checkpoint import load_checkpoint
-from engines.records.output_folder import load_settings, portable, weights_file
+from engines.records.output_folder import portable
+from engines.records.trained_model import load_settings, weights_file
 from transforms.errors import UserError
 
 NEEDED = (
@@ -71,7 +69,6 @@ def find_trained(bundle: str, output_dir: Path | None) -> Trained:
     if missing:
         raise UserError(f"{output / 'models' / 'model.json'}: has no {', '.join(missing)}; train again, then share")
     weights = Path(weights_file(output))
-    _check_weights(weights)
     try:
         metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
     except ValueError as error:
@@ -91,10 +88,3 @@ def find_bundle(bundle: str) -> Path:
             return folder.resolve()
     known = ", ".join(sorted(path.parents[1].name for path in bundles.glob("*/configs/metadata.json"))) or "none"
     raise UserError(f"{bundle}: no bundle (no configs/inference.json and metadata.json); there are {known}")
-
-
-def _check_weights(path: Path) -> None:
-    """Nothing but named tensors: what else a file holds would be shared unseen."""
-    state = load_checkpoint(path)
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UserError(f"{path}: holds more than named weights; share models/model.pt of a finished training")

@@ -17,7 +17,7 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
-from engines.records.output_folder import read_csv
+from engines.records.tables import read_csv
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "bundles" / "dilation10" / "configs" / "train.json"
@@ -137,7 +137,7 @@ def test_kill_and_interrupt_then_resume(tiny_dataset: Path, tmp_path: Path, stor
     last = interrupted + 2
     result = run(command(*knobs, "--max_epochs", str(last), *places(out, store), "--resume", "true"))
     assert result.returncode == 0, result.stderr
-    assert f"Going on with stage front after epoch {interrupted}" in result.stdout
+    assert f"Resuming stage front after epoch {interrupted}" in result.stdout
     assert [int(r["epoch"]) for r in read_csv(out / "eval" / "epochs.csv")] == list(range(1, last + 1))
     assert not list(out.rglob("*.part"))
 

@@ -10,13 +10,18 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow
 
+from engines.base.network_file import all_rows, read_network
 from nets import summary
+from scripts.bundlewriter.files import out_of_date
 
 ROOT = Path(__file__).resolve().parents[2]
-BUNDLES = sorted(p.parent.parent for p in ROOT.glob("bundles/*/configs/train.json"))
+BUNDLES = [ROOT / "bundles" / name for name in all_rows()]
+PAPER = {"fcn": "nets.FCN", "unet": "monai.networks.nets.UNet", "dilation10": "nets.Dilation10",
+         "deeplabv3": "nets.DeepLabV3"}  # fmt: skip
 CONFIGS = [c for b in BUNDLES for c in sorted((b / "configs").glob("*.json")) if c.name != "metadata.json"]
 
 each_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda p: p.name)
+each_of_the_paper = pytest.mark.parametrize("bundle", [ROOT / "bundles" / name for name in PAPER], ids=lambda p: p.name)
 each_config = pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parts[-3]}-{p.stem}")
 
 
@@ -32,8 +37,13 @@ def expressions(value: Any) -> list[str]:
     return [value] if isinstance(value, str) and value.startswith("$") else []
 
 
-def test_there_are_bundles() -> None:
-    assert [b.name for b in BUNDLES] == ["deeplabv3", "dilation10", "fcn", "unet"]
+def test_the_paper_s_bundles_come_first_and_in_its_order() -> None:
+    assert [b.name for b in BUNDLES][: len(PAPER)] == list(PAPER)
+
+
+def test_every_bundle_has_a_source_and_is_what_it_gives() -> None:
+    assert {p.parents[1] for p in ROOT.glob("bundles/*/configs/train.json")} == set(BUNDLES)
+    assert out_of_date(ROOT) == []
 
 
 @each_bundle
@@ -57,20 +67,12 @@ def test_train_evaluate_and_inference_define_one_network(bundle: Path) -> None:
     assert configs[0]["network_def"] == configs[1]["network_def"] == configs[2]["network_def"]
 
 
-@pytest.mark.parametrize(
-    ("bundle", "target"),
-    [
-        ("fcn", "nets.FCN"),
-        ("unet", "monai.networks.nets.UNet"),
-        ("dilation10", "nets.Dilation10"),
-        ("deeplabv3", "nets.DeepLabV3"),
-    ],
-)
-def test_networks(bundle: str, target: str) -> None:
-    assert read(ROOT / "bundles" / bundle / "configs" / "train.json")["network_def"]["_target_"] == target
+@each_of_the_paper
+def test_networks(bundle: Path) -> None:
+    assert read(bundle / "configs" / "train.json")["network_def"]["_target_"] == PAPER[bundle.name]
 
 
-@each_bundle
+@each_of_the_paper
 def test_the_summary_shows_the_network_of_the_bundle(bundle: Path) -> None:
     parser = ConfigParser({"imports": ["$import nets"], "width": 0.125, "num_classes": 7})
     parser["network_def"] = read(bundle / "configs" / "train.json")["network_def"]
@@ -99,16 +101,27 @@ def test_cityscapes_recipe_is_that_of_the_paper_but_for_the_input_pipeline(bundl
 
 
 def test_every_option_is_documented() -> None:
-    config = read(ROOT / "bundles" / "fcn" / "configs" / "train.json")
-    table = [line for line in (ROOT / "docs" / "options.md").read_text().splitlines() if line.startswith("| `")]
-    documented = {name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])}
-    places = {"dataset_dir", "output_dir", "resume", "device", "tracking_uri", "experiment_name", "run_name"}
-    places |= {"tags", "log_model"}
-    assert documented == set(config["knobs"]) | places
-    assert documented <= set(config)
+    options = read(ROOT / "bundles" / "common" / "options.json")
+    text = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    for name, about in options.items():
+        assert re.search(rf"^\| `{name}` \|.*\| {re.escape(about['_desc_'])} \|$", text, re.MULTILINE), name
 
 
+@pytest.mark.parametrize("name", ["train", "evaluate", "inference"])
 @each_bundle
+def test_every_option_stands_below_its_sentence(bundle: Path, name: str) -> None:
+    options = read(ROOT / "bundles" / "common" / "options.json")
+    config = read(bundle / "configs" / f"{name}.json")
+    keys = list(config)
+    own = [key for key in keys if key in options and f"_desc_{key}" in config]
+    assert set(own) >= set(config.get("knobs", {})) | {"dataset_dir", "output_dir", "device"}
+    for key in own:
+        assert config[f"_desc_{key}"] == options[key]["_desc_"]
+        assert keys.index(key) == keys.index(f"_desc_{key}") + 1
+        assert options[key]["_desc_"][0] not in "$@%"
+
+
+@each_of_the_paper
 def test_paper_recipe_is_table_8(bundle: Path) -> None:
     recipe = read(bundle / "configs" / "train.json")["recipes"]["paper"]
     expected = {
@@ -185,7 +198,8 @@ def strings(value: Any, key: str = "") -> list[tuple[str, str]]:
 
 @each_config
 def test_only_known_code_is_named_and_imported(path: Path) -> None:
-    ours = r"(monai|torch|ignite|engines|nets|transforms|scripts)(\.\w+)+"
+    own = read_network(path.parents[1])["network_def"]["_target_"].split(".")[0]
+    ours = rf"(monai|torch|ignite|engines|nets|transforms|scripts|{own})(\.\w+)+"
     for key, text in strings(read(path)):
         if key == "_target_":
             assert re.fullmatch(rf"[A-Z]\w+|{ours}", text), text

@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 from monai.bundle import ConfigParser
 
 from engines.base.distributed import gathered, is_main, parallel, rank, shard, summed, world_size
-from engines.records.output_folder import read_csv
+from engines.records.tables import read_csv
 from transforms.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,8 +23,9 @@ TWO = f"['{TRAIN}','bundles/unet/configs/multi_gpu_train.json']"
 SLIM = "--width 0.02 --image_height '$None' --crop_size 24 --learning_rate 0.01 --crops_per_image 1 --max_epochs 2"
 
 
-def train(launcher: list[str], config: str, batch: int, data: Path, out: Path, store: Path) -> str:
+def train(launcher: list[str], config: str, batch: int, data: Path, out: Path, store: Path, options: str) -> str:
     words = [*launcher, "-m", "monai.bundle", "run", "training", "--config_file", config, *SLIM.split()]
+    words += options.split()
     words += ["--batch_size", str(batch), "--micro_batch_size", str(batch), "--dataset_dir", str(data)]
     words += ["--output_dir", str(out), "--tracking_uri", str(store)]
     result = subprocess.run(
@@ -34,14 +35,16 @@ def train(launcher: list[str], config: str, batch: int, data: Path, out: Path, s
     return result.stdout
 
 
-def test_two_processes_train_like_one_with_the_doubled_batch(tmp_path: Path, store: Path) -> None:
+@pytest.mark.parametrize("options", ["", "--sampling class --ema_decay 0.5 --loss focal"], ids=["image", "class"])
+def test_two_processes_train_like_one_with_the_doubled_batch(tmp_path: Path, store: Path, options: str) -> None:
     data = make_dataset(tmp_path / "data", subjects=10)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    train([sys.executable], TRAIN, 4, data, tmp_path / "one", store)
-    printed = train(torchrun, TWO, 2, data, tmp_path / "two", store)
+    train([sys.executable], TRAIN, 4, data, tmp_path / "one", store, options)
+    printed = train(torchrun, TWO, 2, data, tmp_path / "two", store, options)
     one, two = (torch.load(tmp_path / n / "models" / "progress.pt", weights_only=True) for n in ("one", "two"))
-    for name, value in one["network"].items():
-        assert torch.allclose(value, two["network"][name], atol=1e-5), name
+    for entry in ("network", "average")[: 2 if "ema_decay" in options else 1]:
+        for name, value in one[entry].items():
+            assert torch.allclose(value, two[entry][name], atol=1e-5), name
     losses = [[float(r["train_loss"]) for r in read_csv(tmp_path / n / "eval" / "epochs.csv")] for n in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     first = [float(read_csv(tmp_path / n / "eval" / "epochs.csv")[0]["mean_iou"]) for n in ("one", "two")]

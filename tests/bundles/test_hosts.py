@@ -20,6 +20,7 @@ from engines import TiledInferer
 from transforms.reading.monai_label import affine_of
 
 ROOT = Path(__file__).resolve().parents[2]
+# the first axis runs to the back, the second to the left: rows are stored before columns
 AFFINE = np.array([[0.0, -0.07, 0, 5], [-0.05, 0, 0, -7], [0, 0, 1, 0], [0, 0, 0, 1]])
 
 Run = Callable[..., None]
@@ -34,7 +35,7 @@ def images(tmp_path: Path) -> Path:
     folder = tmp_path / "in"
     write_dicom(folder / "a.dcm", pixels, PixelSpacing=[0.05, 0.07], ImageLaterality="R", ViewPosition="CC")
     Image.fromarray(pixels * 16).save(folder / "b.png")
-    nib.save(nib.Nifti1Image((pixels * 16).T[..., None], AFFINE), folder / "c.nii.gz")
+    nib.save(nib.Nifti1Image((pixels * 16)[..., None], AFFINE), folder / "c.nii.gz")
     return folder
 
 
@@ -60,7 +61,11 @@ def test_a_host_gets_the_label_map_of_inference_as_a_volume(
     run_bundle(bundle=bundle, dataset_dir=str(tiny_dataset), max_epochs=1, image_height=24, flip="left")
     run_bundle("inference", bundle=bundle, dataset_dir=str(images), formats=["png"])
     config = ROOT / "bundles" / bundle / "configs" / "inference.json"
-    places = {"a.dcm": np.diag([-0.07, -0.05, 1, 1]), "b.png": np.diag([-1.0, -1, 1, 1]), "c.nii.gz": AFFINE}
+    places = {
+        "a.dcm": np.diag([-0.07, -0.05, 1, 1]),
+        "b.png": np.diag([-1.0, -1, 1, 1]),
+        "c.nii.gz": AFFINE[:, [1, 0, 2, 3]],
+    }
     for file, affine in places.items():
         data = as_a_host(config, images / file, output_dir=str(tmp_path / "out"))
         written = tmp_path / "out" / "eval" / "segmentations" / f"{file.split('.')[0]}_labels.png"
@@ -81,7 +86,8 @@ def test_a_file_of_itk_keeps_its_place(ending: str, tmp_path: Path):
     path = tmp_path / f"a.{ending}"
     itk.imwrite(image, str(path))
     x, y, z = image.TransformIndexToPhysicalPoint([3, 10, 0])
-    np.testing.assert_allclose(affine_of(path, (0.05, 0.07)) @ [3, 10, 0, 1], [-x, -y, z, 1], atol=1e-6)
+    # the file's columns run to the back: they are rows here
+    np.testing.assert_allclose(affine_of(path, (0.05, 0.07)) @ [10, 3, 0, 1], [-x, -y, z, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("bundle", ["unet", "dilation10"])

@@ -19,8 +19,7 @@ from scripts.importers.sources.qupath import read_label
 from scripts.prepare import main as prepare
 from transforms.errors import user_error
 from transforms.outputs.findings import read_rows
-from transforms.outputs.formats import FORMATS, needs_logits
-from transforms.outputs.resume import ENDINGS
+from transforms.outputs.formats import ENDINGS, FORMATS, needs_logits
 
 Run = Callable[..., None]
 FILES = [f"a{ending}" for name, ending in ENDINGS.items() if name != "source"]
@@ -186,4 +185,5 @@ def test_a_strip_is_no_mammogram_and_a_resumed_run_may_find_nothing_else(
 
 def test_every_format_has_an_ending_and_logits_are_kept_where_needed() -> None:
     assert {*ENDINGS, "findings"} == set(FORMATS)
-    assert [name for name in FORMATS if needs_logits(name)] == ["probabilities", "geojson"]
+    needing = [name for name in FORMATS if needs_logits(name)]
+    assert needing == ["probabilities", "dicom_seg", "geojson", "findings"]  # the last three for the scores of lesions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lesion_definition import curve
 from mlflow.tracking import MlflowClient
 from PIL import Image
+from scipy.ndimage import label
 
-from engines.records.output_folder import read_csv
+from engines.records.tables import read_csv
 from engines.scoring.metrics import scores
 from transforms.errors import user_error
+from transforms.resize import upsampled_probability
 
 Run = Callable[..., None]
 STAGES = ("front", "context")
@@ -51,6 +55,8 @@ def test_every_stage_and_every_evaluation_leaves_its_matrices(
         (run,) = runs(client, kind="stage", stage=stage, site="a")
         assert len(client.get_metric_history(run.info.run_id, "train_loss")) == 1  # one an epoch, none an iteration
         wanted = {f"confusion-{stage}.json", f"confusion-{stage}.png", f"classes-{stage}.png", "predictions"}
+        wanted.add(f"lesions-{stage}.json")
+        assert "best/lesion_sensitivity_at_1fp" in run.data.metrics
         assert artifacts(client, run.info.run_id, "eval") == wanted
         assert artifacts(client, run.info.run_id, f"eval/predictions/{stage}") == {"s004_L_CC.png", "s005_L_CC.png"}
     (parent,) = runs(client, kind="training", site="a")
@@ -63,6 +69,8 @@ def test_every_stage_and_every_evaluation_leaves_its_matrices(
         "confusion-context.json",
         "predictions",
         "scores.csv",
+        "images.csv",
+        "froc.csv",
     } <= files
     assert artifacts(client, parent.info.run_id, "eval/predictions") == {"image", "truth", *STAGES}
     config = (out / "config.json").read_text(encoding="utf-8")
@@ -74,17 +82,31 @@ def test_every_stage_and_every_evaluation_leaves_its_matrices(
 
     run_bundle("evaluate", **knobs, surface_distance=True)
     said = capfd.readouterr().out
-    assert "tumor: " in said
-    assert "false positives per image over 2 images" in said
+    assert "Lesions (tumor): 2 in 2 of 2 images, 2 of 2 subjects; a hit is: IoU of at least 0.1." in said
+    assert "lesions found, by false positives per image: " in said
     assert "95th percentile of the Hausdorff distance" in said
-    again = json.loads((out / "validation" / "confusion-context.json").read_text(encoding="utf-8"))
+    again = json.loads((out / "tiny-validation" / "confusion-context.json").read_text(encoding="utf-8"))
     first = json.loads((out / "confusion-context.json").read_text(encoding="utf-8"))
     assert again == first
     (run,) = runs(client, kind="evaluation", stage="context", section="validation")
-    assert {"lesions.csv", "froc.csv", "surface_distance.csv"} <= artifacts(client, run.info.run_id, "eval")
+    tables = {"images.csv", "lesions.csv", "candidates.csv", "froc.csv", "lesion_scores.csv", "surface_distance.csv"}
+    assert tables <= artifacts(client, run.info.run_id, "eval")
     assert "lesion_false_positives_per_image" in run.data.metrics
-    assert [row["case"] for row in read_csv(out / "validation" / "lesions.csv")] == ["s004_L_CC", "s005_L_CC"]
+    lesions = [json.loads((folder / "lesions-context.json").read_text()) for folder in (out, out / "tiny-validation")]
+    assert lesions[0] == lesions[1]
+    assert [row["case"] for row in read_csv(out / "tiny-validation" / "images.csv")] == ["s004_L_CC", "s005_L_CC"]
 
+    held = json.loads((out / "tiny-validation" / "evaluation.json").read_text(encoding="utf-8"))
+    assert held["training"]["run_id"] == parent.info.run_id == run.data.tags["training_run_id"]
+    digest = hashlib.sha256((tmp_path / "out" / "models" / "model.pt").read_bytes()).hexdigest()
+    assert held["training"]["weights_sha256"] == digest == run.data.tags["weights_sha256"]
+    assert (held["training"]["recipe"], held["data"]["section"]) == ("quick", "validation")
+    assert held["lesions"]["classes"] == ["tumor"]
+    assert run.data.params["recipe"] == "quick"
+    assert f"of run {parent.info.run_id}: recipe quick, seed 0, trained on tiny" in said
+
+    run_bundle("evaluate", **knobs, lesion_class="none")
+    assert not (out / "tiny-validation" / "lesions.csv").exists()
     with pytest.raises(Exception, match=r".") as raised:
         run_bundle("evaluate", **knobs, lesion_class="cyst")
     assert "--lesion_class cyst: no such class; there are background, gland, tumor, none" in str(
@@ -119,3 +141,25 @@ def test_an_unreachable_server_is_told_before_the_first_epoch_and_costs_nothing_
     assert said.count("does not answer") == 1
     assert (tmp_path / "out" / "eval" / "confusion-front.json").is_file()
     assert (tmp_path / "out" / "eval" / "scores.csv").is_file()
+
+
+def test_the_curve_of_a_run_is_that_of_its_probabilities(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[np.ndarray] = []
+
+    def saving(*args: Any) -> torch.Tensor:
+        probability = upsampled_probability(*args)
+        saved.append(probability.numpy().copy())
+        return probability
+
+    run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=2)
+    monkeypatch.setattr("engines.scoring.lesions.upsampled_probability", saving)
+    run_bundle("evaluate", dataset_dir=str(tiny_dataset), section="training")
+    labels = [np.load(path) == 2 for path in sorted((tiny_dataset / "labels").glob("*.npy"))[:4]]
+    points = read_csv(tmp_path / "out" / "eval" / "tiny-training" / "froc.csv")
+    lesions = sum(label(truth, np.ones((3, 3)))[1] for truth in labels)
+    expected = [(t, found / lesions, false / 4) for t, found, false in curve(list(zip(labels, saved, strict=True)))]
+    columns = ("threshold", "sensitivity", "false_positives_per_image")
+    read = [tuple(float(point[name]) for name in columns) for point in points]
+    np.testing.assert_allclose(read, expected, rtol=0, atol=1e-12)

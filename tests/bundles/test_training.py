@@ -18,7 +18,8 @@ from monai.bundle import ConfigParser
 from monai.data import DataLoader
 from PIL import Image
 
-from engines.records.output_folder import read_csv
+from engines.base.network_file import all_rows
+from engines.records.tables import read_csv
 from scripts.importers.sources.cityscapes import CLASSES, import_cityscapes
 from transforms.errors import user_error
 
@@ -50,7 +51,7 @@ def test_train_evaluate_infer(run_bundle: Run, tiny_dataset: Path, tmp_path: Pat
     assert sorted(r.data.tags["stage"] for r in stages) == ["context", "front", "global"]
     assert {r.info.status for r in [parent, *stages]} == {"FINISHED"}
     assert parent.data.metrics["mean_iou"] == pytest.approx(float(rows["global"]["mean_iou"]))
-    assert len(parent.data.params) <= 40
+    assert len(parent.data.params) <= 45
     artifacts = {a.path for a in MlflowClient(f"sqlite:///{store}").list_artifacts(parent.info.run_id)}
     assert artifacts == {"eval", "models", "panels"}
 
@@ -64,10 +65,10 @@ def test_train_evaluate_infer(run_bundle: Run, tiny_dataset: Path, tmp_path: Pat
             run_bundle("evaluate", dataset_dir=str(tiny_dataset), **overrides)
         assert all(word in str(user_error(raised.value)) for word in words), raised.value
     run_bundle("evaluate", dataset_dir=str(tiny_dataset), weights="front", section="training")
-    first, second = read_csv(out / "eval" / "training" / "scores.csv")
+    first, second = read_csv(out / "eval" / "tiny-training" / "scores.csv")
     assert (first["model"], second["model"]) == ("all background", "front")
     run_bundle("evaluate", dataset_dir=str(tiny_dataset))
-    again = {row["model"]: row for row in read_csv(out / "eval" / "validation" / "scores.csv")}
+    again = {row["model"]: row for row in read_csv(out / "eval" / "tiny-validation" / "scores.csv")}
     for name in ("pixel_accuracy", "mean_iou", "mean_class_accuracy"):
         assert float(again["global"][name]) == pytest.approx(float(rows["global"][name]), abs=1e-6)
         assert float(again["all background"][name]) == float(rows["all background"][name])
@@ -105,7 +106,7 @@ def test_keep_last_ends_every_stage_with_its_last_epoch_whatever_the_validation_
     front = torch.load(models / "front.pt", weights_only=True)
     assert not torch.equal(front["context1.weight"], ended["context1.weight"])
     run_bundle("evaluate", dataset_dir=str(tiny_dataset))
-    again = {row["model"]: row for row in read_csv(tmp_path / "out" / "eval" / "validation" / "scores.csv")}
+    again = {row["model"]: row for row in read_csv(tmp_path / "out" / "eval" / "tiny-validation" / "scores.csv")}
     assert float(again["context"]["mean_iou"]) == pytest.approx(record["validation"]["mean_iou"], abs=1e-6)
 
 
@@ -255,7 +256,7 @@ def test_losses_do_not_depend_on_the_number_of_workers(run_bundle: Run, tiny_dat
 def test_every_checkpoint_holds_plain_values_only(run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> None:
     run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=1)
     files = sorted((tmp_path / "out" / "models").glob("*.pt"))
-    assert [p.name for p in files] == ["front.pt", "model.pt", "progress.pt"]
+    assert [p.name for p in files] == ["front.pt", "model.pt", "progress-previous.pt", "progress.pt"]
     for path in files:
         assert torch.load(path, weights_only=True)
 
@@ -291,7 +292,7 @@ def test_a_later_stage_never_ends_below_its_start(run_bundle: Run, tiny_dataset:
     assert rows["context"] >= rows["front"] - 1e-9
 
 
-@pytest.mark.parametrize("bundle", ["fcn", "unet", "dilation10", "deeplabv3"])
+@pytest.mark.parametrize("bundle", all_rows())
 def test_data_sets_of_a_bundle_cross_process_borders(process_state: None, tiny_dataset: Path, bundle: str) -> None:
     parser = ConfigParser()
     parser.read_config(str(ROOT / "bundles" / bundle / "configs" / "train.json"))
@@ -309,13 +310,7 @@ def test_data_sets_of_a_bundle_cross_process_borders(process_state: None, tiny_d
 
 
 @pytest.mark.parametrize(
-    ("bundle", "stages"),
-    [
-        ("fcn", ["fcn32", "fcn16", "fcn8"]),
-        ("dilation10", ["front", "context", "global"]),
-        ("deeplabv3", ["deeplabv3"]),
-        ("unet", ["unet"]),
-    ],
+    ("bundle", "stages"), [(name, list(rows.stages)) for name, rows in all_rows().items()], ids=lambda value: str(value)
 )
 def test_every_bundle_trains_all_its_stages_then_evaluates_and_segments(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, bundle: str, stages: list[str]
@@ -351,7 +346,7 @@ def test_the_cityscapes_recipe_trains_on_colour_and_predicts_the_original_ids(ru
     assert set(np.unique(values)) <= set(CLASSES.values())
 
 
-@pytest.mark.parametrize("name", ["none", "mammography", "replicas", "cityscapes"])
+@pytest.mark.parametrize("name", ["none", "mammography", "replicas", "affine", "lesion", "cityscapes"])
 def test_augmentations_keep_what_a_network_needs(process_state: None, tiny_dataset: Path, name: str) -> None:
     parser = ConfigParser()
     parser.read_config(str(ROOT / "bundles" / "unet" / "configs" / "train.json"))
@@ -378,7 +373,7 @@ def test_an_unknown_augmentation_is_refused(run_bundle: Run, tiny_dataset: Path)
 def test_rectangles_adamw_cosine_dice_and_mirror_averaging(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    knobs = {"solver": "adamw", "lr_schedule": "cosine", "dice_weight": 1.0, "mirror_averaging": True}
+    knobs = {"solver": "adamw", "lr_schedule": "cosine", "loss": "dice_cross_entropy", "mirror_averaging": True}
     run_bundle(bundle="unet", dataset_dir=str(tiny_dataset), max_epochs=2, **{**knobs, "crop_size": [40, 24]})
     assert "crops of (40, 24)" in capfd.readouterr().out
     trained = json.loads((tmp_path / "out" / "models" / "model.json").read_text())
@@ -386,12 +381,12 @@ def test_rectangles_adamw_cosine_dice_and_mirror_averaging(
     rates = [float(row["learning_rate"]) for row in read_csv(tmp_path / "out" / "eval" / "epochs.csv")]
     assert rates == pytest.approx([0.05, 0.025])
     run_bundle("evaluate", bundle="unet", dataset_dir=str(tiny_dataset))
-    scores = read_csv(tmp_path / "out" / "eval" / "validation" / "scores.csv")[-1]
+    scores = read_csv(tmp_path / "out" / "eval" / "tiny-validation" / "scores.csv")[-1]
     assert float(scores["mean_iou"]) == pytest.approx(trained["validation"]["mean_iou"], abs=1e-6)
 
 
 @pytest.mark.usefixtures("no_network")
-@pytest.mark.parametrize("bundle", ["fcn", "unet", "dilation10", "deeplabv3"])
+@pytest.mark.parametrize("bundle", all_rows())
 def test_no_network_and_batches_of_one_and_a_last_batch_of_one(
     run_bundle: Run, tiny_dataset: Path, bundle: str
 ) -> None:

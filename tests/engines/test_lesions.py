@@ -1,80 +1,29 @@
-"""Lesions counted by hand, and surface distances of shapes whose distance is known."""
+"""Lesions of an evaluation judged by hand, the classes that they are of, and the files that are left."""
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.ndimage import label as scipy_label
+from ignite.engine import Engine
+from monai.engines.utils import IterationEvents
 
-from engines.scoring.lesions import Counts, LesionDetection, count_lesions, lesion_classes
-from engines.scoring.surface_distance import SurfaceDistance, hausdorff95
+from engines.records.mlflow_run import Tracking
+from engines.records.output_folder import Output
+from engines.records.tables import read_csv
+from engines.scoring.lesion_files import read_lesion_result
+from engines.scoring.lesions import LesionDetection, lesion_classes
+from engines.scoring.matching import Rule
 from transforms.errors import UserError
+from transforms.resize import upsampled_argmax
 
-
-def mask(*boxes: tuple[int, int, int, int]) -> np.ndarray:
-    """Boxes of (top, left, height, width) in 40 x 40."""
-    out = np.zeros((40, 40), bool)
-    for top, left, height, width in boxes:
-        out[top : top + height, left : left + width] = True
-    return out
-
-
-NOTHING = mask()
-
-
-@pytest.mark.parametrize(
-    ("truth", "found", "expected"),
-    [
-        (NOTHING, NOTHING, Counts(0, 0, 0, 1)),
-        (NOTHING, mask((0, 0, 3, 3), (10, 10, 3, 3)), Counts(0, 0, 2, 1)),
-        (mask((5, 5, 10, 10)), NOTHING, Counts(1, 0, 0, 1)),
-        (mask((5, 5, 10, 10)), mask((5, 5, 10, 10)), Counts(1, 1, 0, 1)),
-        # 10 of 100 pixels: an intersection over union of exactly 0.1
-        (mask((5, 5, 10, 10)), mask((5, 5, 1, 10)), Counts(1, 1, 0, 1)),
-        (mask((5, 5, 10, 10)), mask((5, 5, 1, 9)), Counts(1, 0, 1, 1)),
-        # touching is not overlapping
-        (mask((5, 5, 10, 10)), mask((5, 15, 10, 10)), Counts(1, 0, 1, 1)),
-        # one finding over two lesions detects both, and is no false positive
-        (mask((5, 5, 10, 10), (5, 16, 10, 10)), mask((5, 5, 10, 21)), Counts(2, 2, 0, 1)),
-        # two findings in one lesion detect it once
-        (mask((5, 5, 10, 10)), mask((5, 5, 10, 4), (5, 11, 10, 4)), Counts(1, 1, 0, 1)),
-        # corners connect
-        (mask((5, 5, 2, 2), (7, 7, 2, 2)), NOTHING, Counts(1, 0, 0, 1)),
-    ],
-    ids=[
-        "normal", "false alarms", "missed", "exact", "just enough", "too little", "beside", "two lesions", "split",
-        "diagonal",
-    ],
-)  # fmt: skip
-def test_counts(truth: np.ndarray, found: np.ndarray, expected: Counts) -> None:
-    assert count_lesions(truth, found) == expected
-
-
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), share=st.floats(0.01, 0.6), overlap=st.sampled_from([0.05, 0.1, 0.5]))
-def test_counts_equal_a_slow_count(seed: int, share: float, overlap: float) -> None:
-    rng = np.random.default_rng(seed)
-    truth, found = rng.random((2, 12, 12)) < share
-    eight = np.ones((3, 3))
-    (a, n), (b, m) = scipy_label(truth, eight), scipy_label(found, eight)
-    hit = np.array([[((a == i) & (b == j)).sum() for j in range(1, m + 1)] for i in range(1, n + 1)])
-    union = np.array([[((a == i) | (b == j)).sum() for j in range(1, m + 1)] for i in range(1, n + 1)])
-    matched = (hit > 0) & (hit >= overlap * union) if n and m else np.zeros((n, m), bool)
-    expected = Counts(n, int(matched.any(1).sum()), int(m - matched.any(0).sum()), 1)
-    assert count_lesions(truth, found, overlap) == expected
-
-
-def test_totals() -> None:
-    total = Counts(2, 1, 0, 1) + Counts(0, 0, 3, 1)
-    assert (total.sensitivity, total.false_positives_per_image) == (0.5, 1.5)
-    assert math.isnan(Counts(0, 0, 3, 1).sensitivity)
-    assert math.isnan(Counts().false_positives_per_image)
+ABOUT = {"dataset": "d", "dataset_digest": "0", "section": "validation"}
 
 
 @pytest.mark.parametrize(
@@ -102,70 +51,147 @@ def test_an_unknown_class_is_refused() -> None:
         lesion_classes(["background", "tumor"], "tumour")
 
 
-def fake_engine(logits: torch.Tensor, label: torch.Tensor, **item: str) -> SimpleNamespace:
+def detection(names: list[str], **options: Any) -> LesionDetection:
+    return LesionDetection(lesion_classes(names), names, ABOUT, **options)
+
+
+def feed(handler: LesionDetection, logits: torch.Tensor, label: torch.Tensor, case: str = "s1_L") -> None:
+    """What MONAI's evaluator does with one image."""
     engine = SimpleNamespace(state=SimpleNamespace(batch=None, output={"pred": logits}))
-    engine.after = SimpleNamespace(
-        batch=[{"subject": "s1", "case": "s1_L", **item}], output=[{"label": label, "pred": logits.argmax(1)}]
-    )
-    return engine
+    handler._keep_logits(engine)
+    item = {"subject": case.split("_")[0], "case": case}
+    pred = upsampled_argmax(logits[0], tuple(label.shape[-2:]))
+    engine.state = SimpleNamespace(batch=[item], output=[{"label": label, "pred": pred}])
+    handler._judge(engine)
 
 
-def test_the_curve_has_a_point_for_every_threshold_and_void_is_left_out() -> None:
+def logits_of(probability: torch.Tensor) -> torch.Tensor:
+    return torch.stack([(1 - probability).log(), probability.log()])[None]
+
+
+def outcomes(handler: LesionDetection) -> list[tuple[float, str]]:
+    return [(round(c.score, 4), c.outcome) for image in handler.images for c in image.candidates]
+
+
+def test_found_below_the_mask_and_void_is_left_out() -> None:
     label = torch.zeros(1, 40, 40, dtype=torch.uint8)
     label[0, 5:15, 5:15] = 1
     label[0, 30:, 30:] = 255
-    probability = torch.full((40, 40), 0.01)
-    probability[5:15, 5:15] = 0.3  # detected only below the label map's threshold
-    probability[25:28, 5:8] = 0.15  # a false positive of the lowest thresholds
+    probability = torch.full((40, 40), 0.001)
+    probability[5:15, 5:15] = 0.3  # no pixel of the mask, but a candidate
+    probability[25:28, 5:8] = 0.15
     probability[32:38, 32:38] = 0.99  # void: neither right nor wrong
-    logits = torch.stack([(1 - probability).log(), probability.log()])[None]
-    handler = LesionDetection([1], ["background", "tumor"], thresholds=(0.1, 0.2, 0.5))
-    engine = fake_engine(logits, label)
-    handler._keep_probability(engine)
-    engine.state = engine.after
-    handler._count(engine)
-    assert handler.total == Counts(1, 0, 0, 1)
-    assert handler.curve == {0.1: Counts(1, 1, 1, 1), 0.2: Counts(1, 1, 0, 1), 0.5: Counts(1, 0, 0, 1)}
-
-
-def test_distance_of_shifted_squares() -> None:
-    square, shifted = mask((5, 5, 10, 10)), mask((5, 8, 10, 10))
-    assert hausdorff95(square, square, (0.1, 0.1)) == 0
-    assert hausdorff95(square, shifted, (1.0, 0.5)) == pytest.approx(1.5)  # three columns of half a millimetre
-    assert hausdorff95(square.T, shifted.T, (0.2, 1.0)) == pytest.approx(0.6)
-    assert math.isnan(hausdorff95(square, NOTHING, (1.0, 1.0)))
-    assert math.isnan(hausdorff95(NOTHING, NOTHING, (1.0, 1.0)))
-
-
-def test_an_outlier_does_not_decide() -> None:
-    square, speck = mask((5, 5, 10, 10)), mask((5, 5, 10, 10), (38, 38, 1, 1))
-    assert hausdorff95(square, speck, (1.0, 1.0)) < 1
-
-
-def test_distances_of_a_case_and_of_one_without_spacing() -> None:
-    handler = SurfaceDistance(["background", "gland", "tumor"], {"a": [0.5, 0.5], "b": None})
-    label = torch.zeros(1, 40, 40, dtype=torch.uint8)
-    label[0, 5:15, 5:15] = 1
-    pred = label.roll(2, dims=2)
-    for case in ("a", "b"):
-        batch, output = [{"subject": "s", "case": case}], [{"label": label, "pred": pred}]
-        handler._measure(SimpleNamespace(state=SimpleNamespace(batch=batch, output=output)))
-    assert handler.unscaled == 1
-    assert handler.scores() == pytest.approx({"hd95_mm/gland": 1.0, "hd95_mm/tumor": math.nan}, nan_ok=True)
+    handler = detection(["background", "tumor"])
+    feed(handler, logits_of(probability), label)
+    assert outcomes(handler) == [(0.99, "neither"), (0.3, "hit"), (0.15, "false")]
+    scores = handler.scores()
+    assert (scores["lesion_sensitivity"], scores["lesion_false_positives_per_image"]) == (0, 0)
+    assert scores["lesion_sensitivity_at_0.25fp"] == scores["subject_sensitivity_at_2fp"] == 1
+    assert scores["mean_image_dice/tumor"] == scores["mean_lesion_dice"] == 0  # argmax has nothing but void pixels
 
 
 def test_several_classes_are_counted_as_one_and_healthy_tissue_is_not() -> None:
     """A mass next to a distortion is one lesion; a network that calls all of it distortion has found it."""
     label = torch.zeros(1, 40, 40, dtype=torch.uint8)
     label[0, 5:15, 5:10], label[0, 5:15, 10:15] = 1, 2
-    probabilities = torch.full((3, 40, 40), 0.01)
+    probabilities = torch.full((3, 40, 40), 0.001)
     probabilities[1:, 5:15, 5:15] = torch.tensor([0.3, 0.4])[:, None, None]
     probabilities[0] = 1 - probabilities[1:].sum(0)
-    handler = LesionDetection(lesion_classes(names := ["no mass", "mass", "distortion"]), names, thresholds=(0.5, 0.75))
-    engine = fake_engine(probabilities.log()[None], label)
-    handler._keep_probability(engine)
-    engine.state = engine.after
-    handler._count(engine)
-    assert handler.names == "mass, distortion"
-    assert handler.total == Counts(1, 1, 0, 1)
-    assert handler.curve == {0.5: Counts(1, 1, 0, 1), 0.75: Counts(1, 0, 0, 1)}
+    handler = detection(["no mass", "mass", "distortion"])
+    feed(handler, probabilities.log()[None], label)
+    assert handler.result.classes == ("mass", "distortion")
+    assert outcomes(handler) == [(0.7, "hit")]
+    assert handler.images[0].dice == 1
+    assert handler.scores()["mean_image_dice/mass+distortion"] == 1
+
+
+def test_probabilities_are_those_of_the_mask() -> None:
+    """With two classes the mask is where the probability is above a half, at the label's resolution too."""
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(1, 2, 11, 7)
+    label = torch.zeros(1, 90, 55, dtype=torch.uint8)
+    label[0, 10:20, 10:20] = 1
+    handler = detection(["background", "tumor"])
+    feed(handler, logits, label)
+    large = torch.nn.functional.interpolate(logits, size=(90, 55), mode="bilinear")[0]
+    highest = torch.softmax(large, 0)[1].max()
+    assert handler.images[0].candidates[0].score == pytest.approx(float(highest), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_score": 1.5}, "--min_lesion_score 1.5: expected a probability between 0 and 1"),
+        ({"min_score": "high"}, "--min_lesion_score high: expected a probability"),
+    ],
+)
+def test_wrong_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        detection(["background", "tumor"], **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hit": "dice"}, "--hit dice: unknown rule; choose from iou, center, overlap"),
+        ({"min_lesion_size": -1}, "--min_lesion_size -1: expected a whole number of pixels of at least 0"),
+        ({"min_lesion_size": 2.5}, "--min_lesion_size 2.5: expected a whole number"),
+    ],
+)
+def test_wrong_rules(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Rule(**options)
+
+
+def test_files_and_reading_them_again(tmp_path: Path) -> None:
+    label = torch.zeros(1, 40, 40, dtype=torch.uint8)
+    label[0, 5:15, 5:15] = 1
+    label[0, 30, 30] = 1  # a speck, void
+    probability = torch.full((40, 40), 0.001)
+    probability[5:15, 5:10] = 0.8
+    probability[25:28, 5:8] = 0.6
+    handler = detection(["background", "tumor"], rule=Rule(min_lesion_size=5), spacing={"s1_L": [2.0, 0.5]})
+    feed(handler, logits_of(probability), label)
+    feed(handler, logits_of(torch.full((40, 40), 0.001)), torch.zeros(1, 40, 40, dtype=torch.uint8), "s2_R")
+    output = Output(tmp_path)
+    said = handler.write(output, Tracking("e", "r", str(tmp_path / "m.db"), enabled=False), "unet")
+    assert "1 lesions of fewer than 5 pixels are void." in said
+    assert "Lesions (tumor): 1 in 1 of 2 images, 1 of 2 subjects; a hit is: IoU of at least 0.1." in said
+    images = read_csv(tmp_path / "eval" / "images.csv")
+    assert [(r["case"], r["lesions"], r["found"], r["missed"], r["false"], r["void"]) for r in images] == [
+        ("s1_L", "1", "1", "0", "1", "1"),
+        ("s2_R", "0", "0", "0", "0", "0"),
+    ]
+    assert float(images[0]["dice"]) == pytest.approx(2 * 50 / (101 + 59))
+    assert images[1]["dice"] == ""
+    found, speck = read_csv(tmp_path / "eval" / "lesions.csv")
+    assert (found["pixels"], found["box"], found["void"], speck["void"]) == ("100", "5 5 15 15", "False", "True")
+    assert float(found["diameter_mm"]) == pytest.approx(2 * math.sqrt(100 / math.pi))
+    assert float(found["dice"]) == pytest.approx(2 * 50 / 150)
+    candidates = read_csv(tmp_path / "eval" / "candidates.csv")
+    assert [(c["hit"], c["area"], c["box"], c["lesion"]) for c in candidates] == [
+        ("hit", "50", "5 5 15 10", "1"),
+        ("false", "9", "25 5 28 8", ""),
+    ]
+    curve = read_csv(tmp_path / "eval" / "froc.csv")
+    assert [(p["lesions_found"], p["false_positives_per_image"]) for p in curve] == [("1", "0.0"), ("1", "0.5")]
+    assert [p["false_positives_per_normal_image"] for p in curve] == ["0.0", "0.0"]
+    scores = {r["score"]: r["value"] for r in read_csv(tmp_path / "eval" / "lesion_scores.csv")}
+    assert scores["lesion_sensitivity_at_1fp/10_to_20_mm"] == "1.0"
+    text = (tmp_path / "eval" / "lesions-unet.json").read_text(encoding="utf-8")
+    assert read_lesion_result(json.loads(text)) == handler.result
+
+
+def test_several_runs_of_an_evaluator_do_not_add_up() -> None:
+    label = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    engine = Engine(lambda engine, batch: None)
+    engine.register_events(*IterationEvents)
+    handler = detection(["background", "tumor"])
+    feed(handler, logits_of(torch.full((8, 8), 0.3)), label)
+    handler._start()
+    feed(handler, logits_of(torch.full((8, 8), 0.3)), label)
+    assert len(handler.images) == 1
+    for handle in handler.attach(engine):
+        handle.remove()
+    assert not any(engine._event_handlers.values())
+    assert np.isnan(handler.scores()["lesion_sensitivity"])

@@ -22,6 +22,15 @@ def test_a_mistyped_option_is_refused_with_the_nearest_names(run_bundle: Callabl
     assert "did you mean --max_epochs" in str(user_error(raised.value))
 
 
+@pytest.mark.parametrize("name", ["_desc_learning_rate", "_desc_", "_desc_nothing"])
+def test_the_sentences_of_options_are_no_options(run_bundle: Callable[..., None], name: str) -> None:
+    with pytest.raises(RuntimeError) as raised:
+        run_bundle(**{name: "something else"})
+    said = str(user_error(raised.value))
+    assert f"no such option: --{name}" in said
+    assert "--_desc_" not in said.replace(f"--{name}", "", 1)
+
+
 def test_unknown_recipe(run_bundle: Callable[..., None]) -> None:
     with pytest.raises(RuntimeError) as raised:
         run_bundle(recipe="fast")
@@ -84,7 +93,7 @@ def test_an_interrupted_training_says_how_to_go_on_if_it_can(tmp_path: Path) -> 
         return str(raised.value)
 
     assert interrupted() == ""
-    output.save_progress({"epoch": 1})
+    output.progress.save({"epoch": 1})
     assert "--resume true" in interrupted()
 
 

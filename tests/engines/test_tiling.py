@@ -25,6 +25,7 @@ from engines.inference.tiling.steps import measured, runs
 from engines.inference.tiling.tiled_inferer import is_gray
 from nets import FCN, DeepLabV3, Dilation10, ValidUNet
 from nets.resize import upsample
+from transforms.errors import UserError
 
 TILEABLE = [(make, stage) for make in (FCN, Dilation10, ValidUNet) for stage in make.stages]
 ONE_STAGE = [(FCN, "fcn8"), (Dilation10, "global"), (ValidUNet, "unet")]
@@ -596,13 +597,22 @@ def test_a_stride_for_each_axis():
     torch.testing.assert_close(TiledInferer()(x, network), whole_pass(network, x), rtol=0, atol=1e-6)
 
 
-def test_more_than_one_result_is_refused_with_a_sentence():
+def test_of_several_results_that_of_full_size_is_taken():
     class Deep(nn.Module):
         def forward(self, x: Tensor) -> list[Tensor]:
-            return [x, x]
+            return [x[..., ::2, ::2], 2 * x]
 
-    with pytest.raises(TypeError, match=r"Deep returns a list; expected a tensor of logits \(N, classes, H, W\)"):
-        TiledInferer()(image(1, 3, 32, 32), Deep())
+    x = image(1, 3, 32, 32)
+    assert torch.equal(TiledInferer()(x, Deep()), 2 * x)
+
+
+def test_what_is_no_logits_is_refused_with_a_sentence():
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"out": x}
+
+    with pytest.raises(UserError, match=r"Odd turns images \(1, 3, 32, 32\) into dict; expected logits"):
+        TiledInferer()(image(1, 3, 32, 32), Odd())
 
 
 def test_files_read_before_do_not_count_as_memory_in_use(tmp_path, monkeypatch: pytest.MonkeyPatch):

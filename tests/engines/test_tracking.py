@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from engines.records.mlflow_run import Tracking, as_tracking_uri, metric_name, sqlite_path
+from engines.records.mlflow_run import Tracking
+from engines.records.mlflow_store import as_tracking_uri, metric_name, sqlite_path
 from engines.runs.train import tracked
 
 
@@ -109,7 +110,7 @@ def test_an_unreachable_store_is_told_in_one_line_and_stops_nothing(caplog: pyte
 
 def test_by_default_a_bare_mlflow_at_the_root_finds_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow looks for mlflow.db where it is started, which is what README says to do."""
-    monkeypatch.setattr("engines.records.mlflow_run.project_root", lambda: tmp_path)
+    monkeypatch.setattr("engines.records.mlflow_store.project_root", lambda: tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     tracking = Tracking("mammoseg", "found again")
     tracking.start()

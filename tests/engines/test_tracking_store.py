@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-import engines.records.mlflow_run as tracking_module
-from engines.records.mlflow_run import Tracking, as_tracking_uri, check_server, make_database, sqlite_uri
+import engines.records.mlflow_store as tracking_module
+from engines.records.mlflow_run import Tracking
+from engines.records.mlflow_store import as_tracking_uri, check_server, make_database, sqlite_uri
 from engines.runs.train import tracked
 
 TRAINING = """

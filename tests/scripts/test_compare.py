@@ -14,14 +14,20 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
+from engines.base.network_file import NetworkRows, all_rows
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import write_images, write_label_maps
 from engines.scoring.confusion_files import write_evidence
+from engines.scoring.lesion_files import LesionResult, write_lesion_result
+from engines.scoring.matching import FALSE, HIT, ImageLesions, Judged, Lesion, Rule
 from engines.scoring.metrics import PAPER_METRICS, scores
 from scripts.compare import file_names, main
-from scripts.comparison.models import TITLES
+from scripts.comparison.models import LAST, Model, model_of
 from scripts.comparison.statistics import INTERVALS, holm, intervals, p_values, pooled, scores_of_many, subject_mean_iou
+
+TITLES = ["FCN32", "FCN16", "FCN8", "U-Net", "Dilation10 Front", "Dilation10 Context", "Dilation10 Global", "DeepLabv3"]
+"""The rows of Tables 9 and 10."""
 
 LABELS = {"0": "background", "1": "gland", "2": "tumor <&>"}
 
@@ -59,6 +65,8 @@ def add(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
         pictures: bool = False,
         params: dict[str, Any] | None = None,
         status: str = "FINISHED",
+        lesions: dict[str, LesionResult] | None = None,
+        rows: NetworkRows | None = None,
     ) -> None:
         nonlocal count
         count += 1
@@ -66,10 +74,14 @@ def add(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
         about = {"labels": LABELS, "dataset": dataset, "dataset_digest": digest, "split_digest": "s"}
         tracking = Tracking("e", name, str(store), params or {"recipe": "quick", "seed": 0}, tags=tags)
         tracking.tags["kind"] = "training"
+        tracking.rows = rows
         tracking.start()
         for stage, subjects in stages.items():
             tracking.start_stage(stage, {"learning_rate": 0.1})
             for path in write_evidence(output, stage, subjects, about, "validation"):
+                tracking.log_artifacts(path, "eval", tracking.stage_run_id)
+            if lesions and stage in lesions:
+                path = write_lesion_result(output, stage, lesions[stage], {**about, "section": "validation"})
                 tracking.log_artifacts(path, "eval", tracking.stage_run_id)
             if pictures:
                 write_label_maps(output.predictions / stage, {"c1": np.eye(9, dtype=np.uint8)})
@@ -177,7 +189,9 @@ def test_rows_are_the_paper_s_in_its_order(add: Add, compare: Compare) -> None:
     add({"unet": matrices(0.5)}, name="unet")
     add({"fcn32": matrices(0.2), "fcn16": matrices(0.3), "fcn8": matrices(0.4)}, name="fcn")
     rows = compare()
-    assert [row["model"] for row in rows] == ["all background", *TITLES.values()]
+    titles = [title for network in all_rows().values() for title in network.stages.values()][:8]
+    assert titles == TITLES
+    assert [row["model"] for row in rows] == ["all background", *titles]
     expected = scores(pooled(matrices(0.7)))
     context = next(row for row in rows if row["model"] == "Dilation10 Context")
     for name in PAPER_METRICS:
@@ -185,6 +199,21 @@ def test_rows_are_the_paper_s_in_its_order(add: Add, compare: Compare) -> None:
         assert context[f"{name}_low"] < context[name] < context[f"{name}_high"]
     assert rows[-1]["p"] is None  # the best
     assert 0 < context["p"] <= 1
+
+
+def test_rows_are_those_that_the_runs_are_tagged_with_and_need_no_bundle(add: Add, compare: Compare) -> None:
+    """Two networks with a stage of the same name are two rows; a run without tags is the row of its stage."""
+    add({"unet": matrices(0.5)}, name="old")
+    add({"unet": matrices(0.9)}, name="wide", rows=NetworkRows("wide_unet", "Wide", 9, {"unet": "Wide U-Net"}))
+    add({"b": matrices(0.7), "a": matrices(0.8)}, rows=NetworkRows("mine", "Mine", 0, {"b": "Mine B", "a": "Mine A"}))
+    assert [row["model"] for row in compare()[1:]] == ["Mine B", "Mine A", "U-Net", "Wide U-Net"]
+    add({"unet": matrices(0.6)}, name="new", rows=all_rows()["unet"])
+    assert [row["run_name"] for row in compare()[3:]] == ["new unet", "wide unet"]
+
+
+def test_the_row_of_a_stage_that_nobody_knows_is_called_like_it() -> None:
+    assert model_of({}, "segresnet") == Model("", "segresnet", LAST)
+    assert model_of({"bundle": "b", "title": "B", "order": "first"}, "x") == Model("b", "B", LAST)
 
 
 def test_the_latest_of_each_row_unless_told(add: Add, compare: Compare, refused: Callable[..., str]) -> None:
@@ -403,3 +432,46 @@ def test_help_says_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_two_data_sets_share_a_file() -> None:
     names = file_names(["a b", "a_b", "A b", "a_b_2", "??", "乳腺", "dataset"])
     assert names == ["a_b", "a_b_2", "A_b_3", "a_b_2_2", "dataset", "乳腺", "dataset_2"]
+
+
+# -- lesions -----------------------------------------------------------------------------------------------------------
+
+
+def lesions_of(score: float, rule: Rule | None = None, subjects: int = 8, first: int = 0) -> LesionResult:
+    """One image per subject: every other subject's lesion is found at `score`; a false positive of 0.4 in each."""
+    images = []
+    for number in range(first, first + subjects):
+        hit = score if number % 2 else None
+        lesion = Lesion(100, 0.01, 12.0, (0, 0, 10, 10), hit, 0.5)
+        candidates = [Judged(0.4, 9, (20, 20, 23, 23), FALSE)]
+        candidates += [Judged(hit, 100, (0, 0, 10, 10), HIT, 0)] if hit else []
+        images.append(ImageLesions(f"s{number:03d}", f"s{number:03d}_L", 4, 4, 1, (lesion,), tuple(candidates)))
+    return LesionResult(("tumor <&>",), rule or Rule(), tuple(images))
+
+
+def test_lesions_have_columns_intervals_and_a_chart(add: Add, compare: Compare, tmp_path: Path) -> None:
+    stages = {"front": matrices(0.6), "context": matrices(0.7), "fcn8": matrices(0.5)}
+    add(stages, lesions={"front": lesions_of(0.9), "context": lesions_of(0.3)})
+    rows = {row["model"]: row for row in compare()}
+    front, context = rows["Dilation10 Front"], rows["Dilation10 Context"]
+    assert front["lesion_sensitivity_at_0.25fp"] == 0.5
+    assert context["lesion_sensitivity_at_0.25fp"] == 0  # its lesions come after eight false positives
+    assert context["lesion_sensitivity_at_1fp"] == front["lesion_sensitivity_at_1fp"] == 0.5
+    assert 0 <= front["lesion_sensitivity_at_1fp_low"] < 0.5 < front["lesion_sensitivity_at_1fp_high"] <= 1
+    assert front["mean_image_dice"] == front["mean_image_dice_low"] == 0.25
+    assert rows["FCN8"].get("lesion_sensitivity_at_1fp") is None
+    page = (tmp_path / "comparison" / "index.html").read_text(encoding="utf-8")
+    assert "FROC curves of the table above" in page
+    assert "1 rows are older than the lesions that are counted." in page
+    assert "Lesions (tumor &lt;&amp;&gt;): 8 in 8 images; a hit is: IoU of at least 0.1" in page
+    assert (tmp_path / "comparison" / "froc-tiny.png").is_file()
+    assert "Lesions, per cent" in (tmp_path / "comparison" / "comparison.md").read_text(encoding="utf-8")
+
+
+def test_lesions_counted_by_different_rules_are_not_compared(add: Add, compare: Compare, tmp_path: Path) -> None:
+    stages = {"front": matrices(0.6), "context": matrices(0.7)}
+    add(stages, lesions={"front": lesions_of(0.9), "context": lesions_of(0.3, Rule("overlap", 25))})
+    assert all("lesion_sensitivity_at_1fp" not in row for row in compare())
+    text = (tmp_path / "comparison" / "comparison.md").read_text(encoding="utf-8")
+    assert "Lesions were counted by different rules and are not compared" in text
+    assert not (tmp_path / "comparison" / "froc-tiny.png").exists()

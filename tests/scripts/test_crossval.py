@@ -19,6 +19,8 @@ from mlflow.tracking import MlflowClient
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.scoring.confusion_files import identity, write_evidence
+from engines.scoring.lesions import lesion_detection
+from engines.scoring.matching import HIT, ImageLesions, Judged, Lesion
 from scripts import compare as compare_command
 from scripts import crossval
 from scripts.crossvalidation.views import fold_views, write_view
@@ -118,7 +120,7 @@ class Trainings:
         output, data = Output(given["--output_dir"]), Dataset.load(given["--dataset_dir"])
         if int(tags["fold"]) in self.fails:
             self.fails.clear()
-            output.save_progress({"epoch": 1})
+            output.progress.save({"epoch": 1})
             if self.error is not None:
                 raise self.error
             return 1
@@ -128,7 +130,16 @@ class Trainings:
         matrices = {item["subject"]: np.diag([5, 4, 3]) + int(tags["fold"]) for item in data.items("validation")}
         for path in write_evidence(output, "unet", matrices, identity(data), "validation"):
             tracking.log_artifacts(path, "eval", tracking.stage_run_id)
+        detection = lesion_detection(data, "validation", {})
+        assert detection is not None
+        hit, fold = 0.9 if int(tags["fold"]) == 1 else None, tags["fold"]
+        lesion = Lesion(50, 0.01, 9.0, (0, 0, 9, 9), hit, 0.5)
+        bins = (((500 + int(fold), 4),), ((10, 80),))
+        found = (Judged(0.9, 81, (0, 0, 9, 9), HIT, 0),) if hit else ()
+        detection.images = [ImageLesions(s, f"{s}_{fold}", 4, 4, int(fold), (lesion,), found, bins) for s in matrices]
+        tracking.log_artifacts(detection.write_evidence(output, "unet"), "eval", tracking.stage_run_id)
         output.write_config({"stages": ["unet"]})
+        output.save_stage("unet", {}, {"labels": {}}, {}, 1)
         tracking.end_stage({})
         tracking.end("FINISHED")
         return 0
@@ -170,13 +181,41 @@ def test_folds_are_trainings_below_one_run_and_one_table(
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["unet/mean_iou"] == pytest.approx(rows[1]["mean_iou"])
     assert parent.data.metrics["unet/fold_mean/mean_iou"] == pytest.approx(rows[1]["mean_iou_fold_mean"])
+    assert rows[1]["lesion_sensitivity_at_1fp"] == pytest.approx(1 / 3)  # all of the first fold's two lesions
+    assert rows[1]["mean_image_dice"] == pytest.approx(0.5)
+    assert rows[1]["lesion_sensitivity_at_1fp_fold_mean"] == pytest.approx(1 / 3)
+    assert rows[1]["mean_image_dice_fold_sd"] == pytest.approx(0.25)
+    assert parent.data.metrics["unet/lesion_sensitivity_at_1fp"] == pytest.approx(1 / 3)
+    assert parent.data.metrics["unet/fold_mean/mean_image_dice"] == pytest.approx(0.5)
     below = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert sorted(run.data.tags["fold"] for run in below) == ["1", "2", "3"]
     where = ["--tracking_uri", str(store), "--out", str(tmp_path / "c"), "--json"]
     assert compare_command.main([*where, "--crossval"]) == 0
     compared = json.loads(capsys.readouterr().out)
-    for key in ("mean_iou", "mean_iou_low", "mean_iou_high", "mean_iou_fold_sd", "dataset_digest"):
+    kept = ("mean_iou", "mean_iou_low", "mean_iou_high", "mean_iou_fold_sd", "dataset_digest")
+    for key in (*kept, "lesion_sensitivity_at_1fp_high", "mean_image_dice_fold_sd"):
         assert compared[1][key] == rows[1][key]
+
+
+def test_each_fold_has_the_operating_point_of_the_others(
+    go: Go, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert go("--threshold_rule", "iou") == 2
+    assert "--threshold_rule iou: unknown rule" in capsys.readouterr().err
+    assert go("--threshold_rule", "dice") == 0
+    said = capsys.readouterr().out
+    assert "U-Net, threshold" in said
+    assert "U-Net, most likely class" in said
+    assert "rule dice, chosen on the other 2 folds, out of fold." in said
+    models = [tmp_path / "cv" / f"fold-{n}" / "models" / "model.json" for n in (1, 2, 3)]
+    points = [json.loads(path.read_text(encoding="utf-8"))["operating_point"] for path in models]
+    assert [point["chosen_on"] for point in points] == ["the other 2 folds, out of fold"] * 3
+    # others' lesions lie at 0.502 and 0.503, 0.501 and 0.503, 0.501 and 0.502, all else at 0.010: the middle between
+    assert [point["threshold"] for point in points] == [0.257, 0.256, 0.256]
+    assert go("--threshold_rule", "mean_dice", "--json") == 0
+    row = json.loads(capsys.readouterr().out)[1]
+    assert row["mean_image_dice"] == 1
+    assert row["mean_image_dice_argmax"] == pytest.approx(0.5)
 
 
 def test_the_same_command_goes_on(go: Go, trainings: Trainings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,15 +16,18 @@ from monai.apps.utils import HashCheckError
 from monai.bundle import ConfigParser, download_large_files, verify_metadata
 from sharing_factory import ROOT, SETTINGS, make_trained
 
+from engines.base.network_file import all_rows
 from scripts.share import main, parse_formats
 from scripts.sharing import archive, documents, exports, metadata
 from scripts.sharing.code import copy_code, script_names
+from scripts.sharing.identity import check_documents
 from scripts.sharing.pack import Wishes, stage, zip_path
 from scripts.sharing.requirements import installed, required_packages
 from scripts.sharing.trained import Trained, find_bundle, find_trained
 from transforms.errors import UserError
 
-BUNDLES = ["deeplabv3", "dilation10", "fcn", "unet"]
+BUNDLES = list(all_rows())
+PAPER = ["deeplabv3", "dilation10", "fcn", "unet"]
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ class TestWhatIsShared:
 
     def test_a_bundle_is_found_by_name_and_path(self):
         assert find_bundle("fcn") == find_bundle(str(ROOT / "bundles" / "fcn")) == ROOT / "bundles" / "fcn"
-        with pytest.raises(UserError, match=r"resnet: no bundle .* there are deeplabv3, dilation10, fcn, unet"):
+        with pytest.raises(UserError, match=r"resnet: no bundle .* there are .*deeplabv3, dilation10, .*fcn, .*unet"):
             find_bundle("resnet")
 
     def test_more_than_weights_is_refused(self, tmp_path: Path):
@@ -60,7 +63,7 @@ class TestWhatIsShared:
     def test_settings_of_another_program_are_refused(self, tmp_path: Path):
         output = make_trained(tmp_path / "out")
         (output / "models" / "model.json").write_text('{"labels": {}}')
-        with pytest.raises(UserError, match="has no stage, validation, dataset, width, image_height, windowing"):
+        with pytest.raises(UserError, match="has no stage, width, image_height, mirror_averaging"):
             find_trained("unet", output)
 
 
@@ -156,8 +159,37 @@ class TestMetadata:
         jsonschema.Draft202012Validator.check_schema(json.loads(metadata.SCHEMA.read_text()))
 
 
+def _copy_readme(folder: Path, name: str, **instead: str) -> None:
+    text = (ROOT / "bundles" / name / "docs" / "README.md").read_text(encoding="utf-8")
+    for old, new in instead.items():
+        text = text.replace(old, new)
+    (folder / "docs" / "README.md").write_text(text, encoding="utf-8")
+
+
 class TestDocuments:
     @pytest.mark.parametrize("bundle", BUNDLES)
+    def test_documents_are_the_bundle_s_own(self, bundle: str, trained: Trained):
+        metadata_ = json.loads((ROOT / "bundles" / bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        check_documents(Trained(ROOT / "bundles" / bundle, trained.weights, trained.settings, metadata_))
+
+    @pytest.mark.parametrize(
+        ("spoil", "message"),
+        [
+            (lambda f, m: m.update(name="Segmentation with FCN"), r"metadata\.json: name: names FCN; expected U-Net"),
+            (lambda f, m: _copy_readme(f, "fcn"), r"README\.md: names FCN; expected U-Net, the title"),
+            (lambda f, m: _copy_readme(f, "fcn", FCN="U-Net"), r"README\.md: names the bundle fcn; expected unet"),
+        ],
+        ids=["metadata", "overview", "commands"],
+    )
+    def test_documents_of_another_network_are_refused(self, spoil: Any, message: str, trained: Trained, tmp_path: Path):
+        folder = tmp_path / "unet"
+        shutil.copytree(ROOT / "bundles" / "unet", folder, ignore=shutil.ignore_patterns("models", "eval"))
+        changed = dict(trained.metadata)
+        spoil(folder, changed)
+        with pytest.raises(UserError, match=message):
+            check_documents(Trained(folder, trained.weights, trained.settings, changed))
+
+    @pytest.mark.parametrize("bundle", PAPER)
     def test_figures_of_other_trainings_are_gone(self, bundle: str, trained: Trained):
         own = Trained(ROOT / "bundles" / bundle, trained.weights, trained.settings, trained.metadata)
         original = (own.bundle / "docs" / "README.md").read_text()

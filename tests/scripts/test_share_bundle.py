@@ -17,11 +17,12 @@ from dataset_factory import make_dataset
 from PIL import Image
 from sharing_factory import ROOT, bundle_command, clean_python
 
-from engines.records.output_folder import read_csv
+from engines.base.network_file import all_rows
+from engines.records.tables import read_csv
 from scripts.share import main
 from scripts.sharing import archive
 
-STAGES = {"unet": "unet", "fcn": "fcn8", "dilation10": "global", "deeplabv3": "deeplabv3"}
+STAGES = {name: list(rows.stages)[-1] for name, rows in all_rows().items()}
 
 
 def write_png(dataset: Path, folder: Path) -> Path:
@@ -115,7 +116,7 @@ def test_every_bundle_in_every_format_and_everything_that_is_done_with_it(
         folder, home, "run", "--config_file", "configs/evaluate.json", "--dataset_dir", tiny_dataset,
         "--tracking_uri", tmp_path / "runs.db",
     )  # fmt: skip
-    rows = read_csv(folder / "eval" / "validation" / "scores.csv")
+    rows = read_csv(folder / "eval" / "tiny-validation" / "scores.csv")
     assert float(rows[-1]["mean_iou"]) == pytest.approx(scores["mean_iou"], abs=1e-6)
 
     other = make_dataset(tmp_path / "other data", seed=7, name="other")

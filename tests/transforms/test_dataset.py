@@ -120,6 +120,12 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "absolute path": (lambda c: c["training"][0].update(label="/etc/x.npy"), r"\['training'\]\[0\]\['label'\]"),
     "side": (lambda c: c["training"][0].update(laterality="LEFT"), "'LEFT' is not one of"),
     "spacing": (lambda c: c["training"][0].update(spacing_mm=[0.1, -1]), r"\['spacing_mm'\]"),
+    "attribute number": (lambda c: c["training"][0].update(attributes={"age": 46}), "46 is not of type 'string'"),
+    "attribute name": (
+        lambda c: c["training"][0].update(attributes={"Patient ID": "1"}),
+        "'Patient ID' does not match",
+    ),
+    "attribute text": (lambda c: c["training"][0].update(attributes={"note": "x" * 65}), "is too long"),
     "no training": (lambda c: c.update(training=[]), "the training list is empty"),
     "no validation": (lambda c: c.update(validation=[]), "the validation list is empty"),
     "intensity range": (

@@ -16,8 +16,8 @@ from pydicom.uid import UID
 
 from transforms.errors import UserError
 from transforms.reading import dicom_pixels
+from transforms.reading.codestreams import jpeg_size
 from transforms.reading.dicom import transfer_syntax
-from transforms.reading.jpeg import jpeg_size
 from transforms.reading.mammogram import read_mammogram
 
 SYNTAXES = {

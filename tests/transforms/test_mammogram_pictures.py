@@ -21,7 +21,7 @@ ASYMMETRIC = ramp((40, 70))
 
 def write_nifti(path: Path, pixels: np.ndarray) -> None:
     nibabel = pytest.importorskip("nibabel")
-    affine = np.diag([0.07, 0.05, 1.0, 1.0])  # x, y, z
+    affine = np.diag([-0.07, -0.05, 1.0, 1.0])  # x to the left, y to the back
     nibabel.save(nibabel.Nifti1Image(pixels.T[:, :, None].astype(np.int16), affine), path)
 
 

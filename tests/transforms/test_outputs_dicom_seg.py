@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from dicom_factory import ramp, write_bare_dicom, write_dicom
 from pydicom import dcmread
 from pydicom.sr.codedict import codes
@@ -101,6 +102,20 @@ def test_segments_say_what_and_who(tmp_path: Path) -> None:
     assert algorithm.AlgorithmParameters == "network=FCN,stage=fcn8,weights_sha256=" + weights_digest(str(weights))
     assert result.ManufacturerModelName == "FCN, fcn8"
     assert result.DeviceSerialNumber == weights_digest(str(weights))
+
+
+def test_lesions_carry_their_scores(tmp_path: Path) -> None:
+    source = write_source(tmp_path)
+    label = np.zeros(SHAPE, np.uint8)
+    label[2:5, 10:14], label[20:22, 30:31], label[0, 0] = 1, 1, 2
+    p = np.full((4, *SHAPE), 0.01)
+    p[1, 2:5, 10:14], p[1, 20, 30] = 0.6, 0.8
+    p[0] += 1 - p.sum(axis=0)
+    options: dict[str, Any] = {"spacing_mm": (0.1, 0.07), "facts": {"path": str(source)}}
+    write_dicom_seg(Prediction(label, CLASSES, tmp_path, "a", logits=torch.from_numpy(np.log(p)), **options))
+    tumor, muscle, _ = dcmread(tmp_path / "a_seg.dcm").SegmentSequence
+    assert tumor.SegmentDescription == "Scores of lesions (left,top,width,height): 30,20,1,2: 0.800; 10,2,4,3: 0.600"
+    assert "SegmentDescription" not in muscle
 
 
 def test_person_and_study_are_those_of_the_source(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from transforms.outputs.findings import density_percent, findings, put_refused, read_rows, write_findings
 from transforms.outputs.prediction import Prediction
@@ -42,6 +43,7 @@ def test_a_row_by_hand(tmp_path: Path) -> None:
         "pectoral muscle_mm2": "0.20",
         "density_percent": "25.00",  # 3 of 5 + 3 + 4
         "lesions": "2",
+        "lesion_scores": "",
         "largest_lesion_class": "tumor",
         "largest_lesion_left": "1",
         "largest_lesion_top": "1",
@@ -49,9 +51,23 @@ def test_a_row_by_hand(tmp_path: Path) -> None:
         "largest_lesion_height": "2",
         "largest_lesion_px": "3",
         "largest_lesion_mm2": "0.30",
+        "largest_lesion_score": "",
         "burned_in": "yes",
         "refused": "",
     }
+
+
+def test_lesions_carry_their_highest_probability_and_low_ones_are_not_listed(tmp_path: Path) -> None:
+    p = np.full((5, *LABEL.shape), 0.01)
+    p[3] = [[0, 0, 0, 0, 0], [0, 0.4, 0, 0, 0], [0, 0.9, 0.5, 0, 0.3]]
+    p[0] += 1 - p.sum(axis=0)
+    logits = torch.from_numpy(np.log(p.clip(1e-9)))
+    row = findings(prediction(tmp_path, logits=logits))
+    assert (row["lesions"], row["lesion_scores"], row["largest_lesion_score"]) == ("2", "0.9000 0.3000", "0.9000")
+    row = findings(prediction(tmp_path, logits=logits, min_lesion_score=0.5))
+    assert (row["lesions"], row["lesion_scores"]) == ("1", "0.9000")
+    row = findings(prediction(tmp_path, logits=logits, lesions=(2,)))
+    assert (row["lesions"], row["largest_lesion_class"]) == ("1", "mammary gland")
 
 
 def test_without_spacing_areas_are_in_pixels_only(tmp_path: Path) -> None:

@@ -47,7 +47,9 @@ def test_a_tissue_is_one_annotation_and_each_tumor_its_own(tmp_path: Path) -> No
 def test_area_in_pixels_where_the_spacing_is_unknown_and_mean_probability(tmp_path: Path) -> None:
     logits = torch.log(torch.tensor([0.1, 0.2, 0.6, 0.1]))[:, None, None].expand(4, 2, 2)
     (feature,) = written(tmp_path, np.full((4, 4), 2, np.uint8), logits=logits)
-    assert feature["properties"]["measurements"] == {"Predicted area px": 16, "Mean probability": 0.6}
+    measurements = {"Predicted area px": 16, "Mean probability": 0.6, "Score": 0.6}
+    assert feature["properties"]["measurements"] == measurements
+    assert written(tmp_path, np.full((4, 4), 2, np.uint8), logits=logits, min_lesion_score=0.7) == []
     (ring,) = feature["geometry"]["coordinates"]
     assert sorted(ring[:-1]) == [[0, 0], [0, 4], [4, 0], [4, 4]]
     assert ring[-1] == ring[0]

@@ -14,9 +14,9 @@ from transforms.argmax import ArgmaxLiked
 from transforms.errors import UserError
 from transforms.load import LoadLabeld, LoadWholed
 from transforms.normalize import NormalizeRanged
-from transforms.outputs.formats import SaveSegmentationd
 from transforms.outputs.nifti import save_nifti
 from transforms.outputs.png import save_indexed_png
+from transforms.outputs.save import SaveSegmentationd
 from transforms.palette import PALETTE
 from transforms.reading.load_mammogram import LoadMammogramd
 from transforms.unmirror import Unmirrord
@@ -42,7 +42,7 @@ def test_whole_image_is_rows_by_columns(tmp_path: Path) -> None:
 
 
 def test_any_picture_is_read_with_its_size_and_range(tmp_path: Path) -> None:
-    Image.fromarray(np.full((30, 14), 255, np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.arange(30 * 14, dtype=np.uint8).reshape(30, 14)).save(tmp_path / "a.png")
     out = LoadMammogramd("image", image_height=15)({"image": str(tmp_path / "a.png")})
     assert out["image"].shape == (1, 15, 7)
     assert out["original_size"] == [30, 14]
@@ -53,7 +53,9 @@ def test_any_picture_is_read_with_its_size_and_range(tmp_path: Path) -> None:
 def test_twelve_bits_in_a_sixteen_bit_picture_are_asked_about_or_stated(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Image.fromarray(np.full((30, 14), 4095, np.uint16)).save(tmp_path / "a.png")
+    pixels = np.full((30, 14), 4095, np.uint16)
+    pixels[0] = 0
+    Image.fromarray(pixels).save(tmp_path / "a.png")
     with caplog.at_level("WARNING", "mammoseg"):
         assert LoadMammogramd("image", bits=12)({"image": tmp_path / "a.png"})["intensity_range"] == [0, 4095]
         assert not caplog.records

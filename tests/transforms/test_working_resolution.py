@@ -32,7 +32,7 @@ def test_upsampled_argmax_in_strips_equals_the_argmax_of_resized_logits(
 
 @pytest.mark.parametrize(
     ("size", "height", "expected"),
-    [((960, 480), 256, (256, 128)), ((960, 480), None, (960, 480)), ((100, 1), 10, (10, 1)), ((3, 7), 9, (9, 21))],
+    [((960, 480), 256, (256, 128)), ((960, 480), None, (960, 480)), ((100, 6), 10, (10, 1)), ((3, 7), 9, (9, 21))],
 )
 def test_working_size_keeps_the_aspect(size: tuple[int, int], height: int | None, expected: tuple[int, int]) -> None:
     assert working_size(*size, height) == expected

@@ -106,7 +106,7 @@ def _segments(prediction: Prediction) -> Iterator[Any]:
     )
     for number, name in enumerate(prediction.classes[1:], start=1):
         kind = concept(name)
-        yield hd.seg.SegmentDescription(
+        segment = hd.seg.SegmentDescription(
             segment_number=number,
             segment_label=_long_string(name),
             segmented_property_category=_coded(kind.category),
@@ -116,6 +116,21 @@ def _segments(prediction: Prediction) -> Iterator[Any]:
             anatomic_regions=[_coded(BREAST)],
             display_color=hd.color.CIELabColor.from_rgb(*PALETTE[number % len(PALETTE)]),
         )
+        scores = _scores(prediction, number)
+        if scores:
+            segment.SegmentDescription = scores
+        yield segment
+
+
+def _scores(prediction: Prediction, label: int) -> str:
+    """Box (left, top, width, height) and score of each lesion, the highest first; "" where there is none. ST: 1024."""
+    regions = [r for r in prediction.regions[1] if r.label == label and r.score is not None and prediction.is_listed(r)]
+    texts = [
+        f"{r.left},{r.top},{r.right - r.left},{r.bottom - r.top}: {r.score:.3f}"
+        for r in sorted(regions, key=lambda r: -(r.score or 0))
+    ]
+    text = f"Scores of lesions (left,top,width,height): {'; '.join(texts)}"
+    return "" if not texts else text if len(text) <= 1024 else text[:1020] + " ..."
 
 
 def _pixel_measures(spacing_mm: tuple[float, float]) -> Any:

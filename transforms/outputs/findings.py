@@ -12,6 +12,7 @@ from transforms.atomic_write import whole_file
 from transforms.errors import UserError
 from transforms.outputs.prediction import Prediction
 from transforms.outputs.regions import Region
+from transforms.plain_text import csv_cell
 from transforms.vocabulary import concept
 
 FILE = "findings.csv"
@@ -31,8 +32,9 @@ def put_refused(folder: Path, name: str, reason: str) -> None:
 def put_row(folder: Path, row: Mapping[str, str]) -> None:
     """Replace or append a row; the file is written anew and renamed, so that a crash loses no other row."""
     path = folder / FILE
+    row = {csv_cell(key): csv_cell(value) for key, value in row.items()}
     rows = [other for other in read_rows(path) if other["name"] != row["name"]]
-    rows.append(dict(row))
+    rows.append(row)
     fields = list(dict.fromkeys(key for one in rows for key in one))
     fields.sort(key=_LAST.__contains__)
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,19 +111,19 @@ def density_percent(classes: tuple[str, ...], pixels: list[int]) -> float | None
 
 
 def _lesions(prediction: Prediction) -> Row:
-    """How many lesions, and class, box (left, top, width, height) and area of the largest."""
-    roles = [concept(name).role for name in prediction.classes]
-    empty = dict.fromkeys(
-        ("lesions", *(f"largest_lesion_{key}" for key in ("class", "left", "top", "width", "height", "px", "mm2"))), ""
-    )
-    if "lesion" not in roles[1:]:
+    """How many lesions, their scores, and class, box (left, top, width, height), area and score of the largest."""
+    largest_keys = ("class", "left", "top", "width", "height", "px", "mm2", "score")
+    empty = dict.fromkeys(("lesions", "lesion_scores", *(f"largest_lesion_{key}" for key in largest_keys)), "")
+    if not prediction.lesion_classes:
         return empty
-    found = [region for region in prediction.regions[1] if roles[region.label] == "lesion"]
+    regions = (region for region in prediction.regions[1] if region.label in prediction.lesion_classes)
+    found = [region for region in regions if prediction.is_listed(region)]
     if not found:
         return {**empty, "lesions": "0"}
     largest: Region = max(found, key=lambda region: region.pixels)
     return {
         "lesions": str(len(found)),
+        "lesion_scores": " ".join(_score(region) for region in sorted(found, key=lambda r: -(r.score or 0))).strip(),
         "largest_lesion_class": prediction.classes[largest.label],
         "largest_lesion_left": str(largest.left),
         "largest_lesion_top": str(largest.top),
@@ -129,7 +131,12 @@ def _lesions(prediction: Prediction) -> Row:
         "largest_lesion_height": str(largest.bottom - largest.top),
         "largest_lesion_px": str(largest.pixels),
         "largest_lesion_mm2": _mm2(largest.pixels, prediction.pixel_mm2),
+        "largest_lesion_score": _score(largest),
     }
+
+
+def _score(region: Region) -> str:
+    return "" if region.score is None else f"{region.score:.4f}"
 
 
 def _mm2(pixels: int, pixel_mm2: float | None) -> str:

@@ -50,7 +50,10 @@ def features(prediction: Prediction) -> Iterator[dict[str, Any]]:
     for region in regions:
         by_class.setdefault(region.label, []).append(region)
     for label, members in sorted(by_class.items()):
-        apart = concept(prediction.classes[label]).role in ("lesion", "finding")
+        members = [region for region in members if prediction.is_listed(region)]
+        if not members:
+            continue
+        apart = concept(prediction.classes[label]).role in ("lesion", "finding") or label in prediction.lesion_classes
         for group in [[region] for region in members] if apart else [members]:
             yield _feature(prediction, label, group, [rings[region.number] for region in group])
 
@@ -78,7 +81,7 @@ def _closed(ring: Ring) -> list[list[int]]:
 
 
 def _measurements(group: list[Region], pixel_mm2: float | None) -> dict[str, float]:
-    """Area in mm², or in pixels where the spacing is unknown, and mean probability if it was kept."""
+    """Area in mm², or in pixels where the spacing is unknown; mean probability and a lesion's score if known."""
     pixels = sum(region.pixels for region in group)
     found: dict[str, float] = {"Predicted area px": pixels}
     if pixel_mm2 is not None:
@@ -86,4 +89,7 @@ def _measurements(group: list[Region], pixel_mm2: float | None) -> dict[str, flo
     known = [(region.probability, region.pixels) for region in group if region.probability is not None]
     if known:
         found["Mean probability"] = round(sum(p * n for p, n in known) / pixels, 4)
+    scores = [region.score for region in group if region.score is not None]
+    if scores:
+        found["Score"] = round(max(scores), 4)
     return found

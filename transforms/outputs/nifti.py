@@ -1,4 +1,7 @@
-"""Label maps and probabilities as NIfTI, with axes (column, row, 1) and left-posterior directions as in DICOM."""
+"""Label maps and probabilities as NIfTI, with axes (column, row, 1) and left-posterior directions as in DICOM.
+
+Of an image that is NIfTI, MHA or NRRD, position and directions are its own.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,16 @@ from numpy.typing import NDArray
 
 from transforms.atomic_write import whole_file
 from transforms.outputs.prediction import Prediction
+from transforms.reading.orientation import Affine
+from transforms.reading.volumes import volume_affine
 
 LABEL_ENDING, PROBABILITY_ENDING = "_seg.nii.gz", "_prob.nii.gz"
 
 
 def write_nifti(prediction: Prediction) -> None:
     """Write `<name>_seg.nii.gz`, the label map uint8; unknown spacing is written as 1 mm."""
-    save_nifti(prediction.label, prediction.spacing_mm or (1.0, 1.0), prediction.path(LABEL_ENDING))
+    affine = _affine(prediction)
+    _save(prediction.label.T[..., None], affine, prediction.path(LABEL_ENDING))
 
 
 def write_probabilities(prediction: Prediction) -> None:
@@ -34,27 +40,33 @@ def write_probabilities(prediction: Prediction) -> None:
         raise ValueError("probabilities need the logits: give ArgmaxLiked keep_key, and this its name")
     rows, columns = prediction.label.shape
     height, width = probabilities.shape[1:]
-    row, column = prediction.spacing_mm or (1.0, 1.0)
-    # where the centre of the first coarse pixel lies, from the centre of the first pixel of the label map
-    start = ((columns / width - 1) / 2 * column, (rows / height - 1) / 2 * row)
+    # where the center of the first coarse pixel is, in pixels from the center of the first one of the label map
+    grid = np.diag([columns / width, rows / height, 1.0, 1.0])
+    grid[:2, 3] = (columns / width - 1) / 2, (rows / height - 1) / 2
     volume = probabilities.transpose(2, 1, 0)[:, :, None]
-    spacing = (row * rows / height, column * columns / width)
-    _save(volume, spacing, prediction.path(PROBABILITY_ENDING), start)
+    _save(volume, _affine(prediction) @ grid, prediction.path(PROBABILITY_ENDING))
 
 
 def save_nifti(label: NDArray[np.uint8], spacing_mm: Sequence[float], path: Path) -> None:
     """Label map (H, W) → NIfTI of shape (W, H, 1); spacing (row, column) in mm."""
-    _save(label.T[..., None], spacing_mm, path)
+    _save(label.T[..., None], _left_and_back(spacing_mm), path)
 
 
-def _save(
-    volume: NDArray[Any], spacing_mm: Sequence[float], path: Path, start_mm: tuple[float, float] = (0.0, 0.0)
-) -> None:
+def _affine(prediction: Prediction) -> Affine:
+    """That of the image, where its format has one, so that a viewer shows both in one place; else the spacing alone."""
+    path = prediction.facts.get("path")
+    affine = volume_affine(Path(path)) if path else None
+    return _left_and_back(prediction.spacing_mm or (1.0, 1.0)) if affine is None else affine
+
+
+def _left_and_back(spacing_mm: Sequence[float]) -> Affine:
+    row, column = (float(v) for v in spacing_mm)
+    return np.diag([-column, -row, 1.0, 1.0])
+
+
+def _save(volume: NDArray[Any], affine: Affine, path: Path) -> None:
     import nibabel as nib
 
-    row, column = (float(v) for v in spacing_mm)
-    affine = np.diag([-column, -row, 1.0, 1.0])
-    affine[:2, 3] = -start_mm[0], -start_mm[1]
     image = nib.Nifti1Image(volume, affine)
     image.header.set_xyzt_units("mm")
     with whole_file(path) as part:

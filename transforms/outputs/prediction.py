@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from transforms.outputs.regions import Region, find_regions
+from transforms.resize import upsampled_probability
+from transforms.vocabulary import is_lesion
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,8 @@ class Prediction:
         logits: (classes, h, w) at the working resolution, or None if they were not kept.
         facts: "path", "laterality", "view", "spacing_source" and "burned_in" of the file, as text, "" where unknown.
         algorithm: "network", "stage" and "weights" (path), as text.
+        lesions: numbers of the lesion classes; None for those that `transforms.vocabulary` knows.
+        min_lesion_score: lesions of a lower score are not listed.
         source_values: grey value of each class in the label images that were learned from, or None.
     """
 
@@ -42,6 +46,8 @@ class Prediction:
     facts: Mapping[str, str] = field(default_factory=dict)
     algorithm: Mapping[str, Any] = field(default_factory=dict)
     source_values: tuple[int, ...] | None = None
+    lesions: tuple[int, ...] | None = None
+    min_lesion_score: float = 0.0
 
     def path(self, ending: str) -> Path:
         """`folder/name` and the ending; makes its folder."""
@@ -65,4 +71,19 @@ class Prediction:
     @cached_property
     def regions(self) -> tuple[NDArray[np.int32], list[Region]]:
         """See `find_regions`."""
-        return find_regions(self.label, self.probabilities)
+        lesion, lesions = None, self.lesion_classes
+        if self.logits is not None and lesions:
+            size = (int(self.label.shape[0]), int(self.label.shape[1]))
+            lesion = upsampled_probability(self.logits.detach(), lesions, size).numpy()
+        return find_regions(self.label, self.probabilities, lesion, lesions)
+
+    @property
+    def lesion_classes(self) -> tuple[int, ...]:
+        """Numbers of the classes whose regions are lesions."""
+        if self.lesions is not None:
+            return self.lesions
+        return tuple(number for number, name in enumerate(self.classes) if number and is_lesion(name))
+
+    def is_listed(self, region: Region) -> bool:
+        """Whether a region's score, if it has one, is high enough for it to be listed as a lesion."""
+        return region.score is None or region.score >= self.min_lesion_score

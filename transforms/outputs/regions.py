@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ class Region:
         pixels: its size.
         top, left, bottom, right: its bounding box; bottom and right are the first row and column after it.
         probability: mean of the probability of its class, or None where it is not known.
+        score: highest probability of a lesion in it, of a lesion's region; None for others and where it is not known.
     """
 
     number: int
@@ -30,10 +32,14 @@ class Region:
     bottom: int
     right: int
     probability: float | None = None
+    score: float | None = None
 
 
 def find_regions(
-    label: NDArray[np.uint8], probabilities: NDArray[np.float32] | None = None
+    label: NDArray[np.uint8],
+    probabilities: NDArray[np.float32] | None = None,
+    lesion: NDArray[np.float32] | None = None,
+    lesions: Sequence[int] = (),
 ) -> tuple[NDArray[np.int32], list[Region]]:
     """Region map, int32 (rows, columns) with 0 for background, and its regions in order of their numbers.
 
@@ -43,8 +49,10 @@ def find_regions(
         label: class of each pixel, (rows, columns).
         probabilities: (classes, h, w) over the same field of view, usually coarser: each pixel has the probability of
             the coarse pixel that its centre is in.
+        lesion: probability of a lesion, (rows, columns).
+        lesions: the lesion classes.
     """
-    from scipy.ndimage import find_objects
+    from scipy.ndimage import find_objects, maximum
     from skimage.measure import label as components
 
     numbered = components(label, background=0, connectivity=1).astype(np.int32)
@@ -53,6 +61,7 @@ def find_regions(
     classes = np.zeros(len(boxes) + 1, np.uint8)
     classes[numbered.ravel()] = label.ravel()
     means = None if probabilities is None else _sums(label, numbered, probabilities, len(boxes) + 1) / pixels.clip(1)
+    scores = None if lesion is None else maximum(lesion, numbered, np.arange(len(boxes) + 1))
     return numbered, [
         Region(
             number,
@@ -60,6 +69,7 @@ def find_regions(
             int(pixels[number]),
             *(rows.start, columns.start, rows.stop, columns.stop),
             None if means is None else float(means[number]),
+            None if scores is None or int(classes[number]) not in lesions else float(scores[number]),
         )
         for number, (rows, columns) in enumerate(boxes, start=1)
     ]

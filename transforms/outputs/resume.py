@@ -5,21 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from transforms.outputs import dicom_seg, findings, geojson, nifti
-from transforms.outputs import png as pictures
-from transforms.outputs.formats import checked_formats
-from transforms.reading.dicom import is_dicom
-
-ENDINGS = {
-    "nifti": nifti.LABEL_ENDING,
-    "png": pictures.PNG_ENDING,
-    "overlay": pictures.OVERLAY_ENDING,
-    "source": pictures.SOURCE_ENDING,
-    "probabilities": nifti.PROBABILITY_ENDING,
-    "dicom_seg": dicom_seg.ENDING,
-    "geojson": geojson.ENDING,
-}
-"""What each format adds to an image's name."""
+from transforms.outputs import findings
+from transforms.outputs.formats import ENDINGS, checked_formats
+from transforms.plain_text import csv_cell
+from transforms.reading.dicom import may_be_dicom
 
 
 class Finished:
@@ -49,7 +38,7 @@ class Finished:
 
     def _has(self, format_name: str, item: Mapping[str, str]) -> bool:
         if format_name == "findings":
-            return item["name"] in self._in_table
-        if format_name == "dicom_seg" and not is_dicom(Path(item["image"])):
+            return csv_cell(item["name"]) in self._in_table
+        if format_name == "dicom_seg" and not may_be_dicom(Path(item["image"])):
             return True
         return (self.output_dir / (item["name"] + ENDINGS[format_name])).is_file()

@@ -16,13 +16,19 @@ from typing import Any
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from transforms.errors import UserError
-from transforms.reading import dicom_attributes, dicom_intensity, dicom_pixels
+from transforms.reading import dicom_attributes, dicom_intensity, dicom_pixels, limits
 from transforms.reading.dicom_attributes import attribute, damaged, whole
 
-MOST_PIXELS = 2**28  # ten times the largest mammogram; beyond it a header is damaged
+_META_BYTES = 2**16  # file meta information has some hundred bytes
 _PIXEL_ATTRIBUTES = (
     "SamplesPerPixel",
     "PlanarConfiguration",
@@ -47,6 +53,14 @@ def is_dicom(path: Path) -> bool:
     if len(head) < 132 or head[:2] not in (b"\x08\x00", b"\x02\x00") or head[3] != 0:
         return False
     return head[4:6].isalpha() or int.from_bytes(head[4:8], "little") < 128
+
+
+def may_be_dicom(path: Path) -> bool:
+    """Whether it is DICOM, or cannot be looked at: a link that leads nowhere, or without permission."""
+    try:
+        return is_dicom(path)
+    except OSError:
+        return True
 
 
 def subject_of(path: Path) -> str | None:
@@ -78,8 +92,12 @@ def probe_dicom(path: Path) -> None:
         dicom_pixels.check_decoder(path, header)
 
 
-def read_dicom(path: Path, windowing: str = "voi") -> dict[str, Any]:
+def read_dicom(path: Path, windowing: str = "voi", bits_used: int | None = None) -> dict[str, Any]:
     """The fields of a `Mammogram` from a DICOM file.
+
+    Args:
+        windowing: see `read_mammogram`.
+        bits_used: fewer than BitsStored, where that states more than the pixels have.
 
     Raises:
         UserError: not a single-frame grayscale image, cut short, damaged, or compressed in a way that no
@@ -92,7 +110,9 @@ def read_dicom(path: Path, windowing: str = "voi") -> dict[str, Any]:
         shape, bits, signed = _check(path, header)
         stored = _pixels(path, header, shape)
         try:
-            pixels, top, source = dicom_intensity.intensities(header, stored, bits, signed, windowing)
+            lossy = dicom_pixels.is_lossy(header)
+            bits = _bits_used(stored, bits, signed, bits_used)
+            pixels, top, source = dicom_intensity.intensities(header, stored, bits, signed, windowing, lossy)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
         spacing, spacing_source = dicom_attributes.spacing(header)
@@ -105,6 +125,7 @@ def read_dicom(path: Path, windowing: str = "voi") -> dict[str, Any]:
             "spacing_source": spacing_source,
             "burned_in": dicom_attributes.burned_in(header),
             "intensity_source": source,
+            "processing": dicom_attributes.processing(header),
         }
 
 
@@ -132,16 +153,31 @@ def read_header(path: Path, tags: list[str], pixels: bool = True) -> FileDataset
     """
     try:
         with quiet():
+            _check_deflated(path)
             header = dcmread(path, force=True, specific_tags=tags, stop_before_pixels=not pixels)
             if "TransferSyntaxUID" not in header.file_meta:  # a bare data set says how it is written by itself
                 implicit, little = header.original_encoding
                 syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
                 header.file_meta.TransferSyntaxUID = syntax if little else ExplicitVRBigEndian
             return header
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the file's permissions") from None
     except Exception as error:  # a damaged file makes pydicom raise almost anything
         raise damaged(path, f"its header ends or breaks off early ({type(error).__name__})") from None
+
+
+def _check_deflated(path: Path) -> None:
+    """Refuse a deflated file that unpacks to more than the limits; pydicom would unpack it in one piece."""
+    with path.open("rb") as file:
+        if DeflatedExplicitVRLittleEndian.encode() not in file.read(_META_BYTES):
+            return
+        file.seek(0)
+        read_preamble(file, force=True)
+        meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            limits.check_bytes(path, limits.inflated_size(file.read(), limits.current().decoded_bytes))
 
 
 def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
@@ -152,9 +188,20 @@ def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
             f"{path}: multi-frame DICOM of {frames} frames, as in tomosynthesis; only single images are read"
         )
     rows, columns = whole(path, header, "Rows"), whole(path, header, "Columns")
-    if not 0 < rows * columns <= MOST_PIXELS:
+    if not rows * columns:
         raise damaged(path, f"{rows} rows x {columns} columns cannot be a mammogram")
-    allocated = whole(path, header, "BitsAllocated")
+    photometric = attribute(header, "PhotometricInterpretation")
+    if not isinstance(photometric, str):
+        raise UserError(
+            f"{path}: PhotometricInterpretation is missing, so whether small values are black or white is not known; "
+            "set it to MONOCHROME1 or MONOCHROME2, or remove the file"
+        )
+    header.PhotometricInterpretation = photometric.strip().upper()
+    allocated, samples = whole(path, header, "BitsAllocated"), whole(path, header, "SamplesPerPixel", 1)
+    if samples not in (1, 3):
+        raise UserError(f"{path}: {samples} values per pixel; expected 1, a grayscale mammogram")
+    limits.check_size(path, rows, columns, samples * allocated / 8)
+    limits.check_oblong(path, rows, columns)
     bits = whole(path, header, "BitsStored", allocated)
     if allocated not in (8, 16) or not 1 <= bits <= allocated:
         raise UserError(f"{path}: {bits} of {allocated} bits a pixel; 8 or 16 allocated are read")
@@ -162,6 +209,14 @@ def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
     if high != bits - 1:
         raise UserError(f"{path}: HighBit {high} with {bits} bits stored; the standard wants {bits - 1}")
     return (rows, columns), bits, whole(path, header, "PixelRepresentation", 0) == 1
+
+
+def _bits_used(stored: NDArray[Any], bits: int, signed: bool, used: int | None) -> int:
+    if used is None or used >= bits or signed:
+        return bits
+    if stored.max() > 2**used - 1:
+        raise UserError(f"values up to {stored.max()}, more than the {used} bits that were stated hold")
+    return used
 
 
 def _pixels(path: Path, header: FileDataset, shape: tuple[int, int]) -> NDArray[Any]:

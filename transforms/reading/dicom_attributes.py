@@ -13,6 +13,10 @@ from pydicom.dataset import Dataset
 
 from transforms.errors import UserError
 
+IMPLAUSIBLE = "implausible"
+"""Begins the source of a spacing that was not used."""
+_SMALLEST_MM, _LARGEST_MM = 0.005, 2.0  # film is scanned at 0.02, thumbnails of 256 rows have 1 mm
+
 VIEWS = ("CC", "MLO", "ML", "LM", "LMO", "XCCL", "XCCM", "XCC", "FB", "SIO", "ISO")
 
 # PS3.16 CID 4014, as SNOMED CT and as the older SRT/SNM3 codes of the same concepts
@@ -129,8 +133,8 @@ def view(header: Dataset) -> str | None:
 
 def _magnification(header: Dataset) -> float:
     """How many times larger the shadow on the detector is than the breast; 1.0 when unknown."""
-    factor = numbers(header, "EstimatedRadiographicMagnificationFactor")
-    if not factor:
+    factor = [f for f in numbers(header, "EstimatedRadiographicMagnificationFactor") if 1.0 <= f <= 10.0]
+    if not factor:  # or 0, as some devices write where they do not know it
         detector = numbers(header, "DistanceSourceToDetector")
         patient = numbers(header, "DistanceSourceToPatient")
         factor = [detector[0] / patient[0]] if detector and patient and patient[0] > 0 else []
@@ -138,10 +142,11 @@ def _magnification(header: Dataset) -> float:
 
 
 def spacing(header: Dataset) -> tuple[tuple[float, float] | None, str]:
-    """((row, column) spacing in mm, where it comes from), or (None, "none").
+    """((row, column) spacing in mm, where it comes from), or (None, "none"), or (None, "implausible …").
 
     A PixelSpacing that is calibrated or differs from ImagerPixelSpacing refers to the patient and is taken as
-    it is. ImagerPixelSpacing is measured at the detector and is divided by the magnification, if known.
+    it is. ImagerPixelSpacing is measured at the detector and is divided by the magnification, if known. What cannot be
+    that of a mammogram, such as 70 (micrometers) or the 1 of programs that know none, is passed over.
     """
     found = {name: _pair(header, name) for name in ATTRIBUTES if name.endswith("PixelSpacing")}
     pixel, imager = found["PixelSpacing"], found["ImagerPixelSpacing"]
@@ -154,14 +159,28 @@ def spacing(header: Dataset) -> tuple[tuple[float, float] | None, str]:
         return (imager[0] / factor, imager[1] / factor), "ImagerPixelSpacing/magnification"
     if found["NominalScannedPixelSpacing"]:
         return found["NominalScannedPixelSpacing"], "NominalScannedPixelSpacing"
-    return None, "none"
+    wrong = [f"{name} {pair[0]:g} x {pair[1]:g} mm" for name in found for pair in (_stated(header, name),) if pair]
+    return None, f"{IMPLAUSIBLE} {wrong[0]}" if wrong else "none"
 
 
 def _pair(header: Dataset, keyword: str) -> tuple[float, float] | None:
+    pair = _stated(header, keyword)
+    return pair if pair and plausible_spacing(*pair) else None
+
+
+def _stated(header: Dataset, keyword: str) -> tuple[float, float] | None:
     values = numbers(header, keyword)
-    if len(values) != 2 or not all(0 < value < 100 for value in values):
-        return None
-    return values[0], values[1]
+    return (values[0], values[1]) if len(values) == 2 and min(values) > 0 else None
+
+
+def plausible_spacing(row: float, column: float) -> bool:
+    """Whether pixels of this size (mm) can be a mammogram's; exactly 1 is what programs write that know none."""
+    return (row, column) != (1.0, 1.0) and all(_SMALLEST_MM <= size <= _LARGEST_MM for size in (row, column))
+
+
+def processing(header: Dataset) -> bool | None:
+    """What PresentationIntentType says: True for FOR PROCESSING, False for FOR PRESENTATION, None if not stated."""
+    return {"FOR PROCESSING": True, "FOR PRESENTATION": False}.get(_text(header, "PresentationIntentType"))
 
 
 def burned_in(header: Dataset) -> bool | None:

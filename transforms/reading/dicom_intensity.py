@@ -15,6 +15,7 @@ from pydicom.pixels.processing import apply_windowing
 
 from transforms.errors import UserError
 from transforms.reading.dicom_attributes import attribute, numbers
+from transforms.reading.dicom_tables import first_item, look_up
 
 ATTRIBUTES = (
     "PhotometricInterpretation",
@@ -36,11 +37,16 @@ PERCENTILES = (0.5, 99.5)
 
 
 def intensities(
-    header: Dataset, stored: NDArray[Any], bits: int, signed: bool, windowing: str
+    header: Dataset, stored: NDArray[Any], bits: int, signed: bool, windowing: str, lossy: bool = True
 ) -> tuple[NDArray[Any], int, str]:
-    """Intensities of stored values (rows, columns), the largest possible one, and how they were made."""
+    """Intensities of stored values (rows, columns), the largest possible one, and how they were made.
+
+    Args:
+        lossy: whether values beyond the bits stored come from lossy compression, and are clipped. Else what is above
+            those bits is no part of the value, such as an overlay (PS3.5 8.1.1), and is masked.
+    """
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    index = np.clip(stored, low, high)
+    index = _in_range(stored, bits, low, high, lossy)
     if low:
         index = (index.astype(np.int32) - low).astype(np.uint16)
     counts = None
@@ -50,6 +56,15 @@ def intensities(
             counts += np.bincount(index[first : first + 256].ravel(), minlength=counts.size)
     table, top, done = intensity_table(header, (low, high), bits, windowing, counts)
     return table[index], top, done
+
+
+def _in_range(stored: NDArray[Any], bits: int, low: int, high: int, lossy: bool) -> NDArray[Any]:
+    if lossy or stored.dtype.kind not in "iu" or 8 * stored.dtype.itemsize == bits:
+        return np.clip(stored, low, high)
+    values = stored & np.asarray(2**bits - 1, stored.dtype)
+    if low:  # the sign is the highest of the bits stored
+        values = np.where(values > high, values.astype(np.int32) - 2**bits, values)
+    return values
 
 
 def intensity_table(
@@ -96,11 +111,13 @@ def intensity_table(
 
 def _modality(header: Dataset, values: NDArray[np.int64], bits: int) -> tuple[NDArray[Any], int]:
     """Modality LUT, or rescale, or the stored values themselves (PS3.3 C.11.1)."""
-    item = _first(header, "ModalityLUTSequence")
+    item = first_item(header, "ModalityLUTSequence")
     if item is not None:
-        table, bits = _look_up(item, values)
+        table, bits = look_up(header, item, values)
         return table.astype(np.float64), bits
     slope, intercept = numbers(header, "RescaleSlope"), numbers(header, "RescaleIntercept")
+    if slope and not slope[0]:
+        raise UserError("its RescaleSlope is 0, by which all pixels would be equal; correct the header, or remove it")
     if slope and intercept:
         return values * slope[0] + intercept[0], bits
     return values.astype(np.float64), bits
@@ -108,25 +125,43 @@ def _modality(header: Dataset, values: NDArray[np.int64], bits: int) -> tuple[ND
 
 def _voi(header: Dataset, modality: NDArray[np.float64], bits: int) -> tuple[NDArray[Any] | None, int, str]:
     """VOI LUT, else window, else nothing (PS3.3 C.11.2), on a scale of 0 to 1."""
-    item = _first(header, "VOILUTSequence")
+    item = first_item(header, "VOILUTSequence")
     if item is not None:
-        table, bits = _look_up(item, np.floor(modality + 0.5).astype(np.int64))
+        table, bits = look_up(header, item, np.floor(modality + 0.5).astype(np.int64))
         return table / (2.0**bits - 1.0), bits, f"VOI LUT 1 of {len(header.VOILUTSequence)}"
     centres, widths = numbers(header, "WindowCenter"), numbers(header, "WindowWidth")
     if not centres or not widths:
         return None, bits, "no window"
-    function = str(attribute(header, "VOILUTFunction") or "LINEAR").upper()
-    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-        raise UserError("its VOI LUT function is none of LINEAR, LINEAR_EXACT, SIGMOID; windowing 'none' leaves it out")
-    if not widths[0] >= (1 if function == "LINEAR" else 1e-9):
-        raise UserError(f"its {function} window is {widths[0]:g} wide; windowing 'none' leaves it out")
+    number = min(len(centres), len(widths))
+    functions = _functions(header, number)
+    smallest = [1.0 if function == "LINEAR" else 1e-9 for function in functions]
+    usable = [k for k in range(number) if widths[k] >= smallest[k]]
+    if not usable:
+        raise UserError(
+            f"its WindowWidth is {widths[0]:g}, too small for a {functions[0]} window; leave the window out with "
+            "windowing none"
+        )
+    chosen = usable[0]
+    function = functions[chosen]
     # The window is applied to a bare header: the possible output is 0 … 2^bits - 1, whatever the rescale was.
     window = Dataset()
     window.PhotometricInterpretation, window.PixelRepresentation, window.BitsStored = "MONOCHROME2", 0, bits
-    window.WindowCenter, window.WindowWidth, window.VOILUTFunction = centres[0], widths[0], function
+    window.WindowCenter, window.WindowWidth, window.VOILUTFunction = centres[chosen], widths[chosen], function
     with np.errstate(over="ignore"):
         result = apply_windowing(modality, window) / (2.0**bits - 1.0)
-    return result, bits, f"window 1 of {min(len(centres), len(widths))} ({function})"
+    return result, bits, f"window {chosen + 1} of {number} ({function})"
+
+
+def _functions(header: Dataset, number: int) -> list[str]:
+    """VOILUTFunction of each window: one for all, or against the standard (VM 1) one for each."""
+    value = attribute(header, "VOILUTFunction") or "LINEAR"
+    functions = [str(one).strip().upper() for one in ([value] if isinstance(value, str) else value)]
+    wrong = [one for one in functions if one not in ("LINEAR", "LINEAR_EXACT", "SIGMOID")]
+    if wrong:
+        raise UserError(
+            "its VOILUTFunction is none of LINEAR, LINEAR_EXACT, SIGMOID; leave the window out with windowing none"
+        )
+    return [*functions, *functions[-1:] * number][:number]
 
 
 def _percentile(
@@ -161,32 +196,18 @@ def _padding(header: Dataset, values: NDArray[np.int64]) -> NDArray[np.bool_]:
     value, limit = numbers(header, "PixelPaddingValue"), numbers(header, "PixelPaddingRangeLimit")
     if not value:
         return np.zeros(values.shape, bool)
-    ends = sorted([value[0], (limit or value)[0]])
-    return np.asarray((values >= ends[0]) & (values <= ends[1]))
+    ends = sorted(_in_sign(end, values) for end in (value[0], (limit or value)[0]))
+    padding = np.asarray((values >= ends[0]) & (values <= ends[1]))
+    if padding.all():
+        raise UserError(
+            "its PixelPaddingValue and PixelPaddingRangeLimit make all values padding, and the image black; correct "
+            "the header, or remove them"
+        )
+    return padding
 
 
-def _first(header: Dataset, keyword: str) -> Dataset | None:
-    sequence = attribute(header, keyword)
-    return sequence[0] if sequence and isinstance(sequence[0], Dataset) else None
-
-
-def _look_up(item: Dataset, values: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Values through a LUT item, and its depth in bits (PS3.3 C.11.1.1).
-
-    pydicom's own functions are not used here: they need a depth of 8 or 16 in a modality LUT, and wrap
-    around where an 8-bit table has more than 256 entries.
-    """
-    descriptor = numbers(item, "LUTDescriptor")
-    data = attribute(item, "LUTData")
-    if len(descriptor) != 3 or data is None or not 8 <= descriptor[2] <= 16:
-        raise UserError("its look-up table is damaged")
-    entries, first, bits = int(descriptor[0]) or 2**16, int(descriptor[1]), int(descriptor[2])
-    if isinstance(data, bytes):
-        table = np.frombuffer(data, np.uint8 if bits == 8 and len(data) < 2 * entries else "<u2")[:entries]
-    else:
-        table = np.atleast_1d(np.asarray(data, dtype=np.int64))[:entries]
-    if table.size < entries:
-        raise UserError(f"its look-up table holds {table.size} of {entries} entries")
-    if first > 2**15 and values.min() < 0:
-        first -= 2**16  # read as unsigned although the values it refers to are signed
-    return np.clip(table.astype(np.int64)[np.clip(values - first, 0, entries - 1)], 0, 2**bits - 1), bits
+def _in_sign(value: float, values: NDArray[np.int64]) -> float:
+    """A 16-bit number that was written as signed under unsigned pixels, or the reverse."""
+    if value < 0 <= values[0]:
+        return value + 2**16
+    return value - 2**16 if value >= 2**15 and values[0] < 0 else value

@@ -14,13 +14,13 @@ from monai.transforms import MapTransform
 from transforms.errors import UserError
 from transforms.flip import mirrored, must_flip
 from transforms.load import at_working_resolution
+from transforms.plain_text import one_line
+from transforms.reading import limits
+from transforms.reading.dicom_attributes import IMPLAUSIBLE
 from transforms.reading.mammogram import Mammogram, read_mammogram
 from transforms.reading.photographs import read_photograph
 
 logger = logging.getLogger("mammoseg")
-
-MOST_OBLONG = 20
-"""Times that one side of an image may be as long as the other; at a fixed height, a strip would become a giant."""
 
 
 class LoadMammogramd(MapTransform):
@@ -37,6 +37,7 @@ class LoadMammogramd(MapTransform):
         flip: "left" or "right" mirrors images whose breast hangs on the other side (`transforms.flip`) and sets
             `mirrored`, by which `Unmirrord` undoes it.
         colour: read photographs, float32 (3, h, w), instead of mammograms.
+        max_megapixels, max_memory_gb: larger images are refused, see `transforms.reading.limits`.
 
     Where `d["recorded"]` holds what dataset.json says of an image, that counts, and windowing and bits do not.
     """
@@ -49,6 +50,8 @@ class LoadMammogramd(MapTransform):
         bits: int | None = None,
         flip: str = "none",
         colour: bool = False,
+        max_megapixels: float = limits.MEGAPIXELS,
+        max_memory_gb: float = limits.MEMORY_GB,
     ) -> None:
         super().__init__(keys)
         self.image_height = image_height
@@ -56,11 +59,13 @@ class LoadMammogramd(MapTransform):
         self.bits = bits
         self.flip = flip
         self.colour = colour
+        self.limits = limits.Limits(max_megapixels, max_memory_gb)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            path, mammogram = d[key], self._read(d[key], d.get("recorded"))
+            with limits.limited(self.limits):
+                path, mammogram = d[key], self._read(d[key], d.get("recorded"))
             side = mammogram.laterality
             if (d.get("recorded") or {}).get("flipped"):
                 side = {"L": "R", "R": "L"}.get(side or "")  # the breast hangs where the other one does
@@ -77,13 +82,23 @@ class LoadMammogramd(MapTransform):
         if self.colour:
             return read_photograph(path)
         if recorded is not None:
-            return _of_dataset(path, recorded, self.windowing)
-        mammogram = read_mammogram(path, windowing=self.windowing, bits=self.bits)
-        rows, columns = mammogram.pixels.shape
-        if max(rows, columns) > MOST_OBLONG * min(rows, columns):
-            raise UserError(f"{path}: {rows} x {columns} pixels; expected a mammogram")
+            return _not_blank(path, _of_dataset(path, recorded, self.windowing))
+        mammogram = _not_blank(path, read_mammogram(path, windowing=self.windowing, bits=self.bits))
+        if mammogram.spacing_source.startswith(IMPLAUSIBLE):
+            logger.warning("%s: no areas in mm²: %s", one_line(Path(path).name), mammogram.spacing_source)
         _warn_of_unused_bits(path, mammogram)
         return mammogram
+
+
+def _not_blank(path: Any, mammogram: Mammogram) -> Mammogram:
+    """Refuse an image of one value: a network finds something even there."""
+    lowest, highest = mammogram.pixels.min(), mammogram.pixels.max()
+    if lowest == highest:
+        raise UserError(
+            f"{path}: blank, every pixel is {lowest} ({mammogram.intensity_source}); look at it, and at its window and "
+            "rescale values"
+        )
+    return mammogram
 
 
 def _of_dataset(path: Any, recorded: Mapping[str, Any], windowing: str) -> Mammogram:
@@ -122,5 +137,5 @@ def _warn_of_unused_bits(path: Any, mammogram: Mammogram) -> None:
     if possible > 255 and 0 < highest * 4 < possible:
         logger.warning(
             "%s: no pixel exceeds %d of %d possible; if fewer bits are used, say so with --bits",
-            *(Path(path).name, highest, possible),
+            *(one_line(Path(path).name), highest, possible),
         )

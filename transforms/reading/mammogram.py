@@ -13,6 +13,8 @@ from transforms.errors import UserError
 from transforms.reading.dicom import is_dicom, probe_dicom, read_dicom
 from transforms.reading.dicom_attributes import side_and_view_of_name
 from transforms.reading.dicom_intensity import WINDOWINGS, intensities
+from transforms.reading.find_files import check_there
+from transforms.reading.limits import check_oblong
 from transforms.reading.pictures import probe_picture, read_picture
 
 
@@ -29,6 +31,7 @@ class Mammogram:
         spacing_mm: (row, column) distance of pixel centres, or None.
         spacing_source: the attribute or format that stated the spacing, or "none".
         burned_in: whether text is burned into the pixels, or None when the file does not say.
+        processing: whether it is FOR PROCESSING, before the device made an image for people of it; None if not stated.
         intensity_source: how stored values became pixels, such as "window 1 of 3 (SIGMOID), inverted".
     """
 
@@ -40,6 +43,7 @@ class Mammogram:
     spacing_source: str = "none"
     burned_in: bool | None = None
     intensity_source: str = "as stored"
+    processing: bool | None = None
 
 
 def probe_mammogram(path: Path) -> None:
@@ -58,7 +62,7 @@ def read_mammogram(path: str | Path, windowing: str = "voi", bits: int | None = 
         path: one image.
         windowing: for DICOM "voi" (its VOI LUT, else its first window, else nothing), "none", or "percentile"
             (the 0.5 and 99.5 per cent values of this image become black and white; for every format).
-        bits: for files other than DICOM, how many bits the values really use, such as 12 in a 16-bit PNG.
+        bits: how many bits the values really use, such as 12 in a 16-bit PNG, or where BitsStored of DICOM is 16.
 
     Raises:
         UserError: not one grayscale image, damaged, or not decodable; the message names the file and the
@@ -69,11 +73,12 @@ def read_mammogram(path: str | Path, windowing: str = "voi", bits: int | None = 
         raise UserError(f"windowing is {windowing!r}; expected one of {', '.join(WINDOWINGS)}")
     side, view = side_and_view_of_name(path.stem)
     if _is_dicom(path):
-        fields = read_dicom(path, windowing)
+        fields = read_dicom(path, windowing, bits)
         fields["laterality"] = fields["laterality"] or side
         fields["view"] = fields["view"] or view
         return Mammogram(**fields)
     pixels, spacing = read_picture(path)
+    check_oblong(path, pixels.shape[0], pixels.shape[1])
     bits = bits or 8 * pixels.dtype.itemsize
     if pixels.max() > 2**bits - 1:
         raise UserError(f"{path}: values up to {pixels.max()}, more than the {bits} bits that were stated hold")
@@ -92,8 +97,7 @@ def read_mammogram(path: str | Path, windowing: str = "voi", bits: int | None = 
 
 
 def _is_dicom(path: Path) -> bool:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
+    check_there(path)
     try:
         return is_dicom(path)
     except OSError as error:

@@ -10,7 +10,7 @@ import numpy as np
 from monai.transforms import MapTransform
 from numpy.typing import NDArray
 
-from transforms.reading.volumes import ITK_SUFFIXES, NIFTI_SUFFIXES
+from transforms.reading.volumes import volume_affine
 
 
 class ToVolumed(MapTransform):
@@ -30,20 +30,9 @@ class ToVolumed(MapTransform):
 
 
 def affine_of(path: Path, spacing_mm: tuple[float, float]) -> NDArray[np.float64]:
-    """Where an image's pixels lie: NIfTI and ITK's formats say so; of others, the (row, column) spacing is known."""
-    name = path.name.lower()
-    if name.endswith(NIFTI_SUFFIXES):
-        import nibabel
-
-        return np.asarray(nibabel.load(path).affine, dtype=float)
-    row, column = (float(value) for value in spacing_mm)
-    affine = np.diag([column, row, 1.0, 1.0])
-    if name.endswith(ITK_SUFFIXES):
-        import itk
-
-        image = itk.imread(str(path))
-        axes = image.GetImageDimension()
-        direction = itk.array_from_matrix(image.GetDirection())
-        affine[:axes, :axes] = direction * np.asarray(list(itk.spacing(image)))
-        affine[:axes, 3] = list(itk.origin(image))
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # from DICOM's left and back
+    """Position of the pixels that were read: as the file says, or by the (row, column) spacing alone."""
+    affine = volume_affine(path)
+    if affine is None:
+        row, column = (float(value) for value in spacing_mm)
+        affine = np.diag([-column, -row, 1.0, 1.0])
+    return affine

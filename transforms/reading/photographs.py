@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from transforms.errors import UserError
+from transforms.reading import limits
+from transforms.reading.find_files import check_there
 from transforms.reading.mammogram import Mammogram
+from transforms.reading.pillow import as_shown, open_picture
 
 
 def read_photograph(path: str | Path) -> Mammogram:
@@ -17,23 +20,21 @@ def read_photograph(path: str | Path) -> Mammogram:
     Raises:
         UserError: missing, damaged, or more than 8 bits a channel.
     """
-    from PIL import Image
-
+    check_there(Path(path))
     try:
         if str(path).lower().endswith(".npy"):
-            pixels = np.load(path, allow_pickle=False)
-            if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
-                raise UserError(f"{path}: {pixels.dtype} of shape {pixels.shape}; expected uint8 (rows, columns, 3)")
-            return Mammogram(pixels=pixels, intensity_range=(0, 255))
-        with warnings.catch_warnings(), Image.open(path) as image:
+            stored = np.load(path, mmap_mode="r", allow_pickle=False)
+            if stored.dtype != np.uint8 or stored.shape[2:] != (3,):
+                raise UserError(f"{path}: {stored.dtype} of shape {stored.shape}; expected uint8 (rows, columns, 3)")
+            limits.check_size(Path(path), stored.shape[0], stored.shape[1], 3)
+            return Mammogram(pixels=np.array(stored), intensity_range=(0, 255))
+        with warnings.catch_warnings(), open_picture(path) as image:
             warnings.simplefilter("ignore")
             if image.mode not in ("RGB", "RGBA", "P", "L"):
                 raise UserError(f"{path}: Pillow mode {image.mode}; expected a colour image of 8 bits a channel")
-            pixels = np.asarray(image.convert("RGB"))
+            pixels = np.ascontiguousarray(as_shown(image, np.asarray(image.convert("RGB"))))
     except UserError:
         raise
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
     except Exception as error:  # Pillow raises many kinds on damaged files
         raise UserError(
             f"{path}: not an image that can be read, or damaged ({type(error).__name__}); expected PNG, JPEG or TIFF"

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.errors import UserError
+from transforms.reading import limits
+from transforms.reading.early_end import jpeg_ends_early, png_ends_early
 from transforms.reading.file_signatures import what_else
-from transforms.reading.volumes import ITK_SUFFIXES, NIFTI_SUFFIXES, Spacing, read_itk, read_nifti
+from transforms.reading.pillow import as_shown, open_data, open_picture
+from transforms.reading.volumes import ITK_SUFFIXES, NIFTI_SUFFIXES, Spacing, check_volume, read_volume
 
 PILLOW_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SUFFIXES = (*PILLOW_SUFFIXES, *ITK_SUFFIXES, *NIFTI_SUFFIXES, ".npy")
-MOST_PIXELS = 2**28
 EIGHT_BIT_MODES = ("LA", "RGB", "RGBA")
 ALPHA_MODES = ("LA", "PA", "RGBA")
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
@@ -30,7 +32,8 @@ def read_picture(path: Path, palette: str = "grey") -> tuple[NDArray[Any], Spaci
 
     Args:
         path: the file; its suffix names the format, except that Pillow looks at the content.
-        palette: what a palette image means: "grey" its colours (a picture), "index" its indices (a label).
+        palette: what a palette image means: "grey" its colors (a picture), "index" its indices (a label), "mask"
+            whether a color is black (0) or not.
 
     Raises:
         UserError: not an image, damaged, several pages or slices, colour, or values that are not whole
@@ -43,10 +46,8 @@ def read_picture(path: Path, palette: str = "grey") -> tuple[NDArray[Any], Spaci
             warnings.simplefilter("ignore")
             if name.endswith(".npy"):
                 values = np.load(path, mmap_mode="r", allow_pickle=False)
-            elif name.endswith(NIFTI_SUFFIXES):
-                values, spacing = read_nifti(path)
-            elif name.endswith(ITK_SUFFIXES):
-                values, spacing = read_itk(path)
+            elif name.endswith((*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
+                values, spacing = read_volume(path)
             else:
                 values = _pillow(path, palette)
             return whole_numbers(path, values), spacing
@@ -65,9 +66,11 @@ def probe_picture(path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if name.endswith(PILLOW_SUFFIXES):
-                _open_pillow(path).close()
+                open_picture(path).close()
             elif name.endswith(".npy"):
-                np.load(path, mmap_mode="r", allow_pickle=False)
+                _check_size(path, np.load(path, mmap_mode="r", allow_pickle=False))
+            elif name.endswith((*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
+                check_volume(path)
     except UserError:
         raise
     except Exception as error:
@@ -76,13 +79,12 @@ def probe_picture(path: Path) -> None:
 
 def whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[Any]:
     """The array as (rows, columns) of uint8 or uint16, or a `UserError` that says why it cannot be."""
+    _check_size(path, values)
     if values.ndim == 3 and values.shape[2] in (1, 3) and (values == values[:, :, :1]).all():
         values = values[:, :, 0]
     if values.ndim != 2:
         kind = "a colour image" if values.ndim == 3 and values.shape[2] == 3 else f"of shape {values.shape}"
         raise UserError(f"{path}: {kind}; expected a grayscale image (rows, columns)")
-    if not 0 < values.size <= MOST_PIXELS:
-        raise UserError(f"{path}: {values.shape[0]} x {values.shape[1]} pixels; expected a mammogram")
     if values.dtype == np.uint8 or values.dtype == np.uint16:
         return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("=")))
     if values.dtype == np.bool_:
@@ -93,6 +95,12 @@ def whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[Any]:
             f"{path}: {values.dtype} values from {low:g} to {high:g}; expected whole numbers from 0 to 65535"
         )
     return values.astype(np.uint8 if values.dtype.itemsize == 1 else np.uint16)
+
+
+def _check_size(path: Path, values: NDArray[Any]) -> None:
+    if values.ndim >= 2:
+        rows, columns = values.shape[:2]
+        limits.check_size(path, rows, columns, values.nbytes / max(rows * columns, 1))
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
@@ -106,29 +114,51 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 
 def _pillow(path: Path, palette: str) -> NDArray[Any]:
-    with _open_pillow(path) as image:
-        if image.mode in EIGHT_BIT_MODES and any(";16" in str(tile[3]) for tile in image.tile):
-            raise UserError(f"{path}: 16 bits a value in colour or with transparency; save it as plain grayscale")
-        if image.mode == "CMYK" or (image.mode == "P" and palette == "grey"):
-            return np.asarray(image.convert("RGB"))
-        if image.mode == "1" and palette == "grey":
-            return np.asarray(image.convert("L"))
-        values = np.asarray(image)
-        if image.mode in ALPHA_MODES:  # transparency says nothing about the image
-            values = values[:, :, :-1]
-        if image.mode.startswith("I;16") and image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
-            return 65535 - values  # Pillow does so for 8 bits only
-        return values
+    with open_picture(path) as image:
+        values = _values(path, image, palette)
+        if _ends_early(path, image, values, palette):
+            raise UserError(f"{path}: damaged: its compressed pixels end early; copy it again")
+        return as_shown(image, values)
 
 
-def _open_pillow(path: Path) -> Any:
-    from PIL import Image
+def _ends_early(path: Path, image: Any, values: NDArray[Any], palette: str) -> bool:
+    if image.format == "PNG":
+        return png_ends_early(path, values)
+    if image.format == "JPEG":
+        return jpeg_ends_early(path.read_bytes(), values, lambda data: _values(path, open_data(data), palette))
+    return False
 
-    image = Image.open(path)
-    frames = getattr(image, "n_frames", 1)
-    if frames == 1 and image.width * image.height <= MOST_PIXELS:
-        return image
-    image.close()
-    if frames > 1:
-        raise UserError(f"{path}: {frames} pages or frames in one file; expected a single image")
-    raise UserError(f"{path}: {image.height} x {image.width} pixels; expected a mammogram")
+
+def gray_bits(path: Path) -> int:
+    """Bits per pixel of a gray picture: 1, 2 or 4, which Pillow reads as 0 and 1 or spreads over 0 to 255; else 8."""
+    if not path.name.lower().endswith(PILLOW_SUFFIXES):
+        return 8
+    with open_picture(path) as image:
+        if image.mode == "1":
+            return 1
+        raw = str(image.tile[0][3]) if image.mode == "L" and image.tile else ""
+        return next((bits for bits in (2, 4) if f"L;{bits}" in raw), 8)
+
+
+def palette_of(path: Path) -> list[tuple[int, int, int]]:
+    """Red, green and blue of each index of a palette picture, from its header; empty for others."""
+    with open_picture(path) as image:
+        flat = image.getpalette("RGB") if image.mode in ("P", "PA") else None
+    return [(r, g, b) for r, g, b in zip(*[iter(flat or [])] * 3, strict=False)]
+
+
+def _values(path: Path, image: Any, palette: str) -> NDArray[Any]:
+    if image.mode in EIGHT_BIT_MODES and any(";16" in str(tile[3]) for tile in image.tile):
+        raise UserError(f"{path}: 16 bits a value in colour or with transparency; save it as plain grayscale")
+    if image.mode == "P" and palette == "mask":
+        return np.asarray(image.convert("RGB")).max(axis=2)
+    if image.mode == "CMYK" or (image.mode == "P" and palette == "grey"):
+        return np.asarray(image.convert("RGB"))
+    if image.mode == "1" and palette == "grey":
+        return np.asarray(image.convert("L"))
+    values = np.asarray(image)
+    if image.mode in ALPHA_MODES:  # transparency says nothing about the image
+        values = values[:, :, :-1]
+    if image.mode.startswith("I;16") and image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        return 65535 - values  # Pillow does so for 8 bits only
+    return values

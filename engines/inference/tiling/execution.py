@@ -11,11 +11,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from engines.inference.finite import finite
 from engines.inference.tiling.grid import Air, Sight, cheapest
 from engines.inference.tiling.memory import is_out_of_memory, size_of
 from engines.inference.tiling.steps import Run, Step, Store, Tileable, Write, run_step, runs
 from nets import ValidUNet
 from nets.resize import upsample
+from transforms.decision import Decision
 
 logger = logging.getLogger("mammoseg")
 
@@ -33,12 +35,14 @@ class Place:
         store: where maps and results are put together.
         memory: bytes for one forward pass on `device`, beside parameters, image and result.
         labels: results are class numbers instead of logits.
+        decision: by which classes are chosen; None takes the most likely one.
     """
 
     device: torch.device
     store: torch.device
     memory: int
     labels: bool
+    decision: Decision | None = None
 
 
 class Result:
@@ -46,24 +50,27 @@ class Result:
 
     def __init__(self, size: tuple[int, ...], place: Place) -> None:
         self._store = Store([size], place.store)
-        self._labels = place.labels
+        self._labels, self._decision = place.labels, place.decision
 
     def write(self, number: int, logits: Tensor, at: tuple[slice, slice]) -> None:
         """Put in the logits of one part."""
-        self._store.write(0, labels_of(logits) if self._labels else logits, at)
+        self._store.write(0, labels_of(logits, self._decision) if self._labels else logits, at)
 
     def finished(self) -> Tensor:
         """The whole."""
         return self._store.finished()[0]
 
 
-def labels_of(logits: Tensor) -> Tensor:
-    """The most likely class: (N, classes, H, W) → uint8 (N, 1, H, W).
+def labels_of(logits: Tensor, decision: Decision | None = None) -> Tensor:
+    """The most likely class, or that of a decision: (N, classes, H, W) → uint8 (N, 1, H, W).
 
-    Raises ValueError for more than 256 classes.
+    Raises ValueError for more than 256 classes, or a score that is no finite number.
     """
     if logits.shape[1] > MOST_LABELS:
         raise ValueError(f"labels are 8-bit numbers, at most {MOST_LABELS} classes; got {logits.shape[1]}")
+    logits = finite(logits)
+    if decision is not None:
+        return torch.stack([decision(scores) for scores in logits])
     return logits.max(dim=1, keepdim=True).indices.to(torch.uint8)  # many times faster than argmax
 
 

@@ -35,6 +35,7 @@ from engines.inference.tiling.memory import GB, default_memory, is_out_of_memory
 from engines.inference.tiling.steps import Step, can_tile, measured
 from nets import DeepLabV3
 from nets.stages import StagedNetwork
+from transforms.decision import Decision
 
 logger = logging.getLogger("mammoseg")
 
@@ -59,6 +60,7 @@ class TiledInferer(Inferer):
         skip_air: compute regions where the image has but one value, as digital mammograms have around the breast,
             once and fill them in. The result is the same.
         labels: return class numbers, uint8 (N, 1, H, W), made part by part: no logits of full size exist.
+        decision: by which classes are chosen; None takes the most likely one.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class TiledInferer(Inferer):
         device: torch.device | str | None = "cpu",
         skip_air: bool = True,
         labels: bool = False,
+        decision: Decision | None = None,
     ) -> None:
         """Check and keep the arguments.
 
@@ -79,6 +82,7 @@ class TiledInferer(Inferer):
         self.device = None if device is None else torch.device(device)
         self.skip_air = skip_air
         self.labels = labels
+        self.decision = decision
         self._warned: set[tuple[str, int]] = set()
         self._known: tuple[nn.Module, tuple[Any, ...], list[Step] | Needs] | None = None
 
@@ -116,7 +120,7 @@ class TiledInferer(Inferer):
         parameters = network.parameters() if isinstance(network, nn.Module) else iter(())
         device = next((p.device for p in parameters), image.device)
         memory = default_memory(device) if self.memory_gb is None else int(self.memory_gb * GB)
-        return Place(device, self.device or image.device, memory, self.labels)
+        return Place(device, self.device or image.device, memory, self.labels, self.decision)
 
     def _measured(self, network: nn.Module, image: Tensor) -> list[Step] | Needs:
         """What was measured of the network, and again only if something has changed."""
@@ -141,12 +145,12 @@ class TiledInferer(Inferer):
                 logger.warning("out of memory with a whole image of %d x %d", *image.shape[-2:])
         if logits is None:
             logits = self._windows(image, network, place, *args, **kwargs)
-        return (labels_of(logits) if self.labels else logits).to(place.store)
+        return (labels_of(logits, self.decision) if self.labels else logits).to(place.store)
 
     def _windows(
         self, image: Tensor, network: Callable[..., Tensor], place: Place, *args: Any, **kwargs: Any
     ) -> Tensor:
-        step = max(WINDOW_STEP, size_multiple(network))
+        step = max(WINDOW_STEP, size_multiple(network, image.shape[1]))
         side = max(step, WINDOW // step * step)
         while side > step:
             shape = (1, image.shape[1], side, side)
@@ -173,7 +177,7 @@ class TiledInferer(Inferer):
                 device=place.store,
             )
             try:
-                logits: Tensor = windows(image, network, *args, **kwargs)
+                logits: Tensor = windows(image, PaddedInferer(), network, *args, **kwargs)
                 return logits
             except RuntimeError as error:
                 if not is_out_of_memory(error) or side == step:

@@ -41,7 +41,7 @@ def files_by_id(images: Path, out: Path) -> dict[str, list[Path]]:
 def _id_in_header(path: Path) -> str | None:
     try:
         patient = subject_of(path) if is_dicom(path) else None
-    except UserError:
+    except (UserError, OSError):
         return None
     return patient if patient and _ID.fullmatch(patient) else None
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transforms.errors import UserError
+from transforms.reading.find_files import check_there, files_below
 
 TABLES = tuple(f"{kind}_case_description_{part}_set.csv" for kind in ("mass", "calc") for part in ("train", "test"))
 _COLUMNS = {
@@ -65,7 +66,7 @@ def read_tables(folder: Path) -> tuple[list[Region], list[str]]:
     Raises:
         UserError: none of the tables is there, or a row is not as published; names file, line and column.
     """
-    found = [path for path in sorted(folder.rglob("*.csv")) if path.name.lower() in TABLES] if folder.is_dir() else []
+    found = [path for path in files_below(folder) if path.name.lower() in TABLES] if folder.is_dir() else []
     if not found:
         raise UserError(
             f"{folder}: no tables; looked in it and below it for {', '.join(TABLES)}; get them from the archive's "
@@ -77,6 +78,7 @@ def read_tables(folder: Path) -> tuple[list[Region], list[str]]:
 
 
 def _read_table(path: Path) -> Iterator[Region]:
+    check_there(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)

@@ -26,6 +26,7 @@ from scripts.importers.sources.csaw_s_files import CLASSES, Masks, Scan, find_ro
 from scripts.importers.writing.cases import Case, Label, checked_pattern, subject_key
 from scripts.importers.writing.writer import Summary, write_dataset
 from transforms.errors import UserError
+from transforms.reading.find_files import check_there
 from transforms.reading.mammogram import Mammogram, read_mammogram
 from transforms.reading.pictures import read_picture
 
@@ -264,7 +265,8 @@ def flatten(masks: Masks, how: Settings, tally: Tally, shape: tuple[int, int]) -
 
 def _draw(paths: Sequence[Path], mask: Mask) -> None:
     for path in paths:
-        values, _ = read_picture(path, "index")
+        check_there(path)
+        values, _ = read_picture(path, "mask")
         if values.shape != mask.shape:
             raise UserError(f"{path}: is {size_text(values.shape)}, its image {size_text(mask.shape)} (rows x columns)")
         mask |= values > 0  # the sources do not say whether masks hold 0 and 1 or 0 and 255

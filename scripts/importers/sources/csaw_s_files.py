@@ -17,7 +17,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from transforms.errors import UserError
+from transforms.reading.find_files import files_below
+from transforms.reading.pillow import as_shown, open_picture
 from transforms.vocabulary import plain
 
 # Lowest precedence first: the reverse of `CLASSES` in csaws_creation/settings.py
@@ -80,8 +84,8 @@ def find_root(images: Path) -> Path:
 def find_scans(folder: Path, remarks: Counter[str], masks_only: bool = False) -> dict[str, Scan]:
     """Images and masks below a folder, by the image's id; only the file's own name counts."""
     scans: dict[str, Scan] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.name.startswith(".") or path.suffix.lower() != ".png" or not path.is_file():
+    for path in files_below(folder):
+        if path.suffix.lower() != ".png":
             continue
         parts = _NAME.fullmatch(path.name)
         if not parts:
@@ -112,12 +116,10 @@ def _add(scan: Scan, path: Path, what: str | None, masks_only: bool) -> bool:
 
 def header(path: Path) -> tuple[str, tuple[int, ...]]:
     """Pillow's mode and (rows, columns) of a picture, or nothing for one that cannot be read."""
-    from PIL import Image
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
-                return picture.mode, (picture.height, picture.width)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            with open_picture(path) as picture:
+                return picture.mode, as_shown(picture, np.empty((picture.height, picture.width), bool)).shape
+    except Exception:  # Pillow raises many kinds on damaged files; who reads the pixels will say so
         return "", ()

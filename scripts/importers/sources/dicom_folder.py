@@ -6,10 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scripts.importers.writing.cases import Case, checked_pattern, find_images, subject_key
+from scripts.importers.writing.cases import Case, checked_pattern, dicom_among, find_images, subject_key
 from scripts.importers.writing.writer import Summary, write_dataset
 from transforms.errors import UserError
-from transforms.reading.dicom import is_dicom
 from transforms.reading.mammogram import read_mammogram
 
 
@@ -36,7 +35,7 @@ def import_dicom(
     """
     images, out, pattern = Path(images), Path(out), checked_pattern(subject)
     found = find_images(images, [out])
-    files = [path for path in found if is_dicom(path)]
+    files = dicom_among(found)
     if not files:
         raise UserError(
             f"{images}: no DICOM files; found {len(found)} pictures such as {found[0].name}; for pictures with label "

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.importers.labels.classes import TUMOR_TASK, task_is_tumor, tumor_flags
+from scripts.importers.labels.label_images import check_palettes, read_label_image
 from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, one_each, stem, subject_key
 from scripts.importers.writing.writer import Summary, write_dataset
 from transforms.dataset import listed, unknown_values
 from transforms.errors import UserError
-from transforms.reading.dicom import is_dicom, read_dicom
+from transforms.plain_text import same_name
 from transforms.reading.mammogram import read_mammogram
-from transforms.reading.pictures import read_picture
 
 IGNORE_LABEL = 255
 
@@ -75,6 +75,7 @@ def import_folder(
         flags = dict(zip(names, tumor_flags(names), strict=True))
         values, names = {value: TUMOR_TASK[flags[text]] for value, text in values.items()}, list(TUMOR_TASK)
     table = _table(values, names, ignore)
+    check_palettes([label for _, label in pairs if label is not None], [*values, *ignore])
     cases = [
         Case(
             source=path,
@@ -101,28 +102,30 @@ def read_label(path: Path, table: NDArray[np.int16], shape: tuple[int, int]) -> 
     """Label map (rows, columns) uint8 of one label image.
 
     Args:
-        table: (256,) class id of each grey value, -1 where it has none.
+        table: (256,) class id of each gray value, -1 where it has none.
         shape: of the image, which the label image must have.
     """
-    values = label_values(path)
+    label = read_label_image(path)
+    values = label.values
     if values.shape != shape:
         raise UserError(
             f"{path}: is {values.shape[0]} x {values.shape[1]}, its image {shape[0]} x {shape[1]} (rows x "
             "columns); give a label image of the image's size"
         )
-    seen = np.zeros(256, bool)
-    seen[values] = True
+    seen = _seen(values)
     if (seen & (table < 0)).any():
-        raise UserError(unknown_values(path, seen, table >= 0))
+        other = label.in_other_scale() if label.bits < 8 else values
+        if (_seen(other) & (table < 0)).any():
+            bits = f" ({label.bits} bit per pixel)" if label.bits < 8 else ""
+            raise UserError(unknown_values(f"{path}{bits}", seen, table >= 0))
+        values = other
     return table.astype(np.uint8)[values]
 
 
-def label_values(path: Path) -> NDArray[np.uint8]:
-    """Grey values, or palette indices, of a label image."""
-    values = read_dicom(path, "none")["pixels"] if is_dicom(path) else read_picture(path, "index")[0]
-    if values.max() > 255:
-        raise UserError(f"{path}: holds values up to {values.max()}; expected label values from 0 to 255")
-    return np.asarray(values, np.uint8)
+def _seen(values: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    seen = np.zeros(256, bool)
+    seen[values] = True
+    return seen
 
 
 def _table(values: Mapping[int, str], names: Sequence[str], ignore: Sequence[int]) -> NDArray[np.int16]:
@@ -151,36 +154,57 @@ def _pairs(
     if image_root.resolve() == label_root.resolve() and not suffix:
         raise UserError(f"{image_root}: holds images and labels; say with --suffix how the labels' names end")
     if suffix is None:
-        suffix = _common_suffix([stem(path) for path in images], [stem(path) for path in labels])
+        suffix = _common_suffix(label_root, [_stem(path) for path in images], [_stem(path) for path in labels])
     if image_root.resolve() == label_root.resolve():
-        images = [path for path in images if not stem(path).endswith(suffix)]
-        labels = [path for path in labels if stem(path).endswith(suffix)]
-    by_place: dict[tuple[Path, str], Path] = {}
+        images = [path for path in images if not _stem(path).endswith(suffix)]
+        labels = [path for path in labels if _stem(path).endswith(suffix)]
+    by_place: dict[tuple[str, str], Path] = {}
     for path in labels:
-        other = by_place.setdefault((path.parent.relative_to(label_root), stem(path)), path)
+        other = by_place.setdefault((_place(path, label_root), _stem(path)), path)
         if other != path:
             raise UserError(f"{other}: a label image of the same name is {path.name}; keep the one that is right")
-    alone = Counter(stem(path) for path in labels)
-    by_name = {stem(path): path for path in labels if alone[stem(path)] == 1}
-    keys = [(path.parent.relative_to(image_root), stem(path) + suffix) for path in images]
+    alone = Counter(_stem(path) for path in labels)
+    by_name = {_stem(path): path for path in labels if alone[_stem(path)] == 1}
+    keys = [(_place(path, image_root), _stem(path) + suffix) for path in images]
     taken = {by_place[key] for key in keys if key in by_place}
     by_name = {name: path for name, path in by_name.items() if path not in taken}
     chosen = {path: by_place.get(key, by_name.get(key[1])) for path, key in zip(images, keys, strict=True)}
     return list(one_each(chosen).items()), suffix
 
 
-def _common_suffix(images: list[str], labels: list[str]) -> str:
-    """The ending that turns most image names into label names; the shortest of equals."""
+def _stem(path: Path) -> str:
+    return same_name(stem(path))
+
+
+def _place(path: Path, root: Path) -> str:
+    return same_name(path.parent.relative_to(root).as_posix())
+
+
+def _common_suffix(label_root: Path, images: list[str], labels: list[str]) -> str:
+    """The ending that turns most image names into label names.
+
+    Raises:
+        UserError: two endings do so equally, as where a folder holds predictions as well.
+    """
     known, found = set(images), Counter[str]()
     for label in labels:
         found.update(label[end:] for end in range(1, len(label) + 1) if label[:end] in known)
-    return min(found, key=lambda ending: (-found[ending], len(ending)), default="")
+    order = sorted(found, key=lambda ending: (-found[ending], len(ending)))
+    rivals = [ending for ending in order if found[ending] == found[order[0]]]
+    if len(rivals) > 1 and len(images) > 1 and found[order[0]] > 1:
+        listing = " and ".join(repr(ending) for ending in rivals[:5])
+        raise UserError(
+            f"{label_root}: {found[order[0]]} images have label images that end in {listing}; say with --suffix which "
+            "are right"
+        )
+    return order[0] if order else ""
 
 
 def _suggest_values(labels: list[Path]) -> str:
     seen = np.zeros(256, bool)
     for path in labels[:20]:
-        seen[label_values(path)] = True
+        label = read_label_image(path)
+        seen[label.in_other_scale() if label.bits == 1 else label.values] = True
     found = np.flatnonzero(seen).tolist()
     example = ",".join(f"{value}={'background' if not i else f'name{i}'}" for i, value in enumerate(found[:8]))
     return f'--values is missing; the label images hold {listed(found)}: say for example --values "{example}"'

@@ -22,11 +22,11 @@ from scripts.importers.labels.classes import ClassTable, fixed_table
 from scripts.importers.labels.merge import Tally, checked_smooth
 from scripts.importers.sources.inbreast_draw import Settings, read_label
 from scripts.importers.sources.inbreast_xml import MUSCLE, NAMELESS, read_rois
-from scripts.importers.writing.cases import Case, checked_pattern, find_images, stem, subject_key
+from scripts.importers.writing.cases import Case, checked_pattern, dicom_among, find_images, stem, subject_key
 from scripts.importers.writing.progress import with_progress
 from scripts.importers.writing.writer import Summary, write_dataset
 from transforms.errors import UserError
-from transforms.reading.dicom import is_dicom
+from transforms.reading.find_files import files_below
 from transforms.reading.mammogram import Mammogram, read_mammogram
 from transforms.vocabulary import plain
 
@@ -94,7 +94,7 @@ def import_inbreast(
     images, out, pattern = Path(images), Path(out), checked_pattern(subject)
     if not 0.0 <= radius <= 100.0:
         raise UserError(f"--radius is {radius:g}; expected a number of pixels from 0 to 100")
-    files = [path for path in find_images(images, [out]) if is_dicom(path)]
+    files = dicom_among(find_images(images, [out]))
     found, tally = _annotations(images, files), Tally()
     table = _table(found, merge or {}, precedence, task, bool(options.get("progress", True)))
     how = Settings(table, not precedence, radius, checked_smooth(smooth))
@@ -118,9 +118,9 @@ def import_inbreast(
 def _annotations(images: Path, files: Sequence[Path]) -> _Found:
     """Annotation files of the images that are there."""
     found, ids = _Found(), {_id(path) for path in files}
-    for path in sorted(images.rglob("*")):
+    for path in files_below(images):
         parts = _XML.fullmatch(path.name)
-        if not parts or not path.is_file():
+        if not parts:
             continue
         if parts["id"] not in ids:
             found.remarks["annotation files belong to no image here"] += 1

@@ -12,7 +12,7 @@ import numpy as np
 
 from scripts.importers.labels.classes import ClassTable
 from scripts.importers.labels.merge import Canvas, Draw, Mask, Tally
-from scripts.importers.labels.polygon_fill import Ring, fill
+from scripts.importers.labels.polygon_fill import Ring, check_crossings, fill
 from scripts.importers.sources.inbreast_xml import MUSCLE, read_rois
 from scripts.importers.writing.cases import Label
 from transforms.vocabulary import plain
@@ -75,6 +75,7 @@ def _regions(path: Path, side: str | None, how: Settings, tally: Tally, shape: t
     content = read_rois(path)
     for reason, count in content.skipped.items():
         tally.notes[f"regions {reason}, and were skipped"] += count
+    check_crossings(path, (points for _, points in content.areas), shape[0])
     known = {plain(name): target for name, target in how.table.known.items()}
     for name, points in content.areas:
         inside = np.clip(points, 0.0, (shape[1], shape[0]))

@@ -20,6 +20,7 @@ import numpy as np
 
 from scripts.importers.labels.polygon_fill import Ring
 from transforms.errors import UserError
+from transforms.reading.annotation_text import annotation_text
 
 _POINT = re.compile(r"\s*[({]\s*([^,\s]+)\s*,\s*([^,\s)}]+)\s*[)}]\s*")
 NAMELESS = "unnamed"
@@ -45,8 +46,9 @@ def read_rois(path: Path) -> Rois:
     Raises:
         UserError: not such a property list, or a point that is none; names the file and the region by its position.
     """
+    text = annotation_text(path)
     try:
-        content = plistlib.loads(path.read_bytes(), fmt=plistlib.FMT_XML)
+        content = plistlib.loads(text, fmt=plistlib.FMT_XML)
     except Exception as error:  # expat, plistlib and the conversions in it raise many kinds
         raise UserError(
             f"{path}: not readable as an OsiriX property list ({type(error).__name__}); copy it again from the release"

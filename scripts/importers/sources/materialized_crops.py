@@ -157,7 +157,7 @@ def _case(
     label: partial[Label] | None,
     more: dict[str, Any] | None = None,
 ) -> Case:
-    recorded = {key: stored[key] for key in ("flipped", "source_sha256") if key in stored} | (more or {})
+    recorded = {key: stored[key] for key in ("flipped", "attributes", "source_sha256") if key in stored} | (more or {})
     return Case(Path(item["image"]), item["subject"], image, label, section, recorded=recorded)
 
 

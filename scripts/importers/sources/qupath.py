@@ -16,11 +16,13 @@ import numpy as np
 
 from scripts.importers.labels.classes import ClassTable
 from scripts.importers.labels.merge import Mask, Tally, checked_smooth, superpose
-from scripts.importers.labels.polygon_fill import Ring, fill
+from scripts.importers.labels.polygon_fill import Ring, check_crossings, fill
+from scripts.importers.sources.qupath_files import AnnotationFiles
 from scripts.importers.sources.qupath_geojson import read_annotations
-from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, one_each, stem, subject_key
+from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, stem, subject_key
 from scripts.importers.writing.writer import Summary, write_dataset
 from transforms.errors import UserError
+from transforms.plain_text import one_line
 from transforms.reading.mammogram import read_mammogram
 
 
@@ -45,8 +47,8 @@ def import_qupath(
 
     Args:
         images: folder of DICOM files or pictures, with subfolders.
-        annotations: where IMAGE_STEM.geojson is looked for (in the same subfolder, then at its top); None means
-            beside each image.
+        annotations: where IMAGE_STEM.geojson, also packed as .gz or .zip, is looked for (in the same subfolder, then
+            at its top); None means beside each image.
         classes, merge, precedence, task: see `ClassTable.make`.
         unannotated: what an image without GeoJSON is: "error", "background" (all first class), or "skip".
         smooth: see `merge.Canvas`.
@@ -65,15 +67,11 @@ def import_qupath(
     pattern, tally = checked_pattern(subject), Tally()
     cases = []
     files = find_images(images, [out] if annotations is None else [out, annotations])
-    chosen = one_each({path: _annotation_file(path, images, annotations) for path in files})
-    for path, found in chosen.items():
-        if found is None and unannotated == "error":
-            raise UserError(
-                f"{path}: no annotations; looked for {stem(path)}.geojson in {annotations or path.parent}; export "
-                "them from QuPath, or say --unannotated background or skip"
-            )
+    known = AnnotationFiles(images, annotations)
+    for path, found in known.of_all(files).items():
+        if found is None:
+            _without_annotations(path, known, unannotated, tally)
         if found is None and unannotated == "skip":
-            tally.notes["images without annotations were skipped"] += 1
             continue
         cases.append(
             Case(
@@ -92,15 +90,33 @@ def import_qupath(
     return summary
 
 
+def _without_annotations(path: Path, known: AnnotationFiles, unannotated: str, tally: Tally) -> None:
+    """Refuse an image without annotations, or count it; a file in another form may hold them, and is named."""
+    other = known.other_form(path)
+    found = f", found {other.name}, which is not read" if other else ""
+    if unannotated == "error":
+        raise UserError(
+            f"{path}: no annotations; looked for {stem(path)}.geojson in {path.parent if known.beside else known.root}"
+            f"{found}; export them from QuPath, or say --unannotated background or skip"
+        )
+    done = "were skipped" if unannotated == "skip" else "became background"
+    tally.notes[f"images without annotations {done}"] += 1
+    if other is not None:
+        tally.notes[f"file beside such an image is not read, and may hold its annotations: {one_line(other.name)}"] += 1
+
+
 def read_label(
     path: Path | None, table: ClassTable, tally: Tally, shape: tuple[int, int], smooth: float = 0.0
 ) -> Label:
     """Label map (rows, columns) uint8 of one annotation file; None is an image without annotations."""
     if path is None:
         return np.zeros(shape, np.uint8)
-    content = read_annotations(path)
+    content = read_annotations(path, table.known)
     table.ids(path, [name for name, _ in content.areas])
     tally.notes.update({f"features were skipped: {reason}": count for reason, count in content.skipped.items()})
+    if not content.areas:
+        tally.notes["annotation files hold no area of a class: their images became background"] += 1
+    check_crossings(path, (ring for _, polygons in content.areas for rings in polygons for ring in rings), shape[0])
     areas: dict[str, list[list[Ring]]] = {}
     for name, polygons in content.areas:
         areas.setdefault(name, []).extend(polygons)
@@ -112,18 +128,3 @@ def _draw(polygons: Sequence[list[Ring]], tally: Tally, mask: Mask) -> None:
     for rings in polygons:
         if fill(mask, rings) == 0:
             tally.notes["polygons cover no pixel of their image"] += 1
-
-
-def _annotation_file(path: Path, images: Path, annotations: Path | None) -> Path | None:
-    if annotations is None:
-        folders = [path.parent]
-    else:
-        if not annotations.is_dir():
-            raise UserError(f"{annotations}: no such folder; --annotations names the folder of the GeoJSON files")
-        folders = [annotations / path.parent.relative_to(images), annotations]
-    for folder in folders:
-        for name in (stem(path), path.name):
-            for suffix in (".geojson", ".json"):
-                if (folder / f"{name}{suffix}").is_file():
-                    return folder / f"{name}{suffix}"
-    return None

@@ -8,6 +8,7 @@ Feature; the kind of object in `id`, `object_type` or `objectType`; the class as
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ import numpy as np
 
 from scripts.importers.labels.polygon_fill import Ring
 from transforms.errors import UserError
+from transforms.plain_text import same_name
+from transforms.reading.annotation_text import annotation_text
 
+UNCLASSIFIED = "unclassified"
 _NOT_ANNOTATIONS = {"root", "tmacore", "pathrootobject", "tmacoreobject"}
 
 
@@ -33,18 +37,23 @@ class Annotations:
     skipped: dict[str, int] = field(default_factory=dict)
 
 
-def read_annotations(path: Path) -> Annotations:
+def read_annotations(path: Path, known: Collection[str] = ()) -> Annotations:
     """Areas with a class; features without one, and points and lines, are counted.
 
+    Args:
+        path: also packed, see `annotation_text`.
+        known: classes; if "unclassified" is one, areas without a class have it.
+
     Raises:
-        UserError: not GeoJSON, or a geometry that is not what its type says; names the file and the feature by
-            its position.
+        UserError: not GeoJSON, a geometry that is not what its type says (names the file and the feature by its
+            position), or areas of which none has a class.
     """
+    text = annotation_text(path)
     try:
-        features = _features(path, json.loads(path.read_text(encoding="utf-8-sig")))
+        features = _features(path, json.loads(text.decode("utf-8-sig")))
     except UserError:
         raise
-    except (ValueError, OSError, RecursionError) as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         raise UserError(
             f"{path}: not readable as GeoJSON ({type(error).__name__}); export it again from QuPath with "
             "File > Export objects as GeoJSON"
@@ -52,13 +61,18 @@ def read_annotations(path: Path) -> Annotations:
     found = Annotations()
     for number, feature in enumerate(features, start=1):
         try:
-            reason = _add(found, feature)
+            reason = _add(found, feature, UNCLASSIFIED if UNCLASSIFIED in known else None)
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError):
             raise UserError(
                 f"{path}: feature {number} is not a valid GeoJSON polygon; delete or redraw it, and export again"
             ) from None
         if reason:
             found.skipped[reason] = found.skipped.get(reason, 0) + 1
+    if not found.areas and found.skipped.get(UNCLASSIFIED):
+        raise UserError(
+            f"{path}: none of its {found.skipped[UNCLASSIFIED]} annotated areas has a class; set their classes in "
+            f'QuPath and export again, or say what they are with --merge "{UNCLASSIFIED}=background"'
+        )
     return found
 
 
@@ -79,8 +93,8 @@ def _features(path: Path, content: Any) -> list[dict[str, Any]]:
     )
 
 
-def _add(found: Annotations, feature: dict[str, Any]) -> str | None:
-    """Add one feature; or say why not."""
+def _add(found: Annotations, feature: dict[str, Any], default: str | None) -> str | None:
+    """Add one feature, of the class `default` if it has none; or say why not."""
     properties = feature.get("properties") or {}
     kind = properties.get("objectType") or properties.get("object_type") or feature.get("id") or "annotation"
     if str(kind).lower() in _NOT_ANNOTATIONS:
@@ -88,9 +102,9 @@ def _add(found: Annotations, feature: dict[str, Any]) -> str | None:
     geometry = feature.get("geometry") or {}
     if geometry.get("type") not in ("Polygon", "MultiPolygon"):
         return "point or line" if geometry.get("type") else "without geometry"
-    name = class_name(properties.get("classification"))
+    name = class_name(properties.get("classification")) or default
     if name is None:
-        return "unclassified"
+        return UNCLASSIFIED
     polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
     found.areas.append((name, [[_ring(ring) for ring in rings] for rings in polygons]))
     return None
@@ -108,5 +122,5 @@ def class_name(classification: Any) -> str | None:
     if isinstance(classification, dict):
         names = classification.get("names")
         classification = ": ".join(map(str, names)) if names else classification.get("name")
-    name = str(classification).strip() if classification is not None else ""
+    name = same_name(str(classification)).strip() if classification is not None else ""
     return name if name and name.lower() not in ("unclassified", "null") else None

@@ -9,6 +9,7 @@ from scripts.importers.writing.finished_cases import Record
 from scripts.importers.writing.process_case import Rules
 from transforms.errors import UserError
 from transforms.reading.dicom import transfer_syntax
+from transforms.reading.limits import limited
 from transforms.reading.mammogram import probe_mammogram
 
 
@@ -17,7 +18,8 @@ def probe(cases: Sequence[Case], rules: Rules) -> Iterator[Record]:
     for case in cases:
         record = Record("", syntax=transfer_syntax(case.source), item={"laterality": None, "view": None})
         try:
-            probe_mammogram(case.source)
+            with limited(rules.limits):
+                probe_mammogram(case.source)
         except UserError as error:
             if rules.strict:
                 raise

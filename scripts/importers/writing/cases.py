@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.errors import UserError
-from transforms.reading.dicom import is_dicom, subject_of
+from transforms.plain_text import same_name
+from transforms.reading.dicom import is_dicom, may_be_dicom, subject_of
 from transforms.reading.dicom_attributes import without_side_and_view
+from transforms.reading.find_files import files_below, real_path
 from transforms.reading.mammogram import Mammogram
 from transforms.reading.names import stem
 from transforms.reading.pictures import SUFFIXES
@@ -77,7 +79,7 @@ def one_each(chosen: Mapping[Path, Path | None]) -> dict[Path, Path | None]:
 
 
 def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
-    """Image files below a folder, sorted; DICOM is told by its content, the rest by suffix.
+    """Image files below a folder, sorted; DICOM is told by its content, the rest by suffix; see `files_below`.
 
     Args:
         but_not_in: folders inside it, such as that of the labels, which are left out.
@@ -89,9 +91,8 @@ def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
         kind = "is a file, not a folder" if folder.exists() else "no such folder"
         beside = _sample(folder.absolute().parent) if folder.absolute().parent.is_dir() else "nothing"
         raise UserError(f"{folder}: {kind}; looked in {folder.absolute()}; beside it there is {beside}")
-    others = {other.resolve() for other in but_not_in if folder.resolve() in other.resolve().parents}
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path, folder)]
-    files = [path for path in files if others.isdisjoint(path.resolve().parents)]
+    others = {real_path(other) for other in but_not_in if real_path(folder) in real_path(other).parents}
+    files = [path for path in files_below(folder) if others.isdisjoint(real_path(path).parents)]
     images = [path for path in files if _is_image(path)]
     if not images:
         raise UserError(
@@ -101,8 +102,9 @@ def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
     return images
 
 
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+def dicom_among(paths: Sequence[Path]) -> list[Path]:
+    """Those that are DICOM by their content, and files that cannot be looked at."""
+    return [path for path in paths if may_be_dicom(path)]
 
 
 def _is_image(path: Path) -> bool:
@@ -111,7 +113,7 @@ def _is_image(path: Path) -> bool:
         return True
     if name == "dicomdir" or name.endswith((".geojson", ".json", ".csv", ".txt", ".xml", ".md")):
         return False
-    return is_dicom(path)
+    return may_be_dicom(path)
 
 
 def _sample(folder: Path) -> str:
@@ -128,7 +130,7 @@ def subject_key(path: Path, root: Path, pattern: str | None = None) -> str:
     Raises:
         UserError: the pattern does not occur in the path.
     """
-    name = (path.parent.relative_to(root) / stem(path)).as_posix()
+    name = same_name((path.parent.relative_to(root) / stem(path)).as_posix())
     if pattern is not None:
         found = re.search(pattern, name)
         if not found:
@@ -136,7 +138,7 @@ def subject_key(path: Path, root: Path, pattern: str | None = None) -> str:
         return str(found.group(1) if found.groups() else found.group(0))
     try:
         patient = subject_of(path) if is_dicom(path) else None
-    except UserError:  # damaged; the writer will find out and say so
+    except (UserError, OSError):  # damaged; the writer will find out and say so
         patient = None
     return "id:" + without_side_and_view(patient) if patient else "path:" + (without_side_and_view(name) or name)
 

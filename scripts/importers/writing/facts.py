@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from transforms.dataset_check import copies_apart, subjects_apart
+from transforms.reading.dicom_attributes import IMPLAUSIBLE
+
 Places = list[tuple[str, str]]
 """(section, case) of images."""
 
@@ -57,17 +60,14 @@ def findings(facts: Mapping[str, Sequence[Facts]], labels: Sequence[str], split_
     _copies(found, everything)
     _blank(found, everything)
     _classes(found, facts, labels)
-    _spacing(found, [one.item.get("spacing_mm") for _, one in everything])
+    sources = [str(one.item.get("spacing_source", "")) for _, one in everything]
+    _spacing(found, [one.item.get("spacing_mm") for _, one in everything], sources)
     return found
 
 
 def _subjects(found: Findings, everything: Sequence[tuple[str, Facts]], split_by_image: bool) -> None:
-    places: dict[str, set[str]] = defaultdict(set)
-    for section, one in everything:
-        places[one.item["subject"]].add(section)
-    shared = sorted(subject for subject, sections in places.items() if len(sections) > 1)
-    if shared:
-        text = f"{len(shared)} subjects stand in two sections, such as {shared[0]}: scores will be too good"
+    text = subjects_apart((section, one.case, one.item["subject"]) for section, one in everything)
+    if text:
         (found.warnings if split_by_image else found.errors).append(text)
 
 
@@ -77,8 +77,8 @@ def _copies(found: Findings, everything: Sequence[tuple[str, Facts]]) -> None:
         places[one.digest].append((section, one.case))
     copies = [where for where in places.values() if len(where) > 1]
     apart = [where for where in copies if len({section for section, _ in where}) > 1]
-    if apart:
-        text = f"{len(apart)} images stand in two sections: {_named(apart[0])} are the same"
+    text = copies_apart((section, one.case, one.digest) for section, one in everything)
+    if text:
         found.errors.append(text)
     beside = [where for where in copies if where not in apart]
     if beside:
@@ -87,9 +87,8 @@ def _copies(found: Findings, everything: Sequence[tuple[str, Facts]]) -> None:
 
 
 def _named(where: Places) -> str:
-    first = where[0]
-    other = next((place for place in where if place[0] != first[0]), where[1])
-    return f"{first[1]} ({first[0]}) and {other[1]} ({other[0]})"
+    (section, case), (other_section, other) = where[:2]
+    return f"{case} ({section}) and {other} ({other_section})"
 
 
 def _blank(found: Findings, everything: Sequence[tuple[str, Facts]]) -> None:
@@ -110,10 +109,13 @@ def _classes(found: Findings, facts: Mapping[str, Sequence[Facts]], labels: Sequ
             found.warnings.append(f"no {section} pixel of {', '.join(absent)}")
 
 
-def _spacing(found: Findings, spacings: Sequence[Sequence[float] | None]) -> None:
+def _spacing(found: Findings, spacings: Sequence[Sequence[float] | None], sources: Sequence[str]) -> None:
     known = [spacing for spacing in spacings if spacing]
     if known and len(known) < len(spacings):
         found.warnings.append(f"{len(spacings) - len(known)} of {len(spacings)} images have no pixel spacing")
+    wrong = [source for source in sources if source.startswith(IMPLAUSIBLE)]
+    if wrong:
+        found.warnings.append(f"{len(wrong)} images have a pixel spacing that was not used, such as {wrong[0]}")
     rows = [spacing[0] for spacing in known]
     if known and max(rows) > 1.5 * min(rows):
         found.warnings.append(f"pixel spacing varies from {min(rows):.3g} to {max(rows):.3g} mm")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.importers.writing.cases import Label
+from transforms.dataset_check import array_sha256
 
 _NEW = "new-"
 
@@ -29,6 +30,7 @@ class Record:
         counts: pixels of each class, or None if it has no label.
         flip_remark: see `transforms.flip.must_flip`.
         syntax: its DICOM transfer syntax.
+        processing: see `Mammogram`.
         notes, overlaps: what was counted while its label was read.
         digests: name of each array's file to the SHA-256 of the array.
         reused: whether an earlier run did it.
@@ -43,6 +45,7 @@ class Record:
     counts: list[int] | None = None
     flip_remark: str | None = None
     syntax: str | None = None
+    processing: bool | None = None
     notes: dict[str, int] = field(default_factory=dict)
     overlaps: dict[str, int] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
@@ -115,12 +118,4 @@ def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    return digest.hexdigest()
-
-
-def array_sha256(array: NDArray[Any]) -> str:
-    """SHA-256 of an array's type, shape and values, the same on every machine."""
-    values = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-    digest = hashlib.sha256(f"{array.dtype.name} {array.shape} ".encode())
-    digest.update(values.data)
     return digest.hexdigest()

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.importers.writing.facts import Facts, findings
-from scripts.importers.writing.finished_cases import array_sha256
 from scripts.importers.writing.parallel import in_order, worker_count
 from scripts.importers.writing.progress import with_progress
-from transforms.dataset import SECTIONS, Dataset, open_array
+from transforms.dataset import SECTIONS, Dataset, check_image_type, open_array
+from transforms.dataset_check import array_sha256, check_digest
 from transforms.errors import UserError
 from transforms.row_counts import counts_file, row_counts
 
@@ -95,8 +95,7 @@ def _lost(task: tuple[Dataset, str, Item, Mapping[str, Any]]) -> tuple[str, str]
 
 def _facts(dataset: Dataset, item: Item, stored: Mapping[str, Any]) -> Facts:
     image = open_array(item["image"])
-    if image.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{item['image']}: holds {image.dtype}; expected uint8 or uint16")
+    check_image_type(item["image"], image)
     low, high = int(image.min()), int(image.max())
     if not item["intensity_range"][0] <= low <= high <= item["intensity_range"][1]:
         raise UserError(
@@ -127,8 +126,7 @@ def _misleads(path: Path, rows: NDArray[np.uint32]) -> bool:
 
 def _same(path: str, array: NDArray[Any], recorded: str | None) -> str:
     digest = array_sha256(array)
-    if recorded is not None and digest != recorded:
-        raise UserError(f"{path}: changed since it was imported; prepare the dataset again")
+    check_digest(path, digest, recorded)
     return digest
 
 

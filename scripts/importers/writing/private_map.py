@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
+import tempfile
 from pathlib import Path
 
 from scripts.importers.writing.import_summary import Summary
 from transforms.errors import UserError
+from transforms.plain_text import csv_cell
 
 
 def check_private_map(path: Path, out: Path) -> None:
@@ -18,10 +20,19 @@ def check_private_map(path: Path, out: Path) -> None:
         raise UserError(f"{path}: exists; choose another name for the private map")
     if not path.absolute().parent.is_dir():
         raise UserError(f"{path}: no such folder for the private map; make it first")
+    try:
+        with tempfile.TemporaryFile(dir=path.absolute().parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{path}: the private map cannot be written there ({error.strerror}); choose another place"
+        ) from None
 
 
 def write_private_map(path: Path, summary: Summary) -> None:
     """Write which source file became which case, readable by the owner only."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("subject", "case", "source"), *summary.private])
+        writer = csv.writer(file)
+        writer.writerow(("subject", "case", "source"))
+        writer.writerows((subject, case, csv_cell(source)) for subject, case, source in summary.private)

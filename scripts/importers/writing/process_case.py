@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.importers.writing.cases import Case, Label
-from scripts.importers.writing.finished_cases import Record, array_sha256, file_sha256, find_case, save_case
+from scripts.importers.writing.finished_cases import Record, file_sha256, find_case, save_case
 from transforms.dataset import listed
+from transforms.dataset_check import array_sha256
 from transforms.errors import UserError
 from transforms.flip import mirrored, must_flip
 from transforms.reading.dicom import transfer_syntax
+from transforms.reading.limits import Limits, limited
 from transforms.reading.mammogram import Mammogram
 from transforms.row_counts import row_counts
 
@@ -28,12 +30,14 @@ class Rules:
         labels: class names; a label map holds their positions, or `ignore_label`.
         flip: "left" or "right" shows every breast there, "none" leaves images as they are.
         strict: an image that cannot be read is an error.
+        limits: of one image; larger ones are refused.
     """
 
     labels: tuple[str, ...]
     ignore_label: int | None = None
     flip: str = "none"
     strict: bool = False
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ def do_case(task: Task) -> Record:
     found = find_case(task.folder, task.key)
     if found is not None:
         return found
+    with limited(task.rules.limits):
+        return _do_case(task)
+
+
+def _do_case(task: Task) -> Record:
     case, rules = task.case, task.rules
     record = Record(task.key, syntax=transfer_syntax(case.source))
     try:
@@ -70,6 +79,7 @@ def do_case(task: Task) -> Record:
     flipped, record.flip_remark = must_flip(image.pixels, image.laterality, rules.flip)
     if flipped:
         image, label = replace(image, pixels=mirrored(image.pixels)), None if label is None else mirrored(label)
+    record.processing = image.processing
     record.lowest, record.highest = int(image.pixels.min()), int(image.pixels.max())
     record.size = (image.pixels.shape[0], image.pixels.shape[1])
     record.item = _item(case, image, label, flipped)

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from transforms.dataset import SECTIONS, Dataset, open_array
 from transforms.palette import overlay
 
-HEIGHT, CAPTION, COLUMNS, MOST = 192, 14, 10, 60
+HEIGHT, WIDEST, CAPTION, COLUMNS, MOST = 192, 768, 14, 10, 60
 
 
 def write_sheet(dataset: Dataset, path: Path) -> int:
@@ -40,5 +40,5 @@ def _tile(item: dict[str, Any], num_classes: int) -> Image.Image:
     if item["label"] is not None:
         label = np.asarray(open_array(item["label"])[::step, ::step])
         pixels = overlay(pixels, np.where(label < num_classes, label, 0), num_classes)
-    size = (max(1, round(HEIGHT * image.shape[1] / image.shape[0])), HEIGHT)
+    size = (min(max(1, round(HEIGHT * image.shape[1] / image.shape[0])), WIDEST), HEIGHT)
     return Image.fromarray(pixels).resize(size)

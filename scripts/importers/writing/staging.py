@@ -12,12 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from engines.base.lock import claim, release
 from transforms.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows, where an open file cannot be deleted: the open file itself is the lock
-    fcntl = None  # type: ignore[assignment]
+from transforms.reading.find_files import real_path
 
 _LOCK = "in_use"
 LATE_SECONDS = 60.0  # of work, which is worth more than a clean folder
@@ -48,9 +45,7 @@ def staged_folder(
         yield stage
         if keep is not None:
             shutil.rmtree(stage / keep, ignore_errors=True)
-        (stage / _LOCK).unlink(missing_ok=True) if fcntl else None
-        lock.close()
-        (stage / _LOCK).unlink(missing_ok=True)
+        release(stage / _LOCK, lock)
         stage.chmod(0o777 & ~_umask())
         _replace(stage, out, overwrite)
     except BaseException as error:
@@ -69,7 +64,7 @@ def check_output(out: Path, overwrite: bool, sources: tuple[Path, ...] = ()) -> 
     """Refuse an `out` that would lose something, before any work is done."""
     resolved = out.resolve()
     for source in sources:
-        if resolved == source.resolve() or resolved in source.resolve().parents:
+        if resolved in (real_path(source), *real_path(source).parents):
             raise UserError(f"{out}: holds the source {source}; choose another output folder")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
@@ -97,7 +92,7 @@ def _replace(stage: Path, out: Path, overwrite: bool) -> None:
 
 def _new_stage(out: Path) -> tuple[Path, IO[str]]:
     stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
-    lock = _claim(stage)
+    lock = claim(stage / _LOCK)
     if lock is None:
         raise OSError(0, "another run took its folder; start again")
     return stage, lock
@@ -108,7 +103,7 @@ def _claim_stages(out: Path, keep: str | None) -> tuple[Path, IO[str]] | None:
     found = {stage: _finished(stage, keep) for stage in out.parent.glob(f".{_escaped(out.name)}.partial-*")}
     taken: tuple[Path, IO[str]] | None = None
     for stage in sorted(found, key=lambda stage: -found[stage]):
-        lock = _claim(stage)
+        lock = claim(stage / _LOCK)
         if lock is None:
             continue  # another run is at work in it
         if taken is None and found[stage]:
@@ -122,26 +117,6 @@ def _claim_stages(out: Path, keep: str | None) -> tuple[Path, IO[str]] | None:
 
 def _finished(stage: Path, keep: str | None) -> int:
     return 0 if keep is None else sum(1 for _ in (stage / keep).glob("*.json"))
-
-
-def _claim(stage: Path) -> IO[str] | None:
-    """An open, locked file that says the folder is in use, or None if it is; freed by the system after `kill -9`."""
-    path = stage / _LOCK
-    try:
-        if not fcntl:
-            path.unlink(missing_ok=True)  # fails while another run has it open
-        handle = path.open("w")
-    except OSError:
-        return None
-    try:
-        if fcntl:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(path.stat(), os.fstat(handle.fileno())):
-                raise OSError(0, "removed meanwhile")
-    except OSError:
-        handle.close()
-        return None
-    return handle
 
 
 def _clear(stage: Path, keep: str | None) -> None:

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from scripts.importers.writing.import_summary import Summary
 from scripts.importers.writing.integrity import Report
+from transforms.plain_text import one_line
 
 
 def summary_dict(summary: Summary) -> dict[str, Any]:
     """The summary for other programs."""
     return {
-        "out": str(summary.out),
-        "name": summary.name,
+        "out": one_line(summary.out),
+        "name": one_line(summary.name),
         "dry_run": summary.dry_run,
         "images": summary.images,
         "subjects": summary.subjects,
@@ -27,34 +29,41 @@ def summary_dict(summary: Summary) -> dict[str, Any]:
         "transfer_syntaxes": {
             name: {"read": read, "left out": left_out} for name, (read, left_out) in summary.syntaxes.items()
         },
-        "rejected": [{"file": str(path), "reason": reason} for path, reason in summary.rejected],
+        "rejected": [{"file": one_line(path), "reason": reason} for path, reason in summary.rejected],
     }
 
 
 def summary_table(summary: Summary) -> Table:
     """The summary for people."""
     counts = ", ".join(f"{section} {count}" for section, count in summary.sections.items() if count)
-    result = Table(show_header=False, box=None)
-    result.add_row("dataset", f"{summary.name} in {summary.out}{', not written' if summary.dry_run else ''}")
-    result.add_row("images", f"{summary.images} of {summary.subjects} subjects")
-    result.add_row("split", counts)
+    rows = [
+        ("dataset", f"{summary.name} in {one_line(summary.out)}{', not written' if summary.dry_run else ''}"),
+        ("images", f"{summary.images} of {summary.subjects} subjects"),
+        ("split", counts),
+    ]
     if not summary.pixel_percent and summary.labels:
-        result.add_row("classes", ", ".join(summary.labels))
-    for name, value in summary.pixel_percent.items():
-        result.add_row(name, f"{value:.2f} % of training pixels")
+        rows.append(("classes", ", ".join(summary.labels)))
+    rows += [(name, f"{value:.2f} % of training pixels") for name, value in summary.pixel_percent.items()]
     for name, (read, left_out) in summary.syntaxes.items():
-        result.add_row("DICOM", f"{name}: {read} read" + (f", {left_out} left out" if left_out else ""))
-    for note in summary.notes:
-        result.add_row("note", note)
+        rows.append(("DICOM", f"{name}: {read} read" + (f", {left_out} left out" if left_out else "")))
+    rows += [("note", note) for note in summary.notes]
     if summary.rejected:
-        result.add_row("left out", f"{len(summary.rejected)} images that cannot be read")
+        rows.append(("left out", f"{len(summary.rejected)} images that cannot be read"))
+    result = Table(show_header=False, box=None)
+    for head, cell in rows:
+        result.add_row(_plain(head), _plain(cell))
     return result
+
+
+def _plain(text: str) -> Text:
+    """Text that rich prints as it is: a class may be called [/red]."""
+    return Text(one_line(text))
 
 
 def report_dict(report: Report) -> dict[str, Any]:
     """The integrity report for other programs."""
     return {
-        "dataset": str(report.dataset.root),
+        "dataset": one_line(report.dataset.root),
         "digest": report.dataset.digest,
         "images": report.images,
         "subjects": report.subjects,
@@ -82,7 +91,7 @@ def report_table(report: Report) -> Table:
     result.add_row("values", *(_span([v for one in members for v in (one.lowest, one.highest)]) for members in facts))
     for label, name in report.dataset.labels.items():
         shares = (report.pixels[section][label] / max(report.pixels[section].sum(), 1) for section in sections)
-        result.add_row(name, *(f"{100 * share:.2f} %" for share in shares))
+        result.add_row(_plain(name), *(f"{100 * share:.2f} %" for share in shares))
     return result
 
 

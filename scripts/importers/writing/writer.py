@@ -28,9 +28,12 @@ from scripts.importers.writing.process_case import Rules, Task, do_case, lost_ca
 from scripts.importers.writing.progress import with_progress
 from scripts.importers.writing.split import sections_of
 from scripts.importers.writing.staging import check_output, staged_folder
+from scripts.importers.writing.twins import check_intent, without_twins
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError
 from transforms.flip import FLIPS
+from transforms.plain_text import one_line
+from transforms.reading.limits import MEGAPIXELS, MEMORY_GB, Limits
 from transforms.row_counts import FOLDER as ROW_COUNTS
 
 __all__ = ["Summary", "write_dataset"]
@@ -99,6 +102,9 @@ def write_dataset(
     workers: int | None = 1,
     dry_run: bool = False,
     progress: bool = True,
+    intent: str = "presentation",
+    max_megapixels: float = MEGAPIXELS,
+    max_memory_gb: float = MEMORY_GB,
     recorded: Mapping[str, Any] | None = None,
 ) -> Summary:
     """Write a dataset folder and look it over, so that what exists afterwards is known to be readable.
@@ -118,6 +124,8 @@ def write_dataset(
         flip: "left" or "right" mirrors images and labels whose breast is on the other side.
         workers: processes that read; each holds one image. None takes one a processor, at most 4, where that pays.
             The result is the same to the byte. More than one needs cases that pickle.
+        intent: of images stored FOR PROCESSING and FOR PRESENTATION, the kind that is kept, or "both".
+        max_megapixels, max_memory_gb: larger images are refused, see `transforms.reading.limits`.
         dry_run: only look at the files' headers and say what would be written.
         recorded: what else dataset.json says, or says in another way.
 
@@ -126,13 +134,14 @@ def write_dataset(
     """
     out, cases = Path(out), list(cases)
     _check_options(split_by, validation, flip)
+    check_intent(intent)
     check_output(out, overwrite, tuple(case.source for case in cases))
     head = _Head(
-        name=name or out.absolute().name,
+        name=one_line(name or out.absolute().name),
         licence=licence,
         reference=reference,
         windowing=windowing,
-        rules=Rules(tuple(labels), ignore_label, flip, strict),
+        rules=Rules(tuple(labels), ignore_label, flip, strict, Limits(max_megapixels, max_memory_gb)),
         split={"by": split_by, "seed": seed, "validation_fraction": validation},
         images_only=images_only,
         colour=colour,
@@ -141,20 +150,21 @@ def write_dataset(
     )
     if dry_run:
         records = with_progress(probe(cases, head.rules), len(cases), progress, "looking")
-        written, rejected = _named(cases, records)
+        written, rejected = _named(zip(cases, records, strict=True))
         return _summary(out, head, written, rejected, _sections(written, head), list(PLANNED), dry_run=True)
     processes = worker_count(workers, [case.source for case in cases])
     with staged_folder(out, overwrite, keep=_CASES) as stage:
         tasks = _tasks(stage, cases, head)
         records = with_progress(in_order(do_case, tasks, processes, lost_case), len(cases), progress)
-        written, rejected = _named(cases, records)
+        pairs, twin_notes = without_twins(list(zip(cases, records, strict=True)), intent)
+        written, rejected = _named(pairs)
         sections = _sections(written, head)
         _move(stage, written)
         text = json.dumps(_content(head, sections), indent=1, ensure_ascii=False) + "\n"
         (stage / "dataset.json").write_text(text, encoding="utf-8", newline="\n")
         Dataset.load(stage)
     facts = {section: [one.facts for one in members] for section, members in sections.items()}
-    notes = notes_of([one.record for one in written], facts, labels, split_by, flip)
+    notes = twin_notes + notes_of([one.record for one in written], facts, labels, split_by, flip)
     return _summary(out, head, written, rejected, sections, notes)
 
 
@@ -178,14 +188,15 @@ def _tasks(stage: Path, cases: list[Case], head: _Head) -> list[Task]:
     return [Task(folder, key, case, head.rules) for key, case in zip(keys, cases, strict=True)]
 
 
-def _named(cases: list[Case], records: Iterable[Record]) -> tuple[list[_Written], list[tuple[Case, Record]]]:
+def _named(pairs: Iterable[tuple[Case, Record]]) -> tuple[list[_Written], list[tuple[Case, Record]]]:
     """The cases that could be read, numbered in their order, and the others."""
+    pairs = list(pairs)
     numbers: dict[str, str] = {}
     taken: Counter[str] = Counter()
     written: list[_Written] = []
     rejected: list[tuple[Case, Record]] = []
-    width = max(3, len(str(len({case.subject for case in cases}))))
-    for case, record in zip(cases, records, strict=True):
+    width = max(3, len(str(len({case.subject for case, _ in pairs}))))
+    for case, record in pairs:
         if record.rejected is not None:
             rejected.append((case, record))
             continue
@@ -196,7 +207,7 @@ def _named(cases: list[Case], records: Iterable[Record]) -> tuple[list[_Written]
         written.append(_Written(subject, _file_name(subject, record.item, taken), case, record))
     if not written:
         reason = f"; the first: {rejected[0][1].rejected}" if rejected else ""
-        raise UserError(f"none of {len(cases)} images could be read{reason}")
+        raise UserError(f"none of {len(pairs)} images could be read{reason}")
     return written, rejected
 
 

@@ -1,0 +1,77 @@
+"""Output that stops nothing: letters that a console does not have, and consoles that have gone."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+GONE = {errno.EPIPE, errno.EIO, errno.EBADF, errno.ESHUTDOWN}
+
+
+def robust_console() -> None:
+    """Write `?` for letters outside the console's code page; keep working when its reader has gone (`| head`).
+
+    To be called once logging is set up.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    loggers = [logging.getLogger(), *logging.root.manager.loggerDict.values()]
+    for handler in (handler for logger in loggers for handler in getattr(logger, "handlers", ())):
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            handler.handleError = _quiet(handler, handler.handleError)  # type: ignore[method-assign, assignment]
+
+
+def _quiet(
+    handler: logging.StreamHandler[Any], otherwise: Callable[[logging.LogRecord], None]
+) -> Callable[[logging.LogRecord], None]:
+    if getattr(otherwise, "quiet", False):
+        return otherwise
+
+    def handle(record: logging.LogRecord) -> None:
+        if has_gone(sys.exc_info()[1]):
+            forget(handler.stream)
+        else:
+            otherwise(record)
+
+    handle.quiet = True  # type: ignore[attr-defined]
+    return handle
+
+
+def has_gone(error: BaseException | None) -> bool:
+    """Whether an error says that nobody reads what is written."""
+    return isinstance(error, OSError) and error.errno in GONE
+
+
+def forget(stream: Any) -> None:
+    """Let a stream, and what is still in its buffer, write to nowhere."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+class Quiet:
+    """A stream whose errors are of no importance: that of a progress bar."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, or not."""
+        with contextlib.suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or not."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()

@@ -1,0 +1,201 @@
+"""A folder that one process at a time writes to. The system releases the lock when its process ends, also by kill -9.
+
+On a disk that machines share, a lock of the system may not reach the others. So its file also says who holds it, and
+a record of another machine is believed until a person says otherwise.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+from weakref import WeakSet
+
+from engines.base.processes import Identity
+from transforms.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file cannot be deleted: the open file itself is the lock
+    fcntl = None  # type: ignore[assignment]
+
+NAME = ".in_use"
+_OPEN: WeakSet[IO[str]] = WeakSet()
+
+
+def _close_copies() -> None:
+    for handle in _OPEN:
+        handle.close()
+
+
+if hasattr(os, "register_at_fork"):  # a worker process would keep the lock of the process that it outlives
+    os.register_at_fork(after_in_child=_close_copies)
+BUSY = {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK}
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What its holder knows.
+
+    Attributes:
+        token: of this lock alone.
+        left: the record of a process that ended without releasing it, if it was one of this machine and this folder
+            that certainly does not exist any more; else None.
+    """
+
+    token: str
+    left: Mapping[str, Any] | None = field(default=None)
+
+
+def claim(path: Path) -> IO[str] | None:
+    """An open, locked file, which says that something is in use; None if another process has it, or it cannot be.
+
+    Close it to release it. Its content stays as it was.
+    """
+    try:
+        return _claim(path)
+    except OSError:
+        return None
+
+
+def _claim(path: Path) -> IO[str] | None:
+    """As `claim`; raises OSError where there is no locking."""
+    if not fcntl:
+        try:
+            path.unlink(missing_ok=True)  # fails while another process has it open
+        except PermissionError:
+            return None
+    handle = path.open("a+", encoding="utf-8")
+    _OPEN.add(handle)
+    try:
+        if fcntl:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(path.stat(), os.fstat(handle.fileno())):
+                raise OSError(errno.EAGAIN, "removed meanwhile")
+    except OSError as error:
+        handle.close()
+        if error.errno in BUSY or isinstance(error, FileNotFoundError):
+            return None
+        raise
+    return handle
+
+
+@contextmanager
+def locked(
+    folder: Path, task: str, option: str, force: bool = False, about: Mapping[str, Any] | None = None
+) -> Iterator[Lock]:
+    """Have a folder, made if need be, to oneself. Folders made for it go with it if nothing was written to them.
+
+    Args:
+        folder: what to lock.
+        task: what it is for: "training".
+        option: by which another folder is chosen.
+        force: take it although its record is that of another machine.
+        about: more to record.
+
+    Raises:
+        UserError: another process is at work in it, or may be; or the folder cannot be written to.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    path = folder / NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        before = _read(path)
+        handle, works = _open(path)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written to ({error.strerror or error}); give another {option}") from None
+    try:
+        _check(folder, before, handle is not None, works, option, force)
+        holder = Identity.of(before)
+        gone = before is not None and holder is not None and _is_of(before, folder) and holder.is_alive() is False
+        lock = Lock(os.urandom(8).hex(), before if gone else None)
+        if handle is not None:
+            _write(handle, {**(about or {}), "task": task, "folder": str(folder.resolve()), "token": lock.token})
+        yield lock
+    except BaseException:
+        _release(path, handle, made)
+        raise
+    _release(path, handle, made)
+
+
+def _open(path: Path) -> tuple[IO[str] | None, bool]:
+    """The locked file, and whether the file system has locks at all; without, the record alone counts."""
+    try:
+        return _claim(path), True
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        return path.open("a+", encoding="utf-8"), False
+
+
+def _check(
+    folder: Path, before: Mapping[str, Any] | None, claimed: bool, works: bool, option: str, force: bool
+) -> None:
+    """Raise UserError unless the folder is free, or nobody is known to hold it and `force` is given."""
+    holder = Identity.of(before)
+    if before is None or holder is None:
+        if claimed or force:
+            return
+        raise UserError(f"{folder}: in use by another process; wait for it, stop it, or give another {option}")
+    alive, same = holder.is_alive(), holder.same_system()
+    running = alive is True and _is_of(before, folder)
+    if claimed and not running and (same if works else alive is False):
+        return  # it ended without releasing it
+    certain = running or (same and works and not claimed)
+    if force and not certain:
+        return
+    doubt = "" if certain else "; if that process does not exist any more: --force true"
+    raise UserError(
+        f"{folder}: in use by a {before.get('task', 'process')} (process {holder.pid} on {holder.host}, since "
+        f"{before.get('since')}); wait for it, stop it, or give another {option}{doubt}"
+    )
+
+
+def _is_of(record: Mapping[str, Any], folder: Path) -> bool:
+    return bool(record.get("folder") == str(folder.resolve()))
+
+
+def _read(path: Path) -> Mapping[str, Any] | None:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _write(handle: IO[str], about: Mapping[str, Any]) -> None:
+    handle.seek(0)
+    handle.truncate()
+    json.dump({**about, **Identity.own().record(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}, handle)
+    handle.flush()
+
+
+def release(path: Path, handle: IO[str]) -> None:
+    """Remove a file that `claim` gave, and let others claim it."""
+    if fcntl:  # while it is locked: afterwards it could be another process's
+        path.unlink(missing_ok=True)
+    handle.close()
+    if not fcntl:
+        path.unlink(missing_ok=True)
+
+
+def _release(path: Path, handle: IO[str] | None, made: list[Path]) -> None:
+    if handle is not None:
+        try:
+            if os.path.samestat(path.stat(), os.fstat(handle.fileno())):  # the folder may have gone, and another come
+                release(path, handle)
+        except OSError:
+            pass
+        finally:
+            handle.close()
+    for folder in made:
+        try:
+            folder.rmdir()
+        except OSError:  # something was written to it
+            return

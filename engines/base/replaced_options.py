@@ -1,0 +1,34 @@
+"""Options of earlier versions: what replaces them, and how records made with them are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+REPLACED = {
+    "dice_weight": "--loss: dice_cross_entropy adds the Dice loss with a weight of 1, cross_entropy has none; another "
+    "weight: --loss dice_cross_entropy --losses::dice_cross_entropy::dice_weight 0.5",
+}
+"""Option of an earlier version: what to give instead."""
+
+BEFORE = {"class_weights": "paper", "sampling": "image", "ema_decay": 0.0}
+"""Options that trainings with `dice_weight` did not have, and what they did."""
+
+
+def upgraded(settings: Mapping[str, Any], now: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Settings of a training (models/model.json, progress.pt) under the names of today's options.
+
+    Args:
+        settings: as they were stored, by this version or by one with `dice_weight`.
+        now: settings of today's training, if they are to be compared with: parameters that an earlier version did not
+            have, and that play no role in what it did, are taken from these.
+    """
+    new = dict(settings)
+    if "dice_weight" not in new:
+        return new
+    now = now or {}
+    weight = float(new.pop("dice_weight"))
+    before = {"loss": "dice_cross_entropy" if weight else "cross_entropy", **BEFORE}
+    parameters = {"loss_parameters": {**now.get("loss_parameters", {}), "dice_weight": weight}}
+    unused = {key: now[key] for key in ("anywhere_share",) if key in now}
+    return {**before, **parameters, **unused, **new}

@@ -1,0 +1,186 @@
+"""What a training read: a digest of every image and label, and what dataset.json said of them.
+
+A resumed training must have the same data. Reading all of it again takes as long as an epoch, so only files whose size
+or modification time differ are; an edit that keeps both is found by `--verify true` alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from engines.base.distributed import is_main
+from engines.records.tables import write_text
+from transforms.dataset import Dataset, open_array
+from transforms.dataset_check import array_sha256, check_digest, copies_apart
+from transforms.errors import UserError
+
+logger = logging.getLogger("mammoseg")
+
+FILE = "data.json"
+SECTIONS = ("training", "validation")
+NAMED = 3
+"""Differences that are named; the others are counted."""
+THREADS = 4
+
+Files = dict[str, list[Any]]
+"""Path in the dataset folder → [size, modification time in ns, SHA-256 of the array]."""
+
+
+def record_of(data: Dataset, known: Files | None = None) -> dict[str, Any]:
+    """Read the images and labels that a training uses.
+
+    Args:
+        data: the data set.
+        known: files that need not be read again where size and modification time are the same.
+
+    Raises:
+        UserError: a file cannot be read, or is not the one that was imported.
+    """
+    items = [item for section in SECTIONS for item in data.content.get(section, [])]
+    wanted = {item[key]: item.get(f"{key}_sha256") for item in items for key in ("image", "label") if item[key]}
+    start = time.monotonic()
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda name: _entry(data.root, name, wanted[name], (known or {}).get(name)), wanted)
+        files = dict(zip(wanted, _with_note(found, len(wanted), start), strict=True))
+    sections = [(section, item) for section in SECTIONS for item in data.content.get(section, [])]
+    apart = copies_apart((section, Path(item["image"]).stem, files[item["image"]][2]) for section, item in sections)
+    if apart:
+        raise UserError(f"{data.root}: {apart}; prepare the dataset again without the copies")
+    return {
+        "files": files,
+        "images": {
+            item["image"]: {**{k: item[k] for k in ("label", "subject", "intensity_range")}, "section": section}
+            for section, item in sections
+        },
+        "labels": data.class_names,
+        "ignore_label": data.ignore_label,
+        "pixel_fraction": dict(data.pixel_fraction),
+    }
+
+
+def _with_note(found: Iterable[list[Any]], number: int, start: float) -> Iterable[list[Any]]:
+    said = False
+    for done, entry in enumerate(found, start=1):
+        if not said and time.monotonic() - start > 2:
+            said = True
+            logger.info("hashing %d images and labels, %d done …", number, done)
+        yield entry
+
+
+def _entry(root: Path, name: str, imported: str | None, known: Sequence[Any] | None) -> list[Any]:
+    path = root / name
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); copy the whole dataset folder again") from None
+    if known is not None and [facts.st_size, facts.st_mtime_ns] == list(known[:2]):
+        return list(known)
+    digest = array_sha256(open_array(path))
+    check_digest(path, digest, imported)
+    return [facts.st_size, facts.st_mtime_ns, digest]
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """One phrase per difference of two records."""
+    found = []
+    for key in ("labels", "ignore_label"):
+        if before.get(key) != after[key]:
+            found.append(f"{key}: {before.get(key)} → {after[key]}")
+    fractions = before.get("pixel_fraction", {})
+    found += [
+        f"pixel_fraction of {name}: {fractions.get(name)} → {value}"
+        for name, value in after["pixel_fraction"].items()
+        if fractions.get(name) != value
+    ]
+    images = before.get("images", {})
+    found += [f"{name}: not there any more" for name in images if name not in after["images"]]
+    for name, item in after["images"].items():
+        if name not in images:
+            found.append(f"{name}: new")
+            continue
+        found += [
+            f"{key} of {name}: {images[name].get(key)} → {v}" for key, v in item.items() if images[name].get(key) != v
+        ]
+    files = before.get("files", {})
+    found += [f"{n}: other content" for n, entry in after["files"].items() if n in files and files[n][2] != entry[2]]
+    return found
+
+
+class DataGuard:
+    """Sees to it that a resumed training has the data of the interrupted one.
+
+    Args:
+        data: the data set.
+        models: folder of data.json.
+        verify: read all files again at a resume.
+
+    Attributes:
+        digest: of what was recorded; kept in the training's saved state.
+    """
+
+    def __init__(self, data: Dataset, models: Path, verify: bool = False) -> None:
+        self.data, self.path, self.verify = data, models / FILE, verify
+        self.digest: str | None = None
+        self._record: dict[str, Any] = {}
+
+    def begin(self) -> None:
+        """Read the data; nothing is written yet.
+
+        Raises:
+            UserError: a file cannot be read, is not the one that was imported, or stands in two sections.
+        """
+        self._set(record_of(self.data))
+
+    def resume(self, digest: str | None) -> None:
+        """Compare the data with those of the interrupted training.
+
+        Args:
+            digest: from the saved state; None if an older version saved it.
+
+        Raises:
+            UserError: something differs; says what.
+        """
+        before = _read(self.path)
+        known = before is not None and digest_of(before) == digest
+        self._set(record_of(self.data, before["files"] if before and known and not self.verify else None))
+        if digest is None:
+            logger.warning("An older version began this training: whether the data are still the same is not known.")
+        elif digest != self.digest:
+            found = differences(before, self._record) if before and known else [f"{self.path.name} is damaged, too"]
+            more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+            raise UserError(
+                f"{self.data.root}: is not what the interrupted training was made with ({'; '.join(found[:NAMED])}"
+                f"{more}); bring it back, or train anew without --resume"
+            )
+
+    def write(self) -> None:
+        """Write data.json."""
+        if is_main():
+            write_text(self.path, json.dumps(self._record, ensure_ascii=False) + "\n")
+
+    def _set(self, record: dict[str, Any]) -> None:
+        self._record, self.digest = record, digest_of(record)
+
+
+def digest_of(record: Mapping[str, Any]) -> str:
+    """SHA-256 of what a training learns from; not of the files' times."""
+    files = {name: entry[2] for name, entry in record["files"].items()}
+    text = json.dumps({**record, "files": files}, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        good = all(isinstance(record[key], dict) for key in ("files", "images", "pixel_fraction"))
+        good = good and all(isinstance(entry, list) and len(entry) == 3 for entry in record["files"].values())
+        return record if good and all(isinstance(image, dict) for image in record["images"].values()) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None

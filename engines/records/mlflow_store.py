@@ -1,0 +1,146 @@
+"""MLflow's stores: where they are, whether they answer, and the names that they take."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import tempfile
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import getproxies
+
+import mlflow
+from mlflow.tracking import MlflowClient
+from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH
+
+from engines.base.lock import NAME, claim
+from engines.base.paths import as_path, project_root
+
+SHORT_WAIT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+"""MLflow would wait minutes for a server that is not there; the environment overrides these."""
+
+
+PREFIX = ".mlflow-"
+"""Of folders beside a database in which it is made."""
+
+WORDS = ("databricks", "databricks-uc")
+"""Stores that MLflow knows by a word alone."""
+
+
+def disable_telemetry() -> None:
+    """Keep MLflow from reporting usage over the network, unless the user's environment says otherwise."""
+    if "MLFLOW_DISABLE_TELEMETRY" not in os.environ and "DO_NOT_TRACK" not in os.environ:
+        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        mlflow.telemetry.set_telemetry_client()
+
+
+def default_tracking_uri() -> str:
+    """`MLFLOW_TRACKING_URI` if set, else mlflow.db at the project's root, where a bare `mlflow ui` looks."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(project_root() / "mlflow.db")
+
+
+def as_tracking_uri(uri: str) -> str:
+    """Accept a plain path of a database file (also `C:\\runs\\x.db`) where MLflow wants a URI."""
+    return uri if "://" in uri or uri in WORDS else sqlite_uri(as_path(uri))
+
+
+def sqlite_uri(path: Path) -> str:
+    """URI of a database file. Only what would end the path is encoded: MLflow also reads it as it stands."""
+    return "sqlite:///" + path.absolute().as_posix().translate({ord(c): quote(c) for c in "%?#"})
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """File of an SQLite URI, which may end with options (`?timeout=60`); None for any other store."""
+    return Path(unquote(uri[len("sqlite:///") :].split("?")[0])) if uri.startswith("sqlite:///") else None
+
+
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+LOCKED_SECONDS = 20.0
+"""For which another process may have an SQLite file to itself."""
+
+
+def check_server(uri: str, seconds: float = 5.0) -> None:
+    """Fail fast if a server refuses connections, or a database file cannot be opened: MLflow retries for minutes.
+
+    Raises:
+        OSError: nobody answers.
+        sqlite3.Error: the file cannot be opened, is no database, or is damaged.
+    """
+    path = sqlite_path(uri)
+    if path is not None and path.exists():
+        with closing(sqlite3.connect(path, timeout=LOCKED_SECONDS)) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    address = urlsplit(uri)
+    scheme = address.scheme.partition("+")[0]
+    if scheme not in PORTS or not address.hostname or scheme in getproxies():
+        return
+    port = address.port or PORTS[scheme]
+    with socket.create_connection((address.hostname, port), timeout=seconds):
+        pass
+
+
+def make_database(uri: str) -> None:
+    """Make the tables of an SQLite store that is not there yet, whole or not at all.
+
+    Left to MLflow, two trainings that start at once on a new file both make its tables, and leave a file that can
+    never be opened again.
+    """
+    path = sqlite_path(uri)
+    if path is None:
+        return
+    _remove_left(path.parent)
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=PREFIX, ignore_cleanup_errors=True) as folder:
+        lock = claim(Path(folder) / NAME)
+        made, copy = Path(folder) / "made.db", Path(folder) / "copy.db"
+        MlflowClient(tracking_uri=sqlite_uri(made)).search_experiments(max_results=1)
+        shutil.copyfile(made, copy)  # MLflow keeps the first open, and Windows does not move an open file
+        try:
+            os.link(copy, path)
+        except FileExistsError:  # another process was faster
+            return
+        except OSError:  # a file system without links
+            copy.replace(path)
+        finally:
+            if lock is not None:
+                lock.close()
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove what a process left that was killed while it made a database."""
+    for left in folder.glob(PREFIX + "*"):
+        if not (left / NAME).is_file():  # an older version's, or not locked yet
+            continue
+        lock = claim(left / NAME)
+        if lock is not None:
+            lock.close()
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def metric_name(name: str) -> str:
+    """A name MLflow accepts: anything but letters (of any script), digits and `_ - . : / space` becomes `_`.
+
+    So does a part between slashes that is empty or dots alone, and what exceeds MLflow's length is cut off.
+    """
+    parts = re.sub(r"[^\w\-. :/]", "_", name).split("/")
+    parts = [part if part.strip(".") else "_" * max(1, len(part)) for part in parts]
+    return re.sub(r"^\.\.", "__", "/".join(parts))[:MAX_ENTITY_KEY_LENGTH]
+
+
+def metric_names(names: Iterable[str]) -> list[str]:
+    """`metric_name` of each, with a number behind it where two would be the same."""
+    taken: list[str] = []
+    for name in map(metric_name, names):
+        unique, number = name, 2
+        while unique in taken:
+            unique, number = f"{name[: MAX_ENTITY_KEY_LENGTH - 4]}_{number}", number + 1
+        taken.append(unique)
+    return taken

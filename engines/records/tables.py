@@ -1,0 +1,88 @@
+"""Text files and tables of an output folder: written whole or not at all, read as spreadsheets leave them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engines.base.distributed import is_main
+from transforms.errors import UserError
+
+DELIMITERS = ",;\t"
+COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
+"""A number as spreadsheets write it in most of Europe."""
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file; none if it does not exist.
+
+    Also of one that a spreadsheet has saved: with a byte order mark, in UTF-16 or a code page, separated by semicolons
+    or tabs, with decimal commas.
+    """
+    if not path.is_file():
+        return []
+    text = _decoded(path.read_bytes())
+    first = text.partition("\n")[0]
+    delimiter = max(DELIMITERS, key=first.count)
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return [{name: _number(value) if delimiter != "," else value for name, value in row.items()} for row in rows]
+
+
+def read_epochs(path: Path) -> list[dict[str, str]]:
+    """Rows of eval/epochs.csv, which have at least a stage and an epoch.
+
+    Raises:
+        UserError: it is no such table any more.
+    """
+    try:
+        rows = [row for row in read_csv(path) if any(row.values())]
+        for row in rows:
+            if None in row or not row["stage"] or not float(row["epoch"]).is_integer():
+                raise ValueError(f"a row with epoch {row['epoch']}")
+            row["epoch"] = str(int(float(row["epoch"])))
+    except (ValueError, KeyError, TypeError, csv.Error, OverflowError) as error:
+        raise UserError(
+            f"{path}: is no table of epochs any more ({str(error)[:80]}); rename it, and --resume true begins a new one"
+        ) from None
+    return rows
+
+
+def _decoded(content: bytes) -> str:
+    for encoding in ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252"):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return content.decode("latin-1")
+
+
+def _number(value: Any) -> Any:
+    return value.replace(",", ".") if isinstance(value, str) and COMMA.fullmatch(value) else value
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    if not is_main():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8", newline="")
+    part.replace(path)
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows under the union of their keys, in order of first appearance."""
+    if not is_main():
+        return
+    fields = list(dict.fromkeys(key for row in rows for key in row))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fields)
+        writer.writeheader()
+        writer.writerows(rows)
+    part.replace(path)

@@ -1,0 +1,98 @@
+"""Options of a bundle's run, compared with the keys of the config files that it was started with."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import inspect
+import itertools
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.utils import ensure_tuple
+
+from engines.base.paths import as_path
+from engines.base.replaced_options import REPLACED
+from transforms.errors import UserError
+
+ENDINGS = (".json", ".yaml", ".yml")
+RECORD = "save_execute_config"
+"""Key that MONAI's switch `--tracking` adds."""
+
+
+def check_overrides(workflow: ConfigWorkflow) -> None:
+    """Refuse overrides that name no top-level key: MONAI adds them silently, and the training ignores them.
+
+    Raises:
+        UserError: with the nearest names.
+    """
+    configs = _configs(workflow)
+    known = {key for config in configs for key in config if not key.startswith("_desc_")}
+    _refuse_tracking(workflow, known)
+    said: dict[str, list[Any]] = {}
+    for config in configs:
+        for key in (key for key in config if key.startswith("_desc_")):
+            said.setdefault(key, []).append(config[key])
+    unknown = [key for key in workflow.parser.config if key not in known and key not in said and key != "_meta_"]
+    unknown += [key for key, texts in said.items() if workflow.parser.config.get(key, texts[0]) not in texts]
+    replaced = [key for key in unknown if key in REPLACED]
+    if known and replaced:
+        raise UserError("; ".join(f"--{key} is now {REPLACED[key]}" for key in replaced))
+    if known and unknown:
+        hints = []
+        for key in unknown:
+            near = difflib.get_close_matches(key, sorted(known), n=3, cutoff=0.5)
+            hints.append(f"--{key}" + (f" (did you mean {' or '.join(f'--{n}' for n in near)}?)" if near else ""))
+        raise UserError(f"no such option: {', '.join(hints)}; options are the top-level keys of the config file")
+    for key in given_as_none(sys.argv):
+        if key in known and workflow.parser.get_parsed_content(key) is not None:
+            raise UserError(f"--{key} None: MONAI takes that for not given; write --{key} '$None', in cmd \"$None\"")
+
+
+def given_as_none(words: Sequence[str]) -> list[str]:
+    """Options of a command line whose value is None, which MONAI drops, so that the config's own would count."""
+    pairs = [(word, following) for word, following in itertools.pairwise(words) if "=" not in word]
+    pairs += [(word.partition("=")[0], word.partition("=")[2]) for word in words]
+    return [option[2:] for option, value in pairs if option.startswith("--") and value == "None"]
+
+
+def _configs(workflow: ConfigWorkflow) -> list[dict[str, Any]]:
+    """The config files that the run was started with; if they cannot be found out, all that lie in their folder."""
+    files = [Path(name) for name in loaded_files()]
+    if not files:
+        folder = Path(workflow.config_root_path)
+        files = sorted(path for path in folder.glob("*") if path.suffix in ENDINGS and path.stem != "metadata")
+    return [ConfigParser.load_config_file(str(path)) for path in files]
+
+
+def loaded_files() -> list[str]:
+    """The files given as `config_file` to MONAI's `run`, found on the call stack: a workflow does not keep them."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "monai.bundle.scripts" and frame.f_code.co_name == "run":
+            given = frame.f_locals.get("config_file")
+            names = [str(name) for name in ensure_tuple(given)] if given is not None else []
+            return [name for name in names if Path(name).is_file()]
+        frame = frame.f_back
+    return []
+
+
+def _refuse_tracking(workflow: ConfigWorkflow, known: set[str]) -> None:
+    """MONAI's own switch adds keys and handlers, and writes a config into the output folder before anything runs."""
+    config = workflow.parser.config
+    if RECORD not in config or RECORD in known:
+        return
+    name = re.search(r"config_\d{8}_\d{6}\.json", str(config[RECORD]))
+    if name is not None:
+        written = as_path(workflow.parser.get_parsed_content("output_dir")) / name.group()
+        with contextlib.suppress(OSError):
+            written.unlink(missing_ok=True)
+            written.parent.rmdir()  # only if it is empty, as MONAI made it
+    raise UserError(
+        "--tracking: leave it out; every training and evaluation here is an MLflow run already (--tracking_uri, "
+        "--experiment_name and --run_name say where)"
+    )

@@ -1,0 +1,48 @@
+"""How the probability of a lesion is spread over an image: enough to know the mask's Dice at any threshold.
+
+Thresholds are multiples of a thousandth. Bins are compared as the mask is (`transforms.decision`), in single precision:
+what a histogram says of a threshold is, to the pixel, what the mask at that threshold holds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 1000
+EDGES = (np.arange(BINS + 1) / BINS).astype(np.float32)
+THRESHOLDS = np.arange(1, BINS) / BINS
+
+Histogram = tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]
+"""(bin, pixels) of the lesions' pixels and of the others; empty bins are left out."""
+
+
+def histogram(probability: NDArray[np.floating[Any]], truth: NDArray[np.bool_], valid: NDArray[np.bool_]) -> Histogram:
+    """Count the pixels of a map (H, W), those of the lesions and the others apart; invalid ones are in neither."""
+    p = probability.astype(np.float32)
+    bins = (p * BINS).astype(np.int64).clip(0, BINS - 1)
+    bins -= p < EDGES[bins]
+    bins += p >= EDGES[bins + 1]
+    return _counts(bins[truth & valid]), _counts(bins[~truth & valid])
+
+
+def at_each_threshold(counts: Histogram) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Pixels in both, and pixels of the mask, at each of `THRESHOLDS`; and the lesions' pixels."""
+    lesion, other = (_dense(part) for part in counts)
+    shared = lesion[::-1].cumsum()[::-1]
+    predicted = shared + other[::-1].cumsum()[::-1]
+    return shared[1:BINS], predicted[1:BINS], int(lesion.sum())
+
+
+def _counts(bins: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
+    counts = np.bincount(bins, minlength=BINS)
+    return tuple((int(n), int(counts[n])) for n in np.flatnonzero(counts))
+
+
+def _dense(part: tuple[tuple[int, int], ...]) -> NDArray[np.int64]:
+    counts = np.zeros(BINS + 1, np.int64)  # the last: probability 1
+    for number, pixels in part:
+        counts[number] = pixels
+    return counts

@@ -1,0 +1,173 @@
+"""The operating point of a network: which probability makes the mask, and which candidates are kept.
+
+Chosen by a stated rule on subjects that are then not scored with it (docs/evaluation.md), stored beside the weights,
+and used by evaluation and inference.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from engines.scoring.froc import Froc
+from engines.scoring.histogram import BINS, THRESHOLDS, at_each_threshold
+from engines.scoring.lesions import lesion_classes
+from engines.scoring.matching import ImageLesions
+from transforms.decision import Decision
+from transforms.errors import UserError
+
+RULES = ("dice", "mean_dice", "fp<=N")
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Two thresholds and where they are from.
+
+    Attributes:
+        threshold: smallest probability of the mask's pixels, a multiple of a thousandth.
+        min_lesion_score: smallest score of the candidates that are kept.
+        rule: see `choose_point`.
+        chosen_on: whose predictions it was chosen on, in words.
+        subjects: how many.
+        lesion_classes: names.
+    """
+
+    threshold: float
+    min_lesion_score: float
+    rule: str
+    chosen_on: str
+    subjects: int
+    lesion_classes: tuple[str, ...]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Plain values, as models/<stage>.json holds them."""
+        return {**asdict(self), "lesion_classes": list(self.lesion_classes)}
+
+
+def rule_rate(rule: str) -> float | None:
+    """The N of "fp<=N"; None for the other rules.
+
+    Raises:
+        UserError: no rule.
+    """
+    if rule in ("dice", "mean_dice"):
+        return None
+    found = re.fullmatch(r"fp<=(\d+(?:\.\d+)?)", rule.replace(" ", ""))
+    if found is None:
+        raise UserError(f"--threshold_rule {rule}: unknown rule; choose from {', '.join(RULES)}, as in 'fp<=1'")
+    return float(found[1])
+
+
+def choose_point(
+    images: Sequence[ImageLesions], rule: str, chosen_on: str, lesion_classes: Sequence[str]
+) -> OperatingPoint:
+    """Choose both thresholds on some images.
+
+    The rule "dice" takes the threshold of the highest Dice of all pixels together, "mean_dice" that of the highest mean
+    over the images with a lesion; of equal ones the middle. Candidates are kept from the same score on. The rule
+    "fp<=N" takes the mask of "dice" and keeps the candidates of the lowest score with at most N false positives per
+    image.
+
+    Raises:
+        UserError: no such rule, or no lesion in the images.
+    """
+    rate = rule_rate(rule)
+    curves = [at_each_threshold(image.histogram) for image in images if image.histogram is not None and image.truth]
+    if not curves:
+        raise UserError(
+            f"no lesion in the images of {chosen_on}: no threshold can be chosen on them; hold out a larger "
+            "--threshold_share, or leave --threshold_from out"
+        )
+    if rule == "mean_dice":
+        dice = np.mean([2 * shared / (truth + predicted) for shared, predicted, truth in curves], axis=0)
+    else:
+        every = [at_each_threshold(image.histogram) for image in images if image.histogram is not None]
+        shared = np.sum([curve[0] for curve in every], axis=0)
+        predicted = np.sum([curve[1] for curve in every], axis=0)
+        dice = 2 * shared / (sum(curve[2] for curve in every) + predicted)
+    best = np.flatnonzero(dice >= dice.max())
+    threshold = float(THRESHOLDS[best[len(best) // 2]])
+    score = threshold
+    if rate is not None:
+        score = min(1.0, Froc(images).threshold_at(rate))
+    subjects = len({image.subject for image in images})
+    return OperatingPoint(threshold, score, rule, chosen_on, subjects, tuple(lesion_classes))
+
+
+def at_point(image: ImageLesions, point: OperatingPoint) -> ImageLesions:
+    """An image with the mask of an operating point: its Dice from the histogram. That of each lesion is not known."""
+    if image.histogram is None:
+        raise ValueError(f"{image.case}: no histogram")
+    shared, predicted, _ = at_each_threshold(image.histogram)
+    place = round(point.threshold * BINS) - 1
+    lesions = tuple(replace(lesion, dice=math.nan) for lesion in image.lesions)
+    return replace(
+        image,
+        argmax=image.argmax or (image.predicted, image.shared),
+        predicted=int(predicted[place]),
+        shared=int(shared[place]),
+        lesions=lesions,
+        min_score=point.min_lesion_score,
+    )
+
+
+def out_of_fold_points(
+    folds: Sequence[Sequence[ImageLesions]], rule: str, lesion_classes: Sequence[str]
+) -> list[OperatingPoint]:
+    """The operating point of each fold, chosen on the out-of-fold predictions of all other folds' subjects."""
+    if len(folds) < 2:
+        raise UserError("--threshold_rule: needs two folds or more; each takes its threshold from the others")
+    points = []
+    for number in range(len(folds)):
+        others = [image for other, fold in enumerate(folds) if other != number for image in fold]
+        where = f"the other {len(folds) - 1} folds, out of fold"
+        points.append(choose_point(others, rule, where, lesion_classes))
+    return points
+
+
+def decision_of(
+    settings: Mapping[str, Any], threshold: Any = None, lesions: Sequence[int] | None = None
+) -> Decision | None:
+    """How pixels are decided with some weights: by the operating point stored with them; None for the best class.
+
+    Args:
+        settings: what models/<weights>.json holds.
+        threshold: one that is used instead; "none" for the best class.
+        lesions: numbers of the lesion classes; by default those of the operating point.
+
+    Raises:
+        UserError: no probability, or no class of these weights is a lesion.
+    """
+    point = settings.get("operating_point") or {}
+    if threshold is None:
+        threshold = point.get("threshold")
+    if threshold is None or threshold == "none":
+        return None
+    number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
+    if not number or not 0 < threshold <= 1:
+        raise UserError(f"--threshold {threshold}: expected a probability above 0 and at most 1, or none")
+    labels = settings["labels"]
+    names = [labels[key] for key in sorted(labels, key=int)]
+    if lesions is None:
+        lesions = lesion_classes(names, point.get("lesion_classes") or settings.get("lesion_class"))
+    if not lesions or len(lesions) == len(names):
+        raise UserError(f"--threshold {threshold}: none of the classes is a lesion beside others: {', '.join(names)}")
+    return Decision(tuple(lesions), float(threshold))
+
+
+def min_score_of(settings: Mapping[str, Any], given: Any = None) -> float:
+    """Smallest score of a lesion that is listed: as given, else by the stored operating point, else 0.
+
+    Raises:
+        UserError: not a probability.
+    """
+    score = (settings.get("operating_point") or {}).get("min_lesion_score", 0.0) if given is None else given
+    if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 1:
+        raise UserError(f"--min_lesion_score {score}: expected a probability between 0 and 1")
+    return float(score)

@@ -1,0 +1,59 @@
+"""Going on with an interrupted training: whether it is the same one, and its state put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from engines.base.replaced_options import upgraded
+from engines.scoring.lesions import LESION_OPTIONS
+from engines.training.stage_lesions import POINT_OPTIONS
+from nets.safe_load import reason
+from transforms.errors import UserError
+
+FREE = (
+    *("max_epochs", "patience", "num_workers", "intensity_ranges", "licence", "reference"),
+    *LESION_OPTIONS,
+    *POINT_OPTIONS,
+)
+"""Settings that a resumed training may have otherwise than the interrupted one."""
+
+
+def check_same(path: Path, saved: Mapping[str, Any], settings: Mapping[str, Any], stages: Sequence[str]) -> int:
+    """Index of the stage that a saved training was in.
+
+    Raises:
+        UserError: it had other settings; each difference is named.
+    """
+    changed = changes(upgraded(saved["settings"], settings), settings, besides=FREE)
+    if changed:
+        raise UserError(
+            f"{path}: the interrupted training had other settings ({'; '.join(changed)}); "
+            "give them again, or train anew without --resume"
+        )
+    if saved["stage"] not in stages:
+        raise UserError(f"{path}: is of a stage {saved['stage']!r}, which is none of {', '.join(stages)}")
+    return list(stages).index(saved["stage"])
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Tell in one line that a saved state does not fit.
+
+    Raises:
+        UserError: in place of what putting it back raised.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise UserError(
+            f"{path}: does not fit this network and optimizer ({reason(error)}); train again without --resume"
+        ) from error
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any], besides: Sequence[str] = ()) -> list[str]:
+    """One phrase per differing entry of two dictionaries."""
+    keys = [k for k in dict.fromkeys([*before, *after]) if k not in besides]
+    return [f"{k}: {before.get(k)} → {after.get(k)}" for k in keys if before.get(k) != after.get(k)]

@@ -1,0 +1,97 @@
+"""Class first, then an image that holds it, then a pixel of it: rare classes are seen however few images hold them.
+
+The paper's rule (section 3.1.2, `transforms.crops`) visits all images equally often and balances the classes within
+each: a class that few images hold stays rare. Here the class is drawn first. A stated share of the crops comes from
+anywhere in any image, normal ones included, so that a network also learns where nothing is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from engines.base.distributed import is_main
+from transforms.crops import ANYWHERE
+from transforms.dataset import open_array
+from transforms.row_counts import kept_row_counts, row_counts
+
+logger = logging.getLogger("mammoseg")
+
+
+class ClassSampling:
+    """Draws what a crop shows: an image and a class, each by a seed of its own.
+
+    With a probability of `anywhere` a crop is placed uniformly in an image drawn uniformly. Otherwise a class is drawn
+    uniformly among those that some image holds, except the `ubiquitous` ones (all but the most frequent class if no
+    other is left), then an image uniformly among those that hold it; `RandBalancedCropd` then draws one of its pixels
+    uniformly. Which images hold a class is read once, from the row counts beside the labels; a draw costs the same for
+    any number of images.
+
+    Args:
+        data: items with the path of a label map.
+        num_classes: labels are 0 … num_classes - 1.
+        ubiquitous: classes that are in nearly every crop and therefore not drawn, most frequent first.
+        anywhere: share of the crops that are placed anywhere, from 0 to 1.
+        label_key: key of the label's path.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        num_classes: int,
+        ubiquitous: Sequence[int] = (),
+        anywhere: float = 0.5,
+        label_key: str = "label",
+    ) -> None:
+        if not 0 <= anywhere <= 1:
+            raise ValueError(f"anywhere must be from 0 to 1, got {anywhere}")
+        self.labels = [str(item[label_key]) for item in data]
+        self.num_classes = num_classes
+        self.ubiquitous = tuple(ubiquitous)
+        self.anywhere = float(anywhere)
+        self._images: dict[int, NDArray[np.int64]] | None = None
+
+    def prepare(self) -> None:
+        """Read which images hold which class, if that was not done yet.
+
+        Raises:
+            UserError: a label map is missing or broken.
+        """
+        if self._images is not None:
+            return
+        shown = tqdm(self.labels, desc="reading row counts", delay=2, leave=False, disable=not is_main())
+        holds = np.array([self._classes_in(path) for path in shown], bool).reshape(-1, self.num_classes)
+        images = {cls: np.flatnonzero(holds[:, cls]) for cls in range(self.num_classes) if holds[:, cls].any()}
+        rare = [cls for cls in images if cls not in self.ubiquitous]
+        drawn = rare or [cls for cls in images if cls not in self.ubiquitous[:1]]
+        self._images = {cls: images[cls] for cls in drawn}
+        if not drawn:
+            logger.warning("Sampling by class: no image holds a rarer class, so all crops are placed anywhere.")
+
+    def _classes_in(self, path: str) -> NDArray[np.bool_]:
+        label = open_array(path)
+        counts = kept_row_counts(path, label, self.num_classes)
+        return np.asarray((row_counts(label, self.num_classes) if counts is None else counts).any(axis=1))
+
+    @property
+    def classes(self) -> list[int]:
+        """The classes that are drawn."""
+        self.prepare()
+        assert self._images is not None
+        return list(self._images)
+
+    def draw(self, seed: int) -> tuple[int, int]:
+        """Index of an item, and the class that its crop is centered on, or `ANYWHERE`."""
+        classes = self.classes
+        assert self._images is not None
+        random = np.random.RandomState(seed)
+        if random.random_sample() < self.anywhere or not classes:
+            return int(random.randint(len(self.labels))), ANYWHERE
+        cls = classes[random.randint(len(classes))]
+        images = self._images[cls]
+        return int(images[random.randint(len(images))]), cls

@@ -1,0 +1,88 @@
+"""The lesions of the weights that a stage ends with, and the operating point that is stored beside them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from monai.engines import SupervisedEvaluator
+
+from engines.records.output_folder import Output
+from engines.scoring.lesions import LesionDetection
+from engines.scoring.operating_point import OperatingPoint, choose_point, decision_of, rule_rate
+from transforms.errors import UserError
+
+logger = logging.getLogger("mammoseg")
+
+POINT_OPTIONS = ("threshold_rule", "threshold_share")
+"""Options that a resumed training may have otherwise; not so `threshold_from`, which decides who is trained with."""
+
+
+class StageLesions:
+    """Runs the evaluator once more at the end of each stage.
+
+    Args:
+        detection: counts lesions on the evaluator's own images.
+        options: of the training: `labels`, `threshold_from` (None: the mask is the most likely class), `threshold_rule`
+            and `min_lesion_score`.
+        held_out: batches of the training subjects that were not trained with, for `threshold_from` "training".
+
+    Raises:
+        UserError: no such rule.
+    """
+
+    def __init__(
+        self, detection: LesionDetection, options: Mapping[str, Any], held_out: Iterable[Any] | None = None
+    ) -> None:
+        self.detection, self.options, self.held_out = detection, dict(options), held_out
+        self.source: str | None = options.get("threshold_from")
+        self.rule = str(options.get("threshold_rule") or "dice")
+        rule_rate(self.rule)
+
+    def finish(self, evaluator: SupervisedEvaluator, output: Output, stage: str) -> dict[str, Any] | None:
+        """Choose the operating point, count the lesions with it and write their file; return the point's record."""
+        detection = self.detection
+        point = self._choose(evaluator)
+        if point is not None:
+            record = point.record
+            given = self.options.get("min_lesion_score")
+            record["min_lesion_score"] = point.min_lesion_score if given is None else float(given)
+            detection.set_point(decision_of({**self.options, "operating_point": record}), record)
+            logger.info(
+                "Stage %s: a lesion from probability %g on, chosen on %d subjects (%s, rule %s).",
+                *(stage, point.threshold, point.subjects, point.chosen_on, point.rule),
+            )
+        detection.measure(evaluator)
+        detection.write_evidence(output, stage)
+        return detection.point
+
+    def _choose(self, evaluator: SupervisedEvaluator) -> OperatingPoint | None:
+        detection = self.detection
+        detection.set_point(None, None)
+        if self.source is None:
+            return None
+        if self.source == "validation":
+            detection.measure(evaluator)
+            where = "the validation subjects, which are scored with it"
+        elif self.held_out is None:
+            raise UserError("--threshold_from training: this training holds no subjects out; give validation")
+        else:
+            detection.measure(evaluator, self.held_out)
+            where = "training subjects that were not trained with"
+        return choose_point(detection.images, self.rule, where, detection.result.classes)
+
+
+def stage_lesions(
+    detection: LesionDetection | None, options: Mapping[str, Any], held_out: Iterable[Any] | None
+) -> StageLesions | None:
+    """None where no class is a lesion.
+
+    Raises:
+        UserError: then there is no threshold to choose either.
+    """
+    if detection is not None:
+        return StageLesions(detection, options, held_out)
+    if options.get("threshold_from") is not None:
+        raise UserError("--threshold_from: no class is a lesion; name one with --lesion_class, or leave it out")
+    return None

@@ -1,0 +1,143 @@
+"""A bundle for a network that somebody else wrote."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+
+from engines.base.network_file import all_rows
+from engines.inference.any_network import logits_of, trial
+from engines.training.plan import stages_of
+from scripts.bundlewriter.files import read, write_all
+from scripts.bundlewriter.layout import layout
+from scripts.bundlewriter.signature import network_definition
+from transforms.errors import UserError
+
+CLASSES = 5
+"""Of the synthetic sample, with which the new network is tried."""
+
+WIDTH = 0.0625
+PAPER = "Khan et al., Comparison of multiple deep models on semantic segmentation for breast tumor detection"
+TEMPLATE = Path(__file__).with_name("readme.md")
+
+
+def make_bundle(root: Path, name: str, target: str, given: Sequence[str], title: str | None = None) -> Path:
+    """Write bundles/<name>: network.json, configs, documents and license; return its folder.
+
+    Raises:
+        UserError: the name is taken or not one, the network cannot be built, or does not return logits.
+    """
+    folder = root / "bundles" / name
+    if not re.fullmatch(r"[a-z]\w*", name) or name == "common":
+        raise UserError(f"{name}: is no name of a bundle; expected lower-case letters, digits and _, as attention_unet")
+    if folder.exists():
+        raise UserError(f"{folder}: is there already; choose another name, or edit its network.json and `make bundles`")
+    definition = network_definition(target, given)
+    network = build(definition)
+    multiple = check_logits(network)
+    source = describe(root, name, title or target.rpartition(".")[2], definition, stages_of(network))
+    try:
+        (folder / "docs").mkdir(parents=True)
+        (folder / "network.json").write_text(layout(source), encoding="utf-8", newline="\n")
+        shutil.copyfile(root / "LICENSE", folder / "LICENSE")
+        text = documents(name, source, multiple)
+        (folder / "docs" / "README.md").write_text(text, encoding="utf-8", newline="\n")
+        terms = (root / "bundles" / "common" / "data_license.txt").read_text(encoding="utf-8")
+        (folder / "docs" / "data_license.txt").write_text(terms, encoding="utf-8", newline="\n")
+        write_all(root, only=folder)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    return folder
+
+
+def build(definition: dict[str, Any]) -> torch.nn.Module:
+    """The network, for the classes of the sample.
+
+    Raises:
+        UserError: its class does not accept the arguments.
+    """
+    parser = ConfigParser({"imports": ["$import nets"], "num_classes": CLASSES, "width": WIDTH})
+    parser["network_def"] = definition
+    try:
+        network = parser.get_parsed_content("network_def")
+    except Exception as error:  # whatever a class of any origin may raise
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = " ".join(str(cause).split())[:300]
+        raise UserError(f"{definition['_target_']}: cannot be built ({type(cause).__name__}: {reason})") from None
+    if not isinstance(network, torch.nn.Module):
+        raise UserError(f"{definition['_target_']}: is a {type(network).__name__}; expected a torch.nn.Module")
+    return network
+
+
+def check_logits(network: torch.nn.Module) -> int:
+    """Run the network on one image; return what the sides of an image must be divisible by.
+
+    Raises:
+        UserError: it does not return logits of the image's size for every class.
+    """
+    name = type(network).__name__
+    multiple = trial(network).multiple
+    side = multiple * max(2, 64 // multiple)
+    image = torch.zeros(2, 3, side, side)
+    try:
+        with torch.no_grad():
+            output = network.eval()(image)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{name}: does not take images {tuple(image.shape)} ({reason})") from None
+    logits = logits_of(output, image, name)[0]
+    if logits.shape[1] != CLASSES:
+        raise UserError(
+            f"{name}: returns {logits.shape[1]} classes; expected {CLASSES}, those of the data set; give the argument "
+            "that sets them the value @num_classes"
+        )
+    return multiple
+
+
+def describe(root: Path, name: str, title: str, definition: dict[str, Any], stages: Sequence[str]) -> dict[str, Any]:
+    """Content of network.json."""
+    package = definition["_target_"].split(".")[0]
+    order = 1 + max((rows.order for rows in all_rows(root / "bundles").values()), default=0)
+    metadata: dict[str, Any] = {
+        "name": f"Mammogram segmentation with {title}",
+        "description": f"{title} ({definition['_target_']}), trained on crops balanced by class. The classes are those "
+        "of the data set it is trained on; the default is a synthetic sample.",
+        "references": [PAPER],
+    }
+    distribution = next(iter(packages_distributions().get(package, [])), None)
+    if distribution is not None and package not in ("monai", "torch", "nets"):
+        metadata["required_packages_version"] = {distribution: version(distribution).split("+")[0]}
+    return {
+        "title": title,
+        "order": order,
+        "stages": {stage: title if len(stages) == 1 else f"{title} {stage}" for stage in stages},
+        "network_def": definition,
+        "recipes": {"quick": {"learning_rate": 0.02}},
+        "metadata": metadata,
+    }
+
+
+def documents(name: str, source: dict[str, Any], multiple: int) -> str:
+    """docs/README.md: the text of readme.md with the network's own words."""
+    sizes = "any size" if multiple == 1 else f"multiples of {multiple} (others are padded, and cut to size again)"
+    words = {
+        "NAME": name,
+        "TITLE": source["title"],
+        "TARGET": source["network_def"]["_target_"],
+        "STAGES": ", ".join(f"`{stage}`" for stage in source["stages"]),
+        "SIZES": sizes,
+    }
+    text = read(TEMPLATE) or ""
+    for word, value in words.items():
+        text = text.replace(f"{{{word}}}", value)
+    return text

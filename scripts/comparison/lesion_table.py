@@ -1,0 +1,146 @@
+"""The lesions of the rows of a comparison: sensitivities, Dice per image, and their intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from engines.scoring.froc import Measure
+from engines.scoring.lesion_files import LesionResult, point_sentence
+from scripts.comparison.store import Result
+
+COLUMNS = {
+    "lesion_sensitivity_at_0.25fp": "Found at 0.25 FP",
+    "lesion_sensitivity_at_0.5fp": "0.5 FP",
+    "lesion_sensitivity_at_1fp": "1 FP",
+    "lesion_sensitivity_at_2fp": "2 FP",
+    "subject_sensitivity_at_1fp": "Subjects at 1 FP",
+    "lesion_dice": "Dice",
+    "mean_image_dice": "Mean Dice per image",
+    "mean_lesion_dice": "per lesion",
+}
+FOLD_COLUMNS = {"lesion_sensitivity_at_1fp": "Folds: 1 FP", "mean_image_dice": "Folds: Dice per image"}
+
+
+@dataclass(frozen=True)
+class LesionRow:
+    """A model's lesion scores and their intervals; `folds` has mean and standard deviation over the folds, if any."""
+
+    title: str
+    result: LesionResult
+    scores: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    folds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def lesion_rows(titles: Sequence[str], results: Sequence[Result], draws: int, seed: int) -> tuple[LesionRow, ...]:
+    """The rows that lesions were counted of; none if they were not counted by one rule, or there is none to find."""
+    pairs = [(title, result, result.lesions) for title, result in zip(titles, results, strict=True) if result.lesions]
+    if len({lesions.basis for _, _, lesions in pairs if lesions}) != 1:
+        return ()
+    return tuple(_row(title, result, lesions, draws, seed) for title, result, lesions in pairs if lesions)
+
+
+def shown_title(row: LesionRow) -> str:
+    """The model's name, and that its masks are those of a threshold."""
+    return row.title if row.result.point is None else f"{row.title}, threshold"
+
+
+def lesion_notes(results: Sequence[Result], rows: Sequence[LesionRow]) -> list[str]:
+    """What was counted, or why it is not shown."""
+    counted = [result.lesions for result in results if result.lesions]
+    if not rows:
+        rules = sorted({f"{', '.join(le.classes)}: {le.rule}" for le in counted})
+        return [f"Lesions were counted by different rules and are not compared: {'; '.join(rules)}."] if rules else []
+    first = rows[0].result
+    lesions = sum(len(image.counted) for image in first.images)
+    words = [
+        f"Lesions ({', '.join(first.classes)}): {lesions} in {len(first.images)} images; a hit is: {first.rule.text}; "
+        "FP: false positives per image. Thresholds stay fixed in the bootstrap samples."
+    ]
+    if first.rule.min_lesion_size:
+        void = sum(lesion.void for image in first.images for lesion in image.lesions)
+        words.append(f"{void} lesions of fewer than {first.rule.min_lesion_size} pixels are void.")
+    for row in rows:
+        if row.result.point is not None:
+            words.append(
+                f"{row.title}: {point_sentence(row.result.point)} The other tables are of the most likely class."
+            )
+    if any(row.result.point is not None for row in rows):
+        words.append("Thresholds make the masks of the lesions' table; all other tables are of the most likely class.")
+    missing = len(results) - len(counted)
+    return words + ([f"{missing} rows are older than the lesions that are counted."] if missing else [])
+
+
+def lesion_table(rows: Sequence[LesionRow]) -> list[list[str]]:
+    """Names of the scores, then row by row title, score and interval, per cent; empty without rows."""
+    if not rows:
+        return []
+    folds = FOLD_COLUMNS if any(row.folds for row in rows) else {}
+    table = [["Model", *COLUMNS.values(), *folds.values()]]
+    for row in rows:
+        cells = [_cell(row.scores[name], row.intervals[name]) for name in COLUMNS]
+        spread = [row.folds.get(name, (math.nan, math.nan)) for name in folds]
+        table.append([shown_title(row), *cells, *(f"{_percent(mean)} ± {_percent(sd)}" for mean, sd in spread)])
+        if row.result.point is not None and "mean_image_dice_argmax" in row.scores:
+            table.append(_without_threshold(row, len(folds)))
+    return table
+
+
+def _without_threshold(row: LesionRow, folds: int) -> list[str]:
+    """The scores that the threshold changes, without it."""
+    plain = {"lesion_dice": "lesion_dice_argmax", "mean_image_dice": "mean_image_dice_argmax"}
+    cells = [_cell(row.scores[plain[n]], row.intervals[plain[n]]) if n in plain else "" for n in COLUMNS]
+    return [f"{row.title}, most likely class", *cells, *[""] * folds]
+
+
+def lesion_record(row: LesionRow | None) -> dict[str, Any]:
+    """Every score with its interval, flat."""
+    if row is None:
+        return {}
+    record: dict[str, Any] = {}
+    for name, value in row.scores.items():
+        low, high = row.intervals[name]
+        record |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    for name, (mean, deviation) in row.folds.items():
+        record |= {f"{name}_fold_mean": mean, f"{name}_fold_sd": deviation}
+    return record
+
+
+def _row(title: str, result: Result, lesions: LesionResult, draws: int, seed: int) -> LesionRow:
+    measures = _measures(lesions)
+    folds: dict[str, tuple[float, float]] = {}
+    if len(result.lesion_folds) > 1:
+        each = [_measures(fold) for fold in result.lesion_folds]
+        for name in FOLD_COLUMNS:
+            values = np.array([fold[name].value for fold in each])
+            known = values[~np.isnan(values)]  # a fold without a lesion has none
+            folds[name] = (float(known.mean()), float(known.std(ddof=1))) if len(known) > 1 else (math.nan, math.nan)
+    return LesionRow(
+        title,
+        lesions,
+        {name: measure.value for name, measure in measures.items()},
+        {name: measure.interval(draws, seed) for name, measure in measures.items()},
+        folds,
+    )
+
+
+def _measures(lesions: LesionResult) -> dict[str, Measure]:
+    """All scores, the Dice per image without the names of the classes."""
+    return {
+        name.partition("/")[0] if name.startswith("mean_image_dice") else name: measure
+        for name, measure in lesions.measures().items()
+    }
+
+
+def _cell(value: float, bounds: tuple[float, float]) -> str:
+    interval = "" if math.isnan(bounds[0]) else f" [{_percent(bounds[0])}, {_percent(bounds[1])}]"
+    return _percent(value) + interval
+
+
+def _percent(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{100 * value:.1f}"

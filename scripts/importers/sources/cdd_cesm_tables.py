@@ -1,0 +1,260 @@
+"""The two tables of CDD-CESM: what is known of each image, and its outlines.
+
+    Radiology-manual-annotations.xlsx (or .csv)        one row per image; in the workbook, the sheet "all"
+    Radiology_hand_drawn_segmentations_v2.csv          one row per outline, exported by the VGG Image Annotator
+
+Names occur with stray spaces ("P1_L_DM_MLO .jpg") and in several spellings ("_MLO2" and "_MLO_2" for a second image of
+the same view); both tables and the files are joined by what a name means.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts.importers.sources.cdd_cesm_outlines import Outline, parse_outline
+from transforms.errors import UserError
+
+COLLECTION = "doi.org/10.7937/29kw-ae92"
+_NAME = re.compile(r"p(\d+)_([lr])_(dm|cm)_([a-z]+?)[_ ]*(\d*)")
+_SUFFIX = re.compile(r"\s*\.(jpe?g|png|tiff?)\s*$", re.IGNORECASE)
+_ANNOTATIONS = re.compile(r"radiology[-_ ]*manual[-_ ]*annotations?.*\.(csv|xlsx)", re.IGNORECASE)
+_OUTLINES = re.compile(r"radiology[-_ ]*hand[-_ ]*drawn[-_ ]*segmentations?.*\.csv", re.IGNORECASE)
+_SHEET = "all"
+# column as `_key` writes it: whether the import needs it
+_COLUMNS = {
+    "image name": True,
+    "patient id": False,
+    "side": False,
+    "view": False,
+    "age": False,
+    "breast density (acr)": False,
+    "birads": False,
+    "findings": True,
+    "tags": True,
+    "machine": False,
+    "pathology classification/ follow up": True,
+}
+_VIA_COLUMNS = ("#filename", "region_shape_attributes")
+
+
+@dataclass(frozen=True, order=True)
+class ImageId:
+    """What the name of an image says.
+
+    Attributes:
+        woman: such as "P1".
+        side: "L" or "R".
+        energy: "low" (DM in the name) or "subtracted" (CM).
+        view: "CC" or "MLO".
+        number: 1, or 2 for a second image of the same view.
+    """
+
+    woman: str
+    side: str
+    energy: str
+    view: str
+    number: int = 1
+
+    @classmethod
+    def parse(cls, name: str) -> ImageId | None:
+        """The image of a file name or a name in a table, or None if it is not of the release's form."""
+        found = _NAME.fullmatch(_SUFFIX.sub("", name).strip().lower())
+        if not found:
+            return None
+        number, side, kind, view, repeat = found.groups()
+        energy = "low" if kind == "dm" else "subtracted"
+        return cls(f"P{int(number)}", side.upper(), energy, view.upper(), int(repeat or 1))
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table says of an image; texts as they are there, without the spaces around them."""
+
+    pathology: str
+    findings: str
+    tags: str
+    density: str = ""
+    birads: str = ""
+    age: str = ""
+    machine: str = ""
+
+
+@dataclass
+class Tables:
+    """Both tables by image.
+
+    Attributes:
+        rows: of the images.
+        outlines: of the images that have any.
+        sizes: in bytes, of the files that the outlines were drawn on.
+        remarks: text to number.
+    """
+
+    rows: dict[ImageId, Row] = field(default_factory=dict)
+    outlines: dict[ImageId, list[Outline]] = field(default_factory=dict)
+    sizes: dict[ImageId, int] = field(default_factory=dict)
+    remarks: dict[str, int] = field(default_factory=dict)
+
+    def remark(self, text: str) -> None:
+        self.remarks[text] = self.remarks.get(text, 0) + 1
+
+
+def read_tables(folder: Path) -> Tables:
+    """Both tables, wherever they are below a folder.
+
+    Raises:
+        UserError: a table is missing, is there twice, lacks a column, or has a damaged row.
+    """
+    tables = Tables()
+    _read_annotations(_find(folder, _ANNOTATIONS, "Radiology-manual-annotations.csv or .xlsx"), tables)
+    _read_outlines(_find(folder, _OUTLINES, "Radiology_hand_drawn_segmentations_v2.csv"), tables)
+    return tables
+
+
+def _find(folder: Path, pattern: re.Pattern[str], name: str) -> Path:
+    """The table; of two, a CSV file before a workbook, and a version "_v2" before one without."""
+    found = sorted(folder.rglob("*")) if folder.is_dir() else []
+    found = [path for path in found if pattern.fullmatch(path.name) and path.is_file()]
+    if not found:
+        raise UserError(
+            f"{folder}: no table {name} in it or below it; download it from {COLLECTION}, and specify its folder with "
+            "--tables"
+        )
+    kind = {path.suffix.lower() for path in found}
+    if len(kind) > 1:
+        found = [path for path in found if path.suffix.lower() == ".csv"]
+    newest = max(_version(path) for path in found)
+    found = [path for path in found if _version(path) == newest]
+    if len({path.read_bytes() for path in found}) > 1:
+        raise UserError(f"{found[0]}: differs from {found[1]}; specify the folder of the right one with --tables")
+    return found[0]
+
+
+def _version(path: Path) -> int:
+    found = re.search(r"_v(\d+)", path.stem.lower())
+    return int(found[1]) if found else 1
+
+
+def _read_annotations(path: Path, tables: Tables) -> None:
+    lines = _workbook(path) if path.suffix.lower() == ".xlsx" else _csv(path)
+    columns = _columns(path, next(lines)[1], [name for name, needed in _COLUMNS.items() if needed])
+    for number, cells in lines:
+        row = {name: cells[place].strip() if place < len(cells) else "" for name, place in columns.items()}
+        if not any(cells):
+            continue
+        image = ImageId.parse(row["image name"])
+        if image is None:
+            tables.remark("rows of the annotations name no image in the release's form, and were skipped")
+            continue
+        made = Row(
+            pathology=row["pathology classification/ follow up"].lower(),
+            findings=row["findings"],
+            tags=row["tags"],
+            density=row.get("breast density (acr)", ""),
+            birads=row.get("birads", ""),
+            age=row.get("age", ""),
+            machine=row.get("machine", ""),
+        )
+        if tables.rows.setdefault(image, made) != made:
+            raise UserError(
+                f"{path}: row {number}: {row['image name']!r} is there twice, with different content; remove one"
+            )
+        if _disagrees(row, image):
+            tables.remark("rows state another woman, side or view than the name of their image, which was taken")
+
+
+def _disagrees(row: Mapping[str, str], image: ImageId) -> bool:
+    stated = (row.get("patient id", "").upper(), row.get("side", "").upper(), row.get("view", "").upper())
+    meant = (f"P?0*{image.woman[1:]}", f"{image.side}(EFT|IGHT)?", f"{image.view}.*")
+    return any(text and not re.fullmatch(form, text) for text, form in zip(stated, meant, strict=True))
+
+
+def _read_outlines(path: Path, tables: Tables) -> None:
+    lines = _csv(path)
+    columns = _columns(path, next(lines)[1], _VIA_COLUMNS)
+    for number, cells in lines:
+        row = {name: cells[place].strip() if place < len(cells) else "" for name, place in columns.items()}
+        if not any(cells):
+            continue
+        image = ImageId.parse(row["#filename"])
+        if image is None:
+            tables.remark("outlines name no image in the release's form, and were skipped")
+            continue
+        try:
+            outline = parse_outline(row["region_shape_attributes"])
+        except ValueError as error:
+            raise UserError(
+                f"{path}: row {number}: an outline cannot be read: {error}; download the table again"
+            ) from None
+        if outline is not None:
+            tables.outlines.setdefault(image, []).append(outline)
+        if row.get("file_size", "").isdecimal():
+            tables.sizes[image] = int(row["file_size"])
+
+
+def _columns(path: Path, header: Sequence[str], needed: Sequence[str]) -> dict[str, int]:
+    """Column name to its place."""
+    found: dict[str, int] = {}
+    for place, name in enumerate(header):
+        found.setdefault(_key(name), place)
+    missing = [name for name in needed if _key(name) not in found]
+    if missing:
+        raise UserError(
+            f"{path}: has no column {', '.join(missing)}; found {', '.join(filter(None, found)) or 'nothing'}; "
+            f"download the table again from {COLLECTION}"
+        )
+    return {name: found[_key(name)] for name in {*_COLUMNS, *needed, "file_size"} if _key(name) in found}
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[\s_]+", " ", name.strip().lower())
+
+
+def _csv(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(row number, cells) of a CSV file, the header first; commas, or semicolons as some spreadsheets write."""
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", errors="replace")
+    header = text.split("\n", 1)[0]
+    delimiter = ";" if header.count(";") > header.count(",") else ","
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as error:
+        raise UserError(f"{path}: not a CSV table ({error}); download it again from {COLLECTION}") from None
+    yield from enumerate(rows or [[]], start=1)
+
+
+def _workbook(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(row number, cells) of the sheet "all", else of the first."""
+    try:
+        import openpyxl
+    except ImportError:
+        raise UserError(
+            f"{path}: reading a workbook needs openpyxl, which is not installed; install it (pip install openpyxl), or "
+            f"save the sheet {_SHEET!r} as Radiology-manual-annotations.csv beside it"
+        ) from None
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except Exception as error:  # of zipfile, xml or openpyxl itself, if the file is damaged
+        raise UserError(
+            f"{path}: not a workbook that can be read ({type(error).__name__}); download it again"
+        ) from None
+    sheet = next((sheet for sheet in book.worksheets if _key(sheet.title) == _SHEET), book.worksheets[0])
+    rows = [[_text(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
+    book.close()
+    yield from enumerate(rows or [[]], start=1)
+
+
+def _text(cell: Any) -> str:
+    """A cell as its CSV export has it: 46.0 is "46"."""
+    if cell is None:
+        return ""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()

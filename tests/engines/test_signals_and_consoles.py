@@ -1,0 +1,197 @@
+"""Signals that end a run in order, and consoles that cannot or do not take what is written."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from engines.base import signals
+from engines.base.console import Quiet, robust_console
+from engines.base.machine_errors import MEMORY, SHARED, WORKER, errors_in_one_line, explain
+from engines.base.signals import handle_signals, interrupted
+from engines.training.divergence import check_loss, check_weights
+from engines.training.plan import Stage
+from transforms.errors import UserError, user_error
+
+ROOT = Path(__file__).resolve().parents[2]
+HANDLED = [getattr(signal, name) for name in signals.NAMES if hasattr(signal, name)]
+
+
+@pytest.fixture
+def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As in a new process; put back afterwards."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in HANDLED}
+    monkeypatch.setattr(signals, "_last", [-signals.PAUSE_SECONDS])
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("number", HANDLED, ids=lambda number: number.name)
+def test_each_signal_is_a_ctrl_c(number: signal.Signals) -> None:
+    handle_signals()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+    signal.raise_signal(number)  # a second one at once does not cut short what the first began
+
+
+@pytest.mark.usefixtures("handlers")
+def test_sigbreak_gets_the_same_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows only: the registration is looked at, since the signal does not exist here."""
+    installed = {}
+    monkeypatch.setattr(signal, "SIGBREAK", 21, raising=False)
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_DFL)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: installed.update({number: handler}))
+    handle_signals()
+    assert installed[21] is interrupted
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_handler_that_someone_installed_stays() -> None:
+    def mine(*_: object) -> None:
+        pass
+
+    signal.signal(signal.SIGUSR1, mine)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
+    handle_signals()
+    assert signal.getsignal(signal.SIGUSR1) is mine
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) is interrupted
+
+
+@pytest.mark.usefixtures("handlers")
+def test_in_a_thread_nothing_is_installed() -> None:
+    thread = threading.Thread(target=handle_signals)
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+WRITER = """
+import logging, os, sys, time
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+from engines.base.console import robust_console
+robust_console()
+for number in range(2000):
+    logging.info("腫瘍 → %d %s", number, "x" * 200)
+sys.stdout.flush()
+"""
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_letters_that_a_console_lacks_become_question_marks(encoding: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", WRITER], cwd=ROOT, env=environment, capture_output=True)
+    assert done.returncode == 0
+    assert done.stderr == b""
+    start = done.stdout.decode(encoding).split(" 0 ")[0]
+    assert start == ("腫瘍 →" if encoding == "utf-8" else "?? ?")
+
+
+def test_a_reader_that_goes_stops_nothing() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 0
+
+
+def test_other_errors_of_logging_are_still_told(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("mammoseg.test")
+    log.propagate = False
+    log.addHandler(handler := logging.StreamHandler(io.StringIO()))
+    robust_console()
+    robust_console()
+    try:
+        log.warning("%d", "no number")
+    finally:
+        log.removeHandler(handler)
+    assert "Logging error" in capsys.readouterr().err
+
+
+def test_a_bar_on_a_terminal_that_has_gone() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+        def flush(self) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+    quiet = Quiet(Gone())
+    assert quiet.write("text") == 4
+    quiet.flush()
+    assert not quiet.isatty()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "m.pt"), "m.pt: No space left on device; make room"),
+        (OSError(errno.EROFS, "Read-only file system"), "out: Read-only file system"),
+        (OSError(errno.EIO, "Input/output error", "a.npy"), "a.npy: Input/output error"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible …"), SHARED),
+        (RuntimeError("unable to write to file </torch_12_34_0>: No space left on device (28)"), SHARED),
+        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), WORKER),
+        (MemoryError(), MEMORY),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory"), MEMORY),
+    ],
+    ids=["full", "read-only", "broken disk", "bus error", "shm", "killed", "memory", "GPU"],
+)
+def test_errors_of_the_machine_are_one_line(error: Exception, words: str) -> None:
+    with (
+        pytest.raises(UserError, match=r"; --resume true$") as raised,
+        errors_in_one_line(Path("out"), lambda: "--resume true"),
+    ):
+        raise RuntimeError("Failed to evaluate") from error
+    assert str(raised.value).startswith(words)
+    assert "\n" not in str(raised.value)
+
+
+def test_other_errors_are_left_as_they_are() -> None:
+    assert explain(KeyError("x"), Path()) is None
+    assert explain(BrokenPipeError(errno.EPIPE, "Broken pipe"), Path()) is None
+    mine = UserError("mine")
+    mine.__cause__ = OSError(errno.ENOENT, "No such file", "x")
+    with pytest.raises(UserError, match=r"^mine$"), errors_in_one_line(Path("out")):
+        raise mine
+
+
+def test_a_user_error_of_a_worker_process_is_its_last_line() -> None:
+    text = (
+        "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File …\n"
+        "transforms.errors.UserError: s1.npy: holds float32\n\nThe above exception was …\nRuntimeError: applying"
+    )
+    assert str(user_error(RuntimeError(text))) == "s1.npy: holds float32"
+    assert user_error(RuntimeError("other")) is None
+
+
+def test_a_training_that_diverges_in_its_last_step_ends_with_an_error() -> None:
+    stage, network = Stage("front", 1, 8, 0.5), torch.nn.Linear(2, 2)
+    state = type("State", (), {"epoch": 1, "iteration": 7})()
+    check_loss(1.0, 3, stage, state)
+    for loss in (float("nan"), float("inf"), 11.0):  # 10 log 3 = 10.99
+        with pytest.raises(UserError, match=r"diverges: loss .* iteration 7; try a lower --learning_rate than 0\.5"):
+            check_loss(loss, 3, stage, state)
+    check_weights(network, stage, 1)
+    with torch.no_grad():
+        network.bias[0] = float("nan")
+    with pytest.raises(UserError, match=r"1 weights are NaN or infinite after epoch 1 of stage front, such as bias"):
+        check_weights(network, stage, 1)

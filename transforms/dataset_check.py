@@ -1,0 +1,85 @@
+"""What would spoil a training, told by dataset.json, headers and digests: one checker for `scripts.prepare check`, `run
+check` and the training itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.dataset import SECTIONS, Dataset
+from transforms.errors import UserError
+
+Member = tuple[str, str, str]
+"""(section, case, what may not be in two sections)."""
+
+
+def check_dataset_for_training(data: Dataset) -> list[str]:
+    """Check sections, images' headers and all labels, before the first step.
+
+    Returns what a person should know but may have wanted.
+
+    Raises:
+        UserError: the first thing that makes scores wrong or a training pointless.
+    """
+    members = [(section, item["case"], item["subject"]) for section in SECTIONS for item in data.items(section)]
+    warnings = []
+    shared = subjects_apart(members)
+    if shared and data.content.get("split", {}).get("by") == "image":
+        warnings.append(shared)
+    elif shared:
+        raise UserError(f"{data.root / 'dataset.json'}: {shared}; prepare the dataset again, split by subject")
+    found = data.check_labels(data.items("training"))
+    data.check_labels(data.items("validation"))
+    classes = [name for value, name in data.labels.items() if value in found]
+    if len(classes) < 2:
+        raise UserError(
+            f"{data.root}: all training labels hold only {classes[0] if classes else 'void'}: there is nothing "
+            "to learn; prepare the dataset with the annotations, or name their values (--values)"
+        )
+    return warnings
+
+
+def subjects_apart(members: Iterable[Member]) -> str | None:
+    """Whether subjects stand in two sections: one phrase, or None."""
+    places: dict[str, set[str]] = defaultdict(set)
+    for section, _, subject in members:
+        places[subject].add(section)
+    shared = sorted(subject for subject, sections in places.items() if len(sections) > 1)
+    if not shared:
+        return None
+    return f"{len(shared)} subjects stand in two sections, such as {shared[0]}: scores will be too good"
+
+
+def copies_apart(members: Iterable[Member]) -> str | None:
+    """Whether images of the same digest stand in two sections: one phrase, or None."""
+    places: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for section, case, digest in members:
+        places[digest].append((section, case))
+    apart = [where for where in places.values() if len({section for section, _ in where}) > 1]
+    if not apart:
+        return None
+    first = apart[0][0]
+    other = next(place for place in apart[0] if place[0] != first[0])
+    both = f"{first[1]} ({first[0]}) and {other[1]} ({other[0]})"
+    return f"{len(apart)} images stand in two sections: {both} are the same"
+
+
+def array_sha256(array: NDArray[Any]) -> str:
+    """SHA-256 of an array's type, shape and values, the same on every machine."""
+    values = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
+    digest = hashlib.sha256(f"{array.dtype.name} {array.shape} ".encode())
+    digest.update(values.data)
+    return digest.hexdigest()
+
+
+def check_digest(path: str | Path, digest: str, imported: str | None) -> None:
+    """Raise UserError if an array is not the one that was imported; None: that was not recorded."""
+    if imported is not None and digest != imported:
+        raise UserError(f"{path}: changed since it was imported; prepare the dataset again")

@@ -1,0 +1,107 @@
+"""Write segmentations in the formats that were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from transforms.decision import Decision
+from transforms.errors import UserError
+from transforms.outputs.formats import DEFAULT_FORMATS, FORMATS, checked_formats
+from transforms.outputs.prediction import Prediction
+
+
+class SaveSegmentationd(MapTransform):
+    """Write label maps of whole images, in the pixel grid of the original file.
+
+    | format | file | what |
+    |---|---|---|
+    | nifti | `<name>_seg.nii.gz` | label map with pixel spacing, axes (column, row, 1) |
+    | png | `<name>_labels.png` | the same as a palette picture whose values are the class numbers |
+    | overlay | `<name>_overlay.png` | the image with its classes over it, at most 1024 rows |
+    | source | `<name>_source.png` | label map in the grey values of the data set's own label images |
+    | probabilities | `<name>_prob.nii.gz` | probability of each class, at the working resolution |
+    | dicom_seg | `<name>_seg.dcm` | DICOM SEG of a DICOM source; **holds its patient and study attributes** |
+    | geojson | `<name>.geojson` | QuPath annotations |
+    | findings | `findings.csv` | a row for each image: areas, density, largest lesion |
+
+    `d["name"]` is the file's name without suffix, folders included; `d["image"]` is the normalised image
+    (C, h, w), `d["spacing_mm"]` (row, column), and `d["facts"]`, where it is there, what `LoadMammogramd` found out.
+    But for DICOM SEG, nothing else of the original file is written.
+
+    Args:
+        keys: label maps, uint8 (1, H, W).
+        output_dir: folder for the files.
+        num_classes: classes in the maps.
+        formats: which of them to write.
+        source_values: grey value of each class in the label images that were learned from; "source" needs them.
+        labels: name of each class, from 0 on; by default "class 1" and so on.
+        algorithm: "network", "stage" and "weights" (path), which DICOM SEG states.
+        logits_key: where `ArgmaxLiked` left the logits, if it did; "probabilities" needs them, and "geojson" states
+            mean probabilities with them, and lesions their scores.
+        decision: by which the maps were decided: its classes are the lesions.
+        min_lesion_score: lesions of a lower score are not listed in findings and GeoJSON.
+
+    Raises UserError for an unknown format, or one that needs what is not there.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str,
+        num_classes: int,
+        formats: Sequence[str] = DEFAULT_FORMATS,
+        source_values: Sequence[int] | None = None,
+        labels: Sequence[str] | None = None,
+        algorithm: Mapping[str, Any] | None = None,
+        logits_key: str | None = None,
+        decision: Decision | None = None,
+        min_lesion_score: float = 0.0,
+    ) -> None:
+        super().__init__(keys)
+        self.formats = checked_formats(formats)
+        if "source" in self.formats and source_values is None:
+            raise UserError("--formats: source needs a model whose data set was made from label images")
+        self.output_dir = Path(output_dir)
+        self.source_values = None if source_values is None else tuple(source_values)
+        self.labels = tuple(labels or ["background", *(f"class {i}" for i in range(1, num_classes))])
+        self.algorithm = dict(algorithm or {})
+        self.logits_key = logits_key
+        self.lesions = None if decision is None else decision.lesions
+        self.min_lesion_score = min_lesion_score
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        facts = d.get("facts") or {}
+        spacing = tuple(float(v) for v in d["spacing_mm"])
+        known = facts.get("spacing_source") != "none"
+        for key in self.key_iterator(d):
+            prediction = Prediction(
+                label=d[key][0].cpu().numpy().astype(np.uint8),
+                classes=self.labels,
+                folder=self.output_dir,
+                name=d["name"],
+                spacing_mm=(spacing[0], spacing[1]) if known else None,
+                image=d.get("image"),
+                logits=None if self.logits_key is None else d.get(self.logits_key),
+                facts=facts,
+                algorithm=self.algorithm,
+                source_values=self.source_values,
+                lesions=self.lesions,
+                min_lesion_score=self.min_lesion_score,
+            )
+            for name in self.formats:
+                try:
+                    FORMATS[name].write(prediction)
+                except OSError as error:
+                    reason = error.strerror or error
+                    raise UserError(
+                        f"{self.output_dir}: {name} of {prediction.name} cannot be written ({reason}); "
+                        "with --resume true the rest can be done later"
+                    ) from None
+        return d

@@ -1,0 +1,50 @@
+"""The text of an annotation file, also if it is packed."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+import zlib
+from pathlib import Path
+
+from transforms.errors import UserError
+from transforms.reading import limits
+from transforms.reading.find_files import check_there
+
+
+def annotation_text(path: Path) -> bytes:
+    """The content of a file as it is, unpacked by gzip, or the only file of a zip archive; told by its first bytes.
+
+    Raises:
+        UserError: no such file, damaged, several files in an archive, or above `limits.ANNOTATION_BYTES`.
+    """
+    check_there(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+        if head == b"PK\x03\x04":
+            content = _unzipped(path)
+        elif head[:2] == b"\x1f\x8b":
+            with gzip.open(path) as packed:
+                content = packed.read(limits.ANNOTATION_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                content = file.read(limits.ANNOTATION_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or type(error).__name__}); copy it again") from None
+    except (EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise UserError(f"{path}: cannot be unpacked ({type(error).__name__}); copy it again") from None
+    if len(content) > limits.ANNOTATION_BYTES:
+        raise UserError(
+            f"{path}: more than {limits.ANNOTATION_BYTES >> 20} MB of annotations of one image; simplify or split them"
+        )
+    return content
+
+
+def _unzipped(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        names = [one for one in archive.infolist() if not one.is_dir() and not one.filename.startswith("__MACOSX/")]
+        if len(names) != 1:
+            raise UserError(f"{path}: a zip archive of {len(names)} files; expected one, so unpack it")
+        with archive.open(names[0]) as packed:
+            return packed.read(limits.ANNOTATION_BYTES + 1)

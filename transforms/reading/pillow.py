@@ -1,0 +1,90 @@
+"""Open a picture with Pillow: only the formats that are read, whatever else Pillow knows.
+
+Pillow looks at the content. Without a list of formats it would hand PostScript in a file called a.png to Ghostscript,
+which executes it.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from transforms.errors import UserError
+from transforms.reading import limits
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+"""TIFF 6.0, section 15."""
+_ORIENTATION = 0x0112
+_START_OF_SCAN = b"\xff\xda"
+"""ITU-T T.81, B.2.3; in compressed data 0xFF is always followed by zero or a restart marker."""
+
+
+def open_picture(path: str | Path) -> Any:
+    """A `PIL.Image.Image`, of which only the header has been read; use it in a `with` statement.
+
+    Raises:
+        UserError: several pages or frames, or more pixels than `limits` allow.
+        Exception: of many kinds, if it is none of the formats.
+    """
+    from PIL import Image
+
+    path = Path(path)
+    image = _open(Image, path)
+    if image.format == "TIFF":
+        image.filename = ""  # else Pillow 13 maps uncompressed files into memory, and scrambles those stored sideways
+    try:
+        _check(path, image)
+    except BaseException:
+        image.close()
+        raise
+    return image
+
+
+def open_data(data: bytes) -> Any:
+    """As `open_picture`, of a file's content that was checked before."""
+    from PIL import Image
+
+    return _open(Image, BytesIO(data))
+
+
+def as_shown(image: Any, values: NDArray[Any]) -> NDArray[Any]:
+    """Values (rows, columns[, channels]) turned as every viewer shows the picture: by its Exif orientation.
+
+    Pillow turns TIFF by itself. Source: CIPA DC-008 (Exif), Orientation.
+    """
+    orientation = 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION, 1)
+    if orientation in (5, 6, 7, 8):  # row 0 is a side
+        values = values.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return values[::rows, ::columns]
+
+
+def _open(pillow: Any, path: Path | BytesIO) -> Any:
+    """Without Pillow's own limit, which is neither ours nor the user's."""
+    usual = pillow.MAX_IMAGE_PIXELS
+    pillow.MAX_IMAGE_PIXELS = None
+    try:
+        return pillow.open(path, formats=FORMATS)
+    finally:
+        pillow.MAX_IMAGE_PIXELS = usual
+
+
+def _check(path: Path, image: Any) -> None:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise UserError(f"{path}: {frames} pages or frames in one file; expected a single image")
+    width = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
+    limits.check_size(path, image.height, image.width, width)
+    if image.format == "TIFF":
+        tile = [image.tag_v2.get(tag) for tag in (_TILE_LENGTH, _TILE_WIDTH)]
+        if all(isinstance(side, int) for side in tile):
+            limits.check_size(path, tile[0], tile[1], width)
+    if image.format == "JPEG":
+        scans = path.read_bytes().count(_START_OF_SCAN)
+        if scans > limits.JPEG_SCANS:
+            raise UserError(f"{path}: JPEG of {scans} scans; expected at most {limits.JPEG_SCANS}; save it again")
