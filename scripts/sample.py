@@ -1,8 +1,8 @@
 """Make the embedded sample dataset: synthetic mammograms. Not patients, not for clinical use.
 
-    python -m scripts.sample OUT [--subjects 48] [--seed 0] [--height 512] [--overwrite]
+    python -m scripts.sample OUT [--subjects 56] [--seed 0] [--height 512] [--overwrite]
 
-Files written, with the default settings (192 images of 512 x 384 pixels, 165 MB):
+Files written, with the default settings (224 images of 512 x 384 pixels, 194 MB):
 
     OUT/source/p001/L_CC.dcm, L_CC.geojson, …   what a hospital has: For Presentation DICOM, QuPath annotations
     OUT/dataset.json, images/, labels/          the same, imported as any dataset is (`scripts.prepare qupath`)
@@ -43,7 +43,7 @@ NAME = "sample"
 LICENCE = "Apache-2.0"
 REFERENCE = "Synthetic mammograms made by mammoseg (python -m scripts.sample). Not for clinical use."
 
-SUBJECTS = 48
+SUBJECTS = 56
 HEIGHT = 512  # 0.47 mm per pixel: the smallest mass is 17 pixels wide
 
 CLASSES = ("background", "adipose tissue", "mammary gland", "pectoral muscle", "tumor")

@@ -22,6 +22,7 @@ from scripts.phantom.hospital import SCANNERS, scanner_of, stored_values, write_
 from scripts.phantom.mass import Mass, subject_mass
 from scripts.phantom.outlines import feature_collection, mask_polygons
 from scripts.phantom.view import STRUCTURES, View, make_view
+from scripts.sample import SUBJECTS
 
 PIXELS_OF_FIRST_SUBJECT = "e1c165125cfbef8dab0c8fa8bdc7bb5c08f79c3d1fb0589a3829a15f49a27089"
 LABELS_OF_FIRST_SUBJECT = "18172b3397bca2317b47dc9ccfe36bdeb9ad61eacee4028e9e4e5aef860d584a"
@@ -134,12 +135,12 @@ def test_diameters_are_spread_from_8_to_30_mm() -> None:
 @pytest.fixture(scope="module")
 def tumors() -> list[tuple[Mass, View]]:
     """The views of the sample that show a mass, coarse."""
-    masses = [(subject, mass) for subject in range(48) if (mass := subject_mass(0, subject))]
+    masses = [(subject, mass) for subject in range(SUBJECTS) if (mass := subject_mass(0, subject))]
     return [(mass, make_view(0, subject, mass.side, name, 192)) for subject, mass in masses for name in VIEWS]
 
 
 def test_every_mass_is_drawn_whole_and_in_its_size(tumors: list[tuple[Mass, View]]) -> None:
-    assert len(tumors) == 48
+    assert len(tumors) == SUBJECTS
     for mass, view in tumors:
         area = view.masks["tumor"].sum() * view.spacing**2
         assert 2 * np.sqrt(area / np.pi) == pytest.approx(2 * mass.radius, rel=0.1)
