@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from engines.runs.check import check
     from engines.runs.evaluate import evaluate
     from engines.runs.infer import ReadableImages, find_images, infer
+    from engines.runs.run_parameters import run_parameters, settings
     from engines.runs.session import begin
-    from engines.runs.train import run_parameters, settings, train
+    from engines.runs.train import train
+    from engines.scoring.lesions import classes_but_lesions
     from engines.scoring.metrics import SubjectConfusion, confusion_matrix, scores
     from engines.scoring.operating_point import decision_of, min_score_of
     from engines.training.class_weights import class_weights
@@ -48,7 +50,9 @@ _MODULES = {
     "runs.evaluate": "evaluate",
     "runs.infer": "ReadableImages find_images infer",
     "runs.session": "begin",
-    "runs.train": "run_parameters settings train",
+    "runs.run_parameters": "run_parameters settings",
+    "runs.train": "train",
+    "scoring.lesions": "classes_but_lesions",
     "scoring.metrics": "SubjectConfusion confusion_matrix scores",
     "training.class_weights": "class_weights",
     "training.console": "TrainingProgress",
@@ -89,6 +93,7 @@ __all__ = [
     "check_knobs",
     "choose",
     "class_weights",
+    "classes_but_lesions",
     "confusion_matrix",
     "decision_of",
     "evaluate",

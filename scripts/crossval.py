@@ -22,7 +22,7 @@ from rich.console import Console
 from engines.base.paths import project_root
 from engines.records.mlflow_run import Tracking
 from engines.records.mlflow_store import disable_telemetry
-from engines.runs.train import tracked
+from engines.runs.owned_run import tracked
 from engines.scoring.operating_point import rule_rate
 from scripts.commandline import run_app
 from scripts.comparison.statistics import DRAWS, SEED

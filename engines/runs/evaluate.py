@@ -15,8 +15,9 @@ from engines.base.paths import as_path
 from engines.records.evaluation_record import evaluation_output, training_record, write_evaluation
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
+from engines.runs.owned_run import own, tracked
+from engines.runs.report import report
 from engines.runs.session import running_rows
-from engines.runs.train import own, report, tracked
 from engines.scoring.confusion_files import identity
 from engines.scoring.lesions import LesionDetection, lesion_detection
 from engines.scoring.operating_point import decision_of
@@ -56,7 +57,7 @@ def evaluate(
         surface_distance: also measure the distances of the outlines; slow.
         spacing: (row, column) size in mm, or one number, of the pixels of images that have none.
         weights: the file of the weights.
-        force: see `engines.runs.train.train`.
+        force: see `engines.runs.owned_run.own`.
 
     Raises:
         UserError: the data set's classes are not those the weights were trained with, a label is missing or wrong, or

@@ -60,7 +60,7 @@ class Predictor:
 
     Args:
         network: images (N, 3, h, w) in [-0.5, 0.5] → logits.
-        settings: of the training, see `engines.runs.train.settings`.
+        settings: of the training, see `engines.runs.run_parameters.settings`.
         device: where the network runs.
     """
 

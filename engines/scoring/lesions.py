@@ -61,6 +61,16 @@ def lesion_classes(class_names: Sequence[str], wanted: str | Sequence[str] | Non
     return sorted({list(class_names).index(name) for name in wanted})
 
 
+def classes_but_lesions(data: Dataset, wanted: str | Sequence[str] | None = None) -> list[int]:
+    """Numbers of the classes that are no lesions, most frequent first; without a lesion, the two most frequent.
+
+    Args:
+        wanted: see `lesion_classes`.
+    """
+    lesions = lesion_classes(data.class_names, wanted)
+    return [c for c in data.ubiquitous(data.num_classes) if c not in lesions] if lesions else data.ubiquitous(2)
+
+
 class LesionDetection:
     """Evaluator handler: finds and judges the candidates of each image, at the label's own resolution.
 

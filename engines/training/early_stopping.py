@@ -13,7 +13,6 @@ from engines.scoring.lesions import lesion_classes
 from engines.scoring.metrics import metric_names
 from transforms.errors import UserError
 
-
 LESION_DICE = "lesion_dice"
 """In place of the name of a score: the Dice of the class of lesions, whatever it is called."""
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from engines.records.output_folder import Output
+from engines.runs.owned_run import resumable
 from engines.runs.session import begin, readable_excepthook
-from engines.runs.train import resumable
 from transforms.errors import UserError, user_error
 
 

@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from engines.records.mlflow_run import Tracking
 from engines.records.mlflow_store import as_tracking_uri, metric_name, sqlite_path
-from engines.runs.train import tracked
+from engines.runs.owned_run import tracked
 
 
 def runs(store: Path) -> list:

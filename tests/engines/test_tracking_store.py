@@ -16,7 +16,7 @@ import engines.records.mlflow_store as tracking_module
 from engines.base.lock import NAME, claim
 from engines.records.mlflow_run import Tracking
 from engines.records.mlflow_store import as_tracking_uri, check_server, make_database, sqlite_uri
-from engines.runs.train import tracked
+from engines.runs.owned_run import tracked
 
 TRAINING = """
 import sys

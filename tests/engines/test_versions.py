@@ -11,7 +11,7 @@ import monai
 import pytest
 
 from engines.base.versions import compare_versions, series
-from engines.runs.train import git_commit
+from engines.runs.run_parameters import git_commit
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -17,6 +17,8 @@ from transforms.errors import UserError
 from transforms.reading.find_files import real_path
 
 _LOCK = "in_use"
+_TRIES = 100
+"""Another run may take a new folder for that of a dead one, between its making and its lock."""
 LATE_SECONDS = 60.0  # of work, which is worth more than a clean folder
 
 
@@ -91,11 +93,15 @@ def _replace(stage: Path, out: Path, overwrite: bool) -> None:
 
 
 def _new_stage(out: Path) -> tuple[Path, IO[str]]:
-    stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
-    lock = claim(stage / _LOCK)
-    if lock is None:
-        raise OSError(0, "another run took its folder; start again")
-    return stage, lock
+    for _ in range(_TRIES):
+        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+        try:
+            lock = claim(stage / _LOCK)
+        except FileNotFoundError:  # taken for that of a dead run, and removed
+            lock = None
+        if lock is not None:
+            return stage, lock
+    raise OSError(0, "other runs took its folder; start again", str(out))
 
 
 def _claim_stages(out: Path, keep: str | None) -> tuple[Path, IO[str]] | None:

@@ -1,0 +1,56 @@
+"""The MLflow run and the output folder of a task: opened by one place, closed by the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engines.base.distributed import is_main
+from engines.base.lock import locked
+from engines.base.machine_errors import errors_in_one_line
+from engines.records.mlflow_run import Tracking
+from engines.records.output_folder import Output
+
+
+@contextmanager
+def own(folder: Path, tracking: Tracking, force: bool = False, task: str = "training") -> Iterator[None]:
+    """Lock an output folder; end the MLflow runs of a process that was killed while it had it.
+
+    Raises:
+        UserError: another process is at work in it.
+    """
+    if not is_main():
+        yield
+        return
+    with locked(folder, task, "--output_dir", force, tracking.store_record()) as lock:
+        tracking.set_lock(lock.token)
+        if lock.left is not None:
+            tracking.end_left(lock.left)
+        yield
+
+
+@contextmanager
+def tracked(tracking: Tracking) -> Iterator[None]:
+    """Finish the MLflow run as FINISHED, KILLED (Ctrl-C, SIGTERM) or FAILED (anything else)."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tracking.end("KILLED")
+        raise
+    except BaseException:
+        tracking.end("FAILED")
+        raise
+    tracking.end("FINISHED")
+
+
+@contextmanager
+def resumable(output: Output) -> Iterator[None]:
+    """Have an interruption, a full disk and the like say how to go on, if there is something to go on from."""
+    try:
+        hint = "--resume true continues after the last saved epoch"
+        with errors_in_one_line(output.folder, lambda: hint if output.progress.exists() else ""):
+            yield
+    except KeyboardInterrupt:
+        words = ["To go on: the same command with --resume true"] if output.progress.exists() else []
+        raise KeyboardInterrupt(*words) from None

@@ -1,0 +1,73 @@
+"""What a run was made with: for MLflow, and beside the weights."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from engines.base.loss_parameters import flat_parameters
+from engines.base.paths import project_root
+from engines.scoring.confusion_files import identity
+from engines.training.losses import SegmentationLoss
+from transforms.dataset import Dataset
+
+PACKAGES = ("torch", "monai", "pytorch-ignite", "mlflow")
+
+
+def run_parameters(
+    network: nn.Module, data: Dataset, knobs: Mapping[str, Any], loss: SegmentationLoss | None = None
+) -> dict[str, Any]:
+    """The flat parameters of an MLflow run: knobs, network, data set, software, and the loss that is trained with."""
+    return {
+        **{key: value for key, value in knobs.items() if value is not None},
+        "network": type(network).__name__,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        **{key: value for key, value in identity(data).items() if key != "labels"},
+        "classes": ", ".join(data.class_names),
+        **({} if loss is None else flat_parameters(loss.parameters_used)),
+        "device": _device(network),
+        "git_commit": git_commit(project_root()),
+        "versions": ", ".join([f"python {platform.python_version()}", *(f"{n} {version(n)}" for n in PACKAGES)]),
+    }
+
+
+def _device(network: nn.Module) -> str:
+    """What it is trained on; the number of threads changes the rounding of sums."""
+    device = next(network.parameters()).device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    return f"{device.type} ({name})"
+
+
+def settings(data: Dataset, knobs: Mapping[str, Any], loss: SegmentationLoss | None = None) -> dict[str, Any]:
+    """Plain values stored beside the weights: with them evaluation and inference rebuild network and input."""
+    return {
+        **knobs,
+        **({} if loss is None else {"loss_parameters": loss.parameters_used}),
+        "ignore_label": data.ignore_label,
+        "windowing": data.windowing,
+        "flip": data.flip,
+        "colour": data.colour,
+        "source_values": data.source_values,
+        "intensity_ranges": data.intensity_ranges,
+        "licence": data.content.get("licence", ""),
+        "reference": data.content.get("reference", ""),
+        **identity(data),
+    }
+
+
+def git_commit(folder: Path) -> str:
+    """Commit of the checkout the code lies in; `unknown` where there is none."""
+    if not (folder / ".git").exists():  # a shared bundle; git would look further up and name someone else's commit
+        return "unknown"
+    try:
+        command = ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
