@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from engines.scoring.lesions import classes_but_lesions
     from engines.scoring.metrics import SubjectConfusion, confusion_matrix, scores
     from engines.scoring.operating_point import decision_of, min_score_of
-    from engines.training.class_weights import class_weights
+    from engines.training.class_weights import class_weights, lesion_weights
     from engines.training.console import TrainingProgress
     from engines.training.epochs import EpochDataset
     from engines.training.held_out import held_out_items, training_items
@@ -54,7 +54,7 @@ _MODULES = {
     "runs.train": "train",
     "scoring.lesions": "classes_but_lesions",
     "scoring.metrics": "SubjectConfusion confusion_matrix scores",
-    "training.class_weights": "class_weights",
+    "training.class_weights": "class_weights lesion_weights",
     "training.console": "TrainingProgress",
     "training.epochs": "EpochDataset",
     "training.losses": "FocalTversky TopKCrossEntropy WeightedCrossEntropy WeightedFocal",
@@ -101,6 +101,7 @@ __all__ = [
     "held_out_items",
     "infer",
     "labels_alone",
+    "lesion_weights",
     "load_settings",
     "local_device",
     "min_score_of",

@@ -80,9 +80,25 @@ def store(empty_store: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(empty_store, tmp_path / "mlflow.db"))
 
 
+PLAIN: dict[str, Any] = {
+    "augmentation": "mammography",
+    "class_weights": "paper",
+    "ema_decay": 0.0,
+    "loss": "cross_entropy",
+    "lr_schedule": "piecewise",
+    "mirror_averaging": False,
+    "monitor": "mean_iou",
+    "sampling": "image",
+    "solver": "sgd",
+    "val_interval": 1,
+    "weight_decay": 0.0005,
+}
+"""Options of the recipe `paper`, validated every epoch: what tests of the training's course are about."""
+
 SLIM: dict[str, Any] = {
     "width": 0.02,
     "image_height": "$None",
+    **PLAIN,
     "batch_size": 4,
     "micro_batch_size": 4,
     "crop_size": 24,

@@ -28,7 +28,7 @@ CropSize = int | tuple[int, int]
 """Side of a square, or (rows, columns)."""
 
 CROP_CLASS = "crop_class"
-"""Key of an item: the class that its crop is to be centered on, or `ANYWHERE`."""
+"""Key of an item: the class that its crop is to show, or `ANYWHERE`."""
 
 ANYWHERE = -1
 """In place of a class: the position of the crop is drawn uniformly."""
@@ -57,8 +57,8 @@ class RandBalancedCropd(Randomizable, MapTransform):
         num_classes: labels are 0 … num_classes - 1; other values (void) are never chosen.
         ubiquitous: classes that are in nearly every crop and therefore not drawn.
         balanced: False draws the place of the crop uniformly, whatever is there, as the paper does for Cityscapes.
-            An item with `CROP_CLASS` says itself what its crop is centered on; if the image lacks that class, the
-            rule for other items applies.
+            An item with `CROP_CLASS` says itself what its crop shows: a pixel of that class, in the middle half of
+            the crop; if the image lacks that class, one of the class that the rule for other items draws.
         image_height: height in pixels to which a whole image would be brought (its working resolution), keeping
             its aspect; None keeps the stored resolution. Images are averaged down (antialiased), labels take
             the nearest pixel.
@@ -102,7 +102,18 @@ class RandBalancedCropd(Randomizable, MapTransform):
             self._counts[path] = row_counts(label, self.num_classes)
             center = self._draw(label, self._counts[path], wanted)
         assert center is not None
-        self._center = center
+        self._center = center if wanted is None else self._shifted(center, window, label.shape)
+
+    def _shifted(self, center: tuple[int, int], window: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int]:
+        """A center for which the drawn pixel lies anywhere in the middle half of the crop.
+
+        A network that always sees what it looks for in the center learns the place instead of the look.
+        """
+        row, column = (
+            min(max(middle + int(self.R.randint(-(extent // 4), extent // 4 + 1)), 0), size - 1)
+            for middle, extent, size in zip(center, window, shape, strict=True)
+        )
+        return row, column
 
     def _row_counts(self, path: str, label: NDArray[np.uint8]) -> NDArray[np.uint32]:
         counts = self._counts.get(path)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from engines.scoring.lesions import lesion_classes
 from transforms.dataset import Dataset
 from transforms.errors import UserError
 
@@ -35,6 +36,12 @@ def class_weights(data: Dataset, choice: str | Sequence[float] | None = "paper")
         f"--class_weights {choice}: unknown value; choose from {', '.join(CHOICES)}, or give a list with a number per "
         f"class ({', '.join(data.class_names)})"
     )
+
+
+def lesion_weights(data: Dataset, weight: float, lesion_class: str | Sequence[str] | None = None) -> list[float]:
+    """`weight` for the classes of lesions (`engines.scoring.lesions.lesion_classes`), 1 for all others."""
+    lesions = lesion_classes(data.class_names, lesion_class)
+    return [float(weight) if number in lesions else 1.0 for number in range(data.num_classes)]
 
 
 def _inverse(fractions: Sequence[float]) -> list[float]:

@@ -31,10 +31,15 @@ class SegmentationLoss(nn.Module):
         weight: one weight per class; None weights all alike.
         ignore_label: the void label of the dataset, if it has one.
         dice_weight: factor of MONAI's soft Dice loss (mean over the classes, the batch taken as one) that is added.
+        dice_class_weights: factor of each class's Dice loss before that mean; None takes them as they are.
     """
 
     def __init__(
-        self, weight: Sequence[float] | None = None, ignore_label: int | None = None, dice_weight: float = 0.0
+        self,
+        weight: Sequence[float] | None = None,
+        ignore_label: int | None = None,
+        dice_weight: float = 0.0,
+        dice_class_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.weight: Tensor | None
@@ -42,12 +47,16 @@ class SegmentationLoss(nn.Module):
         self.class_weights = None if weight is None else [round(float(value), 6) for value in weight]
         self.ignore_label = ignore_label
         self.dice_weight = dice_weight
-        self.dice = DiceLoss(to_onehot_y=True, softmax=True, batch=True, ignore_index=VOID)
+        self.dice_class_weights = None if dice_class_weights is None else [float(value) for value in dice_class_weights]
+        self.dice = DiceLoss(
+            to_onehot_y=True, softmax=True, batch=True, ignore_index=VOID, weight=self.dice_class_weights
+        )
 
     @property
     def parameters_used(self) -> dict[str, Any]:
         """Plain values that, with the name of the loss, say what is computed."""
-        return {"class_weights": self.class_weights, "dice_weight": float(self.dice_weight)}
+        used: dict[str, Any] = {"class_weights": self.class_weights, "dice_weight": float(self.dice_weight)}
+        return used if self.dice_class_weights is None else {**used, "dice_class_weights": self.dice_class_weights}
 
     def forward(self, input: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
         """Return the scalar loss.

@@ -32,11 +32,15 @@ class ClassSampling:
     uniformly. Which images hold a class is read once, from the row counts beside the labels; a draw costs the same for
     any number of images.
 
+    With `others`, the crops that are not of a rare class show one of those in the same way, in place of just anywhere:
+    tissue in which a lesion might be, and not the empty background.
+
     Args:
         data: items with the path of a label map.
         num_classes: labels are 0 … num_classes - 1.
         ubiquitous: classes that are in nearly every crop and therefore not drawn, most frequent first.
         anywhere: share of the crops that are placed anywhere, from 0 to 1.
+        others: classes that these crops show; empty for any place.
         label_key: key of the label's path.
     """
 
@@ -47,6 +51,7 @@ class ClassSampling:
         ubiquitous: Sequence[int] = (),
         anywhere: float = 0.5,
         label_key: str = "label",
+        others: Sequence[int] = (),
     ) -> None:
         if not 0 <= anywhere <= 1:
             raise ValueError(f"anywhere must be from 0 to 1, got {anywhere}")
@@ -54,7 +59,9 @@ class ClassSampling:
         self.num_classes = num_classes
         self.ubiquitous = tuple(ubiquitous)
         self.anywhere = float(anywhere)
+        self.others = tuple(others)
         self._images: dict[int, NDArray[np.int64]] | None = None
+        self._elsewhere: dict[int, NDArray[np.int64]] = {}
 
     def prepare(self) -> None:
         """Read which images hold which class, if that was not done yet.
@@ -70,6 +77,7 @@ class ClassSampling:
         rare = [cls for cls in images if cls not in self.ubiquitous]
         drawn = rare or [cls for cls in images if cls not in self.ubiquitous[:1]]
         self._images = {cls: images[cls] for cls in drawn}
+        self._elsewhere = {cls: images[cls] for cls in self.others if cls in images}
         if not drawn:
             logger.warning("Sampling by class: no image holds a rarer class, so all crops are placed anywhere.")
 
@@ -90,8 +98,10 @@ class ClassSampling:
         classes = self.classes
         assert self._images is not None
         random = np.random.RandomState(seed)
+        held = self._images
         if random.random_sample() < self.anywhere or not classes:
-            return int(random.randint(len(self.labels))), ANYWHERE
+            if not self._elsewhere:
+                return int(random.randint(len(self.labels))), ANYWHERE
+            held, classes = self._elsewhere, list(self._elsewhere)
         cls = classes[random.randint(len(classes))]
-        images = self._images[cls]
-        return int(images[random.randint(len(images))]), cls
+        return int(held[cls][random.randint(len(held[cls]))]), cls

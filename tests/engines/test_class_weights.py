@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engines.training.class_weights import class_weights
+from engines.training.class_weights import class_weights, lesion_weights
 from transforms.dataset import Dataset
 from transforms.errors import UserError
 
@@ -28,6 +28,12 @@ def test_by_hand(data: Dataset) -> None:
     # 1/0.7 and 1/0.3 have a mean of 1/0.42; tumor does not occur
     assert class_weights(data, "inverse") == pytest.approx([0.6, 1.4, 0.0])
     assert class_weights(data, [1, 0.5, 0]) == [1.0, 0.5, 0.0]
+
+
+def test_weights_of_lesions(data: Dataset) -> None:
+    assert lesion_weights(data, 3) == [1.0, 1.0, 3.0]
+    assert lesion_weights(data, 3, "gland") == [1.0, 3.0, 1.0]
+    assert lesion_weights(data, 3, "none") == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize(

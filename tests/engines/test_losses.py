@@ -191,6 +191,19 @@ def test_dice_is_added_by_its_weight_and_void_counts_for_nothing() -> None:
     assert (gradient[..., 2] == 0).all()
 
 
+def test_the_dice_of_a_class_may_count_more() -> None:
+    """Two valid pixels of classes 0 and 1, none of class 2, logits all alike: losses 1 - 2/5, 1 - 2/5 and 1."""
+    logits, label = torch.zeros(1, 3, 1, 2), torch.tensor([[[[0, 1]]]], dtype=torch.uint8)
+    plain = WeightedCrossEntropy()(logits, label).item()
+    even = WeightedCrossEntropy(dice_weight=1.0)(logits, label).item() - plain
+    six = WeightedCrossEntropy(dice_weight=1.0, dice_class_weights=[1, 6, 1])(logits, label).item() - plain
+    assert even == pytest.approx((0.6 + 0.6 + 1) / 3, abs=1e-4)
+    assert six == pytest.approx((0.6 + 6 * 0.6 + 1) / 3, abs=1e-4)
+    used = WeightedCrossEntropy(dice_weight=1.0, dice_class_weights=[1, 6, 1]).parameters_used
+    assert used["dice_class_weights"] == [1.0, 6.0, 1.0]
+    assert flat_parameters(used)["loss_parameters"] == "dice_weight 1, dice_class_weights [1, 6, 1]"
+
+
 @pytest.mark.parametrize("name", ["cross_entropy", "focal", "top_k"])
 def test_parts_of_several_processes_average_to_the_loss_of_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each process divides by the weights of all; top-k takes all pixels here, as each takes its own share."""

@@ -75,6 +75,17 @@ def test_frequencies_of_class_image_and_pixel(tmp_path: Path) -> None:
     assert chisquare(list(anywhere.values())).pvalue > 1e-3
 
 
+def test_other_crops_may_show_other_classes_instead_of_any_place(tmp_path: Path) -> None:
+    """Half of class 3, which one image holds; half of classes 1 and 2 alike, 4 of no image left out."""
+    items = folder_of(tmp_path)
+    sampling = ClassSampling(items, 5, ubiquitous=[0, 1, 2], anywhere=0.5, others=[1, 2, 4])
+    draws = 8000
+    drawn = Counter(sampling.draw(derived_seed(3, n)) for n in range(draws))
+    expected = {(3, 3): 1 / 2, **{(n, 1): 1 / 16 for n in (0, 1, 3, 4)}, (1, 2): 1 / 8, (3, 2): 1 / 8}
+    assert set(drawn) == set(expected)
+    assert chisquare([drawn[key] for key in expected], [draws * e for e in expected.values()]).pvalue > 1e-3
+
+
 def test_two_classes_leave_the_rarer_one(tmp_path: Path) -> None:
     items = folder_of(tmp_path, ([0], [0, 1], [0]))
     sampling = ClassSampling(items, 2, ubiquitous=[0, 1], anywhere=0.0)

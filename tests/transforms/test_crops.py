@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from transforms.crops import VOID, RandBalancedCropd
+from transforms.crops import CROP_CLASS, VOID, RandBalancedCropd
 from transforms.row_counts import counts_file, kept_row_counts, row_counts
 
 
@@ -166,3 +166,19 @@ def test_the_stored_arrays_are_never_written_to(tmp_path: Path) -> None:
     before = (tmp_path / "i.npy").read_bytes(), dict(data)
     RandBalancedCropd(["image", "label"], 4, num_classes=2)(data)
     assert ((tmp_path / "i.npy").read_bytes(), data) == before
+
+
+def test_the_pixel_of_a_wanted_class_lies_anywhere_in_the_middle_half(tmp_path: Path) -> None:
+    label = np.zeros((100, 80), np.uint8)
+    label[50, 40] = 2
+    data = save(tmp_path, label)
+    crop = RandBalancedCropd(["image", "label"], (40, 24), num_classes=3, ubiquitous=[0]).set_random_state(0)
+    places = [np.argwhere(crop({**data, CROP_CLASS: 2})["label"][0].numpy() == 2) for _ in range(400)]
+    assert all(len(place) == 1 for place in places)
+    rows, columns = np.concatenate(places).T
+    assert set(rows) == set(range(10, 31))
+    assert set(columns) == set(range(6, 19))
+    corner = np.zeros((100, 80), np.uint8)
+    corner[0, 79] = 2
+    data = save(tmp_path, corner)
+    assert all((crop({**data, CROP_CLASS: 2})["label"] == 2).sum() == 1 for _ in range(50))
