@@ -113,6 +113,8 @@ def run_bundle(process_state: None, tmp_path: Path, store: Path) -> Callable[...
 
     def go(config: str = "train", run_id: str = "run", bundle: str = "dilation10", **overrides: Any) -> None:
         slim = SLIM if config == "train" else {}
+        if "recipe" in overrides:  # which says itself what PLAIN does
+            slim = {key: value for key, value in slim.items() if key not in PLAIN}
         run(
             run_id=run_id,
             config_file=str(ROOT / "bundles" / bundle / "configs" / f"{config}.json"),

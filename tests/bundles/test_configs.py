@@ -166,7 +166,7 @@ def test_training_is_the_same_in_all_bundles_but_for_network_name_and_recipes() 
 @each_bundle
 def test_quick_recipes_compare_alike(bundle: Path) -> None:
     """What is not the network's own - data, resolution, crops, batches, decay - is the same in every quick recipe."""
-    own = ("_desc_", "stages", "max_epochs", "learning_rate")
+    own = ("_desc_", "stages", "max_epochs", "learning_rate", "width")
     quick = [read(b / "configs" / "train.json")["recipes"]["quick"] for b in (bundle, BUNDLES[0])]
     assert {k: v for k, v in quick[0].items() if k not in own} == {k: v for k, v in quick[1].items() if k not in own}
 

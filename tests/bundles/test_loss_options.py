@@ -60,7 +60,7 @@ def test_every_loss_trains_and_says_what_it_was(
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"loss": "dise"}, "--loss dise: there is no such; there are cross_entropy, dice_cross_entropy, focal"),
+        ({"loss": "dise"}, "--loss dise: there is no such; there are cross_entropy, dice_cross_entropy"),
         ({"class_weights": "papre"}, "--class_weights papre: unknown value; choose from paper, none, inverse"),
         ({"class_weights": [1, 2]}, "expected 3 numbers"),
         ({"sampling": "klass"}, "--sampling klass: there is no such; there are image, class"),
@@ -81,8 +81,9 @@ def test_recipes_train_with_the_loss_that_they_had() -> None:
     for bundle in ("dilation10", "fcn", "unet", "deeplabv3"):
         config = json.loads((ROOT / "bundles" / bundle / "configs" / "train.json").read_text())
         losses = {name: recipe["loss"] for name, recipe in config["recipes"].items()}
-        assert losses == {**dict.fromkeys(losses, "cross_entropy"), "tissue": "dice_cross_entropy"}
-        for name in ("quick", "tissue", "paper", "cityscapes"):
+        lesions = dict.fromkeys(("quick", "tumor"), "lesion_dice_cross_entropy")
+        assert losses == {**dict.fromkeys(losses, "cross_entropy"), "tissue": "dice_cross_entropy", **lesions}
+        for name in ("tissue", "paper", "cityscapes"):
             recipe = config["recipes"][name]
             assert (recipe["class_weights"], recipe["sampling"], recipe["ema_decay"]) == ("paper", "image", 0.0)
         assert config["losses"]["dice_cross_entropy"]["dice_weight"] == 1.0
@@ -91,7 +92,7 @@ def test_recipes_train_with_the_loss_that_they_had() -> None:
 def test_weights_of_the_loss_are_those_of_the_dataset(process_state: None, tiny_dataset: Path) -> None:
     parser = ConfigParser()
     parser.read_config(str(ROOT / "bundles" / "unet" / "configs" / "train.json"))
-    parser["dataset_dir"] = str(tiny_dataset)
+    parser["dataset_dir"], parser["recipe"] = str(tiny_dataset), "paper"
     fractions = json.loads((tiny_dataset / "dataset.json").read_text())["pixel_fraction"]
     assert parser.get_parsed_content("loss_function").weight.tolist() == pytest.approx(
         [1 - fraction for fraction in fractions.values()]

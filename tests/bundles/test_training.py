@@ -379,7 +379,7 @@ def test_rectangles_adamw_cosine_dice_and_mirror_averaging(
     trained = json.loads((tmp_path / "out" / "models" / "model.json").read_text())
     assert {name: trained[name] for name in knobs} == knobs
     rates = [float(row["learning_rate"]) for row in read_csv(tmp_path / "out" / "eval" / "epochs.csv")]
-    assert rates == pytest.approx([0.05, 0.025])
+    assert rates == pytest.approx([0.002, 0.001])
     run_bundle("evaluate", bundle="unet", dataset_dir=str(tiny_dataset))
     scores = read_csv(tmp_path / "out" / "eval" / "tiny-validation" / "scores.csv")[-1]
     assert float(scores["mean_iou"]) == pytest.approx(trained["validation"]["mean_iou"], abs=1e-6)
