@@ -22,6 +22,7 @@ from engines.records.tables import read_csv
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "bundles" / "dilation10" / "configs" / "train.json"
 SLIM = "--width 0.02 --image_height '$None' --batch_size 4 --micro_batch_size 4 --crop_size 24 --learning_rate 0.001"
+SLIM += " --lr_schedule piecewise --val_interval 1"  # a rate that does not depend on max_epochs
 
 
 def environment() -> dict[str, str]:

@@ -21,6 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 TRAIN = "bundles/unet/configs/train.json"  # a network without dropout, whose masks would differ
 TWO = f"['{TRAIN}','bundles/unet/configs/multi_gpu_train.json']"
 SLIM = "--width 0.02 --image_height '$None' --crop_size 24 --learning_rate 0.01 --crops_per_image 1 --max_epochs 2"
+SLIM += " --loss cross_entropy --class_weights paper --sampling image --augmentation mammography --ema_decay 0.0"
+SLIM += " --solver sgd --weight_decay 0.0005 --lr_schedule piecewise --mirror_averaging False --val_interval 1"
+"""Dice is of each process's own crops: only losses per pixel train alike."""
 
 
 def train(launcher: list[str], config: str, batch: int, data: Path, out: Path, store: Path, options: str) -> str:
