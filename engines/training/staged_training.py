@@ -191,8 +191,8 @@ class StagedTraining:
     def _finish(self) -> None:
         """Put the weights that the stage ends with into the network, and their scores on record."""
         epoch = self.trainer.state.epoch
-        if self.best["weights"] is None or (self.keep == "last" and self.best["epoch"] != epoch):  # not validated yet
-            self.evaluator.run()
+        if self.best["weights"] is None or (self.best["epoch"] != epoch and not self.evaluator.state.metrics):
+            self.evaluator.run()  # the last epoch, which val_interval left out
             self._keep_best(epoch, dict(self.evaluator.state.metrics))
         name, best = self.stage.name, self.best
         self.network.load_state_dict(best["weights"])
