@@ -34,7 +34,7 @@ def test_the_sentences_of_options_are_no_options(run_bundle: Callable[..., None]
 def test_unknown_recipe(run_bundle: Callable[..., None]) -> None:
     with pytest.raises(RuntimeError) as raised:
         run_bundle(recipe="fast")
-    assert "there are quick, tissue, paper" in str(user_error(raised.value))
+    assert "there are quick, tumor, tissue, paper" in str(user_error(raised.value))
 
 
 @pytest.mark.parametrize("words", [["--image_height", "None"], ["--image_height=None"]], ids=len)
