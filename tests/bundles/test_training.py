@@ -20,6 +20,7 @@ from PIL import Image
 
 from engines.base.network_file import all_rows
 from engines.records.tables import read_csv
+from engines.training.staged_training import StagedTraining
 from scripts.importers.sources.cityscapes import CLASSES, import_cityscapes
 from transforms.errors import user_error
 
@@ -398,3 +399,19 @@ def test_no_network_and_batches_of_one_and_a_last_batch_of_one(
     run_bundle(**knobs, batch_size=3, micro_batch_size=3, crops_per_image=1)
     run_bundle(**knobs, batch_size=1, micro_batch_size=1, crops_per_image=1)
     run_bundle("inference", bundle=bundle, dataset_dir=str(tiny_dataset / "images" / "s000_L_CC.npy"))
+
+
+def test_the_last_epoch_is_validated_where_the_interval_leaves_it_out(
+    run_bundle: Run, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Epoch 0 is what a later stage starts from; of three epochs an interval of two validates the second."""
+    validated: list[tuple[str, int]] = []
+    keep_best = StagedTraining._keep_best
+
+    def noted(training: StagedTraining, epoch: int, scores: dict[str, float]) -> None:
+        validated.append((training.stage.name, epoch))
+        keep_best(training, epoch, scores)
+
+    monkeypatch.setattr(StagedTraining, "_keep_best", noted)
+    run_bundle(dataset_dir=str(tiny_dataset), stages=["front", "context"], max_epochs=3, val_interval=2)
+    assert validated == [("front", 2), ("front", 3), ("context", 0), ("context", 2), ("context", 3)]
