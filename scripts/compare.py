@@ -17,29 +17,15 @@ written to the folder `comparison`, replacing those of an earlier comparison:
 from __future__ import annotations
 
 import json
-import re
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from engines.records.mlflow_store import as_tracking_uri, default_tracking_uri, disable_telemetry
-from engines.records.tables import write_csv, write_text
-from engines.scoring.figures import save_figure
 from scripts.commandline import run_app
-from scripts.comparison.chart import column_chart
-from scripts.comparison.choice import Filters, chosen, comparable
-from scripts.comparison.froc_chart import froc_chart
-from scripts.comparison.image_strips import Case, cases, sheet
-from scripts.comparison.page import page
-from scripts.comparison.statistics import DRAWS, SEED
-from scripts.comparison.store import Result, Store
-from scripts.comparison.table import Comparison, compare, console, markdown, records
+from scripts.comparison.draws import DRAWS, SEED
 from transforms.errors import UserError
-from transforms.plain_text import csv_cell
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -64,6 +50,14 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Only its signature is used: the module's text is the help."""
+    from rich.console import Console
+
+    from engines.records.mlflow_store import as_tracking_uri, default_tracking_uri, disable_telemetry
+    from scripts.comparison.choice import Filters, chosen, comparable  # seconds: MLflow, matplotlib, torch
+    from scripts.comparison.report import by_dataset, cells, write
+    from scripts.comparison.store import Store
+    from scripts.comparison.table import compare, console, records
+
     disable_telemetry()
     uri = as_tracking_uri(tracking_uri) if tracking_uri else default_tracking_uri()
     store = Store(uri, experiment)
@@ -72,7 +66,7 @@ def command(
     comparisons = [compare(comparable(each), draws, seed) for each in by_dataset(chosen(store, filters))]
     write(store, comparisons, out, draws, seed, pictures)
     if as_json:
-        print(json.dumps([_cells(row) for comparison in comparisons for row in records(comparison)], indent=1))
+        print(json.dumps([cells(row) for comparison in comparisons for row in records(comparison)], indent=1))
         return
     output = Console(highlight=False, soft_wrap=True)
     for comparison in comparisons:
@@ -86,66 +80,6 @@ def _tags(given: Sequence[str]) -> dict[str, str]:
         if "=" not in text:
             raise UserError(f"--tag {text}: expected KEY=VALUE")
     return dict(text.split("=", 1) for text in given)
-
-
-def by_dataset(results: Sequence[Result]) -> list[list[Result]]:
-    """The results of each data set, by name."""
-    groups: dict[str, list[Result]] = {}
-    for result in results:
-        groups.setdefault(result.dataset, []).append(result)
-    return [groups[name] for name in sorted(groups)]
-
-
-def file_names(datasets: Iterable[str]) -> list[str]:
-    """What each data set's files are called: its name without what file systems do not like, and never that of two."""
-    found: list[str] = []
-    for dataset in datasets:
-        name = plain = re.sub(r"[^\w.-]+", "_", dataset).strip("_") or "dataset"
-        number = 1
-        while name.casefold() in {other.casefold() for other in found}:
-            number += 1
-            name = f"{plain}_{number}"
-        found.append(name)
-    return found
-
-
-def write(store: Store, comparisons: Sequence[Comparison], out: Path, draws: int, seed: int, pictures: int) -> None:
-    """Write all files; those of data sets that are no longer compared are removed."""
-    for old in [*out.glob("chart-*.png"), *out.glob("froc-*.png"), *out.glob("pictures-*.png")]:
-        old.unlink()
-    parts: list[tuple[Comparison, Path, Path | None, list[Case]]] = []
-    names = file_names(comparison.dataset for comparison in comparisons)
-    with tempfile.TemporaryDirectory() as folder:
-        for number, (name, comparison) in enumerate(zip(names, comparisons, strict=True)):
-            chart = save_figure(column_chart(comparison), out / f"chart-{name}.png")
-            curves = None
-            if comparison.lesions:
-                figure = froc_chart(comparison.lesions, comparison.heading, draws, seed)
-                curves = save_figure(figure, out / f"froc-{name}.png")
-            shown = cases(store, comparison, Path(folder) / str(number), pictures)
-            if shown:
-                sheet(shown, comparison.classes).save(out / f"pictures-{name}.png", optimize=True)
-            parts.append((comparison, chart, curves, shown))
-    write_csv(out / "comparison.csv", [row for comparison in comparisons for row in records(comparison)])
-    text = "\n".join(markdown(comparison) for comparison in comparisons)
-    write_text(out / "comparison.md", f"# Comparison of segmentation networks\n\n{text}")
-    write_text(out / "index.html", page(parts, _about(draws, seed)))
-
-
-def _about(draws: int, seed: int) -> list[str]:
-    return [
-        "Scores are of the pooled confusion matrix of all subjects, at the labels' own resolution; void pixels are not "
-        "counted.",
-        f"Intervals: {draws} bootstrap samples of the subjects, seed {seed}; 2.5th to 97.5th percentile.",
-        "A class in neither truth nor prediction is left out of the means; one that is predicted but not there has "
-        "IoU 0 and counts.",
-        "Research software, not for clinical use.",
-    ]
-
-
-def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the CSV table, in which no name is a formula."""
-    return {csv_cell(key): csv_cell(value) if isinstance(value, str) else value for key, value in row.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
 from engines.scoring.metrics import PAPER_METRICS, scores
+from scripts.comparison.draws import DRAWS, SEED
 
-DRAWS = 2000
-SEED = 0
 INTERVALS = (*PAPER_METRICS, "mean_dice")
 """Scores that get an interval, and over folds a mean and a standard deviation."""
 

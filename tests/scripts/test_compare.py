@@ -22,8 +22,9 @@ from engines.scoring.confusion_files import write_evidence
 from engines.scoring.lesion_files import LesionResult, write_lesion_result
 from engines.scoring.matching import FALSE, HIT, ImageLesions, Judged, Lesion, Rule
 from engines.scoring.metrics import PAPER_METRICS, scores
-from scripts.compare import file_names, main
+from scripts.compare import main
 from scripts.comparison.models import LAST, Model, model_of
+from scripts.comparison.report import file_names
 from scripts.comparison.statistics import INTERVALS, holm, intervals, p_values, pooled, scores_of_many, subject_mean_iou
 
 TITLES = ["FCN32", "FCN16", "FCN8", "U-Net", "Dilation10 Front", "Dilation10 Context", "Dilation10 Global", "DeepLabv3"]

@@ -151,7 +151,7 @@ Go = Callable[..., int]
 @pytest.fixture
 def trainings(store: Path, monkeypatch: pytest.MonkeyPatch) -> Trainings:
     made = Trainings(store)
-    monkeypatch.setattr(crossval, "run_training", made)
+    monkeypatch.setattr("scripts.crossvalidation.run.run_training", made)
     monkeypatch.setattr("engines.scoring.confusion_files.save_figure", lambda figure, path: path)
     return made
 

@@ -1,0 +1,121 @@
+"""One training per fold, one after another, and the table over all subjects."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from engines.base.paths import project_root
+from engines.records.mlflow_run import Tracking
+from engines.records.mlflow_store import disable_telemetry
+from engines.runs.owned_run import tracked
+from engines.scoring.operating_point import rule_rate
+from scripts.comparison.draws import DRAWS, SEED
+from scripts.comparison.table import Comparison, compare, console
+from scripts.crossvalidation.fold_table import results
+from scripts.crossvalidation.process import run_training, terminable
+from scripts.crossvalidation.state import Plan, begin, fold_folder, is_finished, save, set_finished, training_command
+from scripts.crossvalidation.views import fold_views, write_view
+from scripts.sample import ensure_sample
+from transforms.dataset import Dataset
+from transforms.errors import UserError
+
+OURS = ("--output_dir", "--resume", "--tags", "--run_name", "--config_file")
+"""Options of a training that a fold is given by this command."""
+
+
+def cross_validate(
+    bundle: str,
+    folds: int,
+    dataset_dir: Path | None,
+    seed: int,
+    threshold_rule: str | None,
+    options: Sequence[str],
+    *,
+    out: Path | None,
+    tracking_uri: str | None,
+    experiment_name: str,
+) -> Comparison:
+    """Train every fold that is not finished, and compare over all subjects.
+
+    Args:
+        options: of the trainings, as on their command line.
+
+    Raises:
+        UserError: an option that does not fit, another cross-validation in `out`, or a fold that failed.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the fold's training has ended too.
+    """
+    disable_telemetry()
+    config = _config(bundle)
+    if threshold_rule is not None:
+        rule_rate(threshold_rule)
+    data = Dataset.load(dataset_dir or ensure_sample(project_root() / "data" / "sample"))
+    views = fold_views(data, folds, seed)
+    options = [*_checked(options), "--experiment_name", experiment_name]
+    options += ["--tracking_uri", tracking_uri] if tracking_uri else []
+    plan = Plan(bundle, folds, seed, data.digest, tuple(options))
+    out = (out or project_root() / "outputs" / "crossval" / f"{bundle}-{data.root.name}").resolve()
+    run_id = begin(out, plan)
+    params = {"bundle": bundle, "folds": folds, "seed": seed, "dataset": data.name, "dataset_digest": data.digest}
+    tracking = Tracking(experiment_name, f"{bundle}, {folds} folds", tracking_uri, params, tags={"kind": "crossval"})
+    with terminable(), tracked(tracking):
+        tracking.start(run_id)
+        save(out, plan, tracking.run_id)
+        for number, view in enumerate(views, start=1):
+            write_view(view, fold_folder(out, number) / "dataset")
+            _train(plan, config, out, number, tracking)
+        return _summary(out, plan, tracking, threshold_rule)
+
+
+def _config(bundle: str) -> Path:
+    folder = project_root() / "bundles"
+    config = folder / bundle / "configs" / "train.json"
+    if not config.is_file():
+        names = sorted(path.parent.parent.name for path in folder.glob("*/configs/train.json"))
+        raise UserError(f"{bundle}: no such bundle; there are {', '.join(names)}")
+    return config
+
+
+def _checked(options: Sequence[str]) -> list[str]:
+    given = [word.partition("=")[0] for word in options]
+    taken = [name for name in OURS if name in given]
+    if taken:
+        raise UserError(f"{taken[0]}: given to each fold by this command; leave it out")
+    return list(options)
+
+
+def _train(plan: Plan, config: Path, out: Path, number: int, tracking: Tracking) -> None:
+    """Train one fold in a process of its own, unless that was done."""
+    say = Console(stderr=True, highlight=False)
+    if is_finished(out, number):
+        say.print(f"Fold {number} of {plan.folds}: finished earlier.")
+        return
+    say.print(f"Fold {number} of {plan.folds}: {fold_folder(out, number)}", soft_wrap=True)
+    tags = {"fold": str(number), "folds": str(plan.folds), "crossval_name": tracking.run_name}
+    if tracking.run_id is not None:
+        tags |= {"crossval": tracking.run_id, "mlflow.parentRunId": tracking.run_id}
+    words = training_command([sys.executable], plan, config, out, number, tags)
+    code = run_training(words)
+    if code:
+        raise UserError(
+            f"fold {number} of {plan.folds} ended with code {code}, see above; the same command again goes on with it"
+        )
+    set_finished(out, number, tags)
+
+
+def _summary(out: Path, plan: Plan, tracking: Tracking, rule: str | None) -> Comparison:
+    """All subjects of all folds, each scored by the network that did not train with it."""
+    comparison = compare(results(out, plan, rule), DRAWS, SEED)
+    stages = {row.title: row.result.stage if row.result else row.title for row in comparison.rows}
+    for row in (*comparison.rows, *comparison.lesions):
+        stage = stages[row.title]
+        tracking.log_metrics(row.scores, step=0, prefix=f"{stage}/")
+        tracking.log_metrics({name: mean for name, (mean, _) in row.folds.items()}, 0, prefix=f"{stage}/fold_mean/")
+        tracking.log_metrics({name: sd for name, (_, sd) in row.folds.items()}, 0, prefix=f"{stage}/fold_sd/")
+    path = out / "crossval.txt"
+    path.write_text(console(comparison) + "\n", encoding="utf-8")
+    tracking.log_artifacts(path)
+    return comparison
