@@ -2,10 +2,11 @@
 
     python -m scripts.crossval BUNDLE [--folds 5] [--dataset_dir DATASET] [--seed 0] [--out FOLDER] [any option of it]
 
-The subjects of the data set's training and validation sections are dealt into folds, by subject and by the seed. Each
-fold is a training of its own (`OUT/fold-1`, …) and an MLflow run below that of the cross-validation. The same command
-again goes on: finished folds are skipped, an interrupted one is resumed. The table at the end is over all subjects;
-`python -m scripts.compare --crossval` lays those of several bundles side by side.
+The subjects of the data set's training and validation sections are dealt into folds by the seed, or by --folds_file,
+a CSV file with the columns subject and fold. Each fold is a training of its own (`OUT/fold-1`, …) and an MLflow run
+below that of the cross-validation. The same command again resumes: finished folds are skipped, an interrupted one
+continues. The table at the end is over all subjects; `python -m scripts.compare --crossval` lays those of several
+bundles side by side.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def command(
     context: typer.Context,
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name of a folder in bundles/.")],
-    folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
+    folds: Annotated[int | None, typer.Option(help="Number of folds.", show_default="5")] = None,
+    folds_file: Annotated[
+        Path | None, typer.Option("--folds_file", help="CSV file: subject,fold. Default: the seed deals the folds.")
+    ] = None,
     dataset_dir: Annotated[
         Path | None, typer.Option("--dataset_dir", help="Dataset folder. Default: the synthetic sample.")
     ] = None,
@@ -54,6 +58,7 @@ def command(
         comparison = cross_validate(
             bundle,
             folds,
+            folds_file,
             dataset_dir,
             seed,
             threshold_rule,

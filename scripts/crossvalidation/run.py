@@ -16,12 +16,15 @@ from engines.scoring.operating_point import rule_rate
 from scripts.comparison.draws import DRAWS, SEED
 from scripts.comparison.table import Comparison, compare, console
 from scripts.crossvalidation.fold_table import results
+from scripts.crossvalidation.folds import FOLDS, Folds, digest_of, read_folds, trained_subjects, write_folds
 from scripts.crossvalidation.process import run_training, terminable
 from scripts.crossvalidation.state import Plan, begin, fold_folder, is_finished, save, set_finished, training_command
 from scripts.crossvalidation.views import fold_views, write_view
+from scripts.importers.writing.split import folds_of
 from scripts.sample import ensure_sample
 from transforms.dataset import Dataset
 from transforms.errors import UserError
+from transforms.plain_text import one_line
 
 OURS = ("--output_dir", "--resume", "--tags", "--run_name", "--config_file")
 """Options of a training that a fold is given by this command."""
@@ -29,7 +32,8 @@ OURS = ("--output_dir", "--resume", "--tags", "--run_name", "--config_file")
 
 def cross_validate(
     bundle: str,
-    folds: int,
+    folds: int | None,
+    folds_file: Path | None,
     dataset_dir: Path | None,
     seed: int,
     threshold_rule: str | None,
@@ -42,6 +46,8 @@ def cross_validate(
     """Train every fold that is not finished, and compare over all subjects.
 
     Args:
+        folds: how many; `FOLDS` where neither this nor a file is given.
+        folds_file: which subject is in which fold, see `read_folds`.
         options: of the trainings, as on their command line.
 
     Raises:
@@ -53,17 +59,21 @@ def cross_validate(
     if threshold_rule is not None:
         rule_rate(threshold_rule)
     data = Dataset.load(dataset_dir or ensure_sample(project_root() / "data" / "sample"))
-    views = fold_views(data, folds, seed)
+    dealt, folds_digest = _folds(data, folds, folds_file, seed)
+    views = fold_views(data, dealt, seed)
     options = [*_checked(options), "--experiment_name", experiment_name]
     options += ["--tracking_uri", tracking_uri] if tracking_uri else []
-    plan = Plan(bundle, folds, seed, data.digest, tuple(options))
+    plan = Plan(bundle, len(dealt), seed, data.digest, tuple(options), folds_digest)
     out = (out or project_root() / "outputs" / "crossval" / f"{bundle}-{data.root.name}").resolve()
     run_id = begin(out, plan)
-    params = {"bundle": bundle, "folds": folds, "seed": seed, "dataset": data.name, "dataset_digest": data.digest}
-    tracking = Tracking(experiment_name, f"{bundle}, {folds} folds", tracking_uri, params, tags={"kind": "crossval"})
+    params = {"bundle": bundle, "folds": plan.folds, "seed": seed, "dataset": data.name, "dataset_digest": data.digest}
+    params |= {"folds_digest": digest_of(dealt)}
+    name = f"{bundle}, {plan.folds} folds"
+    tracking = Tracking(experiment_name, name, tracking_uri, params, tags={"kind": "crossval"})
     with terminable(), tracked(tracking):
         tracking.start(run_id)
         save(out, plan, tracking.run_id)
+        tracking.log_artifacts(write_folds(dealt, out / "folds.csv"))
         for number, view in enumerate(views, start=1):
             write_view(view, fold_folder(out, number) / "dataset")
             _train(plan, config, out, number, tracking)
@@ -77,6 +87,16 @@ def _config(bundle: str) -> Path:
         names = sorted(path.parent.parent.name for path in folder.glob("*/configs/train.json"))
         raise UserError(f"{bundle}: no such bundle; there are {', '.join(names)}")
     return config
+
+
+def _folds(data: Dataset, count: int | None, path: Path | None, seed: int) -> tuple[Folds, str | None]:
+    """The folds; and their digest where a file prescribes them."""
+    if path is None:
+        return folds_of(trained_subjects(data), FOLDS if count is None else count, seed), None
+    folds = read_folds(path, trained_subjects(data))
+    if count not in (None, len(folds)):
+        raise UserError(f"--folds {count}: {one_line(path)} has {len(folds)} folds; leave --folds out")
+    return folds, digest_of(folds)
 
 
 def _checked(options: Sequence[str]) -> list[str]:

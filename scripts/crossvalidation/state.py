@@ -14,6 +14,7 @@ from engines.training.resume import changes
 from transforms.errors import UserError
 
 FILE, FINISHED = "crossval.json", "finished.json"
+HELD_OUT = "--threshold_from"
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Plan:
 
     Attributes:
         options: of the bundle, as given: "--max_epochs", "20", …
+        folds_digest: of prescribed folds; None where the seed deals them.
     """
 
     bundle: str
@@ -29,6 +31,7 @@ class Plan:
     seed: int
     dataset_digest: str
     options: tuple[str, ...]
+    folds_digest: str | None = None
 
 
 def begin(out: Path, plan: Plan) -> str | None:
@@ -81,7 +84,10 @@ def set_finished(out: Path, number: int, about: Mapping[str, Any]) -> None:
 def training_command(
     python: Sequence[str], plan: Plan, config: Path, out: Path, number: int, tags: Mapping[str, str]
 ) -> list[str]:
-    """The bundle's own training of one fold; it goes on where it was interrupted."""
+    """The bundle's own training of one fold; it resumes if it was interrupted.
+
+    It holds no subjects out for an operating point, whatever the recipe says: that of a fold is chosen on the others.
+    """
     folder = fold_folder(out, number)
     begun = Progress(folder / "models").exists()
     return [
@@ -93,5 +99,6 @@ def training_command(
         "--run_name", f"{plan.bundle} fold {number} of {plan.folds}",
         "--tags", str(dict(tags)),
         "--resume", str(begun).lower(),
+        *([] if HELD_OUT in {word.partition("=")[0] for word in plan.options} else [HELD_OUT, "$None"]),
         *plan.options,
     ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +11,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.records.tables import write_text
-from scripts.importers.writing.split import folds_of
+from scripts.crossvalidation.folds import TRAINED
 from transforms.dataset import Dataset, open_array
 from transforms.errors import UserError
-
-TRAINED = ("training", "validation")
-"""Sections whose subjects are dealt into folds; the test section stays what it is."""
 
 Views = list[dict[str, Any]]
 
 
-def fold_views(data: Dataset, count: int, seed: int) -> Views:
+def fold_views(data: Dataset, folds: Sequence[Collection[str]], seed: int) -> Views:
     """The dataset.json of every fold: its subjects are validated on, those of the others trained with.
 
+    Args:
+        data: the data set.
+        folds: subjects of each.
+        seed: recorded.
+
     Raises:
-        UserError: there are not enough subjects, or an image without a label.
+        UserError: an image without a label.
     """
     items = [item for section in TRAINED for item in data.content[section]]
     bare = [item["image"] for item in items if item["label"] is None]
     if bare:
         raise UserError(f"{data.root / bare[0]}: has no label; a cross-validation needs one for every image")
     counts = {item["image"]: _pixels(data, item["label"]) for item in items}
-    return [
-        _view(data, items, counts, set(fold), seed) for fold in folds_of((i["subject"] for i in items), count, seed)
-    ]
+    return [_view(data, items, counts, set(fold), seed) for fold in folds]
 
 
 def _view(

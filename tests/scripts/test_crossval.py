@@ -23,6 +23,7 @@ from engines.scoring.lesions import lesion_detection
 from engines.scoring.matching import HIT, ImageLesions, Judged, Lesion
 from scripts import compare as compare_command
 from scripts import crossval
+from scripts.crossvalidation.folds import read_folds, trained_subjects
 from scripts.crossvalidation.views import fold_views, write_view
 from scripts.importers.writing.split import folds_of
 from transforms.dataset import Dataset
@@ -71,7 +72,7 @@ def test_views_share_no_subject_and_hold_every_image(tiny_dataset: Path, tmp_pat
     data = Dataset.load(tiny_dataset)
     validated: list[str] = []
     digests = set()
-    for number, view in enumerate(fold_views(data, 3, seed=0)):
+    for number, view in enumerate(fold_views(data, folds_of(trained_subjects(data), 3, 0), seed=0)):
         write_view(view, tmp_path / str(number))
         fold = Dataset.load(tmp_path / str(number))
         training, validation = fold.items("training"), fold.items("validation")
@@ -96,10 +97,12 @@ def test_test_images_stay_out_of_it_and_an_image_without_label_is_refused(tiny_d
     content["training"][0]["label"] = None
     (tiny_dataset / "dataset.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"s000_L_CC\.npy: has no label"):
-        fold_views(Dataset.load(tiny_dataset), 2, 0)
+        fold_views(Dataset.load(tiny_dataset), [["s000"]], 0)
     content["training"].pop(0)
     (tiny_dataset / "dataset.json").write_text(json.dumps(content))
-    for view in fold_views(Dataset.load(tiny_dataset), 2, 0):
+    data = Dataset.load(tiny_dataset)
+    assert content["test"][0]["subject"] not in trained_subjects(data)
+    for view in fold_views(data, folds_of(trained_subjects(data), 2, 0), 0):
         assert view["test"] == content["test"]
         assert content["test"][0] not in [*view["training"], *view["validation"]]
 
@@ -174,6 +177,7 @@ def test_folds_are_trainings_below_one_run_and_one_table(
     assert [c["--run_name"] for c in trainings.commands] == [f"unet fold {n} of 3" for n in (1, 2, 3)]
     for command in trainings.commands:
         assert (command["--max_epochs"], command["--width"], command["--resume"]) == ("2", "0.02", "false")
+        assert command["--threshold_from"] == "$None"  # no subject is held out for what the other folds choose
         assert command["--config_file"].endswith("train.json")
     client = MlflowClient(f"sqlite:///{store}")
     runs = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])
@@ -216,6 +220,46 @@ def test_each_fold_has_the_operating_point_of_the_others(
     row = json.loads(capsys.readouterr().out)[1]
     assert row["mean_image_dice"] == 1
     assert row["mean_image_dice_argmax"] == pytest.approx(0.5)
+
+
+def test_the_labels_of_a_fold_do_not_move_its_own_threshold(go: Go, tmp_path: Path) -> None:
+    assert go("--threshold_rule", "dice") == 0
+    models = [tmp_path / "cv" / f"fold-{n}" / "models" / "model.json" for n in (1, 2, 3)]
+    before = [json.loads(path.read_text(encoding="utf-8"))["operating_point"] for path in models]
+    path = tmp_path / "cv" / "fold-1" / "eval" / "lesions-unet.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for image in content["images"]:
+        image["histogram"] = image["histogram"][::-1]  # the lesion is where it was not
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert go("--threshold_rule", "dice") == 0
+    after = [json.loads(path.read_text(encoding="utf-8"))["operating_point"] for path in models]
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+    assert after[2] != before[2]
+
+
+def test_prescribed_folds_are_those_that_are_trained(
+    go: Go, trainings: Trainings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, other = tmp_path / "folds.csv", tmp_path / "other.csv"
+    file.write_text("woman,subject,fold\n" + "".join(f"P{n},s00{n},{2 if n in (1, 4) else 1}\n" for n in range(6)))
+    other.write_text(file.read_text().replace("s004,2", "s004,1"))
+    given = ["--folds_file", str(file)]
+    assert go(*given, folds=3) == 2
+    assert "--folds 3: " in (error := capsys.readouterr().err)
+    assert "folds.csv has 2 folds; leave --folds out" in error
+    assert go(*given, folds=2) == 0
+    validated = [
+        {item["subject"] for item in Dataset.load(command["--dataset_dir"]).items("validation")}
+        for command in trainings.commands
+    ]
+    assert validated == [{"s000", "s002", "s003", "s005"}, {"s001", "s004"}]
+    assert read_folds(tmp_path / "cv" / "folds.csv", [f"s00{n}" for n in range(6)])[1] == ["s001", "s004"]
+    capsys.readouterr()
+    for words in ([], ["--folds_file", str(other)]):
+        assert go(*words, folds=2) == 2
+        assert "other settings was begun here (folds_digest:" in capsys.readouterr().err
+    assert len(trainings.commands) == 2
 
 
 def test_the_same_command_goes_on(go: Go, trainings: Trainings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,97 @@
+"""The folds of a cross-validation: drawn by a seed, or prescribed by a file; every subject is in exactly one."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from engines.records.tables import read_csv, write_csv
+from transforms.dataset import Dataset
+from transforms.errors import UserError
+from transforms.plain_text import one_line
+
+TRAINED = ("training", "validation")
+"""Sections whose subjects are dealt into folds; the test section stays what it is."""
+
+COLUMNS = ("subject", "fold")
+FOLDS = 5
+"""How many, where neither a number nor a file is given."""
+
+Folds = list[list[str]]
+
+
+def trained_subjects(data: Dataset) -> list[str]:
+    """The subjects that are dealt into folds, sorted."""
+    return sorted({item["subject"] for section in TRAINED for item in data.content[section]})
+
+
+def read_folds(path: Path, subjects: Collection[str]) -> Folds:
+    """The folds of a CSV file with the columns `subject` and `fold` (1, 2, …); other columns are ignored.
+
+    Args:
+        path: the file.
+        subjects: those of the data set; each needs a row.
+
+    Raises:
+        UserError: no such table, a subject that is missing, repeated or unknown, or fold numbers with a gap. Rows are
+            named by number, since what they hold may identify a person.
+    """
+    rows = _table(path)
+    known, fold_of = set(subjects), dict[str, int]()
+    for number, row in enumerate(rows, start=2):
+        if not any(row.values()):
+            continue  # an empty row of a spreadsheet
+        where = f"--folds_file {one_line(path)}, row {number}"
+        subject, fold = ((row[name] or "").strip() for name in COLUMNS)
+        if subject not in known:
+            raise UserError(f"{where}: its subject is not in the data set; give the file that belongs to it")
+        if subject in fold_of:
+            raise UserError(f"{where}: its subject has a row already; expected one row per subject")
+        if not (fold.isascii() and fold.isdigit() and 0 < int(fold) <= len(known)):
+            raise UserError(f"{where}: its fold is no number from 1 to {len(known)}; number the folds 1, 2, …")
+        fold_of[subject] = int(fold)
+    return _dealt(path, known, fold_of)
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    where = f"--folds_file {one_line(path)}"
+    if not path.is_file():
+        raise UserError(f"{where}: no such file; expected a CSV file with the columns subject and fold")
+    try:
+        rows = read_csv(path)
+    except (OSError, csv.Error) as error:
+        raise UserError(f"{where}: cannot be read ({one_line(str(error))}); expected a CSV file") from None
+    if not rows or not set(COLUMNS) <= rows[0].keys():
+        raise UserError(f"{where}: no rows with the columns subject and fold; expected a CSV file with them")
+    return rows
+
+
+def _dealt(path: Path, subjects: Collection[str], fold_of: dict[str, int]) -> Folds:
+    missing = sorted(set(subjects) - fold_of.keys())
+    if missing:
+        raise UserError(
+            f"--folds_file {one_line(path)}: has no row for {len(missing)} of {len(subjects)} subjects, such as "
+            f"{one_line(missing[0])}; add one row per subject"
+        )
+    count = max(fold_of.values())
+    folds = [sorted(name for name, fold in fold_of.items() if fold == number) for number in range(1, count + 1)]
+    empty = [number for number, fold in enumerate(folds, start=1) if not fold]
+    if count < 2 or empty:
+        found = f"fold {empty[0]} has no subject" if empty else "one fold"
+        raise UserError(f"--folds_file {one_line(path)}: {found}; expected two folds or more, numbered without a gap")
+    return folds
+
+
+def digest_of(folds: Sequence[Sequence[str]]) -> str:
+    """SHA-256 of who is in which fold."""
+    return hashlib.sha256(json.dumps([sorted(fold) for fold in folds]).encode()).hexdigest()
+
+
+def write_folds(folds: Sequence[Sequence[str]], path: Path) -> Path:
+    """Write the folds as a file that `read_folds` reads."""
+    pairs = sorted((subject, number) for number, fold in enumerate(folds, start=1) for subject in fold)
+    write_csv(path, [dict(zip(COLUMNS, pair, strict=True)) for pair in pairs])
+    return path
