@@ -22,9 +22,9 @@ import typer
 from engines.base.network_file import all_rows
 from engines.base.paths import project_root
 from scripts.bundlewriter.files import EditedByHandError, out_of_date, write_all
-from scripts.commandline import run_app
+from scripts.commandline import Commands, run_app
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True, help=__doc__)

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
+import typer.core
 
 from engines.base.console import forget, robust_console
 from transforms.errors import UserError
+
+if TYPE_CHECKING:
+    import click
+
+
+class Commands(typer.core.TyperGroup):
+    """Commands, listed with their whole first sentence: typer cuts it to the width of a terminal."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, " ".join((c.help or "").split("\n\n")[0].split())) for name, c in found if c and not c.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def run_app(

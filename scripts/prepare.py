@@ -20,29 +20,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from scripts.commandline import run_app
+from scripts.commandline import Commands, run_app
 from scripts.importers.arguments import parse_names, parse_numbers, parse_pairs, parse_values
 from scripts.importers.import_options import SOURCE_OPTIONS, Common, Images, Out, with_common_options
-from scripts.importers.sources.cbis_ddsm import import_cbis_ddsm
-from scripts.importers.sources.cdd_cesm import import_cdd_cesm
-from scripts.importers.sources.cityscapes import import_cityscapes
-from scripts.importers.sources.csaw_s import import_csaw_s
-from scripts.importers.sources.dicom_folder import import_dicom
-from scripts.importers.sources.folder import import_folder
-from scripts.importers.sources.inbreast import RADIUS, import_inbreast
-from scripts.importers.sources.qupath import import_qupath
-from scripts.importers.writing.integrity import check_dataset
-from scripts.importers.writing.sheet import write_sheet
-from scripts.importers.writing.tables import report_dict, report_table
-from scripts.importers.writing.writer import Summary
+from scripts.importers.labels.point_radius import POINT_RADIUS
+from scripts.importers.writing.import_summary import Summary
 from transforms.plain_text import one_line
 
 app = typer.Typer(
+    cls=Commands,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Turn mammograms and their annotations into a dataset folder that every bundle reads.",
 )
 
@@ -79,6 +70,8 @@ def folder(
     common: Common,
 ) -> Summary:
     """Images with label images (PNG, TIFF, NIfTI, …) in which each grey value is a class."""
+    from scripts.importers.sources.folder import import_folder
+
     return import_folder(
         images,
         labels,
@@ -114,6 +107,8 @@ def qupath(
     common: Common,
 ) -> Summary:
     """Images annotated in QuPath, with one exported GeoJSON file each."""
+    from scripts.importers.sources.qupath import import_qupath
+
     return import_qupath(
         images,
         out,
@@ -132,6 +127,8 @@ def qupath(
 @with_common_options
 def dicom(images: Images, out: Out, *, common: Common) -> Summary:
     """DICOM images without labels, to segment them or annotate them later."""
+    from scripts.importers.sources.dicom_folder import import_dicom
+
     return import_dicom(images, out, **common)
 
 
@@ -158,6 +155,8 @@ def csaw_s(
     common: Common,
 ) -> Summary:
     """CSAW-S: a binary mask for each of 11 structures, and three experts for the test images."""
+    from scripts.importers.sources.csaw_s import import_csaw_s
+
     return import_csaw_s(
         images,
         out,
@@ -186,6 +185,8 @@ def cbis_ddsm(
     common: Common,
 ) -> Summary:
     """CBIS-DDSM: film mammograms with masks of masses and calcifications, from The Cancer Imaging Archive."""
+    from scripts.importers.sources.cbis_ddsm import import_cbis_ddsm
+
     return import_cbis_ddsm(
         images,
         out,
@@ -208,13 +209,17 @@ def inbreast(
     precedence: Annotated[
         str, typer.Option(help="Classes that win where they overlap, the highest first. Default: the smaller region.")
     ] = "",
-    radius: Annotated[float, typer.Option(help="Of the disk for a region of one or two points, in pixels.")] = RADIUS,
+    radius: Annotated[
+        float, typer.Option(help="Of the disk for a region of one or two points, in pixels.")
+    ] = POINT_RADIUS,
     smooth: Smooth = 0.0,
     task: Task = "anatomy",
     *,
     common: Common,
 ) -> Summary:
     """INbreast: digital mammograms with outlines of findings and of the pectoral muscle."""
+    from scripts.importers.sources.inbreast import import_inbreast
+
     return import_inbreast(
         images,
         out,
@@ -242,6 +247,8 @@ def cdd_cesm(
     common: Common,
 ) -> Summary:
     """CDD-CESM: low-energy and subtracted contrast-enhanced mammograms with outlined findings."""
+    from scripts.importers.sources.cdd_cesm import import_cdd_cesm
+
     return import_cdd_cesm(
         images,
         out,
@@ -262,6 +269,8 @@ def cityscapes(
     common: Common,
 ) -> Summary:
     """Cityscapes as downloaded: 34 ids to the 19 evaluated classes, official splits, colour."""
+    from scripts.importers.sources.cityscapes import import_cityscapes
+
     return import_cityscapes(root, out, **common)
 
 
@@ -281,7 +290,8 @@ def crops(
     common: Common,
 ) -> Summary:
     """Balanced crops of a dataset's training images, with replicas (paper, sections 3.1.2 and 3.2)."""
-    from scripts.importers.sources.materialized_crops import import_crops  # torch, which the other commands do without
+
+    from scripts.importers.sources.materialized_crops import import_crops
 
     return import_crops(dataset, out, crop_size=crop_size, per_image=per_image, augment=augment, **common)
 
@@ -294,8 +304,15 @@ def check(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Read a whole dataset folder and report what is wrong; exit code 1 if something is."""
+    from rich.console import Console
+
+    from scripts.importers.writing.integrity import check_dataset
+    from scripts.importers.writing.tables import report_dict, report_table
+
     report = check_dataset(dataset, progress=not quiet, workers=None)
     if sheet is not None:
+        from scripts.importers.writing.sheet import write_sheet
+
         write_sheet(report.dataset, sheet)
     if as_json:
         print(json.dumps(report_dict(report), indent=1, ensure_ascii=False))

@@ -22,21 +22,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import track
 
 from scripts.commandline import run_app
-from scripts.importers.sources.qupath import import_qupath
-from scripts.importers.writing.staging import staged_folder
-from scripts.phantom.anatomy import SIDES, VIEWS
-from scripts.phantom.hospital import NOTICE, write_dicom
-from scripts.phantom.outlines import feature_collection
-from scripts.phantom.view import STRUCTURES, make_view
 from transforms.errors import UserError
 
 NAME = "sample"
@@ -90,6 +81,9 @@ def make_sample(
     `height` is in pixels, of a field of 240 mm. Raises UserError if `out` exists and is not an empty folder,
     unless `overwrite` is set and it is an older dataset.
     """
+    from scripts.importers.sources.qupath import import_qupath
+    from scripts.importers.writing.staging import staged_folder
+
     with staged_folder(Path(out), overwrite) as stage:
         write_sources(stage / "source", range(subjects), seed, height, progress)
         made = stage / "import"
@@ -113,6 +107,15 @@ def make_sample(
 
 def write_sources(source: Path, subjects: Sequence[int], seed: int, height: int, progress: bool) -> None:
     """Write `source`/p001/L_CC.dcm and L_CC.geojson … for the given subjects (from 0)."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from scripts.phantom.anatomy import SIDES, VIEWS
+    from scripts.phantom.hospital import write_dicom
+    from scripts.phantom.outlines import feature_collection
+    from scripts.phantom.view import STRUCTURES, make_view
 
     def one(subject: int) -> None:
         folder = source / f"p{subject + 1:03d}"
@@ -143,13 +146,15 @@ def _is_dataset(folder: Path) -> bool:
 
 
 def _readme(subjects: int, seed: int) -> str:
+    from scripts.phantom.hospital import NOTICE
+
     return (
         f"{NOTICE}\n\n{subjects} synthetic subjects, seed {seed}, made by `python -m scripts.sample`.\n"
         "source/ holds the DICOM files and QuPath annotations, the rest is the dataset imported from them.\n"
     )
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.command()

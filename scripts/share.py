@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from scripts.commandline import run_app
 from transforms.errors import UserError
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("pt", "ts", "pt2", "onnx")
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.command(help="Put a trained bundle into a zip that works without this repository.")
@@ -51,6 +50,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Share one bundle."""
+    from rich.console import Console
+
     from scripts.sharing.pack import Wishes, share  # seconds: torch, MONAI and MLflow
 
     wishes = Wishes(version, changelog, authors, data_licence, parse_formats(formats))

@@ -66,7 +66,7 @@ def tiling(
     images: Annotated[
         list[Path] | None, typer.Argument(help="mammograms, or folders of them; else a drawn one")
     ] = None,
-    networks: Annotated[str, typer.Option(help="names separated by commas")] = ",".join(NETWORKS),
+    networks: Annotated[str, typer.Option(help="names separated by commas")] = "fcn,dilation10,valid-unet,deeplabv3",
     width: Annotated[float, typer.Option(help="factor on the hidden channels")] = 0.0625,
     classes: Annotated[int, typer.Option(min=2)] = 5,
     memory_gb: Annotated[float, typer.Option(help="for a forward pass on a tile")] = 0.3,

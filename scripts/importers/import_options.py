@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from scripts.importers.writing.import_summary import Summary
 from scripts.importers.writing.private_map import check_private_map, write_private_map
-from scripts.importers.writing.tables import summary_dict, summary_table
 from transforms.plain_text import one_line
 from transforms.reading.limits import MEGAPIXELS, MEMORY_GB, Limits, limited
 
@@ -125,6 +123,10 @@ def with_common_options(
 
 
 def _print(summary: Summary, as_json: bool) -> None:
+    from rich.console import Console
+
+    from scripts.importers.writing.tables import summary_dict, summary_table
+
     if as_json:
         print(json.dumps(summary_dict(summary), indent=1, ensure_ascii=False))
         return

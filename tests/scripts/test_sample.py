@@ -143,7 +143,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sample, "write_dicom", full)
+    monkeypatch.setattr("scripts.phantom.hospital.write_dicom", full)
     with pytest.raises(OSError, match="No space"):
         sample.make_sample(tmp_path / "out", subjects=2, height=128, progress=False)
     assert list(tmp_path.iterdir()) == []

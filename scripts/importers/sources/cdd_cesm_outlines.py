@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.importers.labels.merge import Tally
+from scripts.importers.labels.point_radius import POINT_RADIUS
 from scripts.importers.labels.polygon_fill import fill
 from scripts.importers.sources.inbreast_draw import draw_points
 
@@ -27,7 +28,6 @@ Mask = NDArray[np.bool_]
 Box = tuple[float, float, float, float]
 """(left, top, right, bottom) in pixels."""
 
-POINT_RADIUS = 2.0
 SHAPES = ("polygon", "polyline", "ellipse", "circle", "rect", "point")
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from scripts.importers.labels.classes import ClassTable, fixed_table
 from scripts.importers.labels.merge import Tally, checked_smooth
+from scripts.importers.labels.point_radius import POINT_RADIUS
 from scripts.importers.sources.inbreast_draw import Settings, read_label
 from scripts.importers.sources.inbreast_xml import MUSCLE, NAMELESS, read_rois
 from scripts.importers.writing.cases import Case, checked_pattern, dicom_among, find_images, stem, subject_key
@@ -41,7 +42,6 @@ ALIASES = {
     "point 3": "calcification",
 }
 GUESSED = (NAMELESS, "point 1", "point 3")  # not names of findings; published loaders read most of them so
-RADIUS = 2.0
 LICENCE = "given to the person who asked for it: do not pass on, neither the images nor what is made of them"
 REFERENCE = (
     "Moreira et al., INbreast: toward a full-field digital mammographic database, Acad Radiol 19(2):236-248, 2012"
@@ -65,7 +65,7 @@ def import_inbreast(
     *,
     merge: Mapping[str, str] | None = None,
     precedence: Sequence[str] | None = None,
-    radius: float = RADIUS,
+    radius: float = POINT_RADIUS,
     smooth: float = 0.0,
     task: str = "anatomy",
     subject: str | None = None,

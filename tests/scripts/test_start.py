@@ -1,0 +1,36 @@
+"""Help comes at once: no command imports, for its help, what only its work needs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = """
+import contextlib, importlib, io, json, pathlib, sys
+import typer
+HEAVY = {"torch", "monai", "ignite", "mlflow", "pandas", "matplotlib", "numpy", "scipy", "skimage", "PIL", "pydicom",
+         "itk", "nibabel", "jsonschema"}
+found = {}
+for path in sorted(pathlib.Path("scripts").glob("*.py")):
+    module = importlib.import_module(f"scripts.{path.stem}")
+    if not hasattr(module, "main"):
+        continue
+    group = typer.main.get_command(module.app)
+    names = group.list_commands(None) if hasattr(group, "list_commands") else []
+    for words in ([], *([name] for name in names)):
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text):
+            code = module.main([*words, "--help"])
+        found[" ".join([path.stem, *words])] = [code, text.getvalue()[:6], sorted(HEAVY & set(sys.modules))]
+json.dump(found, sys.stdout)
+"""
+
+
+def test_help_imports_nothing_heavy() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert {"compare", "crossval", "prepare folder", "bundles new", "benchmark tiling"} <= set(found)
+    assert {name: what for name, what in found.items() if what != [0, "Usage:", []]} == {}
