@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 class Commands(typer.core.TyperGroup):
     """Commands, listed with their whole first sentence: typer cuts it to the width of a terminal."""
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False  # without a default, typer imports pydantic to convert None
+        return option
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         rows = [(name, " ".join((c.help or "").split("\n\n")[0].split())) for name, c in found if c and not c.hidden]

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,6 +87,11 @@ def _shared(
     """Only its signature is used."""
 
 
+@cache
+def _shared_parameters() -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(_shared, eval_str=True).parameters
+
+
 def with_common_options(
     command: Callable[..., Summary] | None = None, *, without: Sequence[str] = ()
 ) -> Callable[..., Any]:
@@ -99,7 +104,7 @@ def with_common_options(
     if command is None:
         return partial(with_common_options, without=without)
     own = inspect.signature(command, eval_str=True).parameters
-    shared = inspect.signature(_shared, eval_str=True).parameters
+    shared = _shared_parameters()
     added = {name: parameter for name, parameter in shared.items() if name not in own and name not in without}
 
     def run(**values: Any) -> None:
