@@ -4,14 +4,9 @@ check` and the training itself.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError
@@ -69,14 +64,6 @@ def copies_apart(members: Iterable[Member]) -> str | None:
     other = next(place for place in apart[0] if place[0] != first[0])
     both = f"{first[1]} ({first[0]}) and {other[1]} ({other[0]})"
     return f"{len(apart)} images stand in two sections: {both} are the same"
-
-
-def array_sha256(array: NDArray[Any]) -> str:
-    """SHA-256 of an array's type, shape and values, the same on every machine."""
-    values = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-    digest = hashlib.sha256(f"{array.dtype.name} {array.shape} ".encode())
-    digest.update(values.data)
-    return digest.hexdigest()
 
 
 def check_digest(path: str | Path, digest: str, imported: str | None) -> None:

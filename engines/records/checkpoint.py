@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import torch
 
 from engines.base.distributed import is_main
 from nets.safe_load import reason, safe_load
+from transforms.atomic_write import atomic_file
 from transforms.errors import UserError
 
 
@@ -32,17 +32,13 @@ def save_checkpoint(content: Any, path: Path, previous: Path | None = None) -> N
     if not is_main():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + f".{os.getpid()}.part")
-    try:
+    with atomic_file(path) as part:
         with part.open("wb") as stream, _disk_errors(part):
             torch.save(content, stream)
             stream.flush()
             os.fsync(stream.fileno())
         if previous is not None and path.is_file():
             path.replace(previous)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -68,15 +64,6 @@ def load_checkpoint(path: Path) -> Any:
         return safe_load(path)
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: not a readable checkpoint ({reason(error)}); delete it or give another") from error
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from typing import Any
 from engines.base.distributed import is_main
 from engines.records.tables import write_text
 from transforms.dataset import Dataset, open_array
-from transforms.dataset_check import array_sha256, check_digest, copies_apart
+from transforms.dataset_check import check_digest, copies_apart
+from transforms.digests import array_sha256
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")

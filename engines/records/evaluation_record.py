@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from engines.base.distributed import is_main
-from engines.records.checkpoint import file_sha256
 from engines.records.output_folder import Output, portable
 from engines.records.tables import write_text
+from transforms.digests import file_sha256
 
 FILE = "evaluation.json"
 FORMAT = 1

@@ -15,10 +15,12 @@ from torch import nn
 
 from engines.base.distributed import is_main
 from engines.base.paths import as_path
-from engines.records.checkpoint import file_sha256, save_checkpoint
+from engines.records.checkpoint import save_checkpoint
 from engines.records.progress import Progress
 from engines.records.tables import read_epochs, write_csv, write_text
 from engines.records.trained_model import DIGEST
+from transforms.atomic_write import UNFINISHED
+from transforms.digests import file_sha256
 from transforms.errors import UserError
 
 STATES = 10
@@ -85,11 +87,10 @@ class Output:
 
     def clear_parts(self) -> None:
         """Remove unfinished files of a process that was killed; to be called by who has the folder to itself."""
-        mine = (self.eval, self.panels, *([self.models] if self.eval == self.folder / "eval" else []))
+        mine = (self.eval, self.panels, *([self.models, self.folder] if self.eval == self.folder / "eval" else []))
         for folder in mine if is_main() else ():  # an evaluation does not own models/, where a training may be writing
-            for pattern in ("*.part", ".part-*"):
-                for path in folder.glob(pattern):
-                    path.unlink(missing_ok=True)
+            for path in folder.glob(UNFINISHED):
+                path.unlink(missing_ok=True)
 
     def start_anew(self) -> None:
         """Drop the record of an earlier training; its weights stay until a stage of the new one ends."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.base.distributed import is_main
+from transforms.atomic_write import atomic_file
 from transforms.errors import UserError
 
 DELIMITERS = ",;\t"
@@ -65,13 +66,12 @@ def _number(value: Any) -> Any:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically."""
     if not is_main():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", newline="")
-    part.replace(path)
+    with atomic_file(path) as part:
+        part.write_text(text, encoding="utf-8", newline="")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -80,9 +80,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         return
     fields = list(dict.fromkeys(key for row in rows for key in row))
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_file(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fields)
         writer.writeheader()
         writer.writerows(rows)
-    part.replace(path)

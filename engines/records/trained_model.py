@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from engines.base.paths import as_path
-from engines.records.checkpoint import file_sha256, load_checkpoint
+from engines.records.checkpoint import load_checkpoint
 from engines.records.tables import write_text
 from nets.safe_load import not_finite
+from transforms.digests import file_sha256
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from transforms.atomic_write import atomic_file
+from transforms.digests import file_sha256
 from transforms.errors import UserError
 
 LARGE = 25 * 1024 * 1024
@@ -26,15 +26,6 @@ _LARGE_FILES_NOTE = """\
 """
 
 
-def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def files_in(folder: Path) -> list[Path]:
     """All files below a folder, in the order of their names in the zip."""
     return sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.relative_to(folder).as_posix())
@@ -45,7 +36,7 @@ def write_large_files(folder: Path, limit: int | None = None) -> list[str]:
     large = [path for path in files_in(folder) if path.stat().st_size > (LARGE if limit is None else limit)]
     if large:
         entries = [
-            f'- path: "{path.relative_to(folder).as_posix()}"\n  url: ""\n  hash_val: "{sha256(path)}"\n'
+            f'- path: "{path.relative_to(folder).as_posix()}"\n  url: ""\n  hash_val: "{file_sha256(path)}"\n'
             '  hash_type: "sha256"\n'
             for path in large
         ]
@@ -55,7 +46,7 @@ def write_large_files(folder: Path, limit: int | None = None) -> list[str]:
 
 def write_sums(folder: Path) -> None:
     """Write the SHA-256 of every other file, in the form that `sha256sum --check` reads."""
-    lines = [f"{sha256(p)}  {p.relative_to(folder).as_posix()}\n" for p in files_in(folder) if p.name != SUMS]
+    lines = [f"{file_sha256(p)}  {p.relative_to(folder).as_posix()}\n" for p in files_in(folder) if p.name != SUMS]
     _write(folder / SUMS, "".join(lines))
 
 
@@ -65,18 +56,13 @@ def write_zip(folder: Path, out: Path) -> None:
     Without compression the bytes do not depend on the version of zlib either.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with zipfile.ZipFile(part, "w") as archive:
-            for path in files_in(folder):
-                info = zipfile.ZipInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}")
-                info.create_system, info.external_attr = 3, 0o100644 << 16
-                big = path.stat().st_size > 2**31 - 1
-                with path.open("rb") as source, archive.open(info, "w", force_zip64=big) as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_file(out) as part, zipfile.ZipFile(part, "w") as archive:
+        for path in files_in(folder):
+            info = zipfile.ZipInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}")
+            info.create_system, info.external_attr = 3, 0o100644 << 16
+            big = path.stat().st_size > 2**31 - 1
+            with path.open("rb") as source, archive.open(info, "w", force_zip64=big) as target:
+                shutil.copyfileobj(source, target, 1 << 20)
 
 
 def refuse_traces(folder: Path, places: Iterable[Path]) -> None:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from engines.inference.inferers import size_multiple
 from engines.records.checkpoint import explained, load_checkpoint
 from scripts.sharing.program import as_exported
+from transforms.atomic_write import atomic_file
 from transforms.errors import UserError
 
 FORMATS = ("pt", "ts", "pt2", "onnx")
@@ -134,12 +135,10 @@ def write_onnx(folder: Path, network: nn.Module, path: Path) -> None:
 
 def rewrite(path: Path, leave_out: tuple[str, ...]) -> None:
     """Write a zip anew without some entries and without times, so that equal content is equal bytes."""
-    part = path.with_name(path.name + ".part")
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(part, "w") as new:
+    with atomic_file(path) as part, zipfile.ZipFile(path) as old, zipfile.ZipFile(part, "w") as new:
         for entry in old.infolist():
             if not entry.filename.endswith(leave_out):
                 new.writestr(zipfile.ZipInfo(entry.filename), old.read(entry))
-    part.replace(path)
 
 
 def _verify(folder: Path) -> None:

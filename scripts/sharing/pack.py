@@ -23,6 +23,7 @@ from scripts.sharing.identity import check_documents
 from scripts.sharing.metadata import complete
 from scripts.sharing.requirements import network_package, required_packages
 from scripts.sharing.trained import Trained, find_trained
+from transforms.digests import file_sha256
 from transforms.errors import UserError
 
 CODE = Path(__file__).resolve().parents[2]
@@ -84,7 +85,7 @@ def share(bundle: str, out: Path, output_dir: Path | None, wishes: Wishes, overw
         archive.refuse_traces(folder, places)
         archive.write_zip(folder, path)
         count = len(archive.files_in(folder))
-    digest, size = archive.sha256(path), path.stat().st_size
+    digest, size = file_sha256(path), path.stat().st_size
     return Shared(path, metadata["version"], digest, count, size, metadata["exports"], large)
 
 

@@ -140,7 +140,7 @@ def test_kill_and_interrupt_then_resume(tiny_dataset: Path, tmp_path: Path, stor
     assert result.returncode == 0, result.stderr
     assert f"Resuming stage front after epoch {interrupted}" in result.stdout
     assert [int(r["epoch"]) for r in read_csv(out / "eval" / "epochs.csv")] == list(range(1, last + 1))
-    assert not list(out.rglob("*.part"))
+    assert not list(out.rglob(".part-*"))
 
     assert statuses() == ["FINISHED", "FINISHED"]
 

@@ -186,7 +186,7 @@ def test_a_kill_before_the_first_epoch_is_closed_and_resumed(tiny_dataset: Path,
     assert process.wait() == -signal.SIGKILL
     assert statuses() == ["RUNNING", "RUNNING"]
     assert last_state(out)["epoch"] == 0
-    (out / "models" / "model.pt.1.part").touch()
+    (out / "models" / ".part-1.pt").touch()
     ends = [*words, "--max_epochs", "1", "--crops_per_image", "50000", "--resume", "true", "--crops_per_image", "2"]
     done = subprocess.run(ends, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=250)
     assert "crops_per_image: 50000 → 2" in done.stderr  # another training
@@ -195,4 +195,4 @@ def test_a_kill_before_the_first_epoch_is_closed_and_resumed(tiny_dataset: Path,
     done = subprocess.run(fresh, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     assert statuses() == ["FINISHED", "FINISHED", "KILLED", "KILLED"]
-    assert not list(out.rglob("*.part"))
+    assert not list(out.rglob(".part-*"))

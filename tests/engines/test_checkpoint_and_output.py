@@ -68,8 +68,8 @@ def test_pictures_of_an_earlier_run_go(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_leaves_the_unfinished_files_of_a_training_alone(tmp_path: Path) -> None:
-    parts = [tmp_path / "models" / "progress.pt.7.part", tmp_path / "eval" / "a.csv.part"]
-    own = tmp_path / "eval" / "tiny-test" / "b.csv.part"
+    parts = [tmp_path / "models" / ".part-7.pt", tmp_path / "eval" / ".part-8.csv", tmp_path / ".part-9.json"]
+    own = tmp_path / "eval" / "tiny-test" / ".part-10.csv"
     for path in (*parts, own):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

@@ -24,6 +24,7 @@ from scripts.sharing.identity import check_documents
 from scripts.sharing.pack import Wishes, stage, zip_path
 from scripts.sharing.requirements import installed, required_packages
 from scripts.sharing.trained import Trained, find_bundle, find_trained
+from transforms.digests import file_sha256
 from transforms.errors import UserError
 
 BUNDLES = list(all_rows())
@@ -149,7 +150,7 @@ class TestMetadata:
         """With our schema in place of the one it downloads: it downloads nothing where the file is already."""
         path, schema = tmp_path / "metadata.json", shutil.copy(metadata.SCHEMA, tmp_path / "schema.json")
         path.write_text(json.dumps(completed(trained)))
-        known = {"filepath": str(schema), "hash_val": archive.sha256(metadata.SCHEMA), "hash_type": "sha256"}
+        known = {"filepath": str(schema), "hash_val": file_sha256(metadata.SCHEMA), "hash_type": "sha256"}
         verify_metadata(meta_file=str(path), **known)
         path.write_text(json.dumps({**completed(trained), "task": ""}))
         with pytest.raises(ValueError, match="should be non-empty"):
@@ -260,7 +261,7 @@ class TestArchive:
         assert not (folder / "large_files.yml").exists()
         assert archive.write_large_files(folder, limit=100) == ["models/model.pt"]
         listed = ConfigParser.load_config_file(str(folder / "large_files.yml"))["large_files"]
-        digest = archive.sha256(folder / "models" / "model.pt")
+        digest = file_sha256(folder / "models" / "model.pt")
         assert listed == [{"path": "models/model.pt", "url": "", "hash_val": digest, "hash_type": "sha256"}]
         download_large_files(str(folder))
         (folder / "models" / "model.pt").write_bytes(b"changed")

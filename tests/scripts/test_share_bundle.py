@@ -21,6 +21,7 @@ from engines.base.network_file import all_rows
 from engines.records.tables import read_csv
 from scripts.share import main
 from scripts.sharing import archive
+from transforms.digests import file_sha256
 
 STAGES = {name: list(rows.stages)[-1] for name, rows in all_rows().items()}
 
@@ -66,7 +67,7 @@ def test_a_trained_bundle_is_shared_and_works_alone(
     made = share(capsys, "unet", tmp_path / "zips", "--output_dir", output, "--version", "1.0.0", "--formats", "ts")
     path = tmp_path / "zips" / "mammoseg_unet_v1.0.0.zip"
     assert made["path"] == str(path)
-    assert made["sha256"] == archive.sha256(path)
+    assert made["sha256"] == file_sha256(path)
     assert list(made["exports"]) == ["model.pt", "model.ts"]
     assert max(made["exports"].values()) < 1e-4
 
@@ -77,7 +78,7 @@ def test_a_trained_bundle_is_shared_and_works_alone(
         found = [name for name in names_of_this_machine(output) if name in content]
         assert found == [], file
     sums = dict(reversed(line.split("  ", 1)) for line in (folder / "SHA256SUMS").read_text().splitlines())
-    files = {p.relative_to(folder).as_posix(): archive.sha256(p) for p in archive.files_in(folder)}
+    files = {p.relative_to(folder).as_posix(): file_sha256(p) for p in archive.files_in(folder)}
     files.pop("SHA256SUMS")
     assert sums == files
 

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from transforms.atomic_write import whole_file
+from transforms.atomic_write import atomic_file
 from transforms.errors import UserError
 from transforms.outputs.dicom_source import read_source
 from transforms.outputs.prediction import Prediction
@@ -43,7 +43,7 @@ def write_dicom_seg(prediction: Prediction) -> None:
     target.unlink(missing_ok=True)  # rather none than that of an earlier run
     try:
         segmentation = make_segmentation(prediction, path)
-        with quiet(), whole_file(target) as part:
+        with quiet(), atomic_file(target) as part:
             segmentation.save_as(part, enforce_file_format=True)
     except UserError as error:
         logger.warning("%s; no DICOM SEG written", error)

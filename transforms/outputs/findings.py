@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transforms.atomic_write import whole_file
+from transforms.atomic_write import atomic_file
 from transforms.errors import UserError
 from transforms.outputs.prediction import Prediction
 from transforms.outputs.regions import Region
@@ -38,7 +38,7 @@ def put_row(folder: Path, row: Mapping[str, str]) -> None:
     fields = list(dict.fromkeys(key for one in rows for key in one))
     fields.sort(key=_LAST.__contains__)
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_file(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fields, restval="")
         writer.writeheader()
         writer.writerows(rows)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from transforms.atomic_write import whole_file
+from transforms.atomic_write import atomic_file
 from transforms.outputs.prediction import Prediction
 from transforms.outputs.regions import Region
 from transforms.outputs.rings import Ring, trace
@@ -30,7 +30,7 @@ def write_geojson(prediction: Prediction) -> None:
     annotation each, so that they can be judged, measured and deleted one by one. Background is not written.
     """
     content = {"type": "FeatureCollection", **MAKER, "features": list(features(prediction))}
-    with whole_file(prediction.path(ENDING)) as part:
+    with atomic_file(prediction.path(ENDING)) as part:
         part.write_text(json.dumps(content, separators=(",", ":"), ensure_ascii=False), encoding="utf-8")
 
 

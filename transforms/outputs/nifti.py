@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.atomic_write import whole_file
+from transforms.atomic_write import atomic_file
 from transforms.outputs.prediction import Prediction
 from transforms.reading.orientation import Affine
 from transforms.reading.volumes import volume_affine
@@ -69,5 +69,5 @@ def _save(volume: NDArray[Any], affine: Affine, path: Path) -> None:
 
     image = nib.Nifti1Image(volume, affine)
     image.header.set_xyzt_units("mm")
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         nib.save(image, part)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
-from transforms.atomic_write import whole_file
+from transforms.atomic_write import atomic_file
 from transforms.outputs.prediction import Prediction
 from transforms.palette import PALETTE, overlay, picture
 
@@ -54,5 +54,5 @@ def save_indexed_png(label: NDArray[np.uint8], path: Path) -> None:
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         image.save(part, format="PNG")

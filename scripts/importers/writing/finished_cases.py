@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.importers.writing.cases import Label
-from transforms.dataset_check import array_sha256
+from transforms.atomic_write import atomic_file
+from transforms.digests import array_sha256
 
 _NEW = "new-"
 
@@ -86,16 +85,13 @@ def save_case(
             record.digests[path.name] = known.get(path) or array_sha256(array)
             _save_array(path, array)
     if not record.key.startswith(_NEW):
-        part = files.record.with_suffix(f".part-{os.getpid()}")
-        part.write_text(json.dumps(asdict(record)), encoding="utf-8")
-        part.replace(files.record)
+        with atomic_file(files.record) as part:
+            part.write_text(json.dumps(asdict(record)), encoding="utf-8")
 
 
 def _save_array(path: Path, array: NDArray[Any]) -> None:
-    part = path.with_suffix(f".part-{os.getpid()}")
-    with part.open("wb") as file:
+    with atomic_file(path) as part, part.open("wb") as file:
         np.save(file, array, allow_pickle=False)
-    part.replace(path)
 
 
 def find_case(folder: Path, key: str) -> Record | None:
@@ -110,12 +106,3 @@ def find_case(folder: Path, key: str) -> Record | None:
     record.size = (record.size[0], record.size[1])
     record.reused = True
     return record
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

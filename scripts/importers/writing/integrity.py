@@ -14,7 +14,8 @@ from scripts.importers.writing.facts import Facts, findings
 from scripts.importers.writing.parallel import in_order, worker_count
 from scripts.importers.writing.progress import with_progress
 from transforms.dataset import SECTIONS, Dataset, check_image_type, open_array
-from transforms.dataset_check import array_sha256, check_digest
+from transforms.dataset_check import check_digest
+from transforms.digests import array_sha256
 from transforms.errors import UserError
 from transforms.row_counts import counts_file, row_counts
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.importers.writing.cases import Case, Label
-from scripts.importers.writing.finished_cases import Record, file_sha256, find_case, save_case
+from scripts.importers.writing.finished_cases import Record, find_case, save_case
 from transforms.dataset import listed
-from transforms.dataset_check import array_sha256
+from transforms.digests import array_sha256, file_sha256
 from transforms.errors import UserError
 from transforms.flip import mirrored, must_flip
 from transforms.reading.dicom import transfer_syntax

@@ -52,7 +52,7 @@ def staged_folder(
         _replace(stage, out, overwrite)
     except BaseException as error:
         late = not isinstance(error, Exception) or time.monotonic() - start > LATE_SECONDS
-        kept = [] if keep is None or not late else list((stage / keep).glob("*.json"))
+        kept = [] if keep is None or not late else list((stage / keep).glob("[!.]*.json"))
         if kept:
             _clear(stage, keep)
             print(f"{len(kept)} finished images are kept in {stage} for the next run", file=sys.stderr)
@@ -122,7 +122,7 @@ def _claim_stages(out: Path, keep: str | None) -> tuple[Path, IO[str]] | None:
 
 
 def _finished(stage: Path, keep: str | None) -> int:
-    return 0 if keep is None else sum(1 for _ in (stage / keep).glob("*.json"))
+    return 0 if keep is None else sum(1 for _ in (stage / keep).glob("[!.]*.json"))
 
 
 def _clear(stage: Path, keep: str | None) -> None:
