@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydicom.pixels import apply_voi_lut
 from scipy import ndimage
 
@@ -20,7 +18,7 @@ from scripts.phantom.anatomy import SIDES, VIEWS, Grid
 from scripts.phantom.draws import Draws
 from scripts.phantom.hospital import SCANNERS, scanner_of, stored_values, write_dicom
 from scripts.phantom.mass import Mass, subject_mass
-from scripts.phantom.outlines import feature_collection, mask_polygons
+from scripts.phantom.outlines import feature_collection
 from scripts.phantom.view import STRUCTURES, View, make_view
 from scripts.sample import SUBJECTS
 
@@ -201,48 +199,6 @@ def filled(polygons: list[list[list[tuple[int, int]]]], shape: tuple[int, int]) 
         assert not (mask & part).any(), "polygons of one mask overlap"
         mask |= part
     return mask
-
-
-@pytest.mark.parametrize(
-    ("rows", "polygons"),
-    [
-        (["#"], [[[(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]]]),
-        (["##", "##"], [[[(0, 0), (2, 0), (2, 2), (0, 2), (0, 0)]]]),
-        (
-            ["#.", ".#"],
-            [[[(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]], [[(1, 1), (2, 1), (2, 2), (1, 2), (1, 1)]]],
-        ),
-        (
-            ["###", "#.#", "###"],
-            [
-                [
-                    [(0, 0), (3, 0), (3, 3), (0, 3), (0, 0)],
-                    [(1, 1), (2, 1), (2, 2), (1, 2), (1, 1)],
-                ]
-            ],
-        ),
-        ([".."], []),
-    ],
-    ids=["pixel", "straight edges are one", "touch at a corner", "hole", "empty"],
-)
-def test_outline_worked_by_hand(rows: list[str], polygons: list[list[list[tuple[int, int]]]]) -> None:
-    assert mask_polygons(np.array([[dot == "#" for dot in row] for row in rows])) == polygons
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.integers(1, 9), st.integers(1, 9), st.data())
-def test_outline_gives_any_mask_back_in_valid_rings(height: int, width: int, data: st.DataObject) -> None:
-    bits = data.draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
-    mask = np.array(bits).reshape(height, width)
-    polygons = mask_polygons(mask)
-    assert len(polygons) == ndimage.label(mask)[1]
-    assert np.array_equal(filled(polygons, mask.shape), mask)
-    for ring in (ring for rings in polygons for ring in rings):
-        assert ring[0] == ring[-1]
-        assert len(set(ring)) == len(ring) - 1 >= 4, "a corner comes twice"
-        steps = np.diff(np.array(ring), axis=0)
-        assert (np.count_nonzero(steps, axis=1) == 1).all(), "an edge does not run along pixels"
-        assert (np.diff(steps[:, 0] != 0)).all(), "two edges in one line"
 
 
 def test_annotations_of_a_view_give_its_masks_back(views: list[View]) -> None:

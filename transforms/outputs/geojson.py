@@ -7,7 +7,7 @@ the full-resolution image, rings are closed, a class has a name and a colour (a 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,21 +59,21 @@ def features(prediction: Prediction) -> Iterator[dict[str, Any]]:
 
 
 def _feature(prediction: Prediction, label: int, group: list[Region], polygons: list[list[Ring]]) -> dict[str, Any]:
+    feature = annotation(prediction.classes[label], PALETTE[label % len(PALETTE)], polygons)
+    feature["properties"]["measurements"] = _measurements(group, prediction.pixel_mm2)
+    return feature
+
+
+def annotation(name: str, color: tuple[int, int, int], polygons: Iterable[list[Ring]]) -> dict[str, Any]:
+    """A QuPath annotation of one class, from the rings of its regions as `trace` gives them."""
     coordinates = [[_closed(ring) for ring in rings] for rings in polygons]
     geometry = (
         {"type": "Polygon", "coordinates": coordinates[0]}
         if len(coordinates) == 1
         else {"type": "MultiPolygon", "coordinates": coordinates}
     )
-    return {
-        "type": "Feature",
-        "geometry": geometry,
-        "properties": {
-            "objectType": "annotation",
-            "classification": {"name": prediction.classes[label], "color": list(PALETTE[label % len(PALETTE)])},
-            "measurements": _measurements(group, prediction.pixel_mm2),
-        },
-    }
+    properties = {"objectType": "annotation", "classification": {"name": name, "color": list(color)}}
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
 def _closed(ring: Ring) -> list[list[int]]:
