@@ -17,12 +17,9 @@ from monai.transforms import MapTransform, Randomizable
 from numpy.typing import NDArray
 
 from transforms.channels import channels_first
+from transforms.dataset import VOID
 from transforms.resize import resize_image, resize_label, working_scale
 from transforms.row_counts import kept_row_counts, row_counts
-
-VOID = 255
-"""Label value of pixels that no image covers; never a class, always ignored by the loss."""
-
 
 CropSize = int | tuple[int, int]
 """Side of a square, or (rows, columns)."""

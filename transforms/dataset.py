@@ -20,6 +20,8 @@ from transforms.reading.limits import check_oblong
 from transforms.strict_json import read_json
 
 SECTIONS = ("training", "validation", "test")
+VOID = 255
+"""Value of label pixels without a class, and of those beyond the image in a crop; every loss and score ignores it."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ from PIL import Image
 
 from engines.base.distributed import is_main
 from engines.records.panels import shrunk
+from transforms.dataset import VOID
 from transforms.palette import PALETTE, RGB, VOID_COLOUR, picture
-
-VOID = 255
 
 
 class SamplePredictions:

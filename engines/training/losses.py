@@ -17,7 +17,7 @@ from monai.losses import DiceLoss, FocalLoss, TverskyLoss
 from torch import Tensor, nn
 
 from engines.base.distributed import summed, world_size
-from transforms.crops import VOID
+from transforms.dataset import VOID
 from transforms.errors import UserError
 
 

@@ -18,7 +18,7 @@ from engines.training.losses import (
     WeightedCrossEntropy,
     WeightedFocal,
 )
-from transforms.crops import VOID
+from transforms.dataset import VOID
 from transforms.errors import UserError
 
 WEIGHTS = [0.3, 0.7]

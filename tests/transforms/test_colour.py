@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from transforms.channels import ThreeChannelsd, channels_first
-from transforms.crops import VOID, RandBalancedCropd
+from transforms.crops import RandBalancedCropd
+from transforms.dataset import VOID
 from transforms.errors import UserError
 from transforms.load import LoadWholed
 from transforms.reading.photographs import read_photograph

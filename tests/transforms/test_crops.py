@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from transforms.crops import CROP_CLASS, VOID, RandBalancedCropd
+from transforms.crops import CROP_CLASS, RandBalancedCropd
+from transforms.dataset import VOID
 from transforms.row_counts import counts_file, kept_row_counts, row_counts
 
 

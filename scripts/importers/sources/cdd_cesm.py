@@ -28,13 +28,14 @@ from scripts.importers.sources.cdd_cesm_outlines import Box, Outline, draw_outli
 from scripts.importers.sources.cdd_cesm_tables import ImageId, Row, Tables, read_tables
 from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, stem, subject_key
 from scripts.importers.writing.writer import Summary, write_dataset
+from transforms.dataset import VOID
 from transforms.errors import UserError
 from transforms.reading.mammogram import Mammogram, read_mammogram
 
 CLASSES = ("background", "tumor")
-BACKGROUND, TUMOR, IGNORE = 0, 1, 255
+BACKGROUND, TUMOR = 0, 1
 ENERGIES = {"low": ("low",), "subtracted": ("subtracted",), "both": ("low", "subtracted")}
-BENIGN = {"background": BACKGROUND, "tumor": TUMOR, "ignore": IGNORE}
+BENIGN = {"background": BACKGROUND, "tumor": TUMOR, "ignore": VOID}
 """What the pixels inside the outlines of a benign image become."""
 
 OVERHANG = 0.2
@@ -68,11 +69,11 @@ class _Rules:
         finding is unknown. So is one that its row calls normal, although there is an outline.
         """
         if row.pathology == "normal":
-            return IGNORE
+            return VOID
         target = TUMOR if row.pathology == "malignant" else self.benign
         named = named_findings(row)
         if target == TUMOR and self.findings is not None and not (named and set(named) <= self.findings):
-            return IGNORE
+            return VOID
         return target
 
 
@@ -137,13 +138,13 @@ def import_cdd_cesm(
             cases.append(_case(found, image, path, key, target, tally, windowing, bits))
     if not cases:
         raise UserError(f"{images}: none of its {len(found.files)} images is annotated; {_listed(found.remarks)}")
-    painted = any(isinstance(case.read_label, partial) and case.read_label.args[1] == IGNORE for case in cases)
+    painted = any(isinstance(case.read_label, partial) and case.read_label.args[1] == VOID for case in cases)
     summary = write_dataset(
         out,
         cases,
         name=name,
         labels=CLASSES,
-        ignore_label=IGNORE if painted else None,
+        ignore_label=VOID if painted else None,
         licence=licence or LICENCE,
         reference=reference or REFERENCE,
         windowing=windowing,
@@ -196,7 +197,7 @@ def _target(found: _Found, image: ImageId, path: Path, rules: _Rules) -> int | N
         return None
     if outlined and row.pathology == "normal":
         found.remarks["images are outlined, but called normal: their outlines are ignored pixels"] += 1
-    elif outlined and target == IGNORE:
+    elif outlined and target == VOID:
         found.remarks[f"{row.pathology} images have outlines that do not count: they are ignored pixels"] += 1
     elif outlined and target == BACKGROUND:
         found.remarks["benign images have outlines that do not count: they are background"] += 1

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from scripts.importers.sources.folder import IGNORE_LABEL, read_label
+from scripts.importers.sources.folder import read_label
 from scripts.importers.writing.cases import Case
 from scripts.importers.writing.writer import Summary, write_dataset
+from transforms.dataset import VOID
 from transforms.errors import UserError
 from transforms.reading.photographs import read_photograph
 
@@ -51,7 +52,7 @@ def import_cityscapes(
     root = Path(root)
     images = _images(root)
     table = np.full(256, -1, np.int16)
-    table[: LAST_ID + 1] = IGNORE_LABEL
+    table[: LAST_ID + 1] = VOID
     for label, value in enumerate(CLASSES.values()):
         table[value] = label
     kept = {k: v for k, v in options.items() if k not in ("subject", "windowing", "bits", "flip", "split_by")}
@@ -59,7 +60,7 @@ def import_cityscapes(
         Path(out),
         [_case(root, split, path, table) for split, path in images],
         labels=list(CLASSES),
-        ignore_label=IGNORE_LABEL,
+        ignore_label=VOID,
         colour=True,
         source_values=list(CLASSES.values()),
         licence=licence or LICENCE,

@@ -15,12 +15,10 @@ from scripts.importers.labels.classes import TUMOR_TASK, task_is_tumor, tumor_fl
 from scripts.importers.labels.label_images import check_palettes, read_label_image
 from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, one_each, stem, subject_key
 from scripts.importers.writing.writer import Summary, write_dataset
-from transforms.dataset import listed, unknown_values
+from transforms.dataset import VOID, listed, unknown_values
 from transforms.errors import UserError
 from transforms.plain_text import same_name
 from transforms.reading.mammogram import read_mammogram
-
-IGNORE_LABEL = 255
 
 
 def import_folder(
@@ -91,7 +89,7 @@ def import_folder(
         cases,
         name=name,
         labels=names,
-        ignore_label=IGNORE_LABEL if ignore else None,
+        ignore_label=VOID if ignore else None,
         source_values=[next(value for value, name in values.items() if name == label) for label in names],
         windowing=windowing,
         **options,
@@ -140,7 +138,7 @@ def _table(values: Mapping[int, str], names: Sequence[str], ignore: Sequence[int
     table = np.full(256, -1, np.int16)
     for value, name in values.items():
         table[value] = names.index(name)
-    table[list(ignore)] = IGNORE_LABEL
+    table[list(ignore)] = VOID
     return table
 
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from scripts.importers.writing.cases import Case, Label
 from scripts.importers.writing.import_summary import Summary
 from scripts.importers.writing.writer import write_dataset
-from transforms.crops import VOID, RandBalancedCropd
-from transforms.dataset import SECTIONS, Dataset, open_array
+from transforms.crops import RandBalancedCropd
+from transforms.dataset import SECTIONS, VOID, Dataset, open_array
 from transforms.errors import UserError
 from transforms.reading.mammogram import Mammogram
 from transforms.replicas import replica, techniques
