@@ -10,6 +10,10 @@ TITLES = {
     "mean_iou": "Mean IoU",
     "mean_class_accuracy": "Mean class accuracy",
 }
+"""The paper's three metrics with the names of their columns."""
+
+MEAN_TITLES = {**TITLES, "mean_dice": "Mean Dice"}
+CLASS_TITLES = {"iou": "IoU", "dice": "Dice", "sensitivity": "Sens.", "specificity": "Spec."}
 
 
 def score_table(rows: Mapping[str, Mapping[str, float]], title: str) -> str:
@@ -21,9 +25,6 @@ def score_table(rows: Mapping[str, Mapping[str, float]], title: str) -> str:
         cells = (_percent(scores.get(key, math.nan)).rjust(len(head)) for key, head in TITLES.items())
         lines.append(f"{name:<{first}}  " + "  ".join(cells))
     return "\n".join(lines)
-
-
-CLASS_TITLES = {"iou": "IoU", "dice": "Dice", "sensitivity": "Sens.", "specificity": "Spec."}
 
 
 def class_table(scores: Mapping[str, float]) -> str:

@@ -26,10 +26,11 @@ from ignite.metrics import Metric
 from numpy.typing import ArrayLike, NDArray
 
 from engines.base.distributed import gathered, world_size
+from engines.records.score_table import CLASS_TITLES, TITLES
 
-PAPER_METRICS = ("pixel_accuracy", "mean_iou", "mean_class_accuracy")
+PAPER_METRICS = tuple(TITLES)
 OVERALL_METRICS = (*PAPER_METRICS, "mean_dice", "frequency_weighted_iou")
-CLASS_METRICS = ("iou", "dice", "sensitivity", "specificity")
+CLASS_METRICS = tuple(CLASS_TITLES)
 
 STRIP = 1 << 18
 """Pixels counted at a time, few enough for the processor's cache; NumPy, since torch's threads wait for one another."""
@@ -88,26 +89,36 @@ def scores(confusion: ArrayLike, class_names: Sequence[str] | None = None) -> di
     names = [str(c) for c in range(len(matrix))] if class_names is None else list(class_names)
     if len(names) != len(matrix):
         raise ValueError(f"{len(names)} class names for {len(matrix)} classes")
-    tp = np.diag(matrix)
-    in_truth, predicted, total = matrix.sum(axis=1), matrix.sum(axis=0), matrix.sum()
-    union = in_truth + predicted - tp
-    iou, sensitivity = _ratio(tp, union), _ratio(tp, in_truth)
-    by_class = {
-        "iou": iou,
+    result = {name: float(value) for name, value in overall_scores(matrix).items()}
+    for kind, values in class_scores(matrix).items():
+        result.update({f"{kind}/{name}": float(value) for name, value in zip(names, values, strict=True)})
+    return result
+
+
+def overall_scores(matrices: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """`OVERALL_METRICS` of (…, C, C) matrices, each (…)."""
+    by_class = class_scores(matrices)
+    in_truth, total = matrices.sum(axis=-1), matrices.sum(axis=(-2, -1))
+    return {
+        "pixel_accuracy": _ratio(np.trace(matrices, axis1=-2, axis2=-1), total),
+        "mean_iou": _mean(by_class["iou"]),
+        "mean_class_accuracy": _mean(by_class["sensitivity"]),
+        "mean_dice": _mean(by_class["dice"]),
+        "frequency_weighted_iou": _ratio((in_truth * np.nan_to_num(by_class["iou"])).sum(axis=-1), total),
+    }
+
+
+def class_scores(matrices: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """`CLASS_METRICS` of (…, C, C) matrices, each (…, C)."""
+    tp = np.diagonal(matrices, axis1=-2, axis2=-1)
+    in_truth, predicted = matrices.sum(axis=-1), matrices.sum(axis=-2)
+    total, union = matrices.sum(axis=(-2, -1))[..., None], in_truth + predicted - tp
+    return {
+        "iou": _ratio(tp, union),
         "dice": _ratio(2 * tp, in_truth + predicted),
-        "sensitivity": sensitivity,
+        "sensitivity": _ratio(tp, in_truth),
         "specificity": _ratio(total - union, total - in_truth),
     }
-    result = {
-        "pixel_accuracy": float(_ratio(tp.sum(), total)),
-        "mean_iou": _mean(iou),
-        "mean_class_accuracy": _mean(sensitivity),
-        "mean_dice": _mean(by_class["dice"]),
-        "frequency_weighted_iou": float(_ratio((in_truth * np.nan_to_num(iou)).sum(), total)),
-    }
-    for kind in CLASS_METRICS:
-        result.update({f"{kind}/{name}": float(value) for name, value in zip(names, by_class[kind], strict=True)})
-    return result
 
 
 def _ratio(numerator: Any, denominator: Any) -> NDArray[np.float64]:
@@ -116,10 +127,10 @@ def _ratio(numerator: Any, denominator: Any) -> NDArray[np.float64]:
     return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)
 
 
-def _mean(values: NDArray[np.float64]) -> float:
-    """Mean of the values that are numbers; NaN if there is none."""
-    numbers = values[~np.isnan(values)]
-    return float(numbers.mean()) if len(numbers) else float("nan")
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the last axis of the values that are numbers; NaN if there is none."""
+    known = ~np.isnan(values)
+    return _ratio(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1))
 
 
 class SubjectConfusion(Metric):

@@ -12,10 +12,9 @@ from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 
 from engines.base.console import Quiet
+from engines.scoring.metrics import PAPER_METRICS
 
 logger = logging.getLogger("mammoseg")
-
-COLUMNS = ("pixel_accuracy", "mean_iou", "mean_class_accuracy")
 
 
 class TrainingProgress:
@@ -64,7 +63,7 @@ class TrainingProgress:
 
     def _row(self, engine: Engine) -> None:
         metrics, state = engine.state.metrics, engine.state
-        scores = (f"{metrics[name]:.4f}" if name in metrics else "-" for name in COLUMNS)  # "-": not validated
+        scores = (f"{metrics[name]:.4f}" if name in metrics else "-" for name in PAPER_METRICS)  # "-": not validated
         logger.info(
             "%4d/%-4d %8.4f  %10.3g  %10s  %8s  %10s  %7.1f",
             state.epoch,

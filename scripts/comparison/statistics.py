@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
-from engines.scoring.metrics import PAPER_METRICS, scores
+from engines.records.score_table import MEAN_TITLES
+from engines.scoring.metrics import overall_scores, scores
 from scripts.comparison.draws import DRAWS, SEED
 
-INTERVALS = (*PAPER_METRICS, "mean_dice")
+INTERVALS = tuple(MEAN_TITLES)
 """Scores that get an interval, and over folds a mean and a standard deviation."""
 
 
@@ -35,30 +36,9 @@ def intervals(
     matrices = np.stack([subjects[name] for name in sorted(subjects)]).astype(np.float64)
     number = len(matrices)
     times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=draws)
-    samples = scores_of_many(np.tensordot(times.astype(np.float64), matrices, axes=1))
-    bounds = {name: np.nanpercentile(values, [2.5, 97.5]) for name, values in samples.items()}
+    samples = overall_scores(np.tensordot(times.astype(np.float64), matrices, axes=1))
+    bounds = {name: np.nanpercentile(samples[name], [2.5, 97.5]) for name in INTERVALS}
     return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
-
-
-def scores_of_many(matrices: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """`INTERVALS` of (D, C, C) matrices at once, as `engines.scoring.metrics.scores` defines them."""
-    tp = np.diagonal(matrices, axis1=1, axis2=2)
-    in_truth, predicted, total = matrices.sum(axis=2), matrices.sum(axis=1), matrices.sum(axis=(1, 2))
-    return {
-        "pixel_accuracy": _ratio(tp.sum(axis=1), total),
-        "mean_iou": _mean(_ratio(tp, in_truth + predicted - tp)),
-        "mean_class_accuracy": _mean(_ratio(tp, in_truth)),
-        "mean_dice": _mean(_ratio(2 * tp, in_truth + predicted)),
-    }
-
-
-def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)
-
-
-def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    known = ~np.isnan(values)
-    return _ratio(np.where(known, values, 0).sum(axis=1), known.sum(axis=1).astype(np.float64))
 
 
 def subject_mean_iou(subjects: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float64]:

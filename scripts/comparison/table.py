@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engines.base.replaced_options import upgraded
-from engines.records.score_table import TITLES
+from engines.records.score_table import MEAN_TITLES, TITLES
 from engines.runs.report import TRIVIAL
 from engines.scoring.metrics import PAPER_METRICS, scores, trivial_scores
 from scripts.comparison.lesion_table import LesionRow, lesion_notes, lesion_record, lesion_rows, lesion_table
@@ -26,7 +26,6 @@ OPTIONS_TO_NOTE = (
 )  # fmt: skip
 """Options that should be the same for all models; the others are the networks' own."""
 
-FOLD_TITLES = {**TITLES, "mean_dice": "Mean Dice"}
 LESION_HEADING = "Lesions, per cent"
 CLASS_SCORES = {"iou": "IoU", "dice": "Dice"}
 """Scores that have a table by class, and their names."""
@@ -209,7 +208,7 @@ def fold_table(comparison: Comparison) -> list[list[str]]:
         for row in comparison.rows
         if row.folds
     ]
-    return [["Model", *FOLD_TITLES.values()], *rows] if rows else []
+    return [["Model", *MEAN_TITLES.values()], *rows] if rows else []
 
 
 def markdown(comparison: Comparison) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from engines.base.loss_parameters import flat_parameters
 from engines.base.replaced_options import upgraded
+from engines.records.score_table import MEAN_TITLES
 from scripts.sharing.trained import Trained
 
 GUIDES = ("data.md", "options.md", "losses.md", "evaluation.md", "clinical.md")
@@ -16,13 +17,6 @@ GUIDES = ("data.md", "options.md", "losses.md", "evaluation.md", "clinical.md")
 
 FIGURES = "### What to expect"
 """The section of a bundle's README that holds figures of the repository's own trainings."""
-
-_MEANS = {
-    "pixel_accuracy": "pixel accuracy",
-    "mean_iou": "mean IoU",
-    "mean_class_accuracy": "mean class accuracy",
-    "mean_dice": "mean Dice",
-}
 
 
 def readme(trained: Trained, metadata: Mapping[str, Any]) -> str:
@@ -115,7 +109,7 @@ _CHOICE = {
 def _scores(trained: Trained) -> str:
     settings, scores = trained.settings, trained.scores
     choice = _CHOICE.get(settings.get("keep"), _CHOICE["best"])
-    means = [(title, scores.get(key)) for key, title in _MEANS.items()]
+    means = [(title, scores.get(key)) for key, title in MEAN_TITLES.items()]
     rows = [
         f"| {name} | {_percent(scores.get(f'iou/{name}'))} | {_percent(scores.get(f'dice/{name}'))} |\n"
         for name in trained.classes

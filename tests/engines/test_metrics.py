@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score, recall_score
 from sklearn.metrics import confusion_matrix as sklearn_matrix
 
-from engines.scoring.metrics import STRIP, SubjectConfusion, confusion_matrix, metric_names, scores, trivial_scores
+from engines.scoring.metrics import (
+    STRIP,
+    SubjectConfusion,
+    class_scores,
+    confusion_matrix,
+    metric_names,
+    overall_scores,
+    scores,
+    trivial_scores,
+)
 
 # rows = truth:      a  b  c
 HAND = np.array([[5, 1, 0], [2, 3, 0], [0, 0, 0]])
@@ -205,6 +214,21 @@ def test_two_identical_epochs_score_the_same() -> None:
 
 def test_names_are_those_of_the_scores() -> None:
     assert sorted(scores(HAND, ["a", "b", "c"])) == sorted(metric_names(["a", "b", "c"]))
+
+
+def test_many_matrices_at_once_score_as_each_alone() -> None:
+    rng = np.random.default_rng(0)
+    many = rng.integers(0, 50, (20, 4, 4)).astype(float)
+    many[:5, 2] = 0  # absent from the truth
+    many[:3, :, 2] = 0  # and from the prediction
+    overall, by_class = overall_scores(many), class_scores(many)
+    for number, matrix in enumerate(many):
+        alone = scores(matrix)
+        together = {name: values[number] for name, values in overall.items()}
+        together |= {
+            f"{kind}/{c}": value for kind, values in by_class.items() for c, value in enumerate(values[number])
+        }
+        assert together == pytest.approx(alone, rel=0, abs=0, nan_ok=True)
 
 
 def test_trivial_predictor() -> None:

@@ -25,7 +25,7 @@ from engines.scoring.metrics import PAPER_METRICS, scores
 from scripts.compare import main
 from scripts.comparison.models import LAST, Model, model_of
 from scripts.comparison.report import file_names
-from scripts.comparison.statistics import INTERVALS, holm, intervals, p_values, pooled, scores_of_many, subject_mean_iou
+from scripts.comparison.statistics import INTERVALS, holm, intervals, p_values, pooled, subject_mean_iou
 
 TITLES = ["FCN32", "FCN16", "FCN8", "U-Net", "Dilation10 Front", "Dilation10 Context", "Dilation10 Global", "DeepLabv3"]
 """The rows of Tables 9 and 10."""
@@ -131,18 +131,6 @@ def refused(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 # -- statistics --------------------------------------------------------------------------------------------------------
-
-
-def test_many_matrices_at_once_score_as_each_alone() -> None:
-    rng = np.random.default_rng(0)
-    many = rng.integers(0, 50, (20, 4, 4)).astype(float)
-    many[:5, 2] = 0  # absent from the truth
-    many[:3, :, 2] = 0  # and from the prediction
-    together = scores_of_many(many)
-    for number, matrix in enumerate(many):
-        alone = scores(matrix)
-        for name in INTERVALS:
-            assert together[name][number] == pytest.approx(alone[name], abs=1e-12)
 
 
 def test_intervals_are_those_of_resampled_subjects() -> None:
