@@ -21,13 +21,10 @@ from transforms.outputs.findings import FILE, put_refused, read_rows
 from transforms.outputs.formats import ENDINGS
 from transforms.outputs.geojson import drawn_by_hand
 from transforms.plain_text import one_line
-from transforms.reading.find_files import files_below, real_path
+from transforms.reading.find_files import image_candidates
 from transforms.reading.names import stem
 
 logger = logging.getLogger("mammoseg")
-
-NOT_IMAGES = {".json", ".geojson", ".csv", ".txt", ".md", ".xml", ".xls", ".xlsx", ".zip", ".pdf", ".html"}
-"""Endings of files that commonly lie beside images and are not tried."""
 
 
 def find_images(path: str | Path, but_not_in: str | Path | None = None) -> list[dict[str, Any]]:
@@ -56,13 +53,7 @@ def find_images(path: str | Path, but_not_in: str | Path | None = None) -> list[
         items = _of_dataset(root)
         if items:
             return items
-    files = [root] if root.is_file() else files_below(root)
-    files = [p for p in files if p.suffix.lower() not in NOT_IMAGES and not p.name.startswith(".")]
-    if but_not_in is not None:
-        results = as_path(but_not_in).resolve()
-        inside = root.resolve() in results.parents  # results above the images, or among them, would leave none
-        files = [p for p in files if not inside or results not in real_path(p).parents]
-    files = _without_results(files)
+    files = _without_results(image_candidates(root, [] if but_not_in is None else [as_path(but_not_in)]))
     if not files:
         raise UserError(f"{root}: no image in it; expected DICOM, PNG, TIFF or NIfTI files in it or its folders")
     folder = root.parent if root.is_file() else root

@@ -79,7 +79,7 @@ def test_find_images(tmp_path: Path) -> None:
         find_images(tmp_path / "x")
     with pytest.raises(UserError, match="no image in it"):
         find_images(tmp_path)
-    for name in ("a.dcm", "b/1-1", "b/c.png", "b/c.dcm", "notes.txt", "a.geojson", ".hidden"):
+    for name in ("a.dcm", "b/1-1", "b/c.png", "b/c.dcm", "notes.txt", "a.geojson", ".hidden", "DICOMDIR"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [item["name"] for item in find_images(tmp_path)] == ["a", "b/1-1", "b/c.dcm", "b/c.png"]

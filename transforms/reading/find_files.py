@@ -1,12 +1,35 @@
-"""All files below a folder, also behind links to other folders, and links that lead nowhere."""
+"""Files below a folder, also behind links, and links that lead nowhere; which of them may be images."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from transforms.errors import UserError
+
+NOT_IMAGES = (".json", ".geojson", ".csv", ".txt", ".md", ".xml", ".xls", ".xlsx", ".zip", ".pdf", ".html")
+"""Endings of files that commonly lie beside images and are not looked at."""
+
+
+def image_candidates(path: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
+    """Files below a folder, or the one file, whose names do not tell that they are no images; see `files_below`.
+
+    Args:
+        but_not_in: folders inside it, such as that of earlier results, which are left out.
+
+    Raises:
+        UserError: a folder that cannot be read.
+    """
+    root = real_path(path)
+    others = {real_path(other) for other in but_not_in if root in real_path(other).parents}
+    files = [file for file in ([path] if path.is_file() else files_below(path)) if _may_be_image(file.name.lower())]
+    return [file for file in files if others.isdisjoint(real_path(file).parents)] if others else files
+
+
+def _may_be_image(name: str) -> bool:
+    return not name.startswith(".") and name != "dicomdir" and not name.endswith(NOT_IMAGES)
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from transforms.errors import UserError
 from transforms.plain_text import same_name
 from transforms.reading.dicom import is_dicom, may_be_dicom, subject_of
 from transforms.reading.dicom_attributes import without_side_and_view
-from transforms.reading.find_files import files_below, real_path
+from transforms.reading.find_files import image_candidates
 from transforms.reading.mammogram import Mammogram
 from transforms.reading.names import stem
 from transforms.reading.pictures import SUFFIXES
@@ -79,7 +79,7 @@ def one_each(chosen: Mapping[Path, Path | None]) -> dict[Path, Path | None]:
 
 
 def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
-    """Image files below a folder, sorted; DICOM is told by its content, the rest by suffix; see `files_below`.
+    """Image files below a folder, sorted; DICOM is told by its content, the rest by suffix; see `image_candidates`.
 
     Args:
         but_not_in: folders inside it, such as that of the labels, which are left out.
@@ -91,9 +91,7 @@ def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
         kind = "is a file, not a folder" if folder.exists() else "no such folder"
         beside = _sample(folder.absolute().parent) if folder.absolute().parent.is_dir() else "nothing"
         raise UserError(f"{folder}: {kind}; looked in {folder.absolute()}; beside it there is {beside}")
-    others = {real_path(other) for other in but_not_in if real_path(folder) in real_path(other).parents}
-    files = [path for path in files_below(folder) if others.isdisjoint(real_path(path).parents)]
-    images = [path for path in files if _is_image(path)]
+    images = [path for path in image_candidates(folder, but_not_in) if _is_image(path)]
     if not images:
         raise UserError(
             f"{folder}: no images; looked in it and below it for DICOM files and *{' *'.join(SUFFIXES)}; "
@@ -108,12 +106,7 @@ def dicom_among(paths: Sequence[Path]) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    name = path.name.lower()
-    if name.endswith((*SUFFIXES, ".dcm", ".dicom")):
-        return True
-    if name == "dicomdir" or name.endswith((".geojson", ".json", ".csv", ".txt", ".xml", ".md")):
-        return False
-    return may_be_dicom(path)
+    return path.name.lower().endswith((*SUFFIXES, ".dcm", ".dicom")) or may_be_dicom(path)
 
 
 def _sample(folder: Path) -> str:
