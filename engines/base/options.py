@@ -33,7 +33,7 @@ REAL = {
 """Numbers, with the smallest and largest that can be."""
 
 SWITCHES = {"balanced", "mirror_averaging"}
-"""A command line gives "false" as a text, which Python takes for true."""
+"""True or false; a command line gives "false" as a text, which Python takes for true."""
 
 ABOVE_ZERO = {"width", "lr_drop_factor", "memory_gb"}
 OPTIONAL = {"image_height", "memory_gb"}
@@ -47,8 +47,8 @@ def check_knobs(knobs: Mapping[str, Any]) -> None:
         UserError: names the option, what it is and what it may be.
     """
     for name, value in knobs.items():
-        if name in SWITCHES and not isinstance(value, bool) and str(value).lower() != "true":
-            raise UserError(f"--{name} {value}: write --{name} False, with a capital letter, or True")
+        if name in SWITCHES:
+            switch(value, f"--{name}")
         if value is None and name in OPTIONAL:
             continue
         if name in WHOLE and (not _number(value) or value != int(value) or value < WHOLE[name]):
@@ -73,7 +73,7 @@ def choose(options: Mapping[str, Any], name: str, option: str) -> Any:
 
 
 def switch(value: Any, option: str) -> bool:
-    """What a person means by true, True, false or False.
+    """The meaning of true, True, false or False, as a text or not.
 
     Raises:
         UserError: something else.
@@ -82,6 +82,11 @@ def switch(value: Any, option: str) -> bool:
     if text not in ("true", "false"):
         raise UserError(f"{option} {value}: expected true or false")
     return text == "true"
+
+
+def with_switches(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with those that are true or false as such, whatever they were given as."""
+    return {name: switch(value, f"--{name}") if name in SWITCHES else value for name, value in options.items()}
 
 
 def _number(value: Any) -> bool:

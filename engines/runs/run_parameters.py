@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from engines.base.loss_parameters import flat_parameters
+from engines.base.options import with_switches
 from engines.base.paths import project_root
 from engines.scoring.confusion_files import identity
 from engines.training.losses import SegmentationLoss
@@ -26,7 +27,7 @@ def run_parameters(
 ) -> dict[str, Any]:
     """The flat parameters of an MLflow run: knobs, network, data set, software, and the loss that is trained with."""
     return {
-        **{key: value for key, value in knobs.items() if value is not None},
+        **{key: value for key, value in with_switches(knobs).items() if value is not None},
         "network": type(network).__name__,
         "parameters": sum(p.numel() for p in network.parameters()),
         **{key: value for key, value in identity(data).items() if key != "labels"},
@@ -48,7 +49,7 @@ def _device(network: nn.Module) -> str:
 def settings(data: Dataset, knobs: Mapping[str, Any], loss: SegmentationLoss | None = None) -> dict[str, Any]:
     """Plain values stored beside the weights: with them evaluation and inference rebuild network and input."""
     return {
-        **knobs,
+        **with_switches(knobs),
         **({} if loss is None else {"loss_parameters": loss.parameters_used}),
         "ignore_label": data.ignore_label,
         "windowing": data.windowing,

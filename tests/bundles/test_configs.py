@@ -67,6 +67,17 @@ def test_train_evaluate_and_inference_define_one_network(bundle: Path) -> None:
     assert configs[0]["network_def"] == configs[1]["network_def"] == configs[2]["network_def"]
 
 
+@each_bundle
+@pytest.mark.parametrize("name", ["train", "evaluate", "inference"])
+def test_switches_hear_false_as_a_text(bundle: Path, name: str) -> None:
+    config = read(bundle / "configs" / f"{name}.json")
+    parser = ConfigParser({**config, "mirror_averaging": "false", "balanced": "False"})
+    inferer = "validate::inferer" if name == "train" else "inferer"
+    assert parser.get_parsed_content(f"{inferer}::enabled") is False
+    if name == "train":
+        assert parser.get_parsed_content("train::reading::0::balanced") is False
+
+
 @each_of_the_paper
 def test_networks(bundle: Path) -> None:
     assert read(bundle / "configs" / "train.json")["network_def"]["_target_"] == PAPER[bundle.name]

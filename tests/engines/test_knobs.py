@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engines.base.options import REAL, WHOLE, check_knobs, switch
+from engines.base.options import REAL, WHOLE, check_knobs, switch, with_switches
 from transforms.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +73,11 @@ def test_switches_say_what_a_person_means(value: Any, meant: bool) -> None:
 def test_a_switch_that_is_neither_is_refused() -> None:
     with pytest.raises(UserError, match="--resume yes: expected true or false"):
         switch("yes", "--resume")
-    with pytest.raises(UserError, match="--balanced false: write --balanced False, with a capital letter"):
-        check_knobs({"balanced": "false"})
-    check_knobs({"balanced": "true", "mirror_averaging": False})
+    with pytest.raises(UserError, match="--balanced 0: expected true or false"):
+        check_knobs({"balanced": 0})
+    check_knobs({"balanced": "false", "mirror_averaging": False})
+
+
+def test_a_training_records_switches_as_true_or_false() -> None:
+    given = {"balanced": "false", "mirror_averaging": "True", "seed": 1, "recipe": "true"}
+    assert with_switches(given) == {"balanced": False, "mirror_averaging": True, "seed": 1, "recipe": "true"}
