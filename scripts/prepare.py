@@ -23,8 +23,9 @@ import typer
 
 from scripts.commandline import Commands, run_app
 from scripts.importers.arguments import parse_names, parse_numbers, parse_pairs, parse_values
-from scripts.importers.import_options import SOURCE_OPTIONS, Common, Images, Out, with_common_options
+from scripts.importers.import_options import SOURCE_OPTIONS, ImportOptions
 from scripts.importers.labels.point_radius import POINT_RADIUS
+from scripts.importers.shared_options import Images, Out, with_shared_options
 from scripts.importers.writing.import_summary import Summary
 from transforms.plain_text import one_line
 
@@ -56,7 +57,7 @@ Task = Annotated[
 
 
 @app.command()
-@with_common_options
+@with_shared_options
 def folder(
     images: Images,
     labels: Labels,
@@ -67,7 +68,7 @@ def folder(
     unlabelled: Annotated[str, typer.Option(help="Images without label: error, skip, or keep.")] = "error",
     task: Task = "anatomy",
     *,
-    common: Common,
+    common: ImportOptions,
 ) -> Summary:
     """Images with label images (PNG, TIFF, NIfTI, …) in which each grey value is a class."""
     from scripts.importers.sources.folder import import_folder
@@ -76,17 +77,17 @@ def folder(
         images,
         labels,
         out,
+        common,
         values=parse_values(values) if values else None,
         ignore=parse_numbers(ignore),
         suffix=suffix,
         unlabelled=unlabelled,
         task=task,
-        **common,
     )
 
 
 @app.command()
-@with_common_options
+@with_shared_options
 def qupath(
     images: Images,
     out: Out,
@@ -104,7 +105,7 @@ def qupath(
     smooth: Smooth = 0.0,
     task: Task = "anatomy",
     *,
-    common: Common,
+    common: ImportOptions,
 ) -> Summary:
     """Images annotated in QuPath, with one exported GeoJSON file each."""
     from scripts.importers.sources.qupath import import_qupath
@@ -112,6 +113,7 @@ def qupath(
     return import_qupath(
         images,
         out,
+        common,
         classes=parse_names(classes),
         merge=parse_pairs(merge, "--merge"),
         annotations=annotations,
@@ -119,21 +121,20 @@ def qupath(
         unannotated=unannotated,
         smooth=smooth,
         task=task,
-        **common,
     )
 
 
 @app.command()
-@with_common_options
-def dicom(images: Images, out: Out, *, common: Common) -> Summary:
+@with_shared_options
+def dicom(images: Images, out: Out, *, common: ImportOptions) -> Summary:
     """DICOM images without labels, to segment them or annotate them later."""
     from scripts.importers.sources.dicom_folder import import_dicom
 
-    return import_dicom(images, out, **common)
+    return import_dicom(images, out, common)
 
 
 @app.command()
-@with_common_options
+@with_shared_options
 def csaw_s(
     images: Annotated[
         Path, typer.Argument(metavar="CSAWS", help="Folder that holds anonymized_dataset and test_data.")
@@ -152,7 +153,7 @@ def csaw_s(
     smooth: Smooth = 0.0,
     task: Task = "anatomy",
     *,
-    common: Common,
+    common: ImportOptions,
 ) -> Summary:
     """CSAW-S: a binary mask for each of 11 structures, and three experts for the test images."""
     from scripts.importers.sources.csaw_s import import_csaw_s
@@ -160,18 +161,18 @@ def csaw_s(
     return import_csaw_s(
         images,
         out,
+        common,
         annotator=annotator,
         split=split,
         merge=parse_pairs(merge, "--merge"),
         precedence=parse_names(precedence),
         smooth=smooth,
         task=task,
-        **common,
     )
 
 
 @app.command()
-@with_common_options
+@with_shared_options
 def cbis_ddsm(
     images: Annotated[Path, typer.Argument(metavar="DOWNLOAD", help="Folder of the archive's own download.")],
     out: Out,
@@ -182,7 +183,7 @@ def cbis_ddsm(
     smooth: Smooth = 0.0,
     task: Task = "anatomy",
     *,
-    common: Common,
+    common: ImportOptions,
 ) -> Summary:
     """CBIS-DDSM: film mammograms with masks of masses and calcifications, from The Cancer Imaging Archive."""
     from scripts.importers.sources.cbis_ddsm import import_cbis_ddsm
@@ -190,18 +191,18 @@ def cbis_ddsm(
     return import_cbis_ddsm(
         images,
         out,
+        common,
         tables=tables,
         split=split,
         merge=parse_pairs(merge, "--merge"),
         precedence=parse_names(precedence),
         smooth=smooth,
         task=task,
-        **common,
     )
 
 
 @app.command()
-@with_common_options
+@with_shared_options
 def inbreast(
     images: Annotated[Path, typer.Argument(metavar="RELEASE", help="Folder that holds AllDICOMs and AllXML.")],
     out: Out,
@@ -215,7 +216,7 @@ def inbreast(
     smooth: Smooth = 0.0,
     task: Task = "anatomy",
     *,
-    common: Common,
+    common: ImportOptions,
 ) -> Summary:
     """INbreast: digital mammograms with outlines of findings and of the pectoral muscle."""
     from scripts.importers.sources.inbreast import import_inbreast
@@ -223,17 +224,17 @@ def inbreast(
     return import_inbreast(
         images,
         out,
+        common,
         merge=parse_pairs(merge, "--merge"),
         precedence=parse_names(precedence),
         radius=radius,
         smooth=smooth,
         task=task,
-        **common,
     )
 
 
 @app.command()
-@with_common_options
+@with_shared_options
 def cdd_cesm(
     images: Annotated[Path, typer.Argument(metavar="RELEASE", help="Folder of the release, with its subfolders.")],
     out: Out,
@@ -244,7 +245,7 @@ def cdd_cesm(
     ] = "all",
     benign: Annotated[str, typer.Option(help="What benign outlines are: background, tumor or ignore.")] = "background",
     *,
-    common: Common,
+    common: ImportOptions,
 ) -> Summary:
     """CDD-CESM: low-energy and subtracted contrast-enhanced mammograms with outlined findings."""
     from scripts.importers.sources.cdd_cesm import import_cdd_cesm
@@ -252,30 +253,30 @@ def cdd_cesm(
     return import_cdd_cesm(
         images,
         out,
+        common,
         tables=tables,
         energy=energy,
         findings=parse_names(findings),
         benign=benign,
-        **common,
     )
 
 
 @app.command()
-@with_common_options
+@with_shared_options
 def cityscapes(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder that holds leftImg8bit/ and gtFine/.")],
     out: Out,
     *,
-    common: Common,
+    common: ImportOptions,
 ) -> Summary:
     """Cityscapes as downloaded: 34 ids to the 19 evaluated classes, official splits, colour."""
     from scripts.importers.sources.cityscapes import import_cityscapes
 
-    return import_cityscapes(root, out, **common)
+    return import_cityscapes(root, out, common)
 
 
 @app.command()
-@with_common_options(without=[*SOURCE_OPTIONS, "flip", "licence", "reference", "intent"])
+@with_shared_options(without=[*SOURCE_OPTIONS, "flip", "licence", "reference", "intent"])
 def crops(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder with labels.")],
     out: Out,
@@ -287,13 +288,13 @@ def crops(
         int, typer.Option(min=1, help="Images that each training image becomes: itself and replicas of it.")
     ] = 1,
     *,
-    common: Common,
+    common: ImportOptions,
 ) -> Summary:
     """Balanced crops of a dataset's training images, with replicas (paper, sections 3.1.2 and 3.2)."""
 
     from scripts.importers.sources.materialized_crops import import_crops
 
-    return import_crops(dataset, out, crop_size=crop_size, per_image=per_image, augment=augment, **common)
+    return import_crops(dataset, out, common, crop_size=crop_size, per_image=per_image, augment=augment)
 
 
 @app.command()

@@ -81,6 +81,7 @@ def make_sample(
     `height` is in pixels, of a field of 240 mm. Raises UserError if `out` exists and is not an empty folder,
     unless `overwrite` is set and it is an older dataset.
     """
+    from scripts.importers.import_options import ImportOptions
     from scripts.importers.sources.qupath import import_qupath
     from scripts.importers.writing.staging import staged_folder
 
@@ -90,13 +91,9 @@ def make_sample(
         import_qupath(
             stage / "source",
             made,
+            ImportOptions(name=NAME, seed=seed, licence=LICENCE, reference=REFERENCE, workers=1, progress=progress),
             classes=CLASSES,
             merge=MERGE,
-            name=NAME,
-            seed=seed,
-            licence=LICENCE,
-            reference=REFERENCE,
-            progress=progress,
         )
         for entry in sorted(made.iterdir()):
             entry.rename(stage / entry.name)

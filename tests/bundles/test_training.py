@@ -21,6 +21,7 @@ from PIL import Image
 from engines.base.network_file import all_rows
 from engines.records.tables import read_csv
 from engines.training.staged_training import StagedTraining
+from scripts.importers.import_options import ImportOptions
 from scripts.importers.sources.cityscapes import CLASSES, import_cityscapes
 from transforms.errors import user_error
 
@@ -335,7 +336,7 @@ def test_the_cityscapes_recipe_trains_on_colour_and_predicts_the_original_ids(ru
             folder = tmp_path / "cs" / kind / split / city
             folder.mkdir(parents=True)
             Image.fromarray(pixels).save(folder / f"{city}_000000_000019_{ending}.png")
-    import_cityscapes(tmp_path / "cs", tmp_path / "data", progress=False)
+    import_cityscapes(tmp_path / "cs", tmp_path / "data", ImportOptions(progress=False))
     knobs = {"dataset_dir": str(tmp_path / "data"), "bundle": "unet", "recipe": "cityscapes"}
     run_bundle(**knobs, max_epochs=1, crop_size=16)
     trained = json.loads((tmp_path / "out" / "models" / "model.json").read_text())

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from dicom_factory import write_dicom
 
+from scripts.importers.import_options import ImportOptions
 from scripts.importers.sources import cbis_ddsm
 from scripts.importers.sources.cbis_ddsm import import_cbis_ddsm
 from scripts.importers.sources.cbis_ddsm_files import check_size, read_mask, resized
@@ -177,7 +178,7 @@ def test_a_patient_of_both_sections_is_in_training(tmp_path):
         "1 patients are in training of one table and in test of another; all their images (2 in the tables) are in "
         "training" in summary.notes
     )
-    drawn = import_cbis_ddsm(tmp_path / "in", tmp_path / "two", split="drawn", validation=0.4)
+    drawn = import_cbis_ddsm(tmp_path / "in", tmp_path / "two", ImportOptions(validation=0.4), split="drawn")
     assert drawn.sections["test"] == 0
     with pytest.raises(UserError, match="--split is 'x'; expected official or drawn"):
         import_cbis_ddsm(tmp_path / "in", tmp_path / "three", split="x")
@@ -240,7 +241,7 @@ def test_masks_of_another_size(tmp_path):
     assert "Mass-Training_P_00006_RIGHT_CC" in str(path)
     assert "Mass-Training_P_00006_RIGHT_CC_1: its mask is 40 x 25, its image 40 x 24 (rows x columns)" in reason
     with pytest.raises(UserError, match="of another aspect"):
-        import_cbis_ddsm(tmp_path / "in", tmp_path / "two", strict=True)
+        import_cbis_ddsm(tmp_path / "in", tmp_path / "two", ImportOptions(strict=True))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scripts.importers.import_options import ImportOptions
 from scripts.importers.sources.cdd_cesm import import_cdd_cesm
 from scripts.importers.sources.cdd_cesm_findings import attributes, named_findings
 from scripts.importers.sources.cdd_cesm_tables import ImageId, Row, read_tables
@@ -110,8 +112,11 @@ def box_of(value: int) -> np.ndarray:
     return label
 
 
-def run(release: Release, out: Path, **options: Any) -> Summary:
-    return import_cdd_cesm(release.write(), out, progress=False, **options)
+QUIET = ImportOptions(progress=False)
+
+
+def run(release: Release, out: Path, common: ImportOptions = QUIET, **options: Any) -> Summary:
+    return import_cdd_cesm(release.write(), out, common, **options)
 
 
 def test_malignant_outlines_are_tumor_and_the_rest_is_background(release: Release, tmp_path: Path) -> None:
@@ -157,7 +162,7 @@ def test_both_images_of_a_breast_are_on_one_side_of_the_split(tmp_path: Path) ->
     assert sides[0].isdisjoint(sides[1])
     assert [len(side) for side in sides] == [8, 4]
     with pytest.raises(UserError, match="--energy both with --split_by image"):
-        run(made, tmp_path / "other", energy="both", split_by="image")
+        run(made, tmp_path / "other", replace(QUIET, split_by="image"), energy="both")
 
 
 @pytest.mark.parametrize(("benign", "value"), [("background", 0), ("tumor", 1), ("ignore", 255)])
@@ -279,7 +284,7 @@ def test_crops_keep_the_attributes(release: Release, tmp_path: Path) -> None:
 
 def test_semicolons_and_other_spellings_of_the_table(release: Release, tmp_path: Path) -> None:
     root = release.write(";", "Radiology manual annotations.csv")
-    assert import_cdd_cesm(root, tmp_path / "out", progress=False).images == 3
+    assert import_cdd_cesm(root, tmp_path / "out", ImportOptions(progress=False)).images == 3
 
 
 def test_a_workbook_without_openpyxl(release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,9 +339,9 @@ def test_tables_elsewhere_and_contradictions(release: Release, tmp_path: Path) -
     for path in root.glob("*.csv"):
         path.rename(tables / path.name)
     with pytest.raises(UserError, match=r"no table Radiology-manual-annotations.csv or .xlsx .* --tables"):
-        import_cdd_cesm(root, tmp_path / "out", progress=False)
+        import_cdd_cesm(root, tmp_path / "out", ImportOptions(progress=False))
     assert main(["cdd-cesm", str(root), str(tmp_path / "out"), "--tables", str(tables), "--quiet"]) == 0
-    summary = import_cdd_cesm(root, tmp_path / "out2", tables=tables, progress=False)
+    summary = import_cdd_cesm(root, tmp_path / "out2", ImportOptions(progress=False), tables=tables)
     assert "1 rows state another woman, side or view than the name of their image, which was taken" in summary.notes
     older = tables / "Radiology_hand_drawn_segmentations.csv"
     older.write_text("damaged", encoding="utf-8")
@@ -355,7 +360,7 @@ def test_wrong_tables_and_options(release: Release, tmp_path: Path) -> None:
         ({"findings": ["masses"]}, "--findings: unknown finding 'masses'; choose from all, mass, non-mass"),
     ):
         with pytest.raises(UserError, match=message):
-            import_cdd_cesm(root, tmp_path / "out", progress=False, **options)
+            import_cdd_cesm(root, tmp_path / "out", ImportOptions(progress=False), **options)
     release.rows.append([*release.rows[0][:-1], "Benign"])
     with pytest.raises(UserError, match="row 6: 'P1_L_DM_MLO' is there twice, with different content"):
         run(release, tmp_path / "out")
@@ -363,7 +368,7 @@ def test_wrong_tables_and_options(release: Release, tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match="has no column findings, pathology classification/ follow up; found image name"
     ):
-        import_cdd_cesm(root, tmp_path / "out", progress=False)
+        import_cdd_cesm(root, tmp_path / "out", ImportOptions(progress=False))
 
 
 def test_no_image_and_the_same_image_twice(release: Release, tmp_path: Path) -> None:
@@ -375,11 +380,11 @@ def test_no_image_and_the_same_image_twice(release: Release, tmp_path: Path) -> 
     low = root / "CDD-CESM" / "Low energy images of CDD-CESM"
     (low / "P1_L_DM_MLO .jpg").write_bytes((low / "P1_L_DM_MLO.jpg").read_bytes())
     with pytest.raises(UserError, match="is the same image of the release; remove one of the two"):
-        import_cdd_cesm(root, tmp_path / "out", progress=False)
+        import_cdd_cesm(root, tmp_path / "out", ImportOptions(progress=False))
 
 
 def test_an_interrupted_import_and_several_processes_give_the_same(release: Release, tmp_path: Path) -> None:
-    run(release, tmp_path / "one", energy="both", name="x")
-    run(release, tmp_path / "two", energy="both", name="x", workers=2)
+    run(release, tmp_path / "one", replace(QUIET, name="x"), energy="both")
+    run(release, tmp_path / "two", replace(QUIET, name="x", workers=2), energy="both")
     texts = [(tmp_path / name / "dataset.json").read_text(encoding="utf-8") for name in ("one", "two")]
     assert texts[0] == texts[1]

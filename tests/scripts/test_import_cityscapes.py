@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scripts.importers.import_options import ImportOptions
 from scripts.importers.sources.cityscapes import CLASSES, import_cityscapes
 from scripts.prepare import main
 from transforms.dataset import Dataset
@@ -44,7 +45,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_34_ids_become_19_classes_and_void(root: Path, tmp_path: Path) -> None:
-    import_cityscapes(root, tmp_path / "out", progress=False)
+    import_cityscapes(root, tmp_path / "out", ImportOptions(progress=False))
     data = Dataset.load(tmp_path / "out")
     assert [len(data.items(s)) for s in ("training", "validation", "test")] == [2, 1, 1]
     assert data.num_classes == 19
@@ -83,14 +84,14 @@ def test_the_classes_are_in_the_order_of_the_train_ids() -> None:
 def test_what_is_missing_is_named(root: Path, tmp_path: Path, spoil, words: str) -> None:
     spoil(root)
     with pytest.raises(UserError, match=words):
-        import_cityscapes(root, tmp_path / "out", progress=False)
+        import_cityscapes(root, tmp_path / "out", ImportOptions(progress=False))
     assert not (tmp_path / "out").exists()
 
 
 def test_an_id_that_does_not_exist_is_refused(root: Path, tmp_path: Path) -> None:
     street(root, "train", "aachen", 0, np.full((3, 12), 34, np.uint8))
     with pytest.raises(UserError, match=r"labelIds\.png: holds the values 34"):
-        import_cityscapes(root, tmp_path / "out", progress=False)
+        import_cityscapes(root, tmp_path / "out", ImportOptions(progress=False))
 
 
 def test_from_the_command_line(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scripts.importers.import_options import ImportOptions
 from scripts.importers.sources.csaw_s import VALIDATION, import_csaw_s
 from scripts.importers.sources.csaw_s_files import CLASSES
 from scripts.prepare import main
@@ -214,12 +215,12 @@ def test_the_split(tmp_path):
     root = write_root(tmp_path / "CsawS")
     drawn = import_csaw_s(root, tmp_path / "a", split="drawn")
     assert drawn.sections["validation"] in (1, 2)
-    assert import_csaw_s(root, tmp_path / "b", seed=3).sections["training"] in (3, 4)
-    by_image = import_csaw_s(root, tmp_path / "c", split_by="image")
+    assert import_csaw_s(root, tmp_path / "b", ImportOptions(seed=3)).sections["training"] in (3, 4)
+    by_image = import_csaw_s(root, tmp_path / "c", ImportOptions(split_by="image"))
     assert by_image.sections == {"training": 3, "validation": 2, "test": 0}
     assert not any("suggest" in note for note in by_image.notes)
     with pytest.raises(UserError, match="--split suggested leaves nothing to --validation"):
-        import_csaw_s(root, tmp_path / "d", split="suggested", seed=1)
+        import_csaw_s(root, tmp_path / "d", ImportOptions(seed=1), split="suggested")
     with pytest.raises(UserError, match="--split is 'x'; expected suggested or drawn"):
         import_csaw_s(root, tmp_path / "d", split="x")
     for patient in ("000", "001"):

@@ -9,6 +9,7 @@ import pytest
 from dicom_factory import PLANTED, ramp, write_bare_dicom, write_dicom
 from PIL import Image
 
+from scripts.importers.import_options import ImportOptions
 from scripts.importers.sources.dicom_folder import import_dicom
 from scripts.prepare import main
 from transforms.dataset import Dataset, open_array
@@ -51,7 +52,7 @@ def test_images_only(tmp_path):
 
 def test_no_identifier_reaches_the_output(tmp_path):
     source = write_source(tmp_path / "PLANTED HOSPITAL", 2)
-    import_dicom(source, tmp_path / "out", name="mine")
+    import_dicom(source, tmp_path / "out", ImportOptions(name="mine"))
     for path in (tmp_path / "out").rglob("*"):
         assert "PLANTED" not in path.name
         if path.is_file():

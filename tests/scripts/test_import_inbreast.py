@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from dicom_factory import ramp, write_dicom
 
+from scripts.importers.import_options import ImportOptions
 from scripts.importers.sources.inbreast import CLASSES, import_inbreast
 from scripts.importers.sources.inbreast_draw import draw_points, muscle_ring
 from scripts.importers.sources.inbreast_xml import read_rois
@@ -345,7 +346,7 @@ def test_files_that_are_missing_or_too_many(tmp_path, release):
 def test_a_pattern_of_the_subject_stands_for_the_missing_part_of_the_name(tmp_path, release):
     for path in list((release.root / "AllDICOMs").iterdir()):
         path.rename(path.with_name(f"{path.name[:8]}.dcm"))
-    summary = import_inbreast(release.root, tmp_path / "out", subject=r"2058690\d")
+    summary = import_inbreast(release.root, tmp_path / "out", ImportOptions(subject=r"2058690\d"))
     assert (summary.images, summary.subjects) == (3, 3)
     found = labels(tmp_path / "out")
     np.testing.assert_array_equal(found[1][1], muscle_by_hand("R"))
@@ -362,7 +363,7 @@ def test_no_name_reaches_the_output(tmp_path, release):
     number = planted.image(0, "L", "CC", PatientName="Planted^Name")
     planted.findings(number, box("Mass", 1, 1, 9, 9, Comments="Planted Name"))
     planted.image(1, "L", "CC")
-    import_inbreast(planted.root, tmp_path / "out", reference="mine")
+    import_inbreast(planted.root, tmp_path / "out", ImportOptions(reference="mine"))
     for path in (tmp_path / "out").rglob("*"):
         assert "lanted" not in path.name
         if path.is_file():

@@ -9,6 +9,7 @@ import os
 import unicodedata
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from dicom_factory import ramp, write_dicom
 from PIL import Image
 
 from engines.runs.infer import find_images
+from scripts.importers.import_options import ImportOptions
 from scripts.importers.sources.dicom_folder import import_dicom
 from scripts.importers.sources.folder import import_folder
 from scripts.importers.sources.inbreast_xml import read_rois
@@ -40,9 +42,12 @@ def pictures(folder: Path, names: list[str], pixels: np.ndarray = IMAGE) -> Path
     return folder
 
 
-def imported(tmp_path: Path, **options: Any) -> Summary:
-    chosen = {"values": VALUES, "progress": False, **options}
-    return import_folder(tmp_path / "images", tmp_path / "labels", tmp_path / "out", **chosen)
+QUIET = ImportOptions(progress=False)
+
+
+def imported(tmp_path: Path, common: ImportOptions = QUIET, **options: Any) -> Summary:
+    chosen = {"values": VALUES, **options}
+    return import_folder(tmp_path / "images", tmp_path / "labels", tmp_path / "out", common, **chosen)
 
 
 def square(name: str | None = "Tumor") -> dict[str, Any]:
@@ -55,9 +60,9 @@ def collection(*features: dict[str, Any]) -> bytes:
     return json.dumps({"type": "FeatureCollection", "features": list(features)}).encode()
 
 
-def qupath(tmp_path: Path, **options: Any) -> Summary:
-    chosen = {"classes": ["background", "Tumor"], "progress": False, **options}
-    return import_qupath(tmp_path / "images", tmp_path / "out", **chosen)
+def qupath(tmp_path: Path, common: ImportOptions = QUIET, **options: Any) -> Summary:
+    chosen = {"classes": ["background", "Tumor"], **options}
+    return import_qupath(tmp_path / "images", tmp_path / "out", common, **chosen)
 
 
 def tumor_pixels(tmp_path: Path) -> list[int]:
@@ -98,7 +103,7 @@ def test_links_that_lead_nowhere_are_named_and_counted(tmp_path: Path, target: s
     assert [path.name for path, _ in summary.rejected] == ["p2.png"]
     assert "a link that leads nowhere; fetch its content" in summary.rejected[0][1]
     with pytest.raises(UserError, match=r"p2\.png: a link that leads nowhere"):
-        imported(tmp_path, strict=True, overwrite=True)
+        imported(tmp_path, replace(QUIET, strict=True, overwrite=True))
     assert [item["name"] for item in find_images(tmp_path / "images")] == ["p0", "p1", "p2"]
 
 
@@ -125,7 +130,7 @@ def test_a_dicom_file_whose_content_was_not_fetched_is_left_out(tmp_path: Path) 
     for number in range(2):
         write_dicom(tmp_path / "images" / f"IM{number}", ramp() + number, PatientID=f"p{number}")
     (tmp_path / "images" / "IM2").symlink_to("absent")
-    summary = import_dicom(tmp_path / "images", tmp_path / "out", progress=False)
+    summary = import_dicom(tmp_path / "images", tmp_path / "out", ImportOptions(progress=False))
     assert (summary.images, [path.name for path, _ in summary.rejected]) == (2, ["IM2"])
 
 
@@ -225,7 +230,7 @@ def test_names_are_compared_in_one_unicode_form(tmp_path: Path, forms: tuple[str
         name = unicodedata.normalize("NFD", "Tümör")
         (folder / f"{path.stem}.geojson").write_bytes(collection(square(name)))
     classes = ["background", unicodedata.normalize("NFC", "Tümör")]
-    assert qupath(tmp_path, classes=classes, annotations=tmp_path / "json", overwrite=True).images == 3
+    assert qupath(tmp_path, replace(QUIET, overwrite=True), classes=classes, annotations=tmp_path / "json").images == 3
 
 
 def test_names_that_are_not_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -306,11 +311,11 @@ def test_twins_for_processing(tmp_path: Path, intent: str, kept: int) -> None:
     for kind in ("PRESENTATION", "PROCESSING"):
         attributes = {"PatientID": kind, "PresentationIntentType": f"FOR {kind}", "ViewPosition": "CC"}
         write_dicom(tmp_path / "images" / f"{kind}.dcm", ramp() // 3, ImageLaterality="R", **attributes)
-    summary = import_dicom(tmp_path / "images", tmp_path / "out", intent=intent, progress=False)
+    summary = import_dicom(tmp_path / "images", tmp_path / "out", ImportOptions(intent=intent, progress=False))
     assert summary.images == kept
     notes = "\n".join(summary.notes)
     assert ("2 images FOR PROCESSING were left out" in notes) == (intent == "presentation")
     assert ("2 images FOR PRESENTATION were left out" in notes) == (intent == "processing")
     assert "do not train on both" in notes
     with pytest.raises(UserError, match="--intent is 'any'; expected one of presentation, processing, both"):
-        import_dicom(tmp_path / "images", tmp_path / "out2", intent="any", progress=False)
+        import_dicom(tmp_path / "images", tmp_path / "out2", ImportOptions(intent="any", progress=False))

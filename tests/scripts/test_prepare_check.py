@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scripts.importers.import_options import ImportOptions
 from scripts.importers.writing.cases import Case
 from scripts.importers.writing.integrity import check_dataset
 from scripts.importers.writing.tables import report_dict
@@ -16,6 +17,8 @@ from scripts.importers.writing.writer import write_dataset
 from scripts.prepare import main
 from transforms.palette import PALETTE
 from transforms.reading.mammogram import Mammogram
+
+QUIET = ImportOptions(progress=False)
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def dataset(tmp_path):
         image = Mammogram(pixels, (0, 4095), "L", "CC", (0.1, 0.1))
         label = np.repeat(np.array([[0, 1]], np.uint8), 8, 0).repeat(3, 1)
         cases.append(Case(Path(__file__), str(number), lambda i=image: i, lambda shape, m=label: m))
-    write_dataset(tmp_path / "data", cases, labels=["background", "gland"], progress=False)
+    write_dataset(tmp_path / "data", cases, QUIET, labels=["background", "gland"])
     return tmp_path / "data"
 
 
@@ -143,7 +146,7 @@ def test_colour_images_are_written_checked_and_shown(tmp_path, capsys):
                 lambda shape, m=label: m if shape == (8, 12) else None,
             )
         )
-    write_dataset(tmp_path / "data", cases, labels=["road", "car"], flip="left", progress=False)
+    write_dataset(tmp_path / "data", cases, ImportOptions(flip="left", progress=False), labels=["road", "car"])
     sheet = tmp_path / "sheet.png"
     assert main(["check", str(tmp_path / "data"), "--json", "--sheet", str(sheet)]) == 0
     assert json.loads(capsys.readouterr().out)["errors"] == []
@@ -183,7 +186,7 @@ def test_row_counts_of_another_label_map(dataset, capsys):
 
 def test_a_folder_of_images_only(tmp_path, capsys):
     image = Mammogram(np.arange(48, dtype=np.uint16).reshape(8, 6), (0, 4095))
-    write_dataset(tmp_path / "d", [Case(Path(__file__), "1", lambda: image)], images_only=True, progress=False)
+    write_dataset(tmp_path / "d", [Case(Path(__file__), "1", lambda: image)], QUIET, images_only=True)
     code, report = check(tmp_path / "d", capsys)
     assert (code, report["errors"], report["warnings"]) == (0, [], [])
     assert main(["check", str(tmp_path / "d"), "--sheet", str(tmp_path / "sheet.png")]) == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scripts.importers.import_options import ImportOptions
 from scripts.importers.sources.materialized_crops import _cases
 from scripts.importers.writing.cases import Case
 from scripts.importers.writing.writer import write_dataset
@@ -34,7 +35,7 @@ def dataset(tmp_path) -> Path:
     unlabelled = Mammogram(np.arange(1280, dtype=np.uint16).reshape(SHAPE), (0, 4095), "L")
     cases.append(Case(Path(__file__), "p9", lambda: unlabelled))
     labels = ["background", "gland", "tumor"]
-    write_dataset(tmp_path / "whole", cases, labels=labels, licence="L", flip="right", progress=False)
+    write_dataset(tmp_path / "whole", cases, ImportOptions(licence="L", flip="right", progress=False), labels=labels)
     return tmp_path / "whole"
 
 

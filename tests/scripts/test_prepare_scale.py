@@ -12,12 +12,14 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from dicom_factory import ramp, write_dicom
 from PIL import Image
 
+from scripts.importers.import_options import ImportOptions
 from scripts.importers.labels.merge import Tally
 from scripts.importers.writing import staging, writer
 from scripts.importers.writing.cases import Case
@@ -66,8 +68,9 @@ def make_cases(folder: Path, count: int, tally: Tally, wait_for: Path | None = N
     return cases
 
 
-def write(out: Path, cases: list[Case], **options) -> writer.Summary:
-    return writer.write_dataset(out, cases, name="n", labels=LABELS, progress=False, **options)
+def write(out: Path, cases: list[Case], **options: Any) -> writer.Summary:
+    chosen = ImportOptions(**{"name": "n", "progress": False, "workers": 1, **options})
+    return writer.write_dataset(out, cases, chosen, labels=LABELS)
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scripts.importers.import_options import ImportOptions
 from scripts.importers.writing import writer
 from scripts.importers.writing.cases import Case
 from scripts.importers.writing.split import validation_groups
@@ -33,6 +34,7 @@ def test_the_split_never_changes():
     assert validation_groups(reversed(groups), 0.3, 0) == set(KNOWN_SPLIT)
 
 
+NAMED = ImportOptions(name="n", progress=False)
 KNOWN_SPLIT = ["s003", "s009", "s010"]
 
 
@@ -52,7 +54,7 @@ def case(number: int) -> Case:
 
 
 def test_names_of_equal_views_are_made_unique(tmp_path):
-    writer.write_dataset(tmp_path / "out", [case(1), case(1), case(2)], name="n", labels=["a", "b"], progress=False)
+    writer.write_dataset(tmp_path / "out", [case(1), case(1), case(2)], NAMED, labels=["a", "b"])
     names = sorted(path.name for path in (tmp_path / "out" / "images").iterdir())
     assert names == ["s001_L_CC.npy", "s001_L_CC_2.npy", "s002_L_CC.npy"]
 
@@ -60,8 +62,8 @@ def test_names_of_equal_views_are_made_unique(tmp_path):
 def test_images_only(tmp_path):
     cases = [Case(Path(__file__), str(number), case(number).read_image) for number in range(3)]
     with pytest.raises(UserError, match="none of the 3 images has a label; nothing can be trained"):
-        writer.write_dataset(tmp_path / "out", cases, labels=["a", "b"], progress=False)
-    summary = writer.write_dataset(tmp_path / "out", cases, images_only=True, progress=False)
+        writer.write_dataset(tmp_path / "out", cases, ImportOptions(progress=False), labels=["a", "b"])
+    summary = writer.write_dataset(tmp_path / "out", cases, ImportOptions(progress=False), images_only=True)
     assert summary.sections == {"training": 0, "validation": 0, "test": 3}
     dataset = Dataset.load(tmp_path / "out")
     assert dataset.labels == {}
@@ -73,9 +75,8 @@ def test_copies_in_two_sections_and_absent_classes_are_noted(tmp_path):
     summary = writer.write_dataset(
         tmp_path / "out",
         [case(7), Case(Path(__file__), "other", case(7).read_image, case(7).read_label)],
-        name="n",
+        NAMED,
         labels=["a", "b", "c"],
-        progress=False,
     )
     assert "no training pixel of c" in summary.notes
     assert any(note.startswith("1 images stand in two sections: s00") for note in summary.notes)
@@ -87,7 +88,7 @@ def test_ctrl_c_leaves_nothing(tmp_path):
 
     cases = [case(1), Case(Path(__file__), "x", interrupted), case(2)]
     with pytest.raises(KeyboardInterrupt):
-        writer.write_dataset(tmp_path / "out", cases, name="n", labels=["a", "b"], progress=False)
+        writer.write_dataset(tmp_path / "out", cases, NAMED, labels=["a", "b"])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -106,7 +107,7 @@ def test_kill_9_leaves_no_output_and_the_next_run_removes_the_rest(tmp_path):
     out = tmp_path / "out [1]"
     child = subprocess.Popen([sys.executable, "-c", KILLED, str(out)], stdout=subprocess.PIPE, cwd=ROOT)
     assert child.stdout.readline() == b"started\n"
-    writer.write_dataset(tmp_path / "other", [case(1), case(2)], name="n", labels=["a", "b"], progress=False)
+    writer.write_dataset(tmp_path / "other", [case(1), case(2)], NAMED, labels=["a", "b"])
     with staged_folder(out, False):
         assert len(left_behind(tmp_path)) == 2  # the other run is alive, and is left alone
     child.send_signal(signal.SIGKILL)
@@ -114,7 +115,7 @@ def test_kill_9_leaves_no_output_and_the_next_run_removes_the_rest(tmp_path):
     child.stdout.close()
     out.rmdir()
     assert len(left_behind(tmp_path)) == 1
-    writer.write_dataset(out, [case(1), case(2)], name="n", labels=["a", "b"], progress=False)
+    writer.write_dataset(out, [case(1), case(2)], NAMED, labels=["a", "b"])
     assert left_behind(tmp_path) == []
     Dataset.load(out)
 
@@ -122,7 +123,7 @@ def test_kill_9_leaves_no_output_and_the_next_run_removes_the_rest(tmp_path):
 def test_two_runs_for_one_output_the_second_does_not_destroy_the_first(tmp_path):
     late = staged_folder(tmp_path / "out", False)
     (late.__enter__() / "dataset.json").write_text("{}")
-    writer.write_dataset(tmp_path / "out", [case(1), case(2)], name="n", labels=["a", "b"], progress=False)
+    writer.write_dataset(tmp_path / "out", [case(1), case(2)], NAMED, labels=["a", "b"])
     with pytest.raises(UserError, match="exists and is not empty"):
         late.__exit__(None, None, None)
     Dataset.load(tmp_path / "out")
@@ -140,6 +141,6 @@ def test_128_images_take_seconds(tmp_path):
         )
         for number in range(128)
     ]
-    summary = writer.write_dataset(tmp_path / "out", cases, name="n", labels=["a", "b"], progress=False)
+    summary = writer.write_dataset(tmp_path / "out", cases, NAMED, labels=["a", "b"])
     assert summary.sections == {"training": 88, "validation": 40, "test": 0}
     assert time.perf_counter() - start < 20

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.labels.classes import ClassTable, fixed_table
 from scripts.importers.labels.merge import Mask, Tally, checked_smooth, superpose
 from scripts.importers.sources.cbis_ddsm_files import check_size, files_by_id, full_image, read_mask, resized
@@ -66,6 +66,7 @@ class _Plan:
 def import_cbis_ddsm(
     images: Path,
     out: Path,
+    options: ImportOptions = DEFAULTS,
     *,
     tables: Path | None = None,
     split: str = "official",
@@ -73,13 +74,6 @@ def import_cbis_ddsm(
     precedence: Sequence[str] | None = None,
     smooth: float = 0.0,
     task: str = "anatomy",
-    subject: str | None = None,
-    windowing: str = "voi",
-    bits: int | None = None,
-    name: str | None = None,
-    licence: str = "",
-    reference: str = "",
-    **options: Any,
 ) -> Summary:
     """Write a dataset folder from the archive's download and its four tables.
 
@@ -90,14 +84,12 @@ def import_cbis_ddsm(
             "drawn" ignores the tables' split.
         merge, precedence, task: see `classes.fixed_table`; the task "tumor" is the masses.
         smooth: see `merge.Canvas`.
-        subject: pattern, see `cases.subject_key`; by default the patient's number in the tables.
-        windowing, bits: see `read_mammogram`.
-        options: as of `write_dataset`.
+        options: its `subject` is by default the patient's number in the tables.
 
     Raises:
         UserError: tables that are not as published, or none of their images is there.
     """
-    images, out, pattern = Path(images), Path(out), checked_pattern(subject)
+    images, out, pattern = Path(images), Path(out), checked_pattern(options.subject)
     table, smooth = fixed_table(CLASSES, merge, precedence, task), checked_smooth(smooth)
     if split not in ("official", "drawn"):
         raise UserError(f"--split is {split!r}; expected official or drawn")
@@ -109,7 +101,7 @@ def import_cbis_ddsm(
         Case(
             source=view.source,
             subject=key[0] if pattern is None else subject_key(view.source, images, pattern),
-            read_image=partial(read_image, view.source, view.masks, key[1], key[2], windowing, bits),
+            read_image=partial(read_image, view.source, view.masks, key[1], key[2], options.windowing, options.bits),
             read_label=partial(read_label, view.masks, table, tally, smooth),
             section="test" if split == "official" and plan.sections[key[0]] == "test" else None,
             tally=tally,
@@ -117,16 +109,7 @@ def import_cbis_ddsm(
         for key, view in plan.views.items()
         if view.source is not None and not view.incomplete
     ]
-    summary = write_dataset(
-        out,
-        cases,
-        name=name,
-        labels=table.names,
-        licence=licence or LICENCE,
-        reference=reference or REFERENCE,
-        windowing=windowing,
-        **options,
-    )
+    summary = write_dataset(out, cases, options.with_terms(LICENCE, REFERENCE), labels=table.names)
     tally.report(summary)
     summary.notes += _notes(plan, absent, len(regions), split)
     return summary

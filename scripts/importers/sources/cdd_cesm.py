@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.labels.merge import Tally, size_text
 from scripts.importers.sources.cdd_cesm_findings import PATHOLOGIES, attributes, checked_findings, named_findings
 from scripts.importers.sources.cdd_cesm_outlines import Box, Outline, draw_outlines, union_box
@@ -89,18 +89,12 @@ class _Found:
 def import_cdd_cesm(
     images: Path,
     out: Path,
+    options: ImportOptions = DEFAULTS,
     *,
     tables: Path | None = None,
     energy: str = "low",
     findings: Sequence[str] = (),
     benign: str = "background",
-    subject: str | None = None,
-    windowing: str = "voi",
-    bits: int | None = None,
-    name: str | None = None,
-    licence: str = "",
-    reference: str = "",
-    **options: Any,
 ) -> Summary:
     """Write a dataset folder from the CDD-CESM release.
 
@@ -111,19 +105,17 @@ def import_cdd_cesm(
         findings: names of `FINDINGS` that count as tumor; empty or ["all"]: every outlined finding. Malignant images
             that name others as well are ignored inside their outlines.
         benign: what benign outlines are: "background", "tumor" (under the same `findings`) or "ignore".
-        subject: pattern, see `cases.subject_key`; by default the woman's number.
-        windowing, bits: see `read_mammogram`.
-        options: as of `write_dataset`.
+        options: its `subject` is by default the woman's number.
 
     Raises:
         UserError: a table or all images are missing, bad options, or a damaged table.
     """
-    images, out, pattern = Path(images), Path(out), checked_pattern(subject)
+    images, out, pattern = Path(images), Path(out), checked_pattern(options.subject)
     if energy not in ENERGIES:
         raise UserError(f"--energy is {energy!r}; expected {', '.join(ENERGIES)}")
     if benign not in BENIGN:
         raise UserError(f"--benign is {benign!r}; expected {', '.join(BENIGN)}")
-    if energy == "both" and options.get("split_by", "subject") != "subject":
+    if energy == "both" and options.split_by != "subject":
         raise UserError(
             "--energy both with --split_by image: the low-energy and the subtracted image of a breast would be in "
             "two sections; use --split_by subject, or one energy"
@@ -135,20 +127,16 @@ def import_cdd_cesm(
         target = _target(found, image, path, rules)
         if target is not None:
             key = subject_key(path, images, pattern) if pattern else image.woman
-            cases.append(_case(found, image, path, key, target, tally, windowing, bits))
+            cases.append(_case(found, image, path, key, target, tally, options))
     if not cases:
         raise UserError(f"{images}: none of its {len(found.files)} images is annotated; {_listed(found.remarks)}")
     painted = any(isinstance(case.read_label, partial) and case.read_label.args[1] == VOID for case in cases)
     summary = write_dataset(
         out,
         cases,
-        name=name,
+        options.with_terms(LICENCE, REFERENCE),
         labels=CLASSES,
         ignore_label=VOID if painted else None,
-        licence=licence or LICENCE,
-        reference=reference or REFERENCE,
-        windowing=windowing,
-        **options,
     )
     tally.report(summary)
     summary.notes += [f"{count} {what}" for what, count in sorted({**found.tables.remarks, **found.remarks}.items())]
@@ -214,15 +202,14 @@ def _case(
     subject: str,
     target: int,
     tally: Tally,
-    windowing: str,
-    bits: int | None,
+    options: ImportOptions,
 ) -> Case:
     outlines = tuple(found.tables.outlines.get(image, ()))
     box = union_box(outlines) if outlines else None
     return Case(
         source=path,
         subject=subject,
-        read_image=partial(read_image, path, image, box, windowing, bits),
+        read_image=partial(read_image, path, image, box, options.windowing, options.bits),
         read_label=partial(draw_label, outlines, target if outlines else BACKGROUND, tally),
         tally=tally,
         recorded={"attributes": attributes(image, found.tables.rows[image])},

@@ -6,12 +6,13 @@ not be made first. Data: Cordts et al., CVPR 2016, under terms of its own.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.sources.folder import read_label
 from scripts.importers.writing.cases import Case
 from scripts.importers.writing.writer import Summary, write_dataset
@@ -32,19 +33,12 @@ LICENCE = "Cityscapes terms of use: non-commercial research, registration, no re
 REFERENCE = "Cordts et al., The Cityscapes dataset for semantic urban scene understanding, CVPR 2016"
 
 
-def import_cityscapes(
-    root: Path,
-    out: Path,
-    *,
-    licence: str = "",
-    reference: str = "",
-    **options: Any,
-) -> Summary:
+def import_cityscapes(root: Path, out: Path, options: ImportOptions = DEFAULTS) -> Summary:
     """Write a dataset folder of colour images with the official splits; each image is a subject of its own.
 
     Args:
         root: the folder that holds leftImg8bit/ and gtFine/.
-        options: as of `write_dataset`; what concerns mammograms (flip, splits) does not apply.
+        options: what concerns mammograms (flip, splits) does not apply.
 
     Raises:
         UserError: not that folder, or an image of train or val without *_gtFine_labelIds.png.
@@ -55,19 +49,14 @@ def import_cityscapes(
     table[: LAST_ID + 1] = VOID
     for label, value in enumerate(CLASSES.values()):
         table[value] = label
-    kept = {k: v for k, v in options.items() if k not in ("subject", "windowing", "bits", "flip", "split_by")}
     return write_dataset(
         Path(out),
         [_case(root, split, path, table) for split, path in images],
+        replace(options.with_terms(LICENCE, REFERENCE), split_by="image", windowing="none", flip="none"),
         labels=list(CLASSES),
         ignore_label=VOID,
         colour=True,
         source_values=list(CLASSES.values()),
-        licence=licence or LICENCE,
-        reference=reference or REFERENCE,
-        split_by="image",
-        windowing="none",
-        **kept,
     )
 
 

@@ -16,9 +16,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
+from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.labels.annotators import agreement_notes, count_agreement, majority
 from scripts.importers.labels.classes import ClassTable, fixed_table
 from scripts.importers.labels.merge import Mask, Tally, checked_smooth, size_text, superpose
@@ -39,7 +40,7 @@ VALIDATION = frozenset(
     f"{number:03d}" for number in (0, 1, 12, 18, 25, 30, 34, 38, 53, 62, 68, 75, 83, 127, 131, 139, 156, 181, 245, 249)
 )
 ANNOTATORS = (1, 2, 3)
-_DRAWN_BY_DEFAULT = {"validation": 0.3, "seed": 0, "split_by": "subject"}
+_DRAWN_BY = attrgetter("validation", "seed", "split_by")
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class Findings:
 def import_csaw_s(
     images: Path,
     out: Path,
+    options: ImportOptions = DEFAULTS,
     *,
     annotator: str = "majority",
     split: str | None = None,
@@ -118,13 +120,6 @@ def import_csaw_s(
     precedence: Sequence[str] | None = None,
     smooth: float = 0.0,
     task: str = "anatomy",
-    subject: str | None = None,
-    windowing: str = "voi",
-    bits: int | None = None,
-    name: str | None = None,
-    licence: str = "",
-    reference: str = "",
-    **options: Any,
 ) -> Summary:
     """Write a dataset folder from the CSAW-S folder; its test images become the section "test".
 
@@ -135,9 +130,6 @@ def import_csaw_s(
             `split_by`; None is "drawn" if one of these is not its default, else "suggested".
         merge, precedence, task: see `classes.fixed_table`.
         smooth: see `merge.Canvas`; 0, as the authors' own default.
-        subject: pattern, see `cases.subject_key`.
-        windowing, bits: see `read_mammogram`.
-        options: as of `write_dataset`.
 
     Raises:
         UserError: not a CSAW-S folder, bad options, or a damaged mask.
@@ -146,20 +138,11 @@ def import_csaw_s(
     table = fixed_table(CLASSES, merge, precedence, task)
     if annotator not in (*map(str, ANNOTATORS), "majority"):
         raise UserError(f"--annotator is {annotator!r}; expected 1, 2, 3 or majority")
-    how = Settings(table, checked_smooth(smooth), windowing, bits, annotator)
+    how = Settings(table, checked_smooth(smooth), options.windowing, options.bits, annotator)
     suggested = _suggested(split, options)
-    found, tally = Findings(find_root(images), checked_pattern(subject)), Tally()
+    found, tally = Findings(find_root(images), checked_pattern(options.subject)), Tally()
     cases = _training_cases(found, how, tally, suggested) + _test_cases(found, how, tally)
-    summary = write_dataset(
-        out,
-        cases,
-        name=name,
-        labels=table.names,
-        licence=licence or LICENCE,
-        reference=reference or REFERENCE,
-        windowing=windowing,
-        **options,
-    )
+    summary = write_dataset(out, cases, options.with_terms(LICENCE, REFERENCE), labels=table.names)
     tally.report(summary)
     summary.notes += found.notes() + agreement_notes(tally, table.names)
     if suggested:
@@ -167,8 +150,8 @@ def import_csaw_s(
     return summary
 
 
-def _suggested(split: str | None, options: Mapping[str, Any]) -> bool:
-    drawn = any(options.get(key, default) != default for key, default in _DRAWN_BY_DEFAULT.items())
+def _suggested(split: str | None, options: ImportOptions) -> bool:
+    drawn = _DRAWN_BY(options) != _DRAWN_BY(DEFAULTS)
     if split not in (None, "suggested", "drawn"):
         raise UserError(f"--split is {split!r}; expected suggested or drawn")
     if split == "suggested" and drawn:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.writing.cases import Case, checked_pattern, dicom_among, find_images, subject_key
 from scripts.importers.writing.writer import Summary, write_dataset
 from transforms.errors import UserError
@@ -15,25 +15,17 @@ from transforms.reading.mammogram import read_mammogram
 def import_dicom(
     images: Path,
     out: Path,
-    *,
-    subject: str | None = None,
-    windowing: str = "voi",
-    bits: int | None = None,
-    name: str | None = None,
-    **options: Any,
+    options: ImportOptions = DEFAULTS,
 ) -> Summary:
     """Write a dataset folder of images only; all of them are in its section "test".
 
     Args:
         images: folder of DICOM files, told by their content; files of other kinds are counted and left alone.
-        subject: pattern, see `cases.subject_key`.
-        windowing, bits: see `read_mammogram`.
-        options: as of `write_dataset`.
 
     Raises:
         UserError: no DICOM file, or none that can be read.
     """
-    images, out, pattern = Path(images), Path(out), checked_pattern(subject)
+    images, out, pattern = Path(images), Path(out), checked_pattern(options.subject)
     found = find_images(images, [out])
     files = dicom_among(found)
     if not files:
@@ -45,11 +37,11 @@ def import_dicom(
         Case(
             source=path,
             subject=subject_key(path, images, pattern),
-            read_image=partial(read_mammogram, path, windowing, bits),
+            read_image=partial(read_mammogram, path, options.windowing, options.bits),
         )
         for path in files
     ]
-    summary = write_dataset(out, cases, name=name, windowing=windowing, images_only=True, **options)
+    summary = write_dataset(out, cases, options, images_only=True)
     if len(found) > len(files):
         summary.notes.append(f"{len(found) - len(files)} pictures are not DICOM and were left alone")
     return summary

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.labels.classes import TUMOR_TASK, task_is_tumor, tumor_flags
 from scripts.importers.labels.label_images import check_palettes, read_label_image
 from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, one_each, stem, subject_key
@@ -25,17 +25,13 @@ def import_folder(
     images: Path,
     labels: Path,
     out: Path,
+    options: ImportOptions = DEFAULTS,
     *,
     values: Mapping[int, str] | None,
     ignore: Sequence[int] = (),
     suffix: str | None = None,
     unlabelled: str = "error",
     task: str = "anatomy",
-    subject: str | None = None,
-    windowing: str = "voi",
-    bits: int | None = None,
-    name: str | None = None,
-    **options: Any,
 ) -> Summary:
     """Write a dataset folder from images and label images.
 
@@ -47,14 +43,11 @@ def import_folder(
         suffix: what a label's name has after the image's, such as "_LI"; None finds it out.
         task: "anatomy" is all classes, "tumor" is two: what is called tumor, cancer, mass or lesion, and the rest.
         unlabelled: what happens to an image without a label image: "error", "skip", or "keep" as test image.
-        subject: pattern, see `cases.subject_key`.
-        windowing, bits: see `read_mammogram`.
-        options: as of `write_dataset`.
 
     Raises:
         UserError: bad options, a missing label image, other values in it than named, or another size.
     """
-    images, labels, out, pattern = Path(images), Path(labels), Path(out), checked_pattern(subject)
+    images, labels, out, pattern = Path(images), Path(labels), Path(out), checked_pattern(options.subject)
     if unlabelled not in ("error", "skip", "keep"):
         raise UserError(f"--unlabelled is {unlabelled!r}; expected skip or keep")
     pairs, suffix = _pairs(
@@ -78,7 +71,7 @@ def import_folder(
         Case(
             source=path,
             subject=subject_key(path, images, pattern),
-            read_image=partial(read_mammogram, path, windowing, bits),
+            read_image=partial(read_mammogram, path, options.windowing, options.bits),
             read_label=None if label is None else partial(read_label, label, table),
         )
         for path, label in pairs
@@ -87,12 +80,10 @@ def import_folder(
     return write_dataset(
         out,
         cases,
-        name=name,
+        options,
         labels=names,
         ignore_label=VOID if ignore else None,
         source_values=[next(value for value, name in values.items() if name == label) for label in names],
-        windowing=windowing,
-        **options,
     )
 
 

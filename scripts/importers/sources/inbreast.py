@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.labels.classes import ClassTable, fixed_table
 from scripts.importers.labels.merge import Tally, checked_smooth
 from scripts.importers.labels.point_radius import POINT_RADIUS
@@ -62,19 +62,13 @@ class _Found:
 def import_inbreast(
     images: Path,
     out: Path,
+    options: ImportOptions = DEFAULTS,
     *,
     merge: Mapping[str, str] | None = None,
     precedence: Sequence[str] | None = None,
     radius: float = POINT_RADIUS,
     smooth: float = 0.0,
     task: str = "anatomy",
-    subject: str | None = None,
-    windowing: str = "voi",
-    bits: int | None = None,
-    name: str | None = None,
-    licence: str = "",
-    reference: str = "",
-    **options: Any,
 ) -> Summary:
     """Write a dataset folder from the INbreast release.
 
@@ -84,32 +78,21 @@ def import_inbreast(
         precedence: class names, highest first. None: the muscle lies lowest, and of findings the smaller one wins.
         radius: in pixels, of the disk that is drawn for a region of one or two points; 0 is the pixel itself.
         smooth: see `merge.Canvas`.
-        subject: pattern, see `cases.subject_key`; by default the second part of the DICOM file's name.
-        windowing, bits: see `read_mammogram`.
-        options: as of `write_dataset`.
+        options: its `subject` is by default the second part of the DICOM file's name.
 
     Raises:
         UserError: no annotations, regions of unknown names, or a damaged annotation file.
     """
-    images, out, pattern = Path(images), Path(out), checked_pattern(subject)
+    images, out, pattern = Path(images), Path(out), checked_pattern(options.subject)
     if not 0.0 <= radius <= 100.0:
         raise UserError(f"--radius is {radius:g}; expected a number of pixels from 0 to 100")
     files = dicom_among(find_images(images, [out]))
     found, tally = _annotations(images, files), Tally()
-    table = _table(found, merge or {}, precedence, task, bool(options.get("progress", True)))
+    table = _table(found, merge or {}, precedence, task, options.progress)
     how = Settings(table, not precedence, radius, checked_smooth(smooth))
-    read = partial(read_image, windowing=windowing, bits=bits, named=pattern is None)
+    read = partial(read_image, windowing=options.windowing, bits=options.bits, named=pattern is None)
     cases = [_case(path, images, pattern, found, read, how, tally) for path in files]
-    summary = write_dataset(
-        out,
-        cases,
-        name=name,
-        labels=table.names,
-        licence=licence or LICENCE,
-        reference=reference or REFERENCE,
-        windowing=windowing,
-        **options,
-    )
+    summary = write_dataset(out, cases, options.with_terms(LICENCE, REFERENCE), labels=table.names)
     tally.report(summary)
     summary.notes += [f"{count} {what}" for what, count in sorted(found.remarks.items())]
     return summary

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.writing.cases import Case, Label
 from scripts.importers.writing.import_summary import Summary
 from scripts.importers.writing.writer import write_dataset
@@ -62,13 +63,11 @@ class Cut:
 def import_crops(
     dataset: Path,
     out: Path,
+    options: ImportOptions = DEFAULTS,
     *,
     crop_size: int = 256,
     per_image: int = 10,
     augment: int = 1,
-    seed: int = 0,
-    name: str | None = None,
-    **options: Any,
 ) -> Summary:
     """Write a dataset folder of crops.
 
@@ -77,8 +76,7 @@ def import_crops(
         crop_size: side of a crop in pixels; the paper's are 256, 700, 900 and 1500. 0 keeps images whole.
         per_image: crops of each training image, and of each of its replicas.
         augment: images that each training image becomes: itself and `augment` - 1 replicas.
-        seed: another one draws other crops and replicas.
-        options: as of `write_dataset`, less what the other dataset decides.
+        options: another `seed` draws other crops and replicas; what the other dataset decides does not apply.
 
     Raises:
         UserError: no such dataset, nothing to train on in it, or numbers below 1.
@@ -95,24 +93,26 @@ def import_crops(
     void = found.ignore_label
     if void is None and any(min(shape) < crop_size for shape in shapes):
         void = VOID
-    settings = {"crop_size": crop_size, "per_image": per_image, "augment": augment, "seed": seed}
+    settings = {"crop_size": crop_size, "per_image": per_image, "augment": augment, "seed": options.seed}
     content, threads = found.content, torch.get_num_threads()
     torch.set_num_threads(1)  # crops are too small for more
     try:
         return write_dataset(
             out,
             list(_cases(found, settings, void)),
-            name=name or found.name,
+            replace(
+                options,
+                name=options.name or found.name,
+                licence=content.get("licence", ""),
+                reference=content.get("reference", ""),
+                windowing=found.windowing,
+            ),
             labels=found.class_names,
             ignore_label=void,
-            licence=content.get("licence", ""),
-            reference=content.get("reference", ""),
-            windowing=found.windowing,
             recorded={
                 **{key: content[key] for key in _KEPT if key in content},
                 "crops": {**settings, "of": found.digest},
             },
-            **options,
         )
     finally:
         torch.set_num_threads(threads)

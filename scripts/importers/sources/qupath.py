@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.labels.classes import ClassTable
 from scripts.importers.labels.merge import Mask, Tally, checked_smooth, superpose
 from scripts.importers.labels.polygon_fill import Ring, check_crossings, fill
@@ -29,6 +29,7 @@ from transforms.reading.mammogram import read_mammogram
 def import_qupath(
     images: Path,
     out: Path,
+    options: ImportOptions = DEFAULTS,
     *,
     classes: Sequence[str],
     merge: Mapping[str, str] | None = None,
@@ -37,11 +38,6 @@ def import_qupath(
     unannotated: str = "error",
     smooth: float = 0.0,
     task: str = "anatomy",
-    subject: str | None = None,
-    windowing: str = "voi",
-    bits: int | None = None,
-    name: str | None = None,
-    **options: Any,
 ) -> Summary:
     """Write a dataset folder from images and their QuPath annotations.
 
@@ -52,9 +48,6 @@ def import_qupath(
         classes, merge, precedence, task: see `ClassTable.make`.
         unannotated: what an image without GeoJSON is: "error", "background" (all first class), or "skip".
         smooth: see `merge.Canvas`.
-        subject: pattern, see `cases.subject_key`.
-        windowing, bits: see `read_mammogram`.
-        options: as of `write_dataset`.
 
     Raises:
         UserError: bad options, a missing or unreadable annotation file, or an unknown class.
@@ -64,7 +57,7 @@ def import_qupath(
     smooth = checked_smooth(smooth)
     if unannotated not in ("error", "background", "skip"):
         raise UserError(f"--unannotated is {unannotated!r}; expected background or skip")
-    pattern, tally = checked_pattern(subject), Tally()
+    pattern, tally = checked_pattern(options.subject), Tally()
     cases = []
     files = find_images(images, [out] if annotations is None else [out, annotations])
     known = AnnotationFiles(images, annotations)
@@ -77,12 +70,12 @@ def import_qupath(
             Case(
                 source=path,
                 subject=subject_key(path, images, pattern),
-                read_image=partial(read_mammogram, path, windowing, bits),
+                read_image=partial(read_mammogram, path, options.windowing, options.bits),
                 read_label=partial(read_label, found, table, tally, smooth=smooth),
                 tally=tally,
             )
         )
-    summary = write_dataset(out, cases, name=name, labels=table.names, windowing=windowing, **options)
+    summary = write_dataset(out, cases, options, labels=table.names)
     tally.report(summary)
     if not precedence and table.order != tuple(range(len(table.names))):
         ranking = " over ".join(table.names[label] for label in reversed(table.order))

@@ -10,16 +10,8 @@ from collections.abc import Sequence
 
 from scripts.importers.writing.cases import Case
 from scripts.importers.writing.finished_cases import Record
-from transforms.errors import UserError
 
-INTENTS = ("presentation", "processing", "both")
 Pairs = list[tuple[Case, Record]]
-
-
-def check_intent(intent: str) -> None:
-    """Refuse what is no intent."""
-    if intent not in INTENTS:
-        raise UserError(f"--intent is {intent!r}; expected one of {', '.join(INTENTS)}")
 
 
 def without_twins(pairs: Pairs, intent: str) -> tuple[Pairs, list[str]]:

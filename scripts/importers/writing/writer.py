@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.writing.case_plan import probe
 from scripts.importers.writing.cases import Case
 from scripts.importers.writing.facts import Facts
@@ -28,12 +29,11 @@ from scripts.importers.writing.process_case import Rules, Task, do_case, lost_ca
 from scripts.importers.writing.progress import with_progress
 from scripts.importers.writing.split import sections_of
 from scripts.importers.writing.staging import check_output, staged_folder
-from scripts.importers.writing.twins import check_intent, without_twins
+from scripts.importers.writing.twins import without_twins
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError
-from transforms.flip import FLIPS
 from transforms.plain_text import one_line
-from transforms.reading.limits import MEGAPIXELS, MEMORY_GB, Limits
+from transforms.reading.limits import Limits
 from transforms.row_counts import FOLDER as ROW_COUNTS
 
 __all__ = ["Summary", "write_dataset"]
@@ -83,80 +83,54 @@ class _Written:
 def write_dataset(
     out: Path,
     cases: Iterable[Case],
+    options: ImportOptions = DEFAULTS,
     *,
-    name: str | None = None,
     labels: Sequence[str] = (),
     images_only: bool = False,
     ignore_label: int | None = None,
     colour: bool = False,
     source_values: Sequence[int] | None = None,
-    licence: str = "",
-    reference: str = "",
-    validation: float = 0.3,
-    seed: int = 0,
-    split_by: str = "subject",
-    windowing: str = "voi",
-    flip: str = "none",
-    overwrite: bool = False,
-    strict: bool = False,
-    workers: int | None = 1,
-    dry_run: bool = False,
-    progress: bool = True,
-    intent: str = "presentation",
-    max_megapixels: float = MEGAPIXELS,
-    max_memory_gb: float = MEMORY_GB,
     recorded: Mapping[str, Any] | None = None,
 ) -> Summary:
     """Write a dataset folder and look it over, so that what exists afterwards is known to be readable.
 
     Args:
-        out: the folder to make; must be absent or empty unless `overwrite`.
-        cases: at least two subjects. Images that cannot be read are listed in the summary and left out
-            (`strict`: an error); a bad label is always an error.
-        name: of the dataset; None takes that of `out`.
+        out: the folder to make; must be absent or empty unless `options.overwrite`.
+        cases: at least two subjects. A bad label is always an error.
+        options: its `windowing` is what the cases were told to read with; only recorded here.
         labels: class names; the position is the class id.
         images_only: nothing is labelled; every image goes to `test`, to be segmented but not trained on.
         colour: the images are photographs; only recorded here.
         source_values: grey value of each class in the source's label images, in which predictions can be written.
-        validation: share of the subjects (or images) that is validated on.
-        split_by: "subject", or "image" as in the paper, which is optimistic where subjects have several images.
-        windowing: as the cases were told to read; only recorded here.
-        flip: "left" or "right" mirrors images and labels whose breast is on the other side.
-        workers: processes that read; each holds one image. None takes one a processor, at most 4, where that pays.
-            The result is the same to the byte. More than one needs cases that pickle.
-        intent: of images stored FOR PROCESSING and FOR PRESENTATION, the kind that is kept, or "both".
-        max_megapixels, max_memory_gb: larger images are refused, see `transforms.reading.limits`.
-        dry_run: only look at the files' headers and say what would be written.
         recorded: what else dataset.json says, or says in another way.
 
     Raises:
         UserError: nothing readable, a label that does not fit, an output that may not be replaced.
     """
     out, cases = Path(out), list(cases)
-    _check_options(split_by, validation, flip)
-    check_intent(intent)
-    check_output(out, overwrite, tuple(case.source for case in cases))
+    check_output(out, options.overwrite, tuple(case.source for case in cases))
+    limits = Limits(options.max_megapixels, options.max_memory_gb)
     head = _Head(
-        name=one_line(name or out.absolute().name),
-        licence=licence,
-        reference=reference,
-        windowing=windowing,
-        rules=Rules(tuple(labels), ignore_label, flip, strict, Limits(max_megapixels, max_memory_gb)),
-        split={"by": split_by, "seed": seed, "validation_fraction": validation},
+        name=one_line(options.name or out.absolute().name),
+        licence=options.licence,
+        reference=options.reference,
+        windowing=options.windowing,
+        rules=Rules(tuple(labels), ignore_label, options.flip, options.strict, limits),
+        split={"by": options.split_by, "seed": options.seed, "validation_fraction": options.validation},
         images_only=images_only,
         colour=colour,
         source_values=source_values,
         recorded=dict(recorded or {}),
     )
-    if dry_run:
-        records = with_progress(probe(cases, head.rules), len(cases), progress, "looking")
+    if options.dry_run:
+        records = with_progress(probe(cases, head.rules), len(cases), options.progress, "looking")
         written, rejected = _named(zip(cases, records, strict=True))
         return _summary(out, head, written, rejected, _sections(written, head), list(PLANNED), dry_run=True)
-    processes = worker_count(workers, [case.source for case in cases])
-    with staged_folder(out, overwrite, keep=_CASES) as stage:
+    processes = worker_count(options.workers, [case.source for case in cases])
+    with staged_folder(out, options.overwrite, keep=_CASES) as stage:
         tasks = _tasks(stage, cases, head)
-        records = with_progress(in_order(do_case, tasks, processes, lost_case), len(cases), progress)
-        pairs, twin_notes = without_twins(list(zip(cases, records, strict=True)), intent)
+        records = with_progress(in_order(do_case, tasks, processes, lost_case), len(cases), options.progress)
+        pairs, twin_notes = without_twins(list(zip(cases, records, strict=True)), options.intent)
         written, rejected = _named(pairs)
         sections = _sections(written, head)
         _move(stage, written)
@@ -164,17 +138,8 @@ def write_dataset(
         (stage / "dataset.json").write_text(text, encoding="utf-8", newline="\n")
         Dataset.load(stage)
     facts = {section: [one.facts for one in members] for section, members in sections.items()}
-    notes = twin_notes + notes_of([one.record for one in written], facts, labels, split_by, flip)
+    notes = twin_notes + notes_of([one.record for one in written], facts, labels, options.split_by, options.flip)
     return _summary(out, head, written, rejected, sections, notes)
-
-
-def _check_options(split_by: str, validation: float, flip: str) -> None:
-    if split_by not in ("subject", "image"):
-        raise UserError(f"--split_by is {split_by!r}; expected subject or image")
-    if not 0.0 < validation < 1.0:
-        raise UserError(f"--validation is {validation:g}; expected a share between 0 and 1, such as 0.3")
-    if flip not in FLIPS:
-        raise UserError(f"--flip is {flip!r}; expected {', '.join(FLIPS)}")
 
 
 def _tasks(stage: Path, cases: list[Case], head: _Head) -> list[Task]:
