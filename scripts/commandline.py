@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import typer
 import typer.core
@@ -12,20 +12,20 @@ import typer.core
 from engines.base.console import forget, robust_console
 from transforms.errors import UserError
 
-if TYPE_CHECKING:
-    import click
-
 
 class Commands(typer.core.TyperGroup):
-    """Commands, listed with their whole first sentence: typer cuts it to the width of a terminal."""
+    """Commands, listed with their whole first sentence: typer cuts it to the width of a terminal.
 
-    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+    Contexts are click's, which newer versions of typer have a copy of.
+    """
+
+    def get_help_option(self, ctx: Any) -> Any:
         option = super().get_help_option(ctx)
         if option is not None:
             option.default = False  # without a default, typer imports pydantic to convert None
         return option
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         rows = [(name, " ".join((c.help or "").split("\n\n")[0].split())) for name, c in found if c and not c.hidden]
         with formatter.section("Commands"):

@@ -86,7 +86,8 @@ def tiling(
     if threads:
         torch.set_num_threads(threads)
     costs = []
-    for name, image in ((title, pixels) for path in (images or [None]) for title, pixels in pictures(path, size)):
+    paths: list[Path | None] = [*images] if images else [None]
+    for name, image in ((title, pixels) for path in paths for title, pixels in pictures(path, size)):
         for network in names:
             torch.manual_seed(0)
             built = NETWORKS[network](classes, width=width).eval().to(device)

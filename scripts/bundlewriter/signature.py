@@ -40,9 +40,9 @@ def network_definition(target: str, given: Sequence[str]) -> dict[str, Any]:
             near = difflib.get_close_matches(name, parameters, n=3) or list(parameters)
             raise UserError(f"{name}: {target} takes no such argument; choose from {', '.join(near)}")
     for names, value in FOUND.values():
-        name = next((name for name in names if name in parameters), None)
-        if name is not None and not arguments.keys() & set(names):
-            arguments[name] = value
+        known = next((name for name in names if name in parameters), None)
+        if known is not None and not arguments.keys() & set(names):
+            arguments[known] = value
     for name, value in MODULES.items():
         if name in parameters and "conv_op" in parameters:
             arguments.setdefault(name, value)

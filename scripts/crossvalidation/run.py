@@ -14,7 +14,8 @@ from engines.records.mlflow_store import disable_telemetry
 from engines.runs.owned_run import tracked
 from engines.scoring.operating_point import rule_rate
 from scripts.comparison.draws import DRAWS, SEED
-from scripts.comparison.table import Comparison, compare, console
+from scripts.comparison.lesion_table import LesionRow
+from scripts.comparison.table import Comparison, Row, compare, console
 from scripts.crossvalidation.fold_table import results
 from scripts.crossvalidation.folds import FOLDS, Folds, digest_of, read_folds, trained_subjects, write_folds
 from scripts.crossvalidation.process import run_training, terminable
@@ -130,7 +131,8 @@ def _summary(out: Path, plan: Plan, tracking: Tracking, rule: str | None) -> Com
     """All subjects of all folds, each scored by the network that did not train with it."""
     comparison = compare(results(out, plan, rule), DRAWS, SEED)
     stages = {row.title: row.result.stage if row.result else row.title for row in comparison.rows}
-    for row in (*comparison.rows, *comparison.lesions):
+    rows: list[Row | LesionRow] = [*comparison.rows, *comparison.lesions]
+    for row in rows:
         stage = stages[row.title]
         tracking.log_metrics(row.scores, step=0, prefix=f"{stage}/")
         tracking.log_metrics({name: mean for name, (mean, _) in row.folds.items()}, 0, prefix=f"{stage}/fold_mean/")

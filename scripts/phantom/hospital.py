@@ -92,10 +92,10 @@ def write_dicom(view: View, seed: int, path: Path) -> None:
     file.save_as(path, enforce_file_format=True)
 
 
-def _uid(*parts: object) -> str:
+def _uid(*parts: object) -> UID:
     """A UID below 2.25 (ISO/IEC 9834-8), the same for the same parts."""
     name = "mammoseg:sample:" + ":".join(map(str, parts))
-    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_URL, name).int}"
+    return UID(f"2.25.{uuid.uuid5(uuid.NAMESPACE_URL, name).int}")
 
 
 def _code(value: str, meaning: str) -> Sequence:

@@ -108,7 +108,7 @@ _CHOICE = {
 
 def _scores(trained: Trained) -> str:
     settings, scores = trained.settings, trained.scores
-    choice = _CHOICE.get(settings.get("keep"), _CHOICE["best"])
+    choice = _CHOICE.get(str(settings.get("keep")), _CHOICE["best"])
     means = [(title, scores.get(key)) for key, title in MEAN_TITLES.items()]
     rows = [
         f"| {name} | {_percent(scores.get(f'iou/{name}'))} | {_percent(scores.get(f'dice/{name}'))} |\n"

@@ -127,7 +127,8 @@ def write_onnx(folder: Path, network: nn.Module, path: Path) -> None:
     assert exported is not None
     model = exported.model
     values = [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]
-    for part in (model, model.graph, *values, *(v for node in model.graph for v in (node, *node.outputs))):
+    parts: list[Any] = [model, model.graph, *values, *(v for node in model.graph for v in (node, *node.outputs))]
+    for part in parts:
         part.metadata_props.clear()  # traces of the source
     large = sum(p.numel() for p in network.parameters()) * 4 > 2**31 - 2**20  # one file may hold 2 GB
     exported.save(path, external_data=large)

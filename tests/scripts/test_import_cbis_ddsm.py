@@ -373,7 +373,7 @@ def test_cases_can_be_read_in_another_process(tmp_path, monkeypatch):
     """Cases pickle, and what their labels count stays with them."""
     write_archive(tmp_path / "in")
     taken = []
-    monkeypatch.setattr(cbis_ddsm, "write_dataset", lambda out, cases, **options: taken.extend(cases) or 1 / 0)
+    monkeypatch.setattr(cbis_ddsm, "write_dataset", lambda out, cases, options, **more: taken.extend(cases) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         import_cbis_ddsm(tmp_path / "in", tmp_path / "out")
     copies = pickle.loads(pickle.dumps(taken))

@@ -26,11 +26,12 @@ from scripts.importers.labels.merge import Tally, size_text
 from scripts.importers.sources.cdd_cesm_findings import PATHOLOGIES, attributes, checked_findings, named_findings
 from scripts.importers.sources.cdd_cesm_outlines import Box, Outline, draw_outlines, union_box
 from scripts.importers.sources.cdd_cesm_tables import ImageId, Row, Tables, read_tables
-from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, stem, subject_key
+from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, subject_key
 from scripts.importers.writing.writer import Summary, write_dataset
 from transforms.dataset import VOID
 from transforms.errors import UserError
 from transforms.reading.mammogram import Mammogram, read_mammogram
+from transforms.reading.names import stem
 
 CLASSES = ("background", "tumor")
 BACKGROUND, TUMOR = 0, 1

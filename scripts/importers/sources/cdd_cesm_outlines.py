@@ -122,10 +122,10 @@ def parse_outline(text: str) -> Outline | None:
     if shape not in SHAPES:
         raise ValueError(f"its shape is {str(shape)[:40]!r}; expected {', '.join(SHAPES)}")
     if shape in ("polygon", "polyline"):
-        x, y = (_numbers(content, key) for key in ("all_points_x", "all_points_y"))
-        if len(x) != len(y) or not x:
-            raise ValueError(f"it has {len(x)} x and {len(y)} y coordinates")
-        return Polygon(tuple(zip(x, y, strict=True)))
+        xs, ys = (_numbers(content, key) for key in ("all_points_x", "all_points_y"))
+        if len(xs) != len(ys) or not xs:
+            raise ValueError(f"it has {len(xs)} x and {len(ys)} y coordinates")
+        return Polygon(tuple(zip(xs, ys, strict=True)))
     if shape == "rect":
         x, y, width, height = _fields(content, "x", "y", "width", "height")
         return Polygon(((x, y), (x + width, y), (x + width, y + height), (x, y + height)))

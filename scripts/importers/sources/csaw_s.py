@@ -80,7 +80,8 @@ class Findings:
 
     def usable(self, masks: Masks, source: Path) -> Masks:
         """The masks of the image's size, by class; the others, and classes without a mask, are remembered."""
-        size, result = header(source)[1], {}
+        size = header(source)[1]
+        result: Masks = {}
         for name, paths in masks.items():
             result[name] = []
             for path in paths:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.labels.classes import TUMOR_TASK, task_is_tumor, tumor_flags
 from scripts.importers.labels.label_images import check_palettes, read_label_image
-from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, one_each, stem, subject_key
+from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, one_each, subject_key
 from scripts.importers.writing.writer import Summary, write_dataset
 from transforms.dataset import VOID, listed, unknown_values
 from transforms.errors import UserError
 from transforms.plain_text import same_name
 from transforms.reading.mammogram import read_mammogram
+from transforms.reading.names import stem
 
 
 def import_folder(

@@ -23,12 +23,13 @@ from scripts.importers.labels.merge import Tally, checked_smooth
 from scripts.importers.labels.point_radius import POINT_RADIUS
 from scripts.importers.sources.inbreast_draw import Settings, read_label
 from scripts.importers.sources.inbreast_xml import MUSCLE, NAMELESS, read_rois
-from scripts.importers.writing.cases import Case, checked_pattern, dicom_among, find_images, stem, subject_key
+from scripts.importers.writing.cases import Case, checked_pattern, dicom_among, find_images, subject_key
 from scripts.importers.writing.progress import with_progress
 from scripts.importers.writing.writer import Summary, write_dataset
 from transforms.errors import UserError
 from transforms.reading.find_files import files_below
 from transforms.reading.mammogram import Mammogram, read_mammogram
+from transforms.reading.names import stem
 from transforms.vocabulary import plain
 
 CLASSES = ("background", MUSCLE, "asymmetry", "distortion", "spiculated region", "mass", "calcification")

@@ -19,11 +19,12 @@ from scripts.importers.labels.merge import Mask, Tally, checked_smooth, superpos
 from scripts.importers.labels.polygon_fill import Ring, check_crossings, fill
 from scripts.importers.sources.qupath_files import AnnotationFiles
 from scripts.importers.sources.qupath_geojson import read_annotations
-from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, stem, subject_key
+from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, subject_key
 from scripts.importers.writing.writer import Summary, write_dataset
 from transforms.errors import UserError
 from transforms.plain_text import one_line
 from transforms.reading.mammogram import read_mammogram
+from transforms.reading.names import stem
 
 
 def import_qupath(

@@ -100,10 +100,10 @@ def _blank(found: Findings, everything: Sequence[tuple[str, Facts]]) -> None:
 
 def _classes(found: Findings, facts: Mapping[str, Sequence[Facts]], labels: Sequence[str]) -> None:
     for section in ("training", "validation"):
-        members = [one for one in facts.get(section, ()) if one.counts is not None]
-        if not members:
+        counts = [one.counts for one in facts.get(section, ()) if one.counts is not None]
+        if not counts:
             continue
-        pixels = np.sum([one.counts for one in members], axis=0, dtype=np.int64)
+        pixels = np.sum(counts, axis=0, dtype=np.int64)
         absent = [labels[int(label)] for label in np.flatnonzero(pixels == 0)]
         if absent:
             found.warnings.append(f"no {section} pixel of {', '.join(absent)}")

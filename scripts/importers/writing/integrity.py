@@ -73,9 +73,9 @@ def check_dataset(folder: Path, progress: bool = True, workers: int | None = 1) 
     for section, facts in report.facts.items():
         counts = [one.counts for one in facts if one.counts is not None]
         report.pixels[section] = np.array(counts, np.int64).reshape(len(counts), len(dataset.labels)).sum(axis=0)
-    found = findings(report.facts, dataset.class_names, dataset.content.get("split", {}).get("by") == "image")
-    report.errors += found.errors
-    report.warnings += found.warnings
+    more = findings(report.facts, dataset.class_names, dataset.content.get("split", {}).get("by") == "image")
+    report.errors += more.errors
+    report.warnings += more.warnings
     _check_fractions(report)
     _check_files(report, [item for _, _, item, _ in tasks])
     return report

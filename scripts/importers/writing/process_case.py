@@ -122,7 +122,7 @@ def _row_counts(case: Case, image: Mammogram, label: Label, rules: Rules) -> NDA
             f"{' x '.join(map(str, label.shape))}; give a label map of the image's size"
         )
     counts = row_counts(label, 256)
-    found = counts.any(axis=1)
+    found = np.any(counts, axis=1)
     if rules.ignore_label is not None:
         found[rules.ignore_label] = False
     if found[len(rules.labels) :].any():
