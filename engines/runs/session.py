@@ -21,6 +21,7 @@ from engines.base.console import forget, robust_console
 from engines.base.distributed import is_main
 from engines.base.network_file import NetworkRows, rows_beside
 from engines.base.signals import handle_signals
+from engines.base.threads import fit_threads
 from engines.base.versions import compare_versions
 from engines.records.mlflow_store import disable_telemetry
 from engines.runs.overrides import check_overrides
@@ -44,6 +45,7 @@ def begin(seed: int = 0, recipe: str | None = None, recipes: Mapping[str, Any] |
     logger.setLevel(logging.INFO if is_main() else logging.ERROR)
     logging.getLogger("ignite.engine.engine").setLevel(logging.CRITICAL)  # an error is told once, by the hook
     disable_telemetry()
+    fit_threads()
     set_track_meta(False)  # geometry is kept by the data set and the writers; plain tensors are faster
     # ignite checks tensors for NaN with a call that torch deprecates; nothing a user could do about it
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="ignite")

@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from ignite.engine import Events
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 
 from engines.base.distributed import is_main, parallel, rank
+from engines.base.threads import restore_threads
 from engines.records.data_record import DataGuard
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
@@ -306,12 +308,14 @@ class StagedTraining:
             "data": self.guard.digest if self.guard is not None else None,
             "run_id": self.tracking.run_id,
             "stage_runs": self.tracking.stage_runs,
+            "threads": torch.get_num_threads(),
         }
 
     def _restore_run(self, saved: Mapping[str, Any]) -> int:
         """Check that the saved training is this one; return the index of the stage it was in."""
         index = check_same(self.output.progress.file, saved, self.settings, [stage.name for stage in self.plan])
         self.results = saved["results"]
+        restore_threads(saved.get("threads"))
         if index == len(self.plan) - 1 and self._over(self.plan[index], saved["epoch"], saved["stopping"][0]):
             logger.info(
                 "Stage %s is already at epoch %d of %d%s: nothing left to train; raise max_epochs to go on.",

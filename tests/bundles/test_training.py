@@ -131,6 +131,7 @@ def test_an_interrupted_training_ends_like_an_uninterrupted_one(
     resumed = torch.load(tmp_path / "out" / "models" / "progress.pt", weights_only=True)
     for key in ("epoch", "stopping"):
         assert resumed[key] == whole[key]
+    assert resumed["threads"] == torch.get_num_threads()
     assert resumed["best"]["epoch"] == whole["best"]["epoch"]
     assert resumed["best"]["scores"] == pytest.approx(whole["best"]["scores"], nan_ok=True)
     for name, value in whole["network"].items():

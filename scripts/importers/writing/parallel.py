@@ -18,6 +18,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from engines.base.processors import available_processors
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -33,13 +35,6 @@ def worker_count(workers: int | None, files: Sequence[Path]) -> int:
     if len(files) < _SMALL_COUNT and sum(_size(path) for path in files) < _SMALL_BYTES:
         return 1
     return min(MOST_WORKERS, available_processors(), len(files))
-
-
-def available_processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def in_order(function: Callable[[T], R], tasks: Iterable[T], workers: int, lost: Callable[[T], R]) -> Iterator[R]:

@@ -1,0 +1,50 @@
+"""The processors of this machine: how many this process may use, and how busy others keep them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+STAT, QUOTA = Path("/proc/stat"), Path("/sys/fs/cgroup/cpu.max")
+Ticks = Mapping[int, tuple[float, float]]
+"""Processor → (ticks at work, all ticks), since the machine started."""
+
+
+def available_processors() -> int:
+    """Processors that this process may use: those it is bound to, or a container's share of them."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = QUOTA.read_text().split()[:2]
+        return max(1, min(bound, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no container, or "max"
+        return bound
+
+
+def ticks() -> Ticks:
+    """Read how long each processor that this process may use was at work; empty where the system does not say.
+
+    Work at a lower priority than this process's own does not count: it gives way.
+    """
+    try:
+        lines = STAT.read_text().splitlines()
+        allowed = os.sched_getaffinity(0)
+        polite = os.nice(0) <= 0
+    except (OSError, AttributeError):
+        return {}
+    found = {}
+    for name, *fields in (line.split() for line in lines if line.startswith("cpu")):
+        if name[3:].isdecimal() and int(name[3:]) in allowed:
+            user, nice, system, idle, wait = (float(field) for field in fields[:5])
+            found[int(name[3:])] = (user + system + (0.0 if polite else nice), user + nice + system + idle + wait)
+    return found
+
+
+def busy_processors(before: Ticks, after: Ticks) -> float:
+    """How many of the processors were at work between two calls of `ticks`, such as 1.5."""
+    shares = 0.0
+    for processor in before.keys() & after.keys():
+        work, total = (late - early for late, early in zip(after[processor], before[processor], strict=True))
+        shares += work / total if total > 0 else 0.0
+    return shares

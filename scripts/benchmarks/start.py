@@ -1,0 +1,138 @@
+"""How long commands take to start: the help of each, and a training up to its first iteration.
+
+    python -m scripts.benchmark start [--repeats 5] [--json]
+
+Each is a process of its own, its end included, in seconds of processor time (user and system), which other work on the
+machine changes little. All take turns; the median of the repeats counts, beside it the fastest and slowest. Help is a
+ratio to `python -c "import typer, rich"`, a training one to importing torch, MONAI and MLflow. The training is `quick`
+on a sample of four subjects, stopped at its first iteration.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from engines.base.paths import project_root
+
+BARE = ["-c", "import typer, rich"]
+LIBRARIES = ["-c", "import torch, monai, mlflow"]
+FIRST_ITERATION = """
+import json, os, sys
+from ignite.engine import Engine, Events
+from monai.bundle import run
+fire = Engine._fire_event
+def stop(engine, event, *args, **kwargs):
+    if event == Events.ITERATION_STARTED:
+        os._exit(0)
+    return fire(engine, event, *args, **kwargs)
+Engine._fire_event = stop
+run("training", **json.loads(sys.argv[1]))
+os._exit(1)
+"""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Seconds of a command, and the ratio of its median to that of the bare one."""
+
+    name: str
+    seconds: float
+    fastest: float
+    slowest: float
+    ratio: float
+
+
+def start(
+    repeats: Annotated[int, typer.Option(min=1, help="Of which the median counts.")] = 5,
+    help_only: Annotated[bool, typer.Option("--help-only", help="No training.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+) -> None:
+    """Time the help of every command, and a training up to its first iteration, against bare imports."""
+    helps = {f"{' '.join(words)} --help": ["-m", f"scripts.{words[0]}", *words[1:], "--help"] for words in commands()}
+    found = in_turns({'python -c "import typer, rich"': BARE, **helps}, repeats)
+    found += [] if help_only else training(repeats)
+    if as_json:
+        print(json.dumps([asdict(each) for each in found]))
+        return
+    table = Table("", "seconds", "fastest to slowest", "ratio")
+    for each in found:
+        spread = f"{each.fastest:.2f} to {each.slowest:.2f}"
+        table.add_row(each.name, f"{each.seconds:.2f}", spread, f"{each.ratio:.2f}")
+    Console().print(table)
+
+
+def commands() -> list[list[str]]:
+    """Words of every command and subcommand: ["compare"], ["prepare"], ["prepare", "folder"], …"""
+    found = []
+    for path in sorted((project_root() / "scripts").glob("*.py")):
+        app = getattr(importlib.import_module(f"scripts.{path.stem}"), "app", None)
+        if app is not None:
+            group: Any = typer.main.get_command(app)
+            names = group.list_commands(None) if hasattr(group, "list_commands") else []
+            found += [[path.stem], *([path.stem, name] for name in names)]
+    return found
+
+
+def training(repeats: int) -> list[Start]:
+    """Bare imports, and a training up to its first iteration."""
+    from scripts.sample import make_sample
+
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        options = {
+            "config_file": str(project_root() / "bundles" / "dilation10" / "configs" / "train.json"),
+            "dataset_dir": str(make_sample(folder / "sample", subjects=4, height=128, progress=False)),
+            "output_dir": str(folder / "output"),
+            "tracking_uri": str(folder / "mlflow.db"),
+            "force": True,
+        }
+        first = ["-c", FIRST_ITERATION, json.dumps(options)]
+        processor_seconds(first)  # makes the store
+        return in_turns({"import torch, monai, mlflow": LIBRARIES, "training, to the first iteration": first}, repeats)
+
+
+def in_turns(programs: Mapping[str, Sequence[str]], repeats: int) -> list[Start]:
+    """Time programs, given as arguments of Python, one after the other, again and again; the first is the bare one."""
+    times: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(repeats):
+        for name, arguments in programs.items():
+            times[name].append(processor_seconds(arguments))
+    bare = median(next(iter(times.values())))
+    return [Start(name, median(each), min(each), max(each), median(each) / bare) for name, each in times.items()]
+
+
+def processor_seconds(arguments: Sequence[str]) -> float:
+    """Run Python; its seconds of processor time, or on Windows by the clock.
+
+    Raises:
+        ValueError: it failed; with the end of what it said.
+    """
+    before = _spent()
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=project_root(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"{' '.join(arguments[:2])}: {' '.join((done.stdout + done.stderr).split()[-30:])}")
+    return _spent() - before
+
+
+def _spent() -> float:
+    try:
+        import resource
+    except ImportError:
+        return time.perf_counter()
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
