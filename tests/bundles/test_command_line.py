@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bundle_process import BundleProcess, arguments
+from bundle_process import run as run_forked
 from mlflow.tracking import MlflowClient
 
 from engines.records.tables import read_csv
@@ -30,11 +32,6 @@ def environment() -> dict[str, str]:
     return {**keep, "OMP_NUM_THREADS": "1"}
 
 
-def command(*words: str | Path, run_id: str = "training", config: str | Path = CONFIG) -> list[str]:
-    base = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", str(config)]
-    return base + [str(w) for w in words]
-
-
 def run(words: list[str], cwd: Path = ROOT, timeout: float = 240) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=timeout)
 
@@ -47,7 +44,11 @@ def places(out: Path, store: Path) -> list[str]:
 def test_a_wrong_path_is_one_line_from_any_folder(place: str, tmp_path: Path) -> None:
     cwd = {"root": ROOT, "bundle": CONFIG.parents[1], "elsewhere": tmp_path}[place]
     config = {"root": "bundles/dilation10/configs/train.json", "bundle": "configs/train.json", "elsewhere": CONFIG}
-    result = run(command("--dataset_dir", "no such folder", config=config[place]), cwd=cwd)
+    words = arguments("training", config[place], "--dataset_dir", "no such folder")
+    if place == "root":  # the real interpreter
+        result = run([sys.executable, "-m", "monai.bundle", *words], cwd=cwd)
+    else:
+        result = run_forked(words, cwd, environment())
     assert result.returncode != 0
     errors = [line for line in result.stderr.splitlines() if line.startswith("error:")]
     assert len(errors) == 1
@@ -59,11 +60,11 @@ def test_a_bundle_without_logging_conf_and_metadata_starts(tiny_dataset: Path, t
     configs = shutil.copytree(CONFIG.parent, tmp_path / "copied bundle" / "configs")
     (configs / "logging.conf").unlink()
     (configs / "metadata.json").unlink()
-    words = command(
-        "--dataset_dir", tiny_dataset, "--stages", "['front']", "--max_epochs", "1", *shlex.split(SLIM),
-        *places(tmp_path / "out", store.with_name("a store.db")), config=configs / "train.json",
+    words = arguments(
+        "training", configs / "train.json", "--dataset_dir", tiny_dataset, "--stages", "['front']", "--max_epochs", "1",
+        *shlex.split(SLIM), *places(tmp_path / "out", store.with_name("a store.db")),
     )  # fmt: skip
-    result = run(words, cwd=tmp_path)
+    result = run_forked(words, tmp_path, environment())
     assert result.returncode == 0, result.stderr
     assert "Scores on the 2 validation subjects of tiny" in result.stdout
     assert f"mlflow ui --backend-store-uri 'sqlite:///{store.with_name('a store.db')}'" in result.stdout
@@ -73,19 +74,19 @@ def test_a_bundle_without_logging_conf_and_metadata_starts(tiny_dataset: Path, t
 @pytest.mark.slow
 def test_a_training_whose_workers_start_from_nothing(tiny_dataset: Path, tmp_path: Path, store: Path) -> None:
     """As on Windows and macOS, where a worker gets everything by pickle."""
-    words = command(
-        "--dataset_dir", tiny_dataset, "--stages", "['front']", "--max_epochs", "1", "--num_workers", "2",
-        *shlex.split(SLIM), *places(tmp_path / "out", store),
+    words = arguments(
+        "training", CONFIG, "--dataset_dir", tiny_dataset, "--stages", "['front']", "--max_epochs", "1",
+        "--num_workers", "2", *shlex.split(SLIM), *places(tmp_path / "out", store),
     )  # fmt: skip
     program = (
         "import multiprocessing, runpy; multiprocessing.set_start_method('spawn'); "
         "runpy.run_module('monai.bundle', run_name='__main__', alter_sys=True)"
     )
-    result = run([sys.executable, "-c", program, *words[3:]])
+    result = run([sys.executable, "-c", program, *words])
     assert result.returncode == 0, result.stderr
     assert "Scores on the 2 validation subjects of tiny" in result.stdout
     seen = [read_csv(tmp_path / "out" / "eval" / "scores.csv")]
-    same = run(command(*words[words.index("--dataset_dir") :], "--output_dir", tmp_path / "same", "--num_workers", "0"))
+    same = run_forked([*words, "--output_dir", str(tmp_path / "same"), "--num_workers", "0"], environment=environment())
     assert same.returncode == 0, same.stderr
     seen.append(read_csv(tmp_path / "same" / "eval" / "scores.csv"))
     assert seen[0] == seen[1]  # who reads the images does not matter
@@ -95,7 +96,7 @@ def test_kill_and_interrupt_then_resume(tiny_dataset: Path, tmp_path: Path, stor
     knobs = ["--dataset_dir", tiny_dataset, "--stages", "['front']", "--patience", "0", *shlex.split(SLIM)]
     knobs += ["--crops_per_image", "10"]  # epochs long enough to be interrupted
     epochs, out = 100_000, tmp_path / "out"
-    words = command(*knobs, "--max_epochs", str(epochs), *places(out, store))
+    words = arguments("training", CONFIG, *knobs, "--max_epochs", str(epochs), *places(out, store))
     progress = out / "models" / "progress.pt"
 
     def saved_epoch() -> int:
@@ -103,15 +104,12 @@ def test_kill_and_interrupt_then_resume(tiny_dataset: Path, tmp_path: Path, stor
 
     def interrupt(how: signal.Signals, extra: list[str]) -> tuple[int, str]:
         start = saved_epoch()
-        process = subprocess.Popen(
-            words + extra, cwd=ROOT, env=environment(), text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        process = BundleProcess([*words, *extra], environment=environment())
         deadline = time.monotonic() + 120
         while saved_epoch() < start + 2 and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(how)
-        message = process.communicate(timeout=60)[1]
-        return process.returncode, message
+        return process.wait(), process.stderr
 
     assert interrupt(signal.SIGKILL, [])[0] == -signal.SIGKILL
     killed = saved_epoch()
@@ -136,7 +134,8 @@ def test_kill_and_interrupt_then_resume(tiny_dataset: Path, tmp_path: Path, stor
     interrupted = saved_epoch()
 
     last = interrupted + 2
-    result = run(command(*knobs, "--max_epochs", str(last), *places(out, store), "--resume", "true"))
+    finish = arguments("training", CONFIG, *knobs, "--max_epochs", str(last))
+    result = run_forked([*finish, *places(out, store), "--resume", "true"], environment=environment())
     assert result.returncode == 0, result.stderr
     assert f"Resuming stage front after epoch {interrupted}" in result.stdout
     assert [int(r["epoch"]) for r in read_csv(out / "eval" / "epochs.csv")] == list(range(1, last + 1))
@@ -145,19 +144,20 @@ def test_kill_and_interrupt_then_resume(tiny_dataset: Path, tmp_path: Path, stor
     assert statuses() == ["FINISHED", "FINISHED"]
 
     whole = tmp_path / "whole"
-    assert run(command(*knobs, "--max_epochs", str(last), *places(whole, store))).returncode == 0
+    assert run_forked([*finish, *places(whole, store)], environment=environment()).returncode == 0
     once, again = (torch.load(f / "models" / "progress.pt", weights_only=True)["network"] for f in (whole, out))
     assert all(torch.equal(once[name], again[name]) for name in once)
 
 
 def test_check_names_the_key_of_each_problem(tiny_dataset: Path, tmp_path: Path) -> None:
-    good = run(command("--dataset_dir", tiny_dataset, *shlex.split(SLIM), run_id="check"))
+    words = arguments("check", CONFIG, "--dataset_dir", tiny_dataset, *shlex.split(SLIM))
+    good = run_forked(words, environment=environment())
     assert good.returncode == 0, good.stderr
     assert "ready to train" in good.stdout
     assert "logits (4, 3, 24, 24)" in good.stdout
     label = np.load(tiny_dataset / "labels" / "s001_L_CC.npy")
     np.save(tiny_dataset / "labels" / "s001_L_CC.npy", label + 7)
-    bad = run(command("--dataset_dir", tiny_dataset, *shlex.split(SLIM), "--width", "-1", run_id="check"))
+    bad = run_forked([*words, "--width", "-1"], environment=environment())
     assert bad.returncode != 0
     assert re.search(r"problem  dataset_dir: .*s001_L_CC", bad.stdout)
     assert re.search(r"problem  network: .*width must be above 0", bad.stdout)

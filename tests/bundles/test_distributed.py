@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from bundle_process import BundleProcess, arguments, run
 from dataset_factory import make_dataset
 from mlflow.tracking import MlflowClient
 from monai.bundle import ConfigParser
@@ -26,24 +29,47 @@ SLIM += " --solver sgd --weight_decay 0.0005 --lr_schedule piecewise --mirror_av
 """Dice is of each process's own crops: only losses per pixel train alike."""
 
 
-def train(launcher: list[str], config: str, batch: int, data: Path, out: Path, store: Path, options: str) -> str:
-    words = [*launcher, "-m", "monai.bundle", "run", "training", "--config_file", config, *SLIM.split()]
-    words += options.split()
-    words += ["--batch_size", str(batch), "--micro_batch_size", str(batch), "--dataset_dir", str(data)]
-    words += ["--output_dir", str(out), "--tracking_uri", str(store)]
-    result = subprocess.run(
-        words, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=280
-    )
+def words(config: str, batch: int, data: Path, out: Path, store: Path, options: str) -> list[str]:
+    return arguments(
+        "training", config, *SLIM.split(), *options.split(), "--batch_size", str(batch),
+        "--micro_batch_size", str(batch), "--dataset_dir", data, "--output_dir", out, "--tracking_uri", store,
+    )  # fmt: skip
+
+
+def with_torchrun(words: list[str]) -> str:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [*torchrun, "-m", "monai.bundle", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
-@pytest.mark.parametrize("options", ["", "--sampling class --ema_decay 0.5 --loss focal"], ids=["image", "class"])
-def test_two_processes_train_like_one_with_the_doubled_batch(tmp_path: Path, store: Path, options: str) -> None:
+def in_two_processes(words: list[str]) -> str:
+    """What torchrun does, without the time that starting it takes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    ranks = ({"RANK": number, "LOCAL_RANK": number} for number in "01")
+    processes = [BundleProcess(words, environment=common | rank) for rank in ranks]
+    for process in processes:
+        assert process.wait() == 0, process.stderr
+    return "".join(process.stdout for process in processes)
+
+
+@pytest.mark.parametrize(
+    ("start", "options"),
+    [(with_torchrun, ""), (in_two_processes, "--sampling class --ema_decay 0.5 --loss focal")],
+    ids=["image", "class"],
+)
+def test_two_processes_train_like_one_with_the_doubled_batch(
+    tmp_path: Path, store: Path, start: Callable[[list[str]], str], options: str
+) -> None:
     data = make_dataset(tmp_path / "data", subjects=10)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    train([sys.executable], TRAIN, 4, data, tmp_path / "one", store, options)
-    printed = train(torchrun, TWO, 2, data, tmp_path / "two", store, options)
+    alone = run(words(TRAIN, 4, data, tmp_path / "one", store, options))
+    assert alone.returncode == 0, alone.stderr
+    printed = start(words(TWO, 2, data, tmp_path / "two", store, options))
     one, two = (torch.load(tmp_path / n / "models" / "progress.pt", weights_only=True) for n in ("one", "two"))
     for entry in ("network", "average")[: 2 if "ema_decay" in options else 1]:
         for name, value in one[entry].items():

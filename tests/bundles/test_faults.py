@@ -6,8 +6,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bundle_process import BundleProcess, arguments, run
 from mlflow.tracking import MlflowClient
 
 from engines.base.lock import locked
@@ -165,34 +164,29 @@ def test_a_kill_before_the_first_epoch_is_closed_and_resumed(tiny_dataset: Path,
     out = tmp_path / "out"
     slim = "--width 0.02 --image_height '$None' --batch_size 4 --micro_batch_size 4 --crop_size 24 --log_model False"
     config = ROOT / "bundles" / "unet" / "configs" / "train.json"
-    words = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(config)]
-    words += ["--dataset_dir", str(tiny_dataset), *shlex.split(slim), "--tracking_uri", str(store), "--patience", "0"]
-    words += ["--output_dir", str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    words = arguments("training", config, "--dataset_dir", tiny_dataset, *shlex.split(slim))
+    words += ["--tracking_uri", str(store), "--patience", "0", "--output_dir", str(out)]
     client = MlflowClient(f"sqlite:///{store}")
 
     def statuses() -> list[str]:
         experiment = client.get_experiment_by_name("mammoseg")
         return sorted(r.info.status for r in client.search_runs([experiment.experiment_id])) if experiment else []
 
-    process = subprocess.Popen(
-        [*words, "--max_epochs", "2", "--crops_per_image", "50000"],
-        cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    process = BundleProcess([*words, "--max_epochs", "2", "--crops_per_image", "50000"])
     deadline = time.monotonic() + 200
     while len(statuses()) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.kill()
+    process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert statuses() == ["RUNNING", "RUNNING"]
     assert last_state(out)["epoch"] == 0
     (out / "models" / ".part-1.pt").touch()
     ends = [*words, "--max_epochs", "1", "--crops_per_image", "50000", "--resume", "true", "--crops_per_image", "2"]
-    done = subprocess.run(ends, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=250)
+    done = run(ends)
     assert "crops_per_image: 50000 → 2" in done.stderr  # another training
     assert statuses() == ["KILLED", "KILLED"]  # closed by the attempt: its process does not exist any more
     fresh = [*words, "--max_epochs", "1", "--crops_per_image", "2"]
-    done = subprocess.run(fresh, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=250)
+    done = run(fresh)
     assert done.returncode == 0, done.stderr
     assert statuses() == ["FINISHED", "FINISHED", "KILLED", "KILLED"]
     assert not list(out.rglob(".part-*"))

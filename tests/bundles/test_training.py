@@ -308,7 +308,7 @@ def test_data_sets_of_a_bundle_cross_process_borders(process_state: None, tiny_d
         return
     dataset = parser.get_parsed_content("train::dataset")
     dataset.transform.transforms[0].crop_size = 16
-    loader = DataLoader(dataset, batch_size=2, num_workers=2, multiprocessing_context="spawn")
+    loader = DataLoader(dataset, batch_size=2, num_workers=1, multiprocessing_context="spawn")
     assert next(iter(loader))["image"].shape == (2, 3, 16, 16)
 
 
