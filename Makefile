@@ -1,10 +1,13 @@
-# `make demo`: set up, train on the synthetic sample, show the results.   `make compare`: all networks, side by side.   `make bundles`: write the configs.   `make test`: set up, lint, types, tests.
+# `make demo`: set up, train on the synthetic sample, show the results.   `make compare`: all networks, side by side.   `make bundles`: write the configs.   `make test`: set up, lint, types, tests.   `make docs`: the documentation as a site.
 PYTHON ?= python3
 VENV := .venv
-PY := $(VENV)/bin/python
+PY := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)/python
+# One process per core, each with one thread; each takes about 1 GB.
+PYTEST := $(PY) -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 TRAIN := -m monai.bundle run training --config_file bundles/dilation10/configs/train.json
 
-.PHONY: demo compare bundles bundles-check test test-slow lint types clean help
+.PHONY: demo compare bundles bundles-check test test-slow docs lint types clean help
+test test-slow: export OMP_NUM_THREADS = 1
 help:
 	@sed -n '1p' Makefile | cut -c3-
 
@@ -36,10 +39,17 @@ types: $(VENV)/.installed
 	$(PY) -m mypy
 
 test: lint types bundles-check
-	$(PY) -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
-test-slow: $(VENV)/.installed
-	$(PY) -m pytest -m slow
+test-slow: $(VENV)/.installed docs
+	$(PYTEST) -m slow
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PY) -m pip install --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache
