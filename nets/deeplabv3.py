@@ -54,6 +54,12 @@ class DeepLabV3(StagedNetwork):
 
     Raises:
         ValueError: for another output stride, a channel count below 1 or a width not above 0.
+
+    Examples:
+        >>> import torch
+        >>> network = DeepLabV3(out_channels=4, width=0.125)
+        >>> network(torch.zeros(1, 3, 50, 70)).shape
+        torch.Size([1, 4, 50, 70])
     """
 
     stages: ClassVar[tuple[str, ...]] = ("deeplabv3",)

@@ -83,6 +83,15 @@ class Dilation10(StagedNetwork):
     Raises:
         ValueError: for an unknown stage, a channel count below 1, a width not above 0, a dropout outside
             [0, 1), or dilations that are not whole numbers from 0 up.
+
+    Examples:
+        >>> import torch
+        >>> network = Dilation10(out_channels=4, width=0.125, stage="front")
+        >>> network(torch.zeros(1, 3, 50, 70)).shape
+        torch.Size([1, 4, 50, 70])
+        >>> network.set_stage("context")  # the same weights, and the context module after them
+        >>> sorted({name.split("_")[0] for name, p in network.named_parameters() if not p.requires_grad})[:2]
+        ['conv1', 'conv2']
     """
 
     tile_stride: ClassVar[int] = STRIDE

@@ -91,6 +91,12 @@ class FCN(StagedNetwork):
     Raises:
         ValueError: for an unknown stage, a channel count below 1, a width not above 0 or a dropout outside
             [0, 1).
+
+    Examples:
+        >>> import torch
+        >>> network = FCN(out_channels=4, width=0.125, stage="fcn16")
+        >>> network(torch.zeros(1, 3, 50, 70)).shape
+        torch.Size([1, 4, 50, 70])
     """
 
     tile_stride: ClassVar[int] = STRIDE

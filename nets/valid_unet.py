@@ -49,6 +49,12 @@ class ValidUNet(StagedNetwork):
 
     Raises:
         ValueError: for a channel count below 1 or a width not above 0; in `forward` for an illegal size.
+
+    Examples:
+        >>> import torch
+        >>> network = ValidUNet(out_channels=4, width=0.125, padded=False)
+        >>> network(torch.zeros(1, 3, 236, 252)).shape
+        torch.Size([1, 4, 52, 68])
     """
 
     stages: ClassVar[tuple[str, ...]] = ("unet",)

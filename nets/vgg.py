@@ -42,6 +42,10 @@ def scaled(channels: int, width: float) -> int:
     """`channels` times `width`, rounded to a multiple of 8 and never less than 8.
 
     Raises ValueError if `width` is not above zero.
+
+    Examples:
+        >>> scaled(512, 0.25), scaled(64, 0.02)
+        (128, 8)
     """
     if not width > 0:
         raise ValueError(f"width must be above 0 (1.0 is the paper's), got {width}")

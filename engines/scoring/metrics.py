@@ -48,6 +48,11 @@ def confusion_matrix(truth: torch.Tensor, pred: torch.Tensor, num_classes: int) 
 
     Raises:
         ValueError: shapes differ, or a prediction at a counted pixel is not a class.
+
+    Examples:
+        >>> truth, pred = torch.tensor([0, 0, 1, 1, 255]), torch.tensor([0, 1, 1, 1, 0])  # 255 is void
+        >>> confusion_matrix(truth, pred, num_classes=2).tolist()
+        [[1, 1], [0, 2]]
     """
     if truth.shape != pred.shape:
         raise ValueError(f"truth {tuple(truth.shape)} and prediction {tuple(pred.shape)} differ in shape")
@@ -82,6 +87,11 @@ def scores(confusion: ArrayLike, class_names: Sequence[str] | None = None) -> di
 
     Raises:
         ValueError: the matrix is not square or the names do not fit.
+
+    Examples:
+        >>> result = scores([[1, 1], [0, 2]], ["breast", "tumor"])
+        >>> result["pixel_accuracy"], result["iou/breast"], result["dice/tumor"]
+        (0.75, 0.5, 0.8)
     """
     matrix = np.asarray(confusion, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:

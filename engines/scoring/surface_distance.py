@@ -20,6 +20,11 @@ def hausdorff95(truth: NDArray[np.bool_], pred: NDArray[np.bool_], spacing: Sequ
     """95th percentile of the symmetric Hausdorff distance of two masks (H, W), in the unit of `spacing` (row, column).
 
     NaN where one of the masks is empty: no distance is defined.
+
+    Examples:
+        >>> row, next_but_one = np.eye(5, dtype=bool)[[0] * 5], np.eye(5, dtype=bool)[[2] * 5]  # vertical lines
+        >>> hausdorff95(row, next_but_one, spacing=(0.1, 0.25))  # two columns of a quarter of a millimeter
+        0.5
     """
     if not truth.any() or not pred.any():
         return math.nan

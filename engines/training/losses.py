@@ -111,7 +111,9 @@ class WeightedFocal(SegmentationLoss):
     Averaged over the weights of the valid pixels: with `gamma` 0 it is `WeightedCrossEntropy`.
 
     Args:
-        weight, ignore_label, dice_weight: see `SegmentationLoss`.
+        weight: see `SegmentationLoss`.
+        ignore_label: see `SegmentationLoss`.
+        dice_weight: see `SegmentationLoss`.
         gamma: the larger, the less do pixels count that are nearly right.
     """
 
@@ -144,7 +146,9 @@ class TopKCrossEntropy(SegmentationLoss):
     pixel. Of several processes each takes its own share.
 
     Args:
-        weight, ignore_label, dice_weight: see `SegmentationLoss`.
+        weight: see `SegmentationLoss`.
+        ignore_label: see `SegmentationLoss`.
+        dice_weight: see `SegmentationLoss`.
         share: above 0, at most 1.
     """
 
@@ -180,7 +184,8 @@ class FocalTversky(SegmentationLoss):
     not apply: each class counts alike, whatever its size.
 
     Args:
-        ignore_label, dice_weight: see `SegmentationLoss`.
+        ignore_label: see `SegmentationLoss`.
+        dice_weight: see `SegmentationLoss`.
         alpha: weight of false positives.
         beta: weight of false negatives.
         gamma: exponent, above 0.

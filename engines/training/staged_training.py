@@ -56,7 +56,9 @@ class StagedTraining:
         output: where weights, tables and pictures go.
         tracking: the MLflow run.
         seed: see `EpochDataset`.
-        lr_schedule, lr_drop_factor, lr_drop_period: see `engines.training.lr_schedule.rate_of_epoch`.
+        lr_schedule: see `engines.training.lr_schedule.rate_of_epoch`.
+        lr_drop_factor: of the schedule `piecewise`.
+        lr_drop_period: epochs, of the schedule `piecewise`.
         monitor: the validation score that early stopping and the choice of the best epoch look at (higher is better);
             see `monitored_score`.
         patience: epochs without improvement of at least `min_delta` before a stage ends; 0 never ends it early.
@@ -201,8 +203,6 @@ class StagedTraining:
         self.evaluator.network = self.network
         point = self.lesions.finish(self.evaluator, self.output, name) if self.lesions else None
         about = {**self.settings, "run_id": self.tracking.run_id, "operating_point": point}
-        if self.tracking.rows is not None:
-            about["bundle"] = self.tracking.rows.bundle  # by which an ensemble builds the network
         self.output.save_stage(name, best["weights"], about, best["scores"], best["epoch"])
         self._leave_evidence(name)
         self.results[name] = {**best["scores"], **(self.lesions.detection.scores() if self.lesions else {})}

@@ -33,11 +33,13 @@ class LoadMammogramd(MapTransform):
     Args:
         keys: image keys.
         image_height: see `RandBalancedCropd`.
-        windowing, bits: see `read_mammogram`; they must be those with which the training images were read.
+        windowing: see `read_mammogram`; as for the training images.
+        bits: see `read_mammogram`; as for the training images.
         flip: "left" or "right" mirrors images whose breast hangs on the other side (`transforms.flip`) and sets
             `mirrored`, by which `Unmirrord` undoes it.
         colour: read photographs, float32 (3, h, w), instead of mammograms.
-        max_megapixels, max_memory_gb: larger images are refused, see `transforms.reading.limits`.
+        max_megapixels: larger images are refused, see `transforms.reading.limits`.
+        max_memory_gb: images that need more are refused, see `transforms.reading.limits`.
 
     Where `d["recorded"]` holds what dataset.json says of an image, that counts, and windowing and bits do not.
     """

@@ -1,0 +1,20 @@
+"""The examples in docstrings give what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import pytest
+
+MODULES = [
+    "engines.scoring.metrics", "engines.scoring.surface_distance", "nets.deeplabv3", "nets.dilation10", "nets.fcn",
+    "nets.valid_unet", "nets.vgg", "transforms.resize",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted > 0
+    assert result.failed == 0
