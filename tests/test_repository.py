@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -51,12 +53,46 @@ def test_no_weights_data_or_pickles_are_committed() -> None:
 
 def test_every_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    extras = project["optional-dependencies"]
+    wanted = project["dependencies"] + extras["dev"] + extras["docs"]
     names = {re.match(r"[\w.-]+", requirement)[0].lower() for requirement in wanted}  # type: ignore[index]
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     pinned = {line.split("==")[0].lower() for line in lines if "==" in line}
     assert names - pinned == set()
     assert "torch==2.13.0" in lines
+
+
+def test_there_is_one_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    files = [ROOT / "bundles" / "common" / "metadata.json", *ROOT.glob("bundles/*/configs/metadata.json")]
+    for metadata in map(json.loads, (path.read_text(encoding="utf-8") for path in files)):
+        assert metadata["version"] == version
+        assert version in metadata["changelog"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == version
+
+
+def test_the_python_versions_are_those_that_the_workflow_runs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8"))
+    versions = workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
+    first, last = versions[0], int(versions[-1].removeprefix("3."))
+    assert versions == [f"3.{minor}" for minor in range(int(first.removeprefix("3.")), last + 1)]
+    assert project["requires-python"] == f">={first},<3.{last + 1}"
+
+
+def test_every_document_is_a_page_of_the_site() -> None:
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    listed = set(re.findall(r"[\w/.-]+\.md", json.dumps(site["nav"])))
+    documents = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    bundles = {f"bundles/{path.parents[1].name}.md" for path in ROOT.glob("bundles/*/docs/README.md")}
+    assert (documents | bundles) - listed == set(), "add it to nav in mkdocs.yml"
+
+
+def test_issue_forms_ask_for_no_patient_data() -> None:
+    for name in ("bug", "request"):
+        form = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / f"{name}.yml").read_text(encoding="utf-8"))
+        assert "No patient data" in form["body"][0]["attributes"]["value"]
+        assert form["body"][-1]["attributes"]["options"][0]["required"]
 
 
 def test_links_in_documents_lead_somewhere() -> None:
