@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from engines.base.distributed import local_device, rank, shard, world_size
     from engines.base.options import check_knobs, choose, switch
     from engines.base.paths import as_path, bundle_root, project_root
+    from engines.inference.ensemble import Disagreement
     from engines.inference.inferers import MirrorAveraging, PaddedInferer
     from engines.inference.tiling.tiled_inferer import TiledInferer
     from engines.inference.whole_image import WholeImageInferer, labels_alone
+    from engines.records.ensemble_members import ensemble_settings, member_files
     from engines.records.mlflow_run import StageTrackingHandler, Tracking
     from engines.records.output_folder import Output
     from engines.records.trained_model import load_settings, weights_file
+    from engines.runs.build_ensemble import ensemble
     from engines.runs.check import check
     from engines.runs.evaluate import evaluate
     from engines.runs.infer import ReadableImages, find_images, infer
@@ -40,12 +43,15 @@ _MODULES = {
     "base.distributed": "local_device rank shard world_size",
     "base.options": "check_knobs choose switch",
     "base.paths": "as_path bundle_root project_root",
+    "inference.ensemble": "Disagreement",
     "inference.inferers": "MirrorAveraging PaddedInferer",
     "inference.tiling.tiled_inferer": "TiledInferer",
     "inference.whole_image": "WholeImageInferer labels_alone",
+    "records.ensemble_members": "ensemble_settings member_files",
     "records.mlflow_run": "StageTrackingHandler Tracking",
     "records.output_folder": "Output",
     "records.trained_model": "load_settings weights_file",
+    "runs.build_ensemble": "ensemble",
     "runs.check": "check",
     "runs.evaluate": "evaluate",
     "runs.infer": "ReadableImages find_images infer",
@@ -68,6 +74,7 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names.sp
 
 __all__ = [
     "ClassSampling",
+    "Disagreement",
     "EpochDataset",
     "FocalTversky",
     "MirrorAveraging",
@@ -96,6 +103,8 @@ __all__ = [
     "classes_but_lesions",
     "confusion_matrix",
     "decision_of",
+    "ensemble",
+    "ensemble_settings",
     "evaluate",
     "find_images",
     "held_out_items",
@@ -104,6 +113,7 @@ __all__ = [
     "lesion_weights",
     "load_settings",
     "local_device",
+    "member_files",
     "min_score_of",
     "plan",
     "project_root",

@@ -65,7 +65,7 @@ def upsampled_argmax(
     if tuple(logits.shape[-2:]) == size and decision is None:
         return most_likely(logits)
     out = torch.empty((1, *size), dtype=torch.uint8, device=logits.device)
-    for start, part in _strips(logits, size, strip):
+    for start, part in upsampled_strips(logits, size, strip):
         out[:, start : start + part.shape[1]] = decide(part, decision)
     return out
 
@@ -76,12 +76,12 @@ def upsampled_probability(logits: Tensor, classes: Sequence[int], size: tuple[in
     The sum of their softmax of the bilinearly resized logits, those that `upsampled_argmax` compares.
     """
     out = torch.empty(size, dtype=torch.float32)
-    for start, part in _strips(logits, size, strip):
+    for start, part in upsampled_strips(logits, size, strip):
         out[start : start + part.shape[1]] = lesion_probability(part, classes)
     return out
 
 
-def _strips(logits: Tensor, size: tuple[int, int], strip: int) -> Iterator[tuple[int, Tensor]]:
+def upsampled_strips(logits: Tensor, size: tuple[int, int], strip: int = 256) -> Iterator[tuple[int, Tensor]]:
     """The bilinearly resized logits, float32 (C, rows, W), as strips with the number of their first row."""
     height = logits.shape[-2]
     columns = logits[None].float()

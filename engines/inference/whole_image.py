@@ -48,6 +48,9 @@ class WholeImageInferer(Inferer):
         Raises UserError if a score is NaN or infinite.
         """
         rows, columns = inputs.shape[-2:]
+        if getattr(network, "takes_whole_images", False):  # an ensemble
+            scores: Tensor = network(inputs)
+            return labels_of(scores, self.decision) if self.labels else finite(scores)
         if rows * columns > self.max_pixels:
             result: Tensor = self._tiles(inputs, network, *args, **kwargs)
             return result if self.labels else finite(result)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from engines.base.distributed import is_main
+from engines.records.ensemble_members import STAGE, Trained
 from engines.records.output_folder import Output, portable
 from engines.records.tables import write_text
 from transforms.digests import file_sha256
@@ -21,7 +23,7 @@ MORE_TABLES = ("scores.csv", "subjects.csv", "surface_distance.csv")
 
 NOT_OPTIONS = (
     "labels", "validation", "stage", "epoch", "run_id", "dataset", "dataset_digest", "split_digest", "licence",
-    "reference", "intensity_ranges", "source_values", "ignore_label", "colour",
+    "reference", "intensity_ranges", "source_values", "ignore_label", "colour", "bundle",
 )  # fmt: skip
 """Entries of a model's settings that are no options of its training."""
 
@@ -31,18 +33,25 @@ def safe_name(text: str, longest: int = 80) -> str:
     return re.sub(r"[^\w.-]+", "_", text)[:longest].strip("_.") or "dataset"
 
 
-def evaluation_output(output: Output, dataset: str, section: str, digest: str) -> Output:
-    """The folder eval/<dataset>-<section> of an output folder.
+def evaluation_output(output: Output, dataset: str, section: str, digest: str, members: Sequence[str] = ()) -> Output:
+    """The folder eval/<dataset>-<section> of an output folder; -ensemble is added for an ensemble.
 
-    Where that holds the evaluation of other data by the same name, the beginning of the digest is added, so that
-    none overwrites the other.
+    Where that holds the evaluation of other data by the same name, or of other members, the beginning of the digest is
+    added, so that none overwrites the other.
+
+    Args:
+        members: digests of the weights of an ensemble.
     """
-    name = f"{safe_name(dataset)}-{section}"
+    name = f"{safe_name(dataset)}-{section}" + ("-ensemble" if members else "")
     own = Output(output.folder, name)
     held = _held(own.eval / FILE)
-    if held is not None and held != (dataset, digest):
-        return Output(output.folder, f"{name}-{digest[:12]}")
-    return own
+    if held is None:
+        return own
+    if held[:2] != (dataset, digest):
+        name = f"{name}-{digest[:12]}"
+    if held[2] != list(members):
+        name = f"{name}-{hashlib.sha256(''.join(members).encode()).hexdigest()[:12]}"
+    return Output(output.folder, name)
 
 
 def training_record(settings: Mapping[str, Any], weights: Path | None) -> dict[str, Any]:
@@ -65,6 +74,18 @@ def training_record(settings: Mapping[str, Any], weights: Path | None) -> dict[s
     }
 
 
+def ensemble_record(members: Sequence[Trained]) -> dict[str, Any]:
+    """What tells an ensemble: its members, each as `training_record` has it; what they share stands beside them."""
+    records = [
+        training_record(member.settings, member.folder / "models" / f"{member.weights}.pt") for member in members
+    ]
+    first, *others = records
+    same = {key: value for key, value in first.items() if all(other[key] == value for other in others)}
+    options = first["options"]
+    shared = {k: v for k, v in options.items() if all(other["options"].get(k) == v for other in others)}
+    return {**dict.fromkeys(first), **same, "stage": STAGE, "options": shared, "members": records}
+
+
 def write_evaluation(output: Output, record: Mapping[str, Any]) -> Path:
     """Write evaluation.json, after removing what an earlier evaluation left in the folder."""
     output.clear_results()
@@ -75,10 +96,12 @@ def write_evaluation(output: Output, record: Mapping[str, Any]) -> Path:
     return path
 
 
-def _held(path: Path) -> tuple[str, str] | None:
-    """Name and digest of the data set that a folder has an evaluation of; None where there is none to be read."""
+def _held(path: Path) -> tuple[str, str, list[str]] | None:
+    """Of what a folder has an evaluation: name and digest of the data set, digests of the members' weights."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))["data"]
-        return str(data["dataset"]), str(data["dataset_digest"])
-    except (OSError, ValueError, KeyError, TypeError):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        members = record["training"].get("members", [])
+        data = record["data"]
+        return str(data["dataset"]), str(data["dataset_digest"]), [str(each["weights_sha256"]) for each in members]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

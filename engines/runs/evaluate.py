@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from monai.engines import Evaluator
 from engines.base.machine_errors import errors_in_one_line
 from engines.base.options import switch
 from engines.base.paths import as_path
-from engines.records.evaluation_record import evaluation_output, training_record, write_evaluation
+from engines.records.ensemble_members import Trained, ensemble_tags, trained_members
+from engines.records.evaluation_record import ensemble_record, evaluation_output, training_record, write_evaluation
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
+from engines.records.seen_subjects import check_unseen
 from engines.runs.owned_run import own, tracked
 from engines.runs.report import report
 from engines.runs.session import running_rows
@@ -42,6 +45,7 @@ def evaluate(
     spacing: Any = None,
     weights: str | Path | None = None,
     force: bool = False,
+    members: Any = None,
 ) -> dict[str, dict[str, float]]:
     """Print, write and log the scores on one section of a data set, per subject and in all.
 
@@ -58,19 +62,23 @@ def evaluate(
         spacing: (row, column) size in mm, or one number, of the pixels of images that have none.
         weights: the file of the weights.
         force: see `engines.runs.owned_run.own`.
+        members: those of an ensemble, see `trained_members`; None for one network.
 
     Raises:
-        UserError: the data set's classes are not those the weights were trained with, a label is missing or wrong, or
-            an option is.
+        UserError: the data set's classes are not those the weights were trained with, a label is missing or wrong, an
+            option is, or a member of an ensemble was trained with a subject that is scored.
     """
     _check(data, section, settings)
+    trained = trained_members(members) if members else []
+    check_unseen(trained, data, section)
     more = _more(data, section, lesions or {}, surface_distance, spacing)
     for handler in more:
         if isinstance(handler, LesionDetection):
             handler.set_point(*_point(handler, settings, (lesions or {}).get("threshold")))
     stage = str(settings["stage"])
-    output = evaluation_output(output, data.name, section, data.digest)
-    training = training_record(settings, None if weights is None else as_path(weights))
+    training = ensemble_record(trained) if trained else training_record(settings, as_path(weights) if weights else None)
+    digests = [record["weights_sha256"] for record in training.get("members", [])]
+    output = evaluation_output(output, data.name, section, data.digest, digests)
     counted = [handler.about_rule for handler in more if isinstance(handler, LesionDetection)]
     record = {
         "training": training,
@@ -79,6 +87,8 @@ def evaluate(
     }
     tracking.rows = running_rows()
     _tell(tracking, record, stage)
+    if trained:
+        _tell_members(tracking, trained, training["members"])
     owned = own(output.eval, tracking, switch(force, "--force"), "evaluation")
     with owned, tracked(tracking), errors_in_one_line(output.eval):
         output.clear_parts()
@@ -109,6 +119,20 @@ def _tell(tracking: Tracking, record: Mapping[str, Any], stage: str) -> None:
         *(training["dataset"], digest[:12] or "unknown"),
     )
     logger.info("data      %s of %s (digest %s)", data["section"], data["dataset"], data["dataset_digest"][:12])
+
+
+def _tell_members(tracking: Tracking, members: Sequence[Trained], records: Sequence[Mapping[str, Any]]) -> None:
+    """The same of each member of an ensemble."""
+    tracking.tags.update(ensemble_tags(members))
+    digest = hashlib.sha256("".join(record["weights_sha256"] for record in records).encode()).hexdigest()
+    tracking.tags.update(members=str(len(members)), members_sha256=digest)
+    tracking.params = {key: value for key, value in tracking.params.items() if key != "width"}
+    for member, record in zip(members, records, strict=True):
+        logger.info(
+            "member    %s, %s rows, of run %s; SHA-256 %s",
+            *(member.title, record["options"]["image_height"] or "all", record["run_id"] or "unknown"),
+            record["weights_sha256"][:12],
+        )
 
 
 def _check(data: Dataset, section: str, settings: Mapping[str, Any]) -> None:

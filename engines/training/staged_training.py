@@ -203,6 +203,8 @@ class StagedTraining:
         self.evaluator.network = self.network
         point = self.lesions.finish(self.evaluator, self.output, name) if self.lesions else None
         about = {**self.settings, "run_id": self.tracking.run_id, "operating_point": point}
+        if self.tracking.rows is not None:
+            about["bundle"] = self.tracking.rows.bundle  # by which an ensemble builds the network
         self.output.save_stage(name, best["weights"], about, best["scores"], best["epoch"])
         self._leave_evidence(name)
         self.results[name] = {**best["scores"], **(self.lesions.detection.scores() if self.lesions else {})}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -75,7 +75,7 @@ def make_segmentation(prediction: Prediction, path: Path) -> Any:
             manufacturer="mammoseg",
             manufacturer_model_name=_long_string(_network(prediction) + (f", {stage}" if stage else "")),
             software_versions=_version(),
-            device_serial_number=weights_digest(str(prediction.algorithm.get("weights", ""))),
+            device_serial_number=weights_digest(prediction.algorithm.get("weights")),
             content_label="SEGMENTATION",
             content_description="Automatic segmentation, research use only",
             series_description="Segmentation by mammoseg, research use only",
@@ -101,7 +101,7 @@ def _segments(prediction: Prediction) -> Iterator[Any]:
         parameters={
             "network": _network(prediction),
             "stage": str(prediction.algorithm.get("stage", "")),
-            "weights_sha256": weights_digest(str(prediction.algorithm.get("weights", ""))),
+            "weights_sha256": weights_digest(prediction.algorithm.get("weights")),
         },
     )
     for number, name in enumerate(prediction.classes[1:], start=1):
@@ -166,16 +166,24 @@ def _version() -> str:
         return "unknown"
 
 
-@lru_cache(maxsize=4)
-def weights_digest(path: str) -> str:
+def weights_digest(weights: str | Sequence[str] | None) -> str:
     """First 16 hexadecimal digits of the SHA-256 of the weights file; "unknown" without one.
+
+    Of an ensemble's files it is the SHA-256 of their digests, in order.
 
     They stand as the device's serial number (type 1 in PS3.3 C.7.5.2): which weights made a SEG.
     """
-    if not Path(path).is_file():
+    files = [Path(path) for path in ([weights] if isinstance(weights, str) else weights or ())]
+    if not files or not all(path.is_file() for path in files):
         return "unknown"
-    with Path(path).open("rb") as file:
+    digests = [_file_sha256(path) for path in files]
+    return (digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest())[:16]
+
+
+@lru_cache(maxsize=16)
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
             digest.update(block)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()

@@ -31,6 +31,7 @@ FORMATS = {
     "overlay": OutputFormat(png.write_overlay, png.OVERLAY_ENDING),
     "source": OutputFormat(png.write_source, png.SOURCE_ENDING),
     "probabilities": OutputFormat(nifti.write_probabilities, nifti.PROBABILITY_ENDING, needs_logits=True),
+    "disagreement": OutputFormat(nifti.write_disagreement, nifti.DISAGREEMENT_ENDING),
     "dicom_seg": OutputFormat(dicom_seg.write_dicom_seg, dicom_seg.ENDING, needs_logits=True),
     "geojson": OutputFormat(geojson.write_geojson, geojson.ENDING, needs_logits=True),
     "findings": OutputFormat(findings.write_findings, None, needs_logits=True),

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.atomic_write import atomic_file
+from transforms.errors import UserError
 from transforms.outputs.prediction import Prediction
 from transforms.reading.orientation import Affine
 from transforms.reading.volumes import volume_affine
 
 LABEL_ENDING, PROBABILITY_ENDING = "_seg.nii.gz", "_prob.nii.gz"
+DISAGREEMENT_ENDING = "_disagreement.nii.gz"
 
 
 def write_nifti(prediction: Prediction) -> None:
@@ -45,6 +47,17 @@ def write_probabilities(prediction: Prediction) -> None:
     grid[:2, 3] = (columns / width - 1) / 2, (rows / height - 1) / 2
     volume = probabilities.transpose(2, 1, 0)[:, :, None]
     _save(volume, _affine(prediction) @ grid, prediction.path(PROBABILITY_ENDING))
+
+
+def write_disagreement(prediction: Prediction) -> None:
+    """Write `<name>_disagreement.nii.gz`: by how much the members of an ensemble differ, float32 (w, h, 1).
+
+    Raises:
+        UserError: no ensemble made the prediction.
+    """
+    if prediction.disagreement is None:
+        raise UserError("--formats: disagreement needs an ensemble; give --members, or leave it out")
+    _save(prediction.disagreement.T[..., None], _affine(prediction), prediction.path(DISAGREEMENT_ENDING))
 
 
 def save_nifti(label: NDArray[np.uint8], spacing_mm: Sequence[float], path: Path) -> None:

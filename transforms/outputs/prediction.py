@@ -30,9 +30,10 @@ class Prediction:
         image: normalised image (1 or 3, h, w) at the working resolution.
         logits: (classes, h, w) at the working resolution, or None if they were not kept.
         facts: "path", "laterality", "view", "spacing_source" and "burned_in" of the file, as text, "" where unknown.
-        algorithm: "network", "stage" and "weights" (path), as text.
+        algorithm: "network", "stage" and "weights" (path, or a list of them), as text.
         lesions: numbers of the lesion classes; None for those that `transforms.vocabulary` knows.
         min_lesion_score: lesions of a lower score are not listed.
+        disagreement: of an ensemble, float32 (rows, columns), see `engines.inference.ensemble`; None of one network.
         source_values: grey value of each class in the label images that were learned from, or None.
     """
 
@@ -48,6 +49,7 @@ class Prediction:
     source_values: tuple[int, ...] | None = None
     lesions: tuple[int, ...] | None = None
     min_lesion_score: float = 0.0
+    disagreement: NDArray[np.float32] | None = None
 
     def path(self, ending: str) -> Path:
         """`folder/name` and the ending; makes its folder."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
+from numpy.typing import NDArray
 
 from transforms.decision import Decision
 from transforms.errors import UserError
@@ -26,12 +27,14 @@ class SaveSegmentationd(MapTransform):
     | overlay | `<name>_overlay.png` | the image with its classes over it, at most 1024 rows |
     | source | `<name>_source.png` | label map in the grey values of the data set's own label images |
     | probabilities | `<name>_prob.nii.gz` | probability of each class, at the working resolution |
+    | disagreement | `<name>_disagreement.nii.gz` | by how much the members of an ensemble differ, at full resolution |
     | dicom_seg | `<name>_seg.dcm` | DICOM SEG of a DICOM source; **holds its patient and study attributes** |
     | geojson | `<name>.geojson` | QuPath annotations |
     | findings | `findings.csv` | a row for each image: areas, density, largest lesion |
 
-    `d["name"]` is the file's name without suffix, folders included; `d["image"]` is the normalised image
-    (C, h, w), `d["spacing_mm"]` (row, column), and `d["facts"]`, where it is there, what `LoadMammogramd` found out.
+    `d["name"]` is the file's name without suffix, folders included; `d["image"]` is the normalised image (C, h, w),
+    `d["spacing_mm"]` (row, column), `d["disagreement"]` (1, H, W) that of an ensemble, and `d["facts"]`, where it is
+    there, what `LoadMammogramd` found out.
     But for DICOM SEG, nothing else of the original file is written.
 
     Args:
@@ -94,6 +97,7 @@ class SaveSegmentationd(MapTransform):
                 source_values=self.source_values,
                 lesions=self.lesions,
                 min_lesion_score=self.min_lesion_score,
+                disagreement=_plane(d.get("disagreement")),
             )
             for name in self.formats:
                 try:
@@ -105,3 +109,8 @@ class SaveSegmentationd(MapTransform):
                         "with --resume true the rest can be done later"
                     ) from None
         return d
+
+
+def _plane(values: Any) -> NDArray[np.float32] | None:
+    """(1, H, W) → (H, W)."""
+    return None if values is None else values[0].cpu().numpy().astype(np.float32)

@@ -1,0 +1,88 @@
+"""Whether a training saw the subjects that it is to be scored on."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from engines.records.data_record import FILE
+from engines.records.data_record import SECTIONS as RECORDED
+from engines.records.ensemble_members import Trained
+from transforms.dataset import SECTIONS, Dataset, open_array
+from transforms.digests import array_sha256
+from transforms.errors import UserError
+from transforms.plain_text import one_line
+
+logger = logging.getLogger("mammoseg")
+
+Images = dict[str, tuple[str, str]]
+"""SHA-256 of an image's array → subject and section."""
+
+
+def seen_subjects(models: Path, data: Dataset, section: str) -> set[str] | None:
+    """The subjects of a section that a training was trained with, or that it chose its threshold on.
+
+    Images are recognized by their pixels, also in another data set. A data set that shares an image with the training,
+    under the same subject, is taken to name all subjects alike: then other images of a subject that was trained with
+    are recognized, too. Validation subjects were not trained with.
+
+    Args:
+        models: the training's models/ folder, with data.json.
+        data: what is to be scored.
+        section: of it.
+
+    Returns None where the training left no record of its images.
+    """
+    trained = _trained_with(models / FILE)
+    if trained is None:
+        return None
+    scored = {item["subject"] for item in data.items(section)}
+    images = [(item["subject"], _digest(data, item)) for name in SECTIONS for item in data.content.get(name, [])]
+    by_image = {subject for subject, digest in images if trained.get(digest, ("", ""))[1] == "training"}
+    common = [trained[digest][0] == subject for subject, digest in images if digest in trained]
+    by_name: set[str] = set()
+    if common and all(common):
+        by_name = {subject for subject, part in trained.values() if part == "training"}
+    return scored & (by_image | by_name)
+
+
+def check_unseen(members: Sequence[Trained], data: Dataset, section: str) -> None:
+    """Refuse an ensemble that knows a subject which it is scored on; say of which members that is not known.
+
+    Raises:
+        UserError: names the member and how many subjects.
+    """
+    for member in members:
+        seen = seen_subjects(member.folder / "models", data, section)
+        if seen is None:
+            logger.warning(
+                "member    %s, %s: its training left no data.json; whether it saw these subjects is not known",
+                *(member.title, member.folder.name),
+            )
+        elif seen:
+            total = len({item["subject"] for item in data.items(section)})
+            raise UserError(
+                f"--members: {member.folder} was trained with {len(seen)} of the {total} {section} subjects of "
+                f"{data.name}, such as {one_line(sorted(seen)[0])}; score an ensemble over folds on --section test, or "
+                "average trainings of the same fold"
+            )
+
+
+def _trained_with(path: Path) -> Images | None:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            record["files"][name][2]: (image["subject"], image["section"])
+            for name, image in record["images"].items()
+            if image["section"] in RECORDED
+        }
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return None
+
+
+def _digest(data: Dataset, item: dict[str, Any]) -> str:
+    recorded = item.get("image_sha256")
+    return str(recorded) if recorded else array_sha256(open_array(data.root / item["image"]))
