@@ -100,7 +100,7 @@ def _held(path: Path) -> tuple[str, str, list[str]] | None:
     """Of what a folder has an evaluation: name and digest of the data set, digests of the members' weights."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        members = record["training"].get("members", [])
+        members = record.get("training", {}).get("members", [])
         data = record["data"]
         return str(data["dataset"]), str(data["dataset_digest"]), [str(each["weights_sha256"]) for each in members]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

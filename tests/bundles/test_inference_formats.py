@@ -22,8 +22,10 @@ from transforms.outputs.findings import read_rows
 from transforms.outputs.formats import ENDINGS, FORMATS, needs_logits
 
 Run = Callable[..., None]
-FILES = [f"a{ending}" for name, ending in ENDINGS.items() if name != "source"]
-ALL = [name for name in FORMATS if name != "source"]
+OTHERS = ("source", "disagreement")
+"""Formats that need a data set made of label images, and an ensemble."""
+FILES = [f"a{ending}" for name, ending in ENDINGS.items() if name not in OTHERS]
+ALL = [name for name in FORMATS if name not in OTHERS]
 
 
 @pytest.fixture

