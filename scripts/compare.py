@@ -40,6 +40,10 @@ def command(
     run: Annotated[list[str] | None, typer.Option(help="Name or id of a run or its training; may be repeated.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every run, instead of the latest of each row.")] = False,
     cross: Annotated[bool, typer.Option("--crossval", help="Cross-validations, instead of single trainings.")] = False,
+    threshold_rule: Annotated[
+        str | None,
+        typer.Option("--threshold_rule", help="With --crossval: dice, mean_dice or 'fp<=1', out of fold."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("comparison"),
     tracking_uri: Annotated[
         str | None, typer.Option("--tracking_uri", help="Store or server. Default: as in trainings.")
@@ -50,6 +54,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Only its signature is used: the module's text is the help."""
+    if threshold_rule is not None and not cross:
+        raise UserError("--threshold_rule: chooses between folds; give --crossval with it")
     from rich.console import Console
 
     from engines.records.mlflow_store import as_tracking_uri, default_tracking_uri, disable_telemetry
@@ -62,7 +68,7 @@ def command(
     uri = as_tracking_uri(tracking_uri) if tracking_uri else default_tracking_uri()
     store = Store(uri, experiment)
     kind = "evaluation" if evaluations or section != "validation" else "stage"
-    filters = Filters(dataset or (), _tags(tag or ()), run or (), section, kind, cross, every)
+    filters = Filters(dataset or (), _tags(tag or ()), run or (), section, kind, cross, every, threshold_rule)
     comparisons = [compare(comparable(each), draws, seed) for each in by_dataset(chosen(store, filters))]
     write(store, comparisons, out, draws, seed, pictures)
     if as_json:

@@ -123,10 +123,18 @@ def ensemble_settings(given: Any) -> dict[str, Any]:
 
 
 def ensemble_tags(members: Sequence[Trained]) -> dict[str, str]:
-    """Title, order and key of the ensemble's row, as `NetworkRows.tags` gives those of a network."""
+    """Title, order and bundle of the ensemble's row, as `NetworkRows.tags` gives those of a network.
+
+    The bundle names those of all members, so that ensembles of other networks are other rows.
+    """
+    of = sorted(f"{member.bundle.name}/{member.stage}" for member in members)
     titles = [member.title for member in members]
     counted = [f"{titles.count(title)} x {title}" if titles.count(title) > 1 else title for title in titles]
-    return {"bundle": STAGE, "title": f"Ensemble of {', '.join(dict.fromkeys(counted))}", "order": "1000.0"}
+    return {
+        "bundle": f"{STAGE} {' '.join(of)}",
+        "title": f"Ensemble of {', '.join(dict.fromkeys(counted))}",
+        "order": "1000.0",
+    }
 
 
 def _texts(given: Any) -> tuple[list[str], Path]:

@@ -10,6 +10,7 @@ from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from scripts.comparison.models import sort_key
+from scripts.comparison.out_of_fold import at_points
 from scripts.comparison.store import Result, Store, cross_validation
 from transforms.errors import UserError
 
@@ -26,6 +27,7 @@ class Filters:
         kind: "stage" for trainings' own validation, or "evaluation".
         cross: cross-validations instead of single trainings.
         every: every run instead of the latest of each row.
+        threshold_rule: of the operating points of a cross-validation's folds, see `at_points`; None: most likely class.
     """
 
     datasets: Sequence[str] = ()
@@ -35,6 +37,7 @@ class Filters:
     kind: str = "stage"
     cross: bool = False
     every: bool = False
+    threshold_rule: str | None = None
 
 
 def chosen(store: Store, filters: Filters) -> list[Result]:
@@ -63,7 +66,8 @@ def chosen(store: Store, filters: Filters) -> list[Result]:
 
 def _asked_for(run: Run, filters: Filters) -> bool:
     tags = run.data.tags
-    if ("fold" in tags) != filters.cross or tags.get("kind", "stage") != filters.kind:
+    kinds = (filters.kind, "evaluation") if filters.cross else (filters.kind,)  # an ensemble's folds are evaluated
+    if ("fold" in tags) != filters.cross or tags.get("kind", "stage") not in kinds:
         return False
     if any(tags.get(key) != value for key, value in (filters.tags or {}).items()):
         return False
@@ -90,7 +94,7 @@ def _results(store: Store, runs: Iterable[Run], filters: Filters) -> tuple[list[
                 groups.setdefault((run.data.tags.get("crossval", ""), *result.row), []).append((run, result))
             else:
                 results.append(result)
-    return results + [_group(members) for members in groups.values()], old
+    return results + [_group(members, filters.threshold_rule) for members in groups.values()], old
 
 
 def _is_dataset(result: Result, filters: Filters) -> bool:
@@ -98,13 +102,15 @@ def _is_dataset(result: Result, filters: Filters) -> bool:
     return not names or any(result.dataset == name or (name and result.digest.startswith(name)) for name in names)
 
 
-def _group(members: Sequence[tuple[Run, Result]]) -> Result:
+def _group(members: Sequence[tuple[Run, Result]], rule: str | None) -> Result:
     """The folds of one cross-validation; of a fold that was run twice, the later."""
     latest: dict[str, Result] = {}
     for run, result in members:
         latest.setdefault(run.data.tags["fold"], result)
     tags = members[0][0].data.tags
     folds = [latest[number] for number in sorted(latest, key=int)]
+    if rule is not None and len(folds) > 1:
+        folds = at_points(folds, rule)
     return cross_validation(folds, tags.get("crossval_name", "cross-validation"), int(tags.get("folds", len(folds))))
 
 

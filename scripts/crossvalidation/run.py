@@ -130,14 +130,21 @@ def _train(plan: Plan, config: Path, out: Path, number: int, tracking: Tracking)
 def _summary(out: Path, plan: Plan, tracking: Tracking, rule: str | None) -> Comparison:
     """All subjects of all folds, each scored by the network that did not train with it."""
     comparison = compare(results(out, plan, rule), DRAWS, SEED)
+    log_comparison(comparison, out, tracking)
+    return comparison
+
+
+def log_comparison(comparison: Comparison, out: Path, tracking: Tracking, only: str | None = None) -> None:
+    """Log the scores of the rows, or of those of one stage, and write and log the table as `crossval.txt`."""
     stages = {row.title: row.result.stage if row.result else row.title for row in comparison.rows}
     rows: list[Row | LesionRow] = [*comparison.rows, *comparison.lesions]
     for row in rows:
         stage = stages[row.title]
+        if only is not None and stage != only:
+            continue
         tracking.log_metrics(row.scores, step=0, prefix=f"{stage}/")
         tracking.log_metrics({name: mean for name, (mean, _) in row.folds.items()}, 0, prefix=f"{stage}/fold_mean/")
         tracking.log_metrics({name: sd for name, (_, sd) in row.folds.items()}, 0, prefix=f"{stage}/fold_sd/")
     path = out / "crossval.txt"
     path.write_text(console(comparison) + "\n", encoding="utf-8")
     tracking.log_artifacts(path)
-    return comparison

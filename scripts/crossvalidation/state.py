@@ -46,19 +46,32 @@ def begin(out: Path, plan: Plan) -> str | None:
             raise UserError(f"{out}: is not empty, and holds no {FILE}; give another --out")
         save(out, plan, None)
         return None
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        before = Plan(**{**saved["plan"], "options": tuple(saved["plan"]["options"])})
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); give another --out") from error
+    before, run_id = read(out)
     differing = changes(asdict(before), asdict(plan))
     if differing:
         raise UserError(
             f"{out}: a cross-validation with other settings was begun here ({'; '.join(differing)}); give those, or "
             "another --out"
         )
-    run_id: str | None = saved["run_id"]
     return run_id
+
+
+def read(out: Path) -> tuple[Plan, str | None]:
+    """The plan of the cross-validation in a folder, and the id of its MLflow run.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = out / FILE
+    if not path.is_file():
+        raise UserError(f"{out}: no cross-validation here; expected a folder with {FILE}, as scripts.crossval makes it")
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        plan = Plan(**{**saved["plan"], "options": tuple(saved["plan"]["options"])})
+        run_id: str | None = saved["run_id"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); give another --out") from error
+    return plan, run_id
 
 
 def save(out: Path, plan: Plan, run_id: str | None) -> None:
