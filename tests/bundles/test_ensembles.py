@@ -69,7 +69,8 @@ def test_an_ensemble_is_scored_as_one_network(
     client = MlflowClient(f"sqlite:///{store}")
     (run,) = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])
     assert run.data.tags["title"] == "Ensemble of FCN8, Dilation10 Front"
-    assert run.data.tags["bundle"] == run.data.tags["stage"] == "ensemble"
+    assert run.data.tags["bundle"] == "ensemble dilation10/front fcn/fcn8"
+    assert run.data.tags["stage"] == "ensemble"
     assert "width" not in run.data.params
 
 
