@@ -87,6 +87,7 @@ PLAIN: dict[str, Any] = {
     "augmentation": "mammography",
     "class_weights": "paper",
     "ema_decay": 0.0,
+    "fine_tuning": "$None",
     "loss": "cross_entropy",
     "lr_schedule": "piecewise",
     "mirror_averaging": False,

@@ -20,8 +20,12 @@ def rate_of_epoch(stage: Stage, epoch: int, schedule: str, drop_factor: float, d
     """Learning rate of an epoch, counted from 1, of a stage.
 
     "piecewise" (paper, Table 8) multiplies it by `drop_factor` every `drop_period` epochs; "cosine" lets it fall along
-    half a cosine, from its full value in the first epoch to nearly 0 in the last.
+    half a cosine, from its full value in the first epoch to nearly 0 in the last. Either begins anew where the
+    fine-tuning begins.
     """
+    rate, epochs = stage.learning_rate, stage.crop_epochs
+    if stage.fine_tuning is not None and epoch > stage.crop_epochs:
+        rate, epoch, epochs = stage.fine_tuning.learning_rate, epoch - epochs, stage.max_epochs - epochs
     if schedule == "cosine":
-        return 0.5 * stage.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / stage.max_epochs))
-    return stage.learning_rate * drop_factor ** ((epoch - 1) // drop_period)
+        return 0.5 * rate * (1 + math.cos(math.pi * (epoch - 1) / epochs))
+    return rate * drop_factor ** ((epoch - 1) // drop_period)

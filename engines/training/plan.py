@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from torch import nn
@@ -23,6 +23,15 @@ KEEP = ("best", "last")
 
 
 @dataclass(frozen=True)
+class FineTuning:
+    """The last epochs of a stage, with crops and a learning rate of their own."""
+
+    epochs: int
+    crop_size: CropSize
+    learning_rate: float
+
+
+@dataclass(frozen=True)
 class Stage:
     """What one stage is trained with. `crop_size` in working pixels, a side or (rows, columns)."""
 
@@ -30,6 +39,32 @@ class Stage:
     max_epochs: int
     crop_size: CropSize
     learning_rate: float
+    fine_tuning: FineTuning | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.name}: up to {self.max_epochs} epochs, {_crops(self)}"
+        if self.fine_tuning is None:
+            return text
+        return f"{text}; fine-tuning in the last {self.max_epochs - self.crop_epochs}: {_crops(self.fine_tuning)}"
+
+    @property
+    def crop_epochs(self) -> int:
+        """How many epochs come before those of the fine-tuning; at least one does."""
+        return self.max_epochs if self.fine_tuning is None else max(1, self.max_epochs - self.fine_tuning.epochs)
+
+    def crop_size_at(self, epoch: int) -> CropSize:
+        """Size of the crops in an epoch, counted from 1."""
+        if self.fine_tuning is None or epoch <= self.crop_epochs:
+            return self.crop_size
+        return self.fine_tuning.crop_size
+
+    def parameters(self) -> dict[str, Any]:
+        """Its numbers, for the record; the fine-tuning only where there is one."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def _crops(part: Stage | FineTuning) -> str:
+    return f"crops of {part.crop_size}, learning rate {part.learning_rate:g}"
 
 
 def plan(
@@ -37,10 +72,12 @@ def plan(
     max_epochs: int | Mapping[str, int],
     crop_size: int | Sequence[int] | Mapping[str, int | Sequence[int]],
     learning_rate: float | Mapping[str, float],
+    fine_tuning: Mapping[str, Any] | None = None,
 ) -> list[Stage]:
     """The stages in training order; a knob is one number for all of them or a number per stage name.
 
-    A crop size may also be a pair, [rows, columns].
+    A crop size may also be a pair, [rows, columns]. `fine_tuning`, if any, holds the `epochs`, `crop_size` and
+    `learning_rate` of the last epochs of every stage.
 
     Raises:
         UserError: no stage, or a knob without a number for a stage or with one that cannot be.
@@ -53,9 +90,23 @@ def plan(
             _number(name, "max_epochs", max_epochs, int),
             _size(name, crop_size),
             _number(name, "learning_rate", learning_rate, float),
+            _fine_tuning(name, fine_tuning),
         )
         for name in stages
     ]
+
+
+def _fine_tuning(stage: str, given: Any) -> FineTuning | None:
+    keys = [field.name for field in fields(FineTuning)]
+    if given is None:
+        return None
+    if not isinstance(given, Mapping) or set(given) != set(keys):
+        raise UserError(f"--fine_tuning {given}: expected a dictionary of {', '.join(keys)}, or '$None' for none")
+    return FineTuning(
+        _number(stage, "epochs of fine_tuning", given["epochs"], int),
+        _size(stage, given["crop_size"]),
+        _number(stage, "learning_rate of fine_tuning", given["learning_rate"], float),
+    )
 
 
 def _number(stage: str, knob: str, value: Any, kind: type) -> Any:

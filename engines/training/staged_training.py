@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -128,11 +127,8 @@ class StagedTraining:
         self.tracking.log_artifacts(self.output.write_config(self.settings), "eval")
         for index in range(first, len(self.plan)):
             self._begin(index)
-            self.tracking.start_stage(self.stage.name, asdict(self.stage))
-            logger.info(
-                "\nStage %s: up to %d epochs, crops of %s, learning rate %g",
-                *(self.stage.name, self.stage.max_epochs, self.stage.crop_size, self.stage.learning_rate),
-            )
+            self.tracking.start_stage(self.stage.name, self.stage.parameters())
+            logger.info("\nStage %s", self.stage)
             if saved is not None and index == first:
                 self._restore_stage(saved)
             elif index > 0 and self.keep == "best":
@@ -251,6 +247,7 @@ class StagedTraining:
         self._dataset().epoch_key = (stage, epoch)
         self.trainer.data_loader.sampler.set_epoch(stage * 100_000 + epoch)
         seed_all(self.seed, stage, epoch, *([rank()] if rank() else []))  # dropout differs between processes
+        self.set_crop_size(self.stage.crop_size_at(epoch))
         rate = rate_of_epoch(self.stage, epoch, *self.falling)
         for group in self.trainer.optimizer.param_groups:
             group["lr"] = rate

@@ -49,7 +49,7 @@ def subject_mass(seed: int, subject: int) -> Mass | None:
         radius=draw.uniform(*DIAMETERS_MM) / 2,
         spiculated=draw.chance(0.8 if in_dense else 0.6),
         in_dense=in_dense,
-        density=draw.uniform(1.15, 1.4) if in_dense else draw.uniform(0.75, 1.05),
+        density=draw.uniform(1.25, 1.5) if in_dense else draw.uniform(0.85, 1.15),
         behind=draw.uniform(0.32, 0.58) if in_dense else draw.uniform(0.25, 0.65),
         offset={"CC": draw.uniform(-0.45, 0.45), "MLO": draw.uniform(-0.4, 0.35)},
     )

@@ -26,6 +26,7 @@ TWO = f"['{TRAIN}','bundles/unet/configs/multi_gpu_train.json']"
 SLIM = "--width 0.02 --image_height '$None' --crop_size 24 --learning_rate 0.01 --crops_per_image 1 --max_epochs 2"
 SLIM += " --loss cross_entropy --class_weights paper --sampling image --augmentation mammography --ema_decay 0.0"
 SLIM += " --solver sgd --weight_decay 0.0005 --lr_schedule piecewise --mirror_averaging False --val_interval 1"
+SLIM += " --fine_tuning $None"
 """Dice is of each process's own crops: only losses per pixel train alike."""
 
 

@@ -23,6 +23,7 @@ from engines.records.tables import read_csv
 from engines.training.staged_training import StagedTraining
 from scripts.importers.import_options import ImportOptions
 from scripts.importers.sources.cityscapes import CLASSES, import_cityscapes
+from transforms.crops import RandBalancedCropd
 from transforms.errors import user_error
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,6 +111,31 @@ def test_keep_last_ends_every_stage_with_its_last_epoch_whatever_the_validation_
     run_bundle("evaluate", dataset_dir=str(tiny_dataset))
     again = {row["model"]: row for row in read_csv(tmp_path / "out" / "eval" / "tiny-validation" / "scores.csv")}
     assert float(again["context"]["mean_iou"]) == pytest.approx(record["validation"]["mean_iou"], abs=1e-6)
+
+
+def test_fine_tuning_changes_the_crops_of_the_last_epochs_also_of_a_resumed_training(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, ...]] = []
+    crop = RandBalancedCropd.__call__
+
+    def spy(self: RandBalancedCropd, data: Any) -> Any:
+        item = crop(self, data)
+        seen.append(tuple(item["image"].shape[-2:]))
+        return item
+
+    monkeypatch.setattr(RandBalancedCropd, "__call__", spy)
+    last = {"epochs": 1, "crop_size": [32, 24], "learning_rate": 0.001}
+    knobs = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "fine_tuning": last}
+    run_bundle(max_epochs=2, output_dir=str(tmp_path / "whole"), **knobs)
+    half = len(seen) // 2
+    assert [set(seen[:half]), set(seen[half:])] == [{(24, 24)}, {(32, 24)}]
+    seen.clear()
+    run_bundle(max_epochs=1, **knobs)
+    run_bundle(max_epochs=2, resume=True, **knobs)
+    assert [set(seen[:half]), set(seen[half:])] == [{(24, 24)}, {(32, 24)}]
+    one, two = (torch.load(tmp_path / name / "models" / "front.pt", weights_only=True) for name in ("whole", "out"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 @pytest.fixture

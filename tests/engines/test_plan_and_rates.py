@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
-from engines.training.plan import Stage, at_stage, check_keep, digest_in, plan, stages_of
+from engines.training.plan import FineTuning, Stage, at_stage, check_keep, digest_in, plan, stages_of
 from nets import FCN
 from transforms.errors import UserError
 
@@ -36,6 +36,45 @@ def test_one_number_for_all_stages_or_one_for_each() -> None:
 def test_crop_sizes_that_cannot_be(crop_size: Any, words: str) -> None:
     with pytest.raises(UserError, match=words):
         plan(["a"], 3, crop_size, 0.1)
+
+
+LAST = {"epochs": 2, "crop_size": [48, 32], "learning_rate": 0.04}
+
+
+def test_fine_tuning_takes_the_last_epochs_with_a_size_and_a_rate_of_its_own() -> None:
+    (stage,) = plan(["a"], 6, 16, 0.1, LAST)
+    assert stage.fine_tuning == FineTuning(2, (48, 32), 0.04)
+    assert [stage.crop_size_at(epoch) for epoch in range(1, 7)] == [16] * 4 + [(48, 32)] * 2
+    rates = [rate_of_epoch(stage, epoch, "cosine", 0.3, 10) for epoch in range(1, 7)]
+    half = math.sqrt(0.5)
+    assert rates == pytest.approx([0.1, 0.05 * (1 + half), 0.05, 0.05 * (1 - half), 0.04, 0.02])
+    piecewise = [rate_of_epoch(stage, epoch, "piecewise", 0.5, 1) for epoch in range(1, 7)]
+    assert piecewise == pytest.approx([0.1, 0.05, 0.025, 0.0125, 0.04, 0.02])
+    assert str(stage) == (
+        "a: up to 6 epochs, crops of 16, learning rate 0.1; fine-tuning in the last 2: crops of (48, 32), "
+        "learning rate 0.04"
+    )
+
+
+@pytest.mark.parametrize(("epochs", "sizes"), [(1, [16]), (2, [16, (48, 32)]), (3, [16, (48, 32), (48, 32)])])
+def test_the_first_epoch_of_a_short_training_is_no_fine_tuning(epochs: int, sizes: list[Any]) -> None:
+    (stage,) = plan(["a"], epochs, 16, 0.1, LAST)
+    assert [stage.crop_size_at(epoch) for epoch in range(1, epochs + 1)] == sizes
+
+
+def test_without_fine_tuning_nothing_of_it_is_on_record() -> None:
+    (stage,) = plan(["a"], 6, 16, 0.1)
+    assert stage.parameters() == {"name": "a", "max_epochs": 6, "crop_size": 16, "learning_rate": 0.1}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [3, {"epochs": 2}, {**LAST, "epochs": 0}, {**LAST, "crop_size": [1, 2, 3]}, {**LAST, "rate": 1}, "2"],
+    ids=repr,
+)
+def test_fine_tunings_that_cannot_be(given: Any) -> None:
+    with pytest.raises(UserError, match=r"fine_tuning|crop_size"):
+        plan(["a"], 6, 16, 0.1, given)
 
 
 def test_a_network_that_knows_no_stages_is_the_case_of_one() -> None:
