@@ -177,9 +177,15 @@ def test_training_is_the_same_in_all_bundles_but_for_network_name_and_recipes() 
 
 @each_bundle
 def test_quick_recipes_compare_alike(bundle: Path) -> None:
-    """What is not the network's own - data, resolution, crops, batches, decay - is the same in every quick recipe."""
-    own = ("_desc_", "stages", "max_epochs", "learning_rate", "width")
+    """What is not the network's own - data, resolution, crops, batches, decay - is the same in every quick recipe.
+
+    All begin with crops and end with whole images: in stages of their own, or by fine-tuning.
+    """
+    own = ("_desc_", "stages", "max_epochs", "learning_rate", "width", "crop_size", "fine_tuning")
     quick = [read(b / "configs" / "train.json")["recipes"]["quick"] for b in (bundle, BUNDLES[0])]
+    sizes, last = quick[0]["crop_size"], quick[0]["fine_tuning"]
+    sizes = [sizes, last["crop_size"]] if last else list(sizes.values())
+    assert (sizes[0], sizes[-1]) == (160, [384, 288])
     assert {k: v for k, v in quick[0].items() if k not in own} == {k: v for k, v in quick[1].items() if k not in own}
 
 
