@@ -88,4 +88,4 @@ def test_detector_finds_white_discs(radius: float) -> None:
 
 
 def test_detector_does_not_segment_the_masses_of_the_sample() -> None:
-    assert detector_dice(sample_views(SUBJECTS)) <= 0.25  # it is 0.15
+    assert detector_dice(sample_views(SUBJECTS)) <= 0.25  # it is 0.20
