@@ -62,7 +62,7 @@ def test_a_bundle_without_logging_conf_and_metadata_starts(tiny_dataset: Path, t
     (configs / "metadata.json").unlink()
     words = arguments(
         "training", configs / "train.json", "--dataset_dir", tiny_dataset, "--stages", "['front']", "--max_epochs", "1",
-        *shlex.split(SLIM), *places(tmp_path / "out", store.with_name("a store.db")),
+        *shlex.split(SLIM), *places(tmp_path / "out", store.rename(tmp_path / "a store.db")),
     )  # fmt: skip
     result = run_forked(words, tmp_path, environment())
     assert result.returncode == 0, result.stderr
