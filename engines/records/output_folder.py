@@ -138,11 +138,6 @@ class Output:
             for path in self.eval.glob(pattern):
                 path.unlink()
 
-    def clear_panels(self) -> None:
-        """Remove the pictures of an earlier run, whose subjects may be others."""
-        for picture in self.panels.glob("*.png") if is_main() else ():
-            picture.unlink()
-
     def write_config(self, settings: Mapping[str, Any]) -> Path:
         """Write eval/config.json: the options as they were resolved; of a path only the last part."""
         path = self.eval / "config.json"

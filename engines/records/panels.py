@@ -76,10 +76,18 @@ class PanelSaver:
         self._rows: list[tuple[str, RGB, NDArray[Any], NDArray[Any]]] = []
         self._kept: list[tuple[str, Image.Image]] = []
 
-    def attach(self, engine: Engine) -> None:
-        """Register on the evaluator."""
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.COMPLETED, self._finish)
+    def attach(self, engine: Engine) -> list[Any]:
+        """Register on the evaluator; return the handles by which it can be removed."""
+        return [
+            engine.add_event_handler(Events.STARTED, self._clear),
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect),
+            engine.add_event_handler(Events.COMPLETED, self._finish),
+        ]
+
+    def _clear(self) -> None:
+        """Remove the pictures of an earlier run, whose subjects may be others."""
+        for old in self.folder.glob("*.png") if is_main() else ():
+            old.unlink()
 
     def _collect(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):

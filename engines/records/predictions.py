@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,10 +37,12 @@ class SamplePredictions:
         self.num_classes, self.subjects, self.height = num_classes, subjects, height
         self._start()
 
-    def attach(self, engine: Engine) -> None:
-        """Register on the evaluator."""
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+    def attach(self, engine: Engine) -> list[Any]:
+        """Register on the evaluator; return the handles by which it can be removed."""
+        return [
+            engine.add_event_handler(Events.STARTED, self._start),
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect),
+        ]
 
     def _start(self) -> None:
         self.images: dict[str, RGB] = {}

@@ -13,17 +13,19 @@ from monai.engines import Evaluator
 from engines.base.machine_errors import errors_in_one_line
 from engines.base.options import switch
 from engines.base.paths import as_path
+from engines.inference.finite import naming_case
 from engines.records.ensemble_members import Trained, ensemble_tags, trained_members
 from engines.records.evaluation_record import ensemble_record, evaluation_output, training_record, write_evaluation
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.seen_subjects import check_unseen
 from engines.runs.owned_run import own, tracked
-from engines.runs.report import report
+from engines.runs.report import Report
 from engines.runs.session import running_rows
 from engines.scoring.confusion_files import identity
 from engines.scoring.lesions import LesionDetection, lesion_detection
 from engines.scoring.operating_point import decision_of
+from engines.scoring.single_pass import run_once
 from engines.scoring.spacing import pixel_spacings
 from engines.scoring.surface_distance import SurfaceDistance
 from transforms.dataset import SECTIONS, Dataset
@@ -92,10 +94,12 @@ def evaluate(
     owned = own(output.eval, tracking, switch(force, "--force"), "evaluation")
     with owned, tracked(tracking), errors_in_one_line(output.eval):
         output.clear_parts()
-        tracking.start()
         tracking.log_artifacts(write_evaluation(output, record), "eval")
         tracking.log_artifacts(output.write_config({**tracking.params, "trained_with": dict(settings)}), "eval")
-        rows = report(evaluator, stage, data, section, output, tracking, more=more)
+        report = Report(data, section, output, tracking, more)
+        with naming_case(evaluator):
+            run_once(evaluator, report.handlers)
+        rows = report.write(evaluator, stage)
     logger.info("tables    %s", output.eval)
     logger.info("pictures  %s", output.panels)
     return rows

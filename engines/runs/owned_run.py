@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,9 +31,16 @@ def own(folder: Path, tracking: Tracking, force: bool = False, task: str = "trai
 
 
 @contextmanager
-def tracked(tracking: Tracking) -> Iterator[None]:
-    """Finish the MLflow run as FINISHED, KILLED (Ctrl-C, SIGTERM) or FAILED (anything else)."""
+def tracked(
+    tracking: Tracking, run_id: str | None = None, stage_runs: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Open the MLflow run; finish it as FINISHED, KILLED (Ctrl-C, SIGTERM) or FAILED (anything else).
+
+    Args:
+        run_id, stage_runs: a run to continue, see `Tracking.start`.
+    """
     try:
+        tracking.start(run_id, stage_runs)
         yield
     except KeyboardInterrupt:
         tracking.end("KILLED")

@@ -16,7 +16,7 @@ from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.runs.logged_model import log_network
 from engines.runs.owned_run import own, resumable, tracked
-from engines.runs.report import report
+from engines.runs.report import Report
 from engines.runs.session import running_rows
 from engines.scoring.confusion_files import write_split
 from engines.scoring.lesions import lesion_detection
@@ -61,29 +61,24 @@ def train(
     options = training.settings
     kept_apart = held_out_subjects(data, options.get("threshold_from"), options.get("threshold_share"), training.seed)
     training.lesions = stage_lesions(lesions, options, held_out)
-    training.tracking.rows = running_rows()
-    with own(training.output.folder, training.tracking, force), tracked(training.tracking), resumable(training.output):
-        training.output.clear_parts()
-        training.output.check_room(training.network)
-        results = training.run(resume, guard)
-        *earlier, last = results
-        rows = report(
-            training.evaluator,
-            last,
-            data,
-            "validation",
-            training.output,
-            training.tracking,
-            earlier={name: results[name] for name in earlier},
-            more=[lesions] if lesions else [],
-        )
-        training.tracking.log_artifacts(write_split(training.output, data, kept_apart), "eval")
-        training.tracking.log_artifacts(training.output.models / "model.pt", "models")
-        training.tracking.log_artifacts(training.output.models / "model.json", "models")
-        if log_model:
-            point = lesions.point if lesions else None
-            log_network(training.network, training.tracking, {**training.settings, "operating_point": point})
-    _say_where(training.output, training.tracking)
+    output, tracking = training.output, training.tracking
+    tracking.rows = running_rows()
+    report = Report(data, "validation", output, tracking, [lesions] if lesions else [])
+    training.pictures = report.pictures
+    with own(output.folder, tracking, force), resumable(output):
+        output.clear_parts()
+        output.check_room(training.network)
+        with tracked(tracking, *training.prepare(resume, guard)):
+            results = training.run()
+            *earlier, last = results
+            rows = report.write(training.evaluator, last, {name: results[name] for name in earlier})
+            tracking.log_artifacts(write_split(output, data, kept_apart), "eval")
+            tracking.log_artifacts(output.models / "model.pt", "models")
+            tracking.log_artifacts(output.models / "model.json", "models")
+            if log_model:
+                point = lesions.point if lesions else None
+                log_network(training.network, tracking, {**training.settings, "operating_point": point})
+    _say_where(output, tracking)
     return rows
 
 

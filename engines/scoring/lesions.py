@@ -137,19 +137,6 @@ class LesionDetection:
         default = MIN_SCORE if point is None else point["min_lesion_score"]
         self.min_score = default if self.given_score is None else self.given_score
 
-    def measure(self, engine: Any, loader: Any = None) -> None:
-        """Run the evaluator once, with this handler, on its own images or those of another loader."""
-        handles = self.attach(engine)
-        own, length = engine.data_loader, engine.state.epoch_length
-        try:
-            if loader is not None:
-                engine.data_loader, engine.state.epoch_length = loader, len(loader)
-            engine.run()
-        finally:
-            engine.data_loader, engine.state.epoch_length = own, length
-            for handle in handles:
-                handle.remove()
-
     def _start(self) -> None:
         self.images, self.decided = [], {}
 

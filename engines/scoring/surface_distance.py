@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,9 +56,9 @@ class SurfaceDistance:
         self.rows: list[dict[str, str | float]] = []
         self.unscaled = 0
 
-    def attach(self, engine: Engine) -> None:
-        """Register on the evaluator."""
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._measure)
+    def attach(self, engine: Engine) -> list[Any]:
+        """Register on the evaluator; return the handles by which it can be removed."""
+        return [engine.add_event_handler(Events.ITERATION_COMPLETED, self._measure)]
 
     def _measure(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):

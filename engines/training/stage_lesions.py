@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from monai.engines import SupervisedEvaluator
@@ -11,6 +11,7 @@ from monai.engines import SupervisedEvaluator
 from engines.records.output_folder import Output
 from engines.scoring.lesions import LesionDetection
 from engines.scoring.operating_point import OperatingPoint, choose_point, decision_of, rule_rate
+from engines.scoring.single_pass import PassHandler, run_once
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
@@ -20,7 +21,7 @@ POINT_OPTIONS = ("threshold_rule", "threshold_share")
 
 
 class StageLesions:
-    """Runs the evaluator once more at the end of each stage.
+    """Runs the evaluator over the weights that a stage ends with.
 
     Args:
         detection: counts lesions on the evaluator's own images.
@@ -40,8 +41,14 @@ class StageLesions:
         self.rule = str(options.get("threshold_rule") or "dice")
         rule_rate(self.rule)
 
-    def finish(self, evaluator: SupervisedEvaluator, output: Output, stage: str) -> dict[str, Any] | None:
-        """Choose the operating point, count the lesions with it and write their file; return the point's record."""
+    def finish(
+        self, evaluator: SupervisedEvaluator, output: Output, stage: str, also: Sequence[PassHandler] = ()
+    ) -> dict[str, Any] | None:
+        """Choose the operating point, count the lesions with it and write their file; return the point's record.
+
+        Args:
+            also: handlers for the run in which the lesions are counted.
+        """
         detection = self.detection
         point = self._choose(evaluator)
         if point is not None:
@@ -53,7 +60,7 @@ class StageLesions:
                 "Stage %s: a lesion from probability %g on, chosen on %d subjects (%s, rule %s).",
                 *(stage, point.threshold, point.subjects, point.chosen_on, point.rule),
             )
-        detection.measure(evaluator)
+        run_once(evaluator, [*also, detection])
         detection.write_evidence(output, stage)
         return detection.point
 
@@ -63,12 +70,12 @@ class StageLesions:
         if self.source is None:
             return None
         if self.source == "validation":
-            detection.measure(evaluator)
+            run_once(evaluator, [detection])
             where = "the validation subjects, which are scored with it"
         elif self.held_out is None:
             raise UserError("--threshold_from training: this training holds no subjects out; give validation")
         else:
-            detection.measure(evaluator, self.held_out)
+            run_once(evaluator, [detection], self.held_out)
             where = "training subjects that were not trained with"
         return choose_point(detection.images, self.rule, where, detection.result.classes)
 

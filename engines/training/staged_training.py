@@ -18,13 +18,15 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer
 
 from engines.base.distributed import is_main, parallel, rank
 from engines.base.threads import restore_threads
+from engines.inference.finite import naming_case
 from engines.records.data_record import DataGuard
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
-from engines.records.predictions import SamplePredictions, write_label_maps
+from engines.records.predictions import SamplePredictions
 from engines.records.tables import read_epochs
-from engines.scoring.confusion_files import plain_matrices, write_evidence
+from engines.scoring.confusion_files import plain_matrices
 from engines.scoring.metrics import PAPER_METRICS
+from engines.scoring.single_pass import PassHandler, run_once
 from engines.training.average import Averaging
 from engines.training.divergence import check_loss, check_weights
 from engines.training.early_stopping import early_stopping, monitored_score
@@ -32,6 +34,7 @@ from engines.training.epochs import EpochDataset, seed_all
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
 from engines.training.resume import check_same, fitting
+from engines.training.stage_evidence import leave_evidence
 from engines.training.stage_lesions import StageLesions
 from transforms.crops import CropSize, RandBalancedCropd
 from transforms.errors import UserError
@@ -97,6 +100,8 @@ class StagedTraining:
         self.results: dict[str, dict[str, float]] = {}
         self.best: dict[str, Any] = {}
         self.lesions: StageLesions | None = None
+        self.pictures: Sequence[PassHandler] = ()
+        self.saved: dict[str, Any] | None = None
         self.stage = self.plan[0]
         self.guard: DataGuard | None = None
         self.network: Any = getattr(trainer.network, "module", trainer.network)
@@ -113,17 +118,11 @@ class StagedTraining:
 
     # -- the stages --------------------------------------------------------------------------------------------
 
-    def run(self, resume: bool = False, guard: DataGuard | None = None) -> dict[str, dict[str, float]]:
-        """Train every stage; return the validation scores of each stage's best epoch.
-
-        Args:
-            resume: go on with the training that was interrupted in this output folder.
-            guard: compares the data with those of the interrupted training.
-
-        Raises:
-            UserError: nothing to resume, or it was made with another plan or network.
-        """
-        saved, first = self._start(resume, guard)
+    def run(self) -> dict[str, dict[str, float]]:
+        """Train every stage that `prepare` found to do; return the validation scores of each stage's best epoch."""
+        saved, first = self.saved, self.plan.index(self.stage)
+        if saved is None:
+            self.output.progress.save(self._snapshot(), rotate=False)  # with the ids of the MLflow run
         self.tracking.log_artifacts(self.output.write_config(self.settings), "eval")
         for index in range(first, len(self.plan)):
             self._begin(index)
@@ -139,10 +138,22 @@ class StagedTraining:
             self._finish()
         return self.results
 
-    def _start(self, resume: bool, guard: DataGuard | None) -> tuple[dict[str, Any] | None, int]:
-        """The saved state, or None, and the index of the stage to begin with; from here on there is one to resume."""
-        saved = self.output.progress.load() if resume else None
-        first = 0 if saved is None else self._restore_run(saved)
+    def prepare(
+        self, resume: bool = False, guard: DataGuard | None = None
+    ) -> tuple[str | None, Mapping[str, str] | None]:
+        """Set up the first stage to do and save it: from here on there is a training to resume.
+
+        Args:
+            resume: go on with the training that was interrupted in this output folder.
+            guard: compares the data with those of the interrupted training.
+
+        Returns the MLflow run to continue, and those of its stages: see `Tracking.start`.
+
+        Raises:
+            UserError: nothing to resume, or it was made with another plan or network.
+        """
+        saved = self.saved = self.output.progress.load() if resume else None
+        self.stage = self.plan[0 if saved is None else self._restore_run(saved)]
         self.guard = guard if is_main() else None
         if self.guard is not None:
             self.guard.resume(saved.get("data")) if saved is not None else self.guard.begin()
@@ -152,13 +163,10 @@ class StagedTraining:
             self.guard.write()
         if saved is not None:
             read_epochs(self.output.epochs_file)  # an hour-long epoch would end with what is wrong with it
-            self.tracking.start(saved["run_id"], saved["stage_runs"])
-            return saved, first
+            return saved["run_id"], saved["stage_runs"]
         self._begin(0)
         self.output.progress.save(self._snapshot())  # also finds out, before the first epoch, whether it fits the disk
-        self.tracking.start()
-        self.output.progress.save(self._snapshot(), rotate=False)
-        return None, 0
+        return None, None
 
     def _begin(self, index: int) -> None:
         """Set up stage `index`, starting from the weights the network holds."""
@@ -197,12 +205,12 @@ class StagedTraining:
         name, best = self.stage.name, self.best
         self.network.load_state_dict(best["weights"])
         self.evaluator.network = self.network
-        point = self.lesions.finish(self.evaluator, self.output, name) if self.lesions else None
+        point = self._score_end(name)
         about = {**self.settings, "run_id": self.tracking.run_id, "operating_point": point}
         if self.tracking.rows is not None:
             about["bundle"] = self.tracking.rows.bundle  # by which an ensemble builds the network
         self.output.save_stage(name, best["weights"], about, best["scores"], best["epoch"])
-        self._leave_evidence(name)
+        leave_evidence(self.output, self.tracking, name, best, self.settings)
         self.results[name] = {**best["scores"], **(self.lesions.detection.scores() if self.lesions else {})}
         self.tracking.end_stage({**self.results[name], "epoch": best["epoch"]})
         logger.info(
@@ -216,18 +224,15 @@ class StagedTraining:
             ", ".join(f"{m} {best['scores'][m]:.4f}" for m in PAPER_METRICS),
         )
 
-    def _leave_evidence(self, name: str) -> None:
-        """Write what the stage's scores were made of, to its own MLflow run and the training's."""
-        if "confusion" not in self.best:  # resumed from the record of an older version
-            return
-        files = write_evidence(self.output, name, self.best["confusion"], self.settings, "validation")
-        files.append(self.output.eval / f"lesions-{name}.json")  # if a class is a lesion
-        pictures = self.output.predictions / name
-        write_label_maps(pictures, self.best["predictions"])
-        for run_id in (self.tracking.stage_run_id, self.tracking.run_id):
-            for path in files:
-                self.tracking.log_artifacts(path, "eval", run_id)
-            self.tracking.log_artifacts(pictures, f"eval/predictions/{name}", run_id)
+    def _score_end(self, name: str) -> dict[str, Any] | None:
+        """Count the lesions and, of the last stage, make the pictures; return the operating point's record."""
+        pictures = self.pictures if self.stage is self.plan[-1] else ()
+        with naming_case(self.evaluator):
+            if self.lesions is not None:
+                return self.lesions.finish(self.evaluator, self.output, name, pictures)
+            if pictures:
+                run_once(self.evaluator, pictures)
+        return None
 
     def set_crop_size(self, crop_size: CropSize) -> None:
         """Side, or (rows, columns), of the training crops in working pixels."""

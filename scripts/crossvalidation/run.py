@@ -71,8 +71,7 @@ def cross_validate(
     params |= {"folds_digest": digest_of(dealt)}
     name = f"{bundle}, {plan.folds} folds"
     tracking = Tracking(experiment_name, name, tracking_uri, params, tags={"kind": "crossval"})
-    with terminable(), tracked(tracking):
-        tracking.start(run_id)
+    with terminable(), tracked(tracking, run_id):
         save(out, plan, tracking.run_id)
         tracking.log_artifacts(write_folds(dealt, out / "folds.csv"))
         for number, view in enumerate(views, start=1):

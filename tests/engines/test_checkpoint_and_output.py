@@ -57,16 +57,6 @@ def test_epochs_are_appended_and_replaced(tmp_path: Path) -> None:
     assert [(r["epoch"], r["mean_iou"]) for r in rows] == [("1", "0.1"), ("2", "0.3")]
 
 
-def test_pictures_of_an_earlier_run_go(tmp_path: Path) -> None:
-    output = Output(tmp_path)
-    output.clear_panels()  # none yet
-    output.panels.mkdir(parents=True)
-    (output.panels / "s001.png").touch()
-    (output.panels / "mine.txt").touch()
-    output.clear_panels()
-    assert [p.name for p in output.panels.iterdir()] == ["mine.txt"]
-
-
 def test_an_evaluation_leaves_the_unfinished_files_of_a_training_alone(tmp_path: Path) -> None:
     parts = [tmp_path / "models" / ".part-7.pt", tmp_path / "eval" / ".part-8.csv", tmp_path / ".part-9.json"]
     own = tmp_path / "eval" / "tiny-test" / ".part-10.csv"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 
 from engines.base.paths import as_path
 from engines.inference.whole_image import WholeImageInferer
@@ -47,15 +47,19 @@ def test_panel_holds_four_pictures_a_row_and_a_legend() -> None:
     assert picture.height > 2 * 70 + 20
 
 
-def test_panel_saver_writes_one_file_a_subject(tmp_path: Path) -> None:
-    saver = PanelSaver(tmp_path, ["background", "gland"], height=16)
-    for subject, case in [("s1", "s1_L"), ("s1", "s1_R"), ("s2", "s2_L")]:
-        label = torch.zeros(1, 32, 24, dtype=torch.uint8)
-        output = {"image": torch.zeros(3, 8, 6), "label": label, "pred": label}
-        state = SimpleNamespace(batch=[{"subject": subject, "case": case}], output=[output])
-        saver._collect(SimpleNamespace(state=state))
-    saver._write()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["s1.png", "s2.png"]
+def test_panel_saver_leaves_one_file_per_subject_of_the_last_run(tmp_path: Path) -> None:
+    label = torch.zeros(1, 32, 24, dtype=torch.uint8)
+    evaluator = Engine(lambda engine, batch: [{"image": torch.zeros(3, 8, 6), "label": label, "pred": label}])
+    cases = [("s1", "s1_L"), ("s1", "s1_R"), ("s2", "s2_L")]
+    (tmp_path / "s9.png").touch()  # of an earlier run
+    (tmp_path / "mine.txt").touch()
+    handles = PanelSaver(tmp_path, ["background", "gland"], height=16).attach(evaluator)
+    evaluator.run([[{"subject": subject, "case": case}] for subject, case in cases])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.txt", "s1.png", "s2.png"]
+    for handle in handles:
+        handle.remove()
+    evaluator.run([[{"subject": "s3", "case": "s3_L"}]])
+    assert not (tmp_path / "s3.png").exists()
 
 
 def test_score_table_is_in_per_cent_with_names() -> None:

@@ -29,7 +29,6 @@ def test_status(store: Path, error: type[BaseException] | None, status: str) -> 
 
     def job() -> None:
         with tracked(tracking):
-            tracking.start()
             tracking.start_stage("front", {"lr": 0.1})
             if error is not None:
                 raise error
@@ -99,7 +98,6 @@ def test_names_of_any_script_and_shape_are_kept_apart(store: Path) -> None:
 def test_an_unreachable_store_is_told_in_one_line_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     tracking = Tracking("e", "r", "http://127.0.0.1:9", params={"a": 1})
     with caplog.at_level(logging.WARNING, "mammoseg"), tracked(tracking):
-        tracking.start()
         tracking.start_stage("front", {})
         tracking.log_metrics({"mean_iou": 1.0}, step=1)
     lines = [r.getMessage() for r in caplog.records if r.name == "mammoseg"]
