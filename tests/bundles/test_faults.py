@@ -12,27 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from bundle_process import BundleProcess, arguments, run
 from mlflow.tracking import MlflowClient
+from refusals import refused
 
 from engines.base.lock import locked
 from engines.records.tables import read_csv
-from transforms.errors import user_error
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., None]
 UNET: dict[str, Any] = {"bundle": "unet", "patience": 0, "learning_rate": 0.01}
-
-
-def refused(run: Run, *args: Any, **knobs: Any) -> str:
-    """What a run that ends with an error says."""
-    with pytest.raises(Exception, match=r".") as raised:
-        run(*args, **knobs)
-    message = str(user_error(raised.value))
-    assert "\n" not in message
-    return message
 
 
 def last_state(out: Path) -> dict[str, Any]:
@@ -90,17 +80,18 @@ def test_other_data_or_two_at_once_are_refused_before_anything_is_touched(
         return {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
     before = files()
-    with locked(out, "training", "--output_dir"):
-        assert f"in use by a training (process {os.getpid()} on" in refused(run_bundle, **knobs, max_epochs=2)
+    with locked(out, "training", "--output_dir"), refused(f"in use by a training (process {os.getpid()} on"):
+        run_bundle(**knobs, max_epochs=2)
     label = tiny_dataset / "labels" / "s000_L_CC.npy"
     kept, facts = label.read_bytes(), label.stat()
     array = np.load(label)
     array[0, 0] = 2
     np.save(label, array)
-    message = refused(run_bundle, **knobs, max_epochs=2, resume=True)
-    assert "labels/s000_L_CC.npy: other content" in message
+    with refused("labels/s000_L_CC.npy: other content"):
+        run_bundle(**knobs, max_epochs=2, resume=True)
     os.utime(label, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-    assert "other content" in refused(run_bundle, **knobs, max_epochs=2, resume=True, verify=True)
+    with refused("other content"):
+        run_bundle(**knobs, max_epochs=2, resume=True, verify=True)
     assert files() == before
     label.write_bytes(kept)
     run_bundle(**knobs, max_epochs=2, resume=True)
@@ -113,13 +104,14 @@ def test_two_evaluations_of_a_section_at_once(run_bundle: Run, tiny_dataset: Pat
     knobs = {"bundle": "unet", "dataset_dir": str(tiny_dataset)}
     run_bundle("evaluate", **knobs)
     (folder,) = {path.parent for path in (out / "eval").glob("*/scores.csv")}
-    with locked(folder, "evaluation", "--output_dir"):
-        assert "in use by a evaluation" in refused(run_bundle, "evaluate", **knobs)
+    with locked(folder, "evaluation", "--output_dir"), refused("in use by a evaluation"):
+        run_bundle("evaluate", **knobs)
     damage(out / "models" / "model.pt")
     run_bundle("evaluate", **knobs)  # with the same weights, of the stage
     damage(out / "models" / "unet.pt")
     for config in ("evaluate", "inference"):
-        assert "model.pt: damaged or cut short" in refused(run_bundle, config, **knobs)
+        with refused("model.pt: damaged or cut short"):
+            run_bundle(config, **knobs)
 
 
 def test_weights_of_another_network_and_weights_without_numbers(
@@ -132,12 +124,14 @@ def test_weights_of_another_network_and_weights_without_numbers(
     knobs = {"bundle": "unet", "dataset_dir": str(tiny_dataset)}
     (models / "model.json").write_text(json.dumps({**record, "width": 0.1}))
     for config in ("evaluate", "inference"):
-        assert "another network than this UNet" in refused(run_bundle, config, **knobs)
+        with refused("another network than this UNet"):
+            run_bundle(config, **knobs)
     (models / "model.json").write_text(json.dumps(record))
     state = torch.load(models / "model.pt", weights_only=True)
     torch.save({name: value * float("nan") for name, value in state.items()}, models / "model.pt")
     for config in ("evaluate", "inference"):
-        assert "weights are NaN or infinite" in refused(run_bundle, config, **knobs)
+        with refused("weights are NaN or infinite"):
+            run_bundle(config, **knobs)
 
 
 def test_a_labelled_data_set_with_a_test_section_alone_is_evaluated(
@@ -156,8 +150,8 @@ def test_a_range_that_the_values_leave_is_found_in_a_worker_too(run_bundle: Run,
     path = tiny_dataset / "images" / "s001_L_CC.npy"
     np.save(path, np.full_like(np.load(path), 5000))
     for workers in (0, 1):
-        message = refused(run_bundle, **UNET, dataset_dir=str(tiny_dataset), max_epochs=1, num_workers=workers)
-        assert message.startswith("s001_L_CC: holds values from 5000 to 5000, outside its intensity_range [0, 4095]")
+        with refused("s001_L_CC: holds values from 5000 to 5000, outside its intensity_range [0, 4095]"):
+            run_bundle(**UNET, dataset_dir=str(tiny_dataset), max_epochs=1, num_workers=workers)
 
 
 def test_a_kill_before_the_first_epoch_is_closed_and_resumed(tiny_dataset: Path, tmp_path: Path, store: Path) -> None:

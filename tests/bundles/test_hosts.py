@@ -57,7 +57,7 @@ def as_a_host(config: Path, image: Path, **overrides: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("bundle", ["unet", "deeplabv3"])
 def test_a_host_gets_the_label_map_of_inference_as_a_volume(
     bundle: str, run_bundle: Run, tiny_dataset: Path, images: Path, tmp_path: Path
-):
+) -> None:
     run_bundle(bundle=bundle, dataset_dir=str(tiny_dataset), max_epochs=1, image_height=24)
     run_bundle("inference", bundle=bundle, dataset_dir=str(images), formats=["png"], flip="left")
     config = ROOT / "bundles" / bundle / "configs" / "inference.json"
@@ -76,7 +76,7 @@ def test_a_host_gets_the_label_map_of_inference_as_a_volume(
 
 
 @pytest.mark.parametrize("ending", ["mha", "nrrd"])
-def test_a_file_of_itk_keeps_its_place(ending: str, tmp_path: Path):
+def test_a_file_of_itk_keeps_its_place(ending: str, tmp_path: Path) -> None:
     """ITK's convention: index → direction * spacing * index + origin, left and back positive."""
     path = tmp_path / f"a.{ending}"
     write_volume(path, np.zeros((50, 44), np.uint16), (0.07, 0.05, 2), (5, -7, 3), ((0, 1, 0), (1, 0, 0), (0, 0, 1)))
@@ -89,7 +89,7 @@ def test_a_file_of_itk_keeps_its_place(ending: str, tmp_path: Path):
 @pytest.mark.parametrize("bundle", ["unet", "dilation10"])
 def test_labels_without_logits_are_the_same(
     bundle: str, run_bundle: Run, tiny_dataset: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """At the stored resolution, and where no format needs logits, none of full size exist."""
     run_bundle(bundle=bundle, dataset_dir=str(tiny_dataset), max_epochs=1, image_height=24)
     made: list[bool] = []

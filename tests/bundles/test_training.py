@@ -17,6 +17,7 @@ from mlflow.tracking import MlflowClient
 from monai.bundle import ConfigParser
 from monai.data import DataLoader
 from PIL import Image
+from refusals import refused
 
 from engines.base.network_file import all_rows
 from engines.records.tables import read_csv
@@ -24,7 +25,6 @@ from engines.training.staged_training import StagedTraining
 from scripts.importers.import_options import ImportOptions
 from scripts.importers.sources.cityscapes import CLASSES, import_cityscapes
 from transforms.crops import RandBalancedCropd
-from transforms.errors import user_error
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., None]
@@ -64,9 +64,8 @@ def test_train_evaluate_infer(run_bundle: Run, tiny_dataset: Path, tmp_path: Pat
         ({"section": "tset"}, ["tset", "training, validation, test"]),
         ({"weights": "back"}, ["--weights back", "context, front, global, model"]),
     ):
-        with pytest.raises(Exception, match=r".") as raised:
+        with refused(*words):
             run_bundle("evaluate", dataset_dir=str(tiny_dataset), **overrides)
-        assert all(word in str(user_error(raised.value)) for word in words), raised.value
     run_bundle("evaluate", dataset_dir=str(tiny_dataset), weights="front", section="training")
     first, second = read_csv(out / "eval" / "tiny-training" / "scores.csv")
     assert (first["model"], second["model"]) == ("all background", "front")
@@ -177,9 +176,8 @@ def test_resuming_a_finished_training_says_so(
 
 def test_resuming_with_other_settings_is_refused(run_bundle: Run, tiny_dataset: Path) -> None:
     run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=1)
-    with pytest.raises(Exception, match="ConfigExpression") as raised:
+    with refused("learning_rate"):
         run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=2, learning_rate=0.5, resume=True)
-    assert "learning_rate" in str(user_error(raised.value))
 
 
 def bad_label(folder: Path, values: list[int]) -> None:
@@ -223,18 +221,16 @@ def test_bad_input_is_a_short_error_and_leaves_nothing(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, spoil: Any, overrides: dict[str, Any], words: list[str]
 ) -> None:
     spoil(tiny_dataset)
-    with pytest.raises(Exception, match=r".") as raised:
+    with refused(*words, lines=15):
         run_bundle(**{"dataset_dir": str(tiny_dataset), "max_epochs": 1, **overrides})
-    message = str(user_error(raised.value))
-    assert all(word in message for word in words), message
-    assert len(message.splitlines()) <= 15
     assert not (tmp_path / "out").exists()
 
 
-def test_background_only_images_and_small_images_train(run_bundle: Run, tiny_dataset: Path) -> None:
+def test_background_only_images_and_small_images_train(run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> None:
     bad = np.load(tiny_dataset / "labels" / "s000_L_CC.npy")
     np.save(tiny_dataset / "labels" / "s000_L_CC.npy", np.zeros_like(bad))
     run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=1, crop_size=48)
+    assert len(read_csv(tmp_path / "out" / "eval" / "epochs.csv")) == 1
 
 
 def test_early_stopping_says_when_and_why(
@@ -250,19 +246,25 @@ def test_early_stopping_says_when_and_why(
 def test_accumulated_gradients_are_those_of_the_whole_batch(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path
 ) -> None:
-    """Not to the last bit: the weighted mean of the loss is over each part's own weights."""
-    weights = []
-    for micro in (4, 2):
-        folder = tmp_path / f"micro {micro}"
+    """Without class weights, dropout and void pixels, the mean over a batch is that of the means over its parts."""
+    weights = {}
+    for batch, micro in ((4, 4), (4, 2), (2, 2)):
+        folder = tmp_path / f"{batch} by {micro}"
         run_bundle(
+            bundle="unet",
             dataset_dir=str(tiny_dataset),
-            stages=["front"],
             max_epochs=1,
+            class_weights="none",
+            balanced=False,
+            crop_size=16,
+            batch_size=batch,
             micro_batch_size=micro,
             output_dir=str(folder),
         )
-        weights.append(torch.load(folder / "models" / "front.pt", weights_only=True)["conv3_1.weight"])
-    assert torch.nn.functional.cosine_similarity(weights[0].flatten(), weights[1].flatten(), dim=0) > 0.99
+        state = torch.load(folder / "models" / "unet.pt", weights_only=True)
+        weights[batch, micro] = torch.cat([value.flatten() for value in state.values()])
+    accumulated, separate = (float((weights[key] - weights[4, 4]).norm()) for key in ((4, 2), (2, 2)))
+    assert accumulated < 0.01 * separate
 
 
 def test_losses_do_not_depend_on_the_number_of_workers(run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> None:
@@ -302,15 +304,13 @@ def test_a_training_starts_from_a_file_of_weights(
         torch.load(p, weights_only=True)["conv1_1.weight"] for p in (weights, tmp_path / "next/models/front.pt")
     )
     assert torch.allclose(before, after, atol=1e-6)
-    with pytest.raises(Exception, match="ConfigExpression") as raised:
+    with refused("--init_weights"):
         run_bundle(**knobs, init_weights=str(tmp_path / "none.pth"))
-    assert "--init_weights" in str(user_error(raised.value))
 
 
 def test_a_diverging_training_stops_with_a_hint(run_bundle: Run, tiny_dataset: Path, store: Path) -> None:
-    with pytest.raises(Exception, match="ConfigExpression") as raised:
+    with refused("try a lower --learning_rate than 1e+06"):
         run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=30, learning_rate=1e6)
-    assert "try a lower --learning_rate than 1e+06" in str(user_error(raised.value))
     assert {r.info.status for r in mlflow_runs(store)} == {"FAILED"}
 
 
@@ -348,7 +348,10 @@ def test_every_bundle_trains_all_its_stages_then_evaluates_and_segments(
     rows = [row["model"] for row in read_csv(tmp_path / "out" / "eval" / "scores.csv")]
     assert rows == ["all background", *stages]
     run_bundle("evaluate", bundle=bundle, dataset_dir=str(tiny_dataset))
-    run_bundle("inference", bundle=bundle, dataset_dir=str(tiny_dataset / "images" / "s000_L_CC.npy"))
+    assert len(read_csv(tmp_path / "out" / "eval" / "epochs.csv")) == 1
+    image, results = tiny_dataset / "images" / "s000_L_CC.npy", tmp_path / "results"
+    run_bundle("inference", bundle=bundle, dataset_dir=str(image), results_dir=str(results), formats=["png"])
+    assert [path.name for path in results.iterdir()] == ["s000_L_CC_labels.png"]
     assert (tmp_path / "out" / "eval" / "segmentations" / "s000_L_CC_labels.png").is_file()
 
 
@@ -394,9 +397,8 @@ def test_augmentations_keep_what_a_network_needs(process_state: None, tiny_datas
 
 
 def test_an_unknown_augmentation_is_refused(run_bundle: Run, tiny_dataset: Path) -> None:
-    with pytest.raises(Exception, match=r".") as raised:
+    with refused("--augmentation replica: there is no such; there are none, mammography"):
         run_bundle(dataset_dir=str(tiny_dataset), augmentation="replica")
-    assert "--augmentation replica: there is no such; there are none, mammography" in str(user_error(raised.value))
 
 
 def test_rectangles_adamw_cosine_dice_and_mirror_averaging(
@@ -417,7 +419,7 @@ def test_rectangles_adamw_cosine_dice_and_mirror_averaging(
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("bundle", all_rows())
 def test_no_network_and_batches_of_one_and_a_last_batch_of_one(
-    run_bundle: Run, tiny_dataset: Path, bundle: str
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, bundle: str
 ) -> None:
     """Four training images in batches of three leave one; nothing may reach for a server at any time."""
     stage = json.loads((ROOT / "bundles" / bundle / "configs" / "train.json").read_text())["recipes"]["quick"][
@@ -426,7 +428,10 @@ def test_no_network_and_batches_of_one_and_a_last_batch_of_one(
     knobs = {"bundle": bundle, "dataset_dir": str(tiny_dataset), "stages": [stage], "max_epochs": 1}
     run_bundle(**knobs, batch_size=3, micro_batch_size=3, crops_per_image=1)
     run_bundle(**knobs, batch_size=1, micro_batch_size=1, crops_per_image=1)
-    run_bundle("inference", bundle=bundle, dataset_dir=str(tiny_dataset / "images" / "s000_L_CC.npy"))
+    assert len(read_csv(tmp_path / "out" / "eval" / "epochs.csv")) == 1
+    image, results = tiny_dataset / "images" / "s000_L_CC.npy", tmp_path / "results"
+    run_bundle("inference", bundle=bundle, dataset_dir=str(image), results_dir=str(results), formats=["png"])
+    assert [path.name for path in results.iterdir()] == ["s000_L_CC_labels.png"]
 
 
 def test_the_last_epoch_is_validated_where_the_interval_leaves_it_out(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -81,7 +82,7 @@ class TilesSpy:
         self.tiles: list[int] = []
         run_step = tiling_run.run_step
 
-        def spy(step, run, source, grid, *rest):
+        def spy(step: Any, run: Any, source: Any, grid: Any, *rest: Any) -> int:
             self.tiles.append(len(grid[0]) * len(grid[1]))
             self.computed.append(run_step(step, run, source, grid, *rest))
             return self.computed[-1]
@@ -97,7 +98,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> TilesSpy:
 @pytest.mark.parametrize(("make", "stage"), EVERY, ids=lambda value: getattr(value, "__name__", value))
 class TestExactness:
     @pytest.mark.parametrize("size", [(303, 277), (141, 330)], ids=str)
-    def test_tiles_of_several_sizes_are_one_whole_pass(self, make, stage, size, spy, caplog):
+    def test_tiles_of_several_sizes_are_one_whole_pass(self, make, stage, size, spy, caplog) -> None:
         network = build(make, stage)
         x = image(1, 3, *size)
         whole = whole_pass(network, x)
@@ -107,19 +108,19 @@ class TestExactness:
         assert len(set(spy.tiles)) > 1 or make is DeepLabV3
         assert not caplog.text
 
-    def test_a_batch_is_its_images(self, make, stage):
+    def test_a_batch_is_its_images(self, make, stage) -> None:
         network = build(make, stage)
         x = image(2, 3, 205, 333)
         assert_same(TiledInferer(memory_gb=16 * MB)(x, network), whole_pass(network, x))
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 40), (7, 9), (33, 31)], ids=str)
-    def test_an_image_smaller_than_a_tile(self, make, stage, size):
+    def test_an_image_smaller_than_a_tile(self, make, stage, size) -> None:
         network = build(make, stage)
         x = image(2, 3, *size)
         whole = whole_pass(network, x)
         torch.testing.assert_close(TiledInferer(memory_gb=16 * MB)(x, network), whole, rtol=1e-4, atol=1e-5)
 
-    def test_labels_are_those_of_the_logits(self, make, stage):
+    def test_labels_are_those_of_the_logits(self, make, stage) -> None:
         network = build(make, stage)
         x = image(2, 3, 130, 190)
         logits = TiledInferer(memory_gb=8 * MB)(x, network)
@@ -127,7 +128,7 @@ class TestExactness:
         assert labels.dtype == torch.uint8
         assert torch.equal(labels, logits.argmax(1, keepdim=True).to(torch.uint8))
 
-    def test_bfloat16(self, make, stage):
+    def test_bfloat16(self, make, stage) -> None:
         network = build(make, stage).to(torch.bfloat16)
         x = image(1, 3, 200, 150).to(torch.bfloat16)
         tiled, whole = TiledInferer(memory_gb=4 * MB)(x, network), whole_pass(network, x)
@@ -135,7 +136,7 @@ class TestExactness:
         scale = float(whole.float().abs().max())
         torch.testing.assert_close(tiled.float(), whole.float(), rtol=0, atol=0.05 * scale)
 
-    def test_air_is_computed_once(self, make, stage, spy):
+    def test_air_is_computed_once(self, make, stage, spy) -> None:
         network = build(make, stage)
         x = torch.full((1, 3, 700, 600), -0.5)
         x[..., 200:360, :150] = image(3, 160, 150) * 0.1
@@ -148,7 +149,7 @@ class TestExactness:
         assert sum(spy.computed) == sum(spy.tiles)
 
     @pytest.mark.parametrize("expanded", [True, False])
-    def test_a_gray_image_goes_through_one_channel(self, make, stage, expanded):
+    def test_a_gray_image_goes_through_one_channel(self, make, stage, expanded) -> None:
         network = build(make, stage)
         seen = []
         x = image(2, 1, 205, 190).expand(-1, 3, -1, -1)
@@ -166,7 +167,7 @@ class TestExactness:
         assert set(seen) == {1, 3}
 
     @pytest.mark.slow
-    def test_a_full_mammogram(self, make, stage):
+    def test_a_full_mammogram(self, make, stage) -> None:
         network = build(make, stage)
         x = image(1, 3, *FULL_SIZE)
         assert_same(TiledInferer(memory_gb=0.5)(x, network), whole_pass(network, x))
@@ -184,7 +185,9 @@ def assert_close_everywhere(tiled: Tensor, whole: Tensor) -> None:
     memory=st.sampled_from([1 * MB, 4 * MB]),
     air=st.booleans(),
 )
-def test_any_size(height: int, width: int, kind: tuple[Callable[..., nn.Module], str], memory: float, air: bool):
+def test_any_size(
+    height: int, width: int, kind: tuple[Callable[..., nn.Module], str], memory: float, air: bool
+) -> None:
     network = build(*kind)
     x = image(1, 3, height, width)
     if air:
@@ -193,7 +196,7 @@ def test_any_size(height: int, width: int, kind: tuple[Callable[..., nn.Module],
 
 
 @pytest.mark.parametrize(("make", "stage"), TILEABLE[:6], ids=lambda value: getattr(value, "__name__", value))
-def test_the_halo_is_what_a_cell_sees(make, stage):
+def test_the_halo_is_what_a_cell_sees(make, stage) -> None:
     """Not a number behind the halo reaches the core, and one at its edge does: enough, and no more than one step."""
     network = build(make, stage)
     channels = 3
@@ -219,7 +222,7 @@ class Identity(nn.Module):
         self.pass_on = nn.Conv2d(1, 1, 3, padding=1, bias=False)
         nn.init.dirac_(self.pass_on.weight)
 
-    def tile_steps(self):
+    def tile_steps(self) -> tuple[Callable[[Tensor], tuple[Tensor, ...]], ...]:
         return (lambda x: (self.pass_on(x),), lambda x: (self.pass_on(x),))
 
     def join(self, x: Tensor) -> Tensor:
@@ -231,7 +234,7 @@ class Identity(nn.Module):
 
 @pytest.mark.parametrize("size", list(itertools.product([1, 2, 17, 130], repeat=2)), ids=str)
 @pytest.mark.parametrize("skip_air", [True, False])
-def test_the_identity_comes_back(size: tuple[int, int], skip_air: bool):
+def test_the_identity_comes_back(size: tuple[int, int], skip_air: bool) -> None:
     x = torch.arange(size[0] * size[1], dtype=torch.float32).view(1, 1, *size)
     tiled = TiledInferer(memory_gb=0.001 * MB, skip_air=skip_air)(x, Identity())
     assert torch.equal(tiled, x)
@@ -239,11 +242,11 @@ def test_the_identity_comes_back(size: tuple[int, int], skip_air: bool):
     assert torch.equal(TiledInferer(memory_gb=0.001 * MB, skip_air=skip_air)(constant, Identity()), constant)
 
 
-def test_every_pixel_is_written_once(monkeypatch: pytest.MonkeyPatch):
+def test_every_pixel_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
     write = tiling_run.Store.write
 
-    def counted(self, number, tile, at):
+    def counted(self, number, tile, at) -> None:
         written.append((tuple(self.sizes[number]), at))
         write(self, number, tile, at)
 
@@ -258,7 +261,7 @@ def test_every_pixel_is_written_once(monkeypatch: pytest.MonkeyPatch):
     assert torch.equal(count, torch.ones(301, 477))
 
 
-def test_windows_cover_as_much_but_differ():
+def test_windows_cover_as_much_but_differ() -> None:
     network = build(Dilation10, "global")
     x = image(1, 3, 400, 300)
     whole = whole_pass(network, x)
@@ -269,7 +272,7 @@ def test_windows_cover_as_much_but_differ():
 
 
 @pytest.mark.parametrize(("make", "stage"), ONE_STAGE, ids=lambda value: getattr(value, "__name__", value))
-def test_memory_does_not_grow_with_the_image(make, stage):
+def test_memory_does_not_grow_with_the_image(make, stage) -> None:
     """Beside maps at 1/8 of the image and less, and the result."""
     network = build(make, stage)
     largest = []
@@ -277,7 +280,7 @@ def test_memory_does_not_grow_with_the_image(make, stage):
         x = image(1, 3, height, 320)
         seen = 0
 
-        def note(module, args, output):
+        def note(module, args, output) -> None:
             nonlocal seen
             if args[0].shape[1] != 4:  # class scores are joined whole
                 seen = max(seen, output.numel())
@@ -291,7 +294,7 @@ def test_memory_does_not_grow_with_the_image(make, stage):
 
 
 @pytest.mark.parametrize(("make", "stage"), ONE_STAGE, ids=lambda value: getattr(value, "__name__", value))
-def test_memory_is_kept_to(make, stage):
+def test_memory_is_kept_to(make, stage) -> None:
     network = build(make, stage)
     x = image(1, 3, 1100, 900)
     inferer = TiledInferer(memory_gb=24 * MB, labels=True)
@@ -305,7 +308,7 @@ def test_memory_is_kept_to(make, stage):
 
 @pytest.mark.parametrize("size", [(560, 24), (553, 24), (560, 17), (555, 23)], ids=str)
 @pytest.mark.parametrize("labels", [False, True])
-def test_strips_are_enlarged_as_the_whole(size: tuple[int, int], labels: bool):
+def test_strips_are_enlarged_as_the_whole(size: tuple[int, int], labels: bool) -> None:
     """70 rows of scores are three strips; the first size is all that eight times as much gives.
 
     Of maps as small as the last strip's torch takes the sums in another order.
@@ -321,7 +324,7 @@ def test_strips_are_enlarged_as_the_whole(size: tuple[int, int], labels: bool):
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
 
 
-def test_logits_of_full_size_are_not_made_for_labels():
+def test_logits_of_full_size_are_not_made_for_labels() -> None:
     network = build(FCN, "fcn8", classes=9)
     x = image(1, 3, 600, 800)
     for labels in (True, False):
@@ -332,12 +335,12 @@ def test_logits_of_full_size_are_not_made_for_labels():
         assert (live.largest < 600 * 800 * 9 * 4) is labels
 
 
-def test_out_of_memory_halves_the_tile(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
+def test_out_of_memory_halves_the_tile(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     network = build(Dilation10, "front")
     x = image(1, 3, 300, 260)
     rows = Dilation10._rows
 
-    def limited(self, table, y):
+    def limited(self: Dilation10, table: Any, y: Tensor) -> Tensor:
         if y.shape[-1] * y.shape[-2] > 150 * 150:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
         return rows(self, table, y)
@@ -353,14 +356,14 @@ def test_out_of_memory_halves_the_tile(caplog: pytest.LogCaptureFixture, monkeyp
 
 def test_out_of_memory_on_the_way_counts_no_part_twice(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     network = build(DeepLabV3, "deeplabv3")
     x = image(1, 3, 900, 700)
     x[..., :400, :] *= 20  # would be seen in the mean if the first tile counted twice
     whole = whole_pass(network, x)
     convolve, calls = nn.Conv2d.forward, []
 
-    def limited(self, y):
+    def limited(self: nn.Conv2d, y: Tensor) -> Tensor:
         calls.append(y.shape)
         if self.kernel_size == (7, 7) and len(calls) == 2 and y.device.type == "cpu":
             raise torch.OutOfMemoryError("out of memory")
@@ -373,12 +376,12 @@ def test_out_of_memory_on_the_way_counts_no_part_twice(
     assert "trying half of that" in caplog.text
 
 
-def test_out_of_memory_for_good_is_raised(monkeypatch: pytest.MonkeyPatch):
+def test_out_of_memory_for_good_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     network = build(Dilation10, "front")
     inferer = TiledInferer(memory_gb=1)
     inferer(image(1, 3, 16, 16), network)
 
-    def never(self, table, y):
+    def never(self, table, y) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Dilation10, "_rows", never)
@@ -386,7 +389,7 @@ def test_out_of_memory_for_good_is_raised(monkeypatch: pytest.MonkeyPatch):
         inferer(image(1, 3, 90, 90), network)
 
 
-def test_other_errors_are_not_taken_for_it(monkeypatch: pytest.MonkeyPatch):
+def test_other_errors_are_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"FCN needs \(N, 3, H, W\), got \(1, 1, 32, 32\)"):
         TiledInferer()(torch.zeros(1, 1, 32, 32), build(FCN, "fcn8"))
     with pytest.raises(ValueError, match="has no pixels"):
@@ -395,7 +398,7 @@ def test_other_errors_are_not_taken_for_it(monkeypatch: pytest.MonkeyPatch):
         TiledInferer(memory_gb=0)
 
 
-def test_norms_that_turn_a_channel_around():
+def test_norms_that_turn_a_channel_around() -> None:
     """The stem is max-pooled before its norm, whose weights may be negative or zero."""
     network = build(DeepLabV3, "deeplabv3")
     with torch.no_grad():
@@ -410,7 +413,7 @@ def unet() -> nn.Module:
 
 
 @pytest.mark.parametrize("labels", [True, False])
-def test_another_network_is_run_whole_if_it_fits(labels: bool, caplog: pytest.LogCaptureFixture):
+def test_another_network_is_run_whole_if_it_fits(labels: bool, caplog: pytest.LogCaptureFixture) -> None:
     network = unet()
     x = image(2, 3, 96, 128)
     whole = whole_pass(network, x)
@@ -419,13 +422,13 @@ def test_another_network_is_run_whole_if_it_fits(labels: bool, caplog: pytest.Lo
     assert not caplog.text
 
 
-def test_another_network_that_does_not_fit_gets_windows_and_a_warning(caplog: pytest.LogCaptureFixture):
+def test_another_network_that_does_not_fit_gets_windows_and_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     result = TiledInferer(memory_gb=2 * MB)(image(1, 3, 300, 200), unet())
     assert result.shape == (1, 4, 300, 200)
     assert "UNet is not exact in tiles, and an image of 300 x 200 does not fit into 0.00 GB" in caplog.text
 
 
-def test_the_warning_comes_once_for_each_network(caplog: pytest.LogCaptureFixture):
+def test_the_warning_comes_once_for_each_network(caplog: pytest.LogCaptureFixture) -> None:
     inferer, network = TiledInferer(memory_gb=2 * MB), unet()
     for size in ((300, 200), (310, 200)):
         inferer(image(1, 3, *size), network)
@@ -448,7 +451,7 @@ class Greedy(nn.Module):
         return self.conv(x)
 
 
-def test_out_of_memory_in_a_whole_pass_leads_to_windows_and_to_smaller_ones(caplog: pytest.LogCaptureFixture):
+def test_out_of_memory_in_a_whole_pass_leads_to_windows_and_to_smaller_ones(caplog: pytest.LogCaptureFixture) -> None:
     x = image(1, 3, 300, 1100)
     network = Greedy(550 * 550)
     with pytest.raises(torch.OutOfMemoryError):
@@ -464,14 +467,14 @@ def test_out_of_memory_in_a_whole_pass_leads_to_windows_and_to_smaller_ones(capl
         TiledInferer(memory_gb=1)(x, Greedy(60 * 60))
 
 
-def test_a_function_is_counted_on_a_part_of_the_image():
+def test_a_function_is_counted_on_a_part_of_the_image() -> None:
     assert torch.equal(TiledInferer()(torch.ones(1, 1, 40, 50), lambda x: 2 * x), torch.full((1, 1, 40, 50), 2.0))
     x = image(1, 1, 300, 200)
     torch.testing.assert_close(TiledInferer(memory_gb=0.2 * MB)(x, lambda x: 2 * x), 2 * x)
     assert torch.equal(TiledInferer()(x, lambda x, factor: factor * x, factor=3), 3 * x)
 
 
-def test_the_unpadded_unet_answers_for_the_centre():
+def test_the_unpadded_unet_answers_for_the_centre() -> None:
     torch.manual_seed(0)
     network = ValidUNet(3, width=0.0625, padded=False).eval()
     x = image(1, 3, 348, 476)
@@ -480,7 +483,7 @@ def test_the_unpadded_unet_answers_for_the_centre():
     assert_same(tiled, whole_pass(network, x))
 
 
-def test_measuring_leaves_the_network_as_it_is():
+def test_measuring_leaves_the_network_as_it_is() -> None:
     network = build(DeepLabV3, "deeplabv3")
     before = {name: value.clone() for name, value in network.state_dict().items()}
     TiledInferer(memory_gb=12 * MB)(image(1, 3, 200, 100), network)
@@ -490,7 +493,7 @@ def test_measuring_leaves_the_network_as_it_is():
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-def test_a_new_stage_is_noticed():
+def test_a_new_stage_is_noticed() -> None:
     network = build(FCN, "fcn32")
     inferer = TiledInferer()
     x = image(1, 3, 70, 70)
@@ -500,7 +503,7 @@ def test_a_new_stage_is_noticed():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_gray_is_told_from_colour(dtype: torch.dtype):
+def test_gray_is_told_from_colour(dtype: torch.dtype) -> None:
     gray = torch.rand(2, 1, 9, 7, dtype=dtype)
     assert is_gray(gray.expand(-1, 3, -1, -1))
     repeated = gray.repeat(1, 3, 1, 1).requires_grad_()
@@ -510,7 +513,7 @@ def test_gray_is_told_from_colour(dtype: torch.dtype):
     assert not is_gray(colour)
 
 
-def test_meta_tensors_stay_such():
+def test_meta_tensors_stay_such() -> None:
     network = build(FCN, "fcn8")
     x = MetaTensor(image(1, 3, 40, 40), meta={"name": "a"})
     result = TiledInferer()(x, network)
@@ -519,7 +522,7 @@ def test_meta_tensors_stay_such():
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_collated_meta_data_stay_as_they_are(number: int):
+def test_collated_meta_data_stay_as_they_are(number: int) -> None:
     items = [{"image": MetaTensor(image(3, 40, 36), affine=(k + 2) * torch.eye(4))} for k in range(number)]
     batch = list_data_collate(items)["image"]
     result = TiledInferer(memory_gb=2 * MB)(batch, build(FCN, "fcn8"))
@@ -546,7 +549,7 @@ class Shifted(FCN):
 
 
 @pytest.mark.parametrize("kind", ["wrapper", "subclass", "hook", "replaced"])
-def test_what_a_network_does_beside_its_parts_is_not_left_out(kind: str):
+def test_what_a_network_does_beside_its_parts_is_not_left_out(kind: str) -> None:
     make = Shifted if kind == "subclass" else FCN
     network = build(make, "fcn8")
     if kind == "wrapper":
@@ -560,7 +563,7 @@ def test_what_a_network_does_beside_its_parts_is_not_left_out(kind: str):
 
 
 @pytest.mark.parametrize(("make", "stage"), EVERY)
-def test_a_watched_or_pruned_network_is_run_as_it_is(make, stage):
+def test_a_watched_or_pruned_network_is_run_as_it_is(make, stage) -> None:
     """A hook may look at values, which the ghost has not, or belong to something that cannot be copied."""
     network, seen, lock = build(make, stage), [], threading.Lock()
     first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
@@ -573,7 +576,7 @@ def test_a_watched_or_pruned_network_is_run_as_it_is(make, stage):
 
 
 @pytest.mark.parametrize("compiled", [torch.jit.script, lambda network: torch.jit.trace(network, image(1, 3, 64, 48))])
-def test_torchscript_of_this_process(compiled: Callable[[nn.Module], Callable[[Tensor], Tensor]]):
+def test_torchscript_of_this_process(compiled: Callable[[nn.Module], Callable[[Tensor], Tensor]]) -> None:
     network, x = build(FCN, "fcn8"), image(1, 3, 250, 240)
     torch.testing.assert_close(TiledInferer()(x, compiled(network)), whole_pass(network, x), rtol=0, atol=1e-5)
 
@@ -587,17 +590,17 @@ class Patches(nn.Module):
         return 2 * x
 
 
-def test_a_network_that_takes_certain_sizes_is_not_asked_about_others():
+def test_a_network_that_takes_certain_sizes_is_not_asked_about_others() -> None:
     x = image(1, 3, 126, 140)
     assert torch.equal(TiledInferer()(x, Patches()), 2 * x)
 
 
-def test_a_stride_for_each_axis():
+def test_a_stride_for_each_axis() -> None:
     network, x = UNet(2, 3, 4, (8, 8, 16), ((2, 1), (2, 2))).eval(), image(1, 3, 40, 44)
     torch.testing.assert_close(TiledInferer()(x, network), whole_pass(network, x), rtol=0, atol=1e-6)
 
 
-def test_of_several_results_that_of_full_size_is_taken():
+def test_of_several_results_that_of_full_size_is_taken() -> None:
     class Deep(nn.Module):
         def forward(self, x: Tensor) -> list[Tensor]:
             return [x[..., ::2, ::2], 2 * x]
@@ -606,7 +609,7 @@ def test_of_several_results_that_of_full_size_is_taken():
     assert torch.equal(TiledInferer()(x, Deep()), 2 * x)
 
 
-def test_what_is_no_logits_is_refused_with_a_sentence():
+def test_what_is_no_logits_is_refused_with_a_sentence() -> None:
     class Odd(nn.Module):
         def forward(self, x: Tensor) -> dict[str, Tensor]:
             return {"out": x}
@@ -615,7 +618,7 @@ def test_what_is_no_logits_is_refused_with_a_sentence():
         TiledInferer()(image(1, 3, 32, 32), Odd())
 
 
-def test_files_read_before_do_not_count_as_memory_in_use(tmp_path, monkeypatch: pytest.MonkeyPatch):
+def test_files_read_before_do_not_count_as_memory_in_use(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "max").write_text(f"{2 * GB}\n")
     (tmp_path / "current").write_text(f"{2 * GB - 10}\n")
     monkeypatch.setattr(tiling_memory, "CGROUPS", ((str(tmp_path / "max"), str(tmp_path / "current")),))
@@ -626,7 +629,7 @@ def test_files_read_before_do_not_count_as_memory_in_use(tmp_path, monkeypatch: 
     assert tiling_memory.free_memory() == GB // 2 + 10
 
 
-def test_it_can_be_named_in_a_config():
+def test_it_can_be_named_in_a_config() -> None:
     config = {"inferer": {"_target_": "engines.TiledInferer", "memory_gb": 1.5}}
     inferer = ConfigParser(config).get_parsed_content("inferer")
     assert isinstance(inferer, TiledInferer)
@@ -635,7 +638,7 @@ def test_it_can_be_named_in_a_config():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize(("make", "stage"), EVERY, ids=lambda value: getattr(value, "__name__", value))
-def test_tiles_on_the_gpu_result_on_the_cpu(make, stage):
+def test_tiles_on_the_gpu_result_on_the_cpu(make, stage) -> None:
     network = build(make, stage).cuda()
     x = image(1, 3, 603, 477).cuda()
     whole = whole_pass(network, x).cpu()

@@ -24,7 +24,7 @@ def norm_of(groups: int, channels: int) -> nn.GroupNorm:
 
 
 @pytest.mark.parametrize("band", [1, 64, 2**17])
-def test_moments_of_parts_are_those_of_the_whole(band: int, layout, monkeypatch: pytest.MonkeyPatch):
+def test_moments_of_parts_are_those_of_the_whole(band: int, layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiling_norm, "BAND", band)
     torch.manual_seed(0)
     x = torch.randn(2, 6, 31, 17).to(memory_format=layout)
@@ -38,7 +38,7 @@ def test_moments_of_parts_are_those_of_the_whole(band: int, layout, monkeypatch:
     torch.testing.assert_close(moments.squares / moments.count, variance, rtol=1e-6, atol=0)
 
 
-def test_a_large_mean_does_not_swallow_the_variance():
+def test_a_large_mean_does_not_swallow_the_variance() -> None:
     """As where half an image is air: sums of squares in float32 would be wrong in the third digit and beyond."""
     x = 1000 + 0.01 * torch.randn(1, 4, 300, 500, generator=torch.Generator().manual_seed(0))
     moments = Moments()
@@ -51,7 +51,9 @@ def test_a_large_mean_does_not_swallow_the_variance():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("add", [True, False])
 @pytest.mark.parametrize("relu", [True, False])
-def test_normalise_is_group_norm(dtype: torch.dtype, add: bool, relu: bool, layout, monkeypatch: pytest.MonkeyPatch):
+def test_normalise_is_group_norm(
+    dtype: torch.dtype, add: bool, relu: bool, layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tiling_norm, "BAND", 100)
     torch.manual_seed(0)
     norm = norm_of(3, 6).to(dtype)
@@ -64,6 +66,6 @@ def test_normalise_is_group_norm(dtype: torch.dtype, add: bool, relu: bool, layo
     torch.testing.assert_close(result, expected, **({"rtol": 1e-5, "atol": 1e-5} if dtype is torch.float32 else {}))
 
 
-def test_nothing_has_no_moments():
+def test_nothing_has_no_moments() -> None:
     with pytest.raises(ValueError, match="no part of the map"):
         Moments().scale_and_shift(norm_of(1, 2))

@@ -57,7 +57,7 @@ def run(layer: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
 @pytest.mark.usefixtures("limit")
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
-def test_results_and_gradients_are_those_of_conv2d(shape: tuple, bias: bool):
+def test_results_and_gradients_are_those_of_conv2d(shape: tuple, bias: bool) -> None:
     reference, ours = pair(shape, bias=bias)
     x = torch.randn(shape[0], shape[1], *shape[-2:])
     for expected, got in zip(run(reference, x), run(ours, x), strict=True):
@@ -65,14 +65,14 @@ def test_results_and_gradients_are_those_of_conv2d(shape: tuple, bias: bool):
 
 
 @pytest.mark.usefixtures("limit")
-def test_channels_last_input():
+def test_channels_last_input() -> None:
     reference, ours = pair((2, 4, 6, 3, 2, 9, 7))
     x = torch.randn(2, 4, 9, 7).contiguous(memory_format=torch.channels_last)
     for expected, got in zip(run(reference, x), run(ours, x), strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_by_hand():
+def test_by_hand() -> None:
     """A 3x3 kernel of ones at dilation 2 sums the pixel and its neighbours two away."""
     layer = DilatedConv2d(1, 1, 3, padding=2, dilation=2, bias=False)
     nn.init.ones_(layer.weight)
@@ -94,7 +94,7 @@ def test_by_hand():
     ],
     ids=str,
 )
-def test_other_arguments_work_as_in_conv2d(arguments: dict):
+def test_other_arguments_work_as_in_conv2d(arguments: dict) -> None:
     arguments = {"kernel_size": 3} | arguments
     reference = nn.Conv2d(4, 6, **arguments)
     ours = DilatedConv2d(4, 6, **arguments)
@@ -105,7 +105,7 @@ def test_other_arguments_work_as_in_conv2d(arguments: dict):
 
 
 @pytest.mark.usefixtures("limit")
-def test_frozen_weights_and_no_gradient():
+def test_frozen_weights_and_no_gradient() -> None:
     reference, ours = pair((1, 3, 5, 3, 2, 8, 8))
     x = torch.randn(1, 3, 8, 8)
     ours.requires_grad_(False)
@@ -119,13 +119,13 @@ def test_frozen_weights_and_no_gradient():
 
 
 @pytest.mark.usefixtures("limit")
-def test_unbatched_image():
+def test_unbatched_image() -> None:
     reference, ours = pair((1, 3, 5, 3, 2, 8, 8))
     x = torch.randn(3, 8, 8)
     torch.testing.assert_close(ours(x), reference(x))
 
 
-def test_the_state_is_that_of_conv2d():
+def test_the_state_is_that_of_conv2d() -> None:
     reference, ours = pair((1, 3, 5, 3, 2, 8, 8))
     assert list(ours.state_dict()) == list(reference.state_dict())
     file = io.BytesIO()
@@ -134,7 +134,7 @@ def test_the_state_is_that_of_conv2d():
     reference.load_state_dict(torch.load(file, weights_only=True))
 
 
-def test_a_trace_serves_sizes_where_the_kernel_would_be_cut():
+def test_a_trace_serves_sizes_where_the_kernel_would_be_cut() -> None:
     _, ours = pair((1, 3, 4, 7, 4, 8, 8))
     traced = torch.jit.trace(ours, torch.randn(1, 3, 8, 8))
     x = torch.randn(1, 3, 40, 40)
@@ -143,7 +143,7 @@ def test_a_trace_serves_sizes_where_the_kernel_would_be_cut():
 
 @pytest.mark.parametrize("network", [FCN, Dilation10, DeepLabV3])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_the_networks_train_tap_by_tap(network: type[nn.Module], batch: int, monkeypatch: pytest.MonkeyPatch):
+def test_the_networks_train_tap_by_tap(network: type[nn.Module], batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ReLU behind a convolution works in place, on one image and on more."""
     torch.manual_seed(0)
     image = torch.randn(batch, 3, 40, 33)
@@ -156,7 +156,7 @@ def test_the_networks_train_tap_by_tap(network: type[nn.Module], batch: int, mon
 
 
 @pytest.mark.parametrize("more", ["", " --predict"])
-def test_the_benchmark_command(more: str, capsys: pytest.CaptureFixture[str]):
+def test_the_benchmark_command(more: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = more + " --maps 4,9,12 --reference-up-to 9 --in-channels 2 --out-channels 3 --repeats 2 --json"
     assert benchmark.main(["dilated-conv", *arguments.split()]) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -167,7 +167,7 @@ def test_the_benchmark_command(more: str, capsys: pytest.CaptureFixture[str]):
     assert benchmark.main(["dilated-conv", "--maps", "x"]) == 2
 
 
-def test_gradient_check():
+def test_gradient_check() -> None:
     layer = DilatedConv2d(2, 3, 3, padding=2, dilation=2).double()
     x = torch.randn(2, 2, 5, 4, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(
@@ -176,7 +176,7 @@ def test_gradient_check():
 
 
 @pytest.mark.parametrize("network", [FCN, Dilation10, DeepLabV3])
-def test_the_networks_use_it(network: type[nn.Module]):
+def test_the_networks_use_it(network: type[nn.Module]) -> None:
     layers = [layer for layer in network(2, width=0.125).modules() if isinstance(layer, nn.Conv2d)]
     for layer in layers:
         if max(layer.dilation) > 1 or (max(layer.kernel_size) > 3 and layer.stride == (1, 1)):

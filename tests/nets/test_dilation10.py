@@ -21,11 +21,11 @@ def trained(network: Dilation10) -> set[str]:
     return {name.split(".")[0] for name, parameter in network.named_parameters() if parameter.requires_grad}
 
 
-def test_default_context_is_table_6():
+def test_default_context_is_table_6() -> None:
     assert TABLE_6 == (1, 1, 2, 4, 8, 16, 16, 32, 1, 1)
 
 
-def test_context_module_returns_its_input_at_the_start(network: Dilation10):
+def test_context_module_returns_its_input_at_the_start(network: Dilation10) -> None:
     scores = torch.randn(2, 4, 21, 17)
     torch.testing.assert_close(network.context(scores), scores, rtol=0, atol=1e-6)
     negative = -3 - torch.rand(2, 4, 9, 9)
@@ -33,7 +33,7 @@ def test_context_module_returns_its_input_at_the_start(network: Dilation10):
 
 
 @pytest.mark.parametrize("stage", ["context", "global"])
-def test_a_stage_starts_where_the_front_ended(network: Dilation10, stage: str):
+def test_a_stage_starts_where_the_front_ended(network: Dilation10, stage: str) -> None:
     network.eval()
     image = torch.randn(1, 3, 100, 90)
     network.set_stage("front")
@@ -44,7 +44,7 @@ def test_a_stage_starts_where_the_front_ended(network: Dilation10, stage: str):
     assert torch.equal(later.argmax(1), front.argmax(1))
 
 
-def test_every_class_can_be_learnt_from_any_scores(network: Dilation10):
+def test_every_class_can_be_learnt_from_any_scores(network: Dilation10) -> None:
     """At a ReLU's zero the gradient is zero: no class may start there, not even the lowest."""
     scores = torch.tensor([5.0, 0.0, 0.0, 0.0]).view(1, 4, 1, 1).expand(1, 4, 6, 6)
     network.context(scores)[:, 1].sum().backward()
@@ -52,7 +52,7 @@ def test_every_class_can_be_learnt_from_any_scores(network: Dilation10):
     assert network.context1.weight.grad[1].abs().sum() > 0
 
 
-def test_what_each_stage_trains(network: Dilation10):
+def test_what_each_stage_trains(network: Dilation10) -> None:
     front = {row.name for row in FRONT if "pool" not in row.name}
     context = {f"context{number}" for number in range(1, 11)}
     network.set_stage("front")
@@ -63,7 +63,7 @@ def test_what_each_stage_trains(network: Dilation10):
     assert trained(network) == front | context
 
 
-def test_the_front_is_not_computed_with_dropout_while_frozen(network: Dilation10):
+def test_the_front_is_not_computed_with_dropout_while_frozen(network: Dilation10) -> None:
     network.train()
     image = torch.randn(1, 3, 40, 40)
     network.set_stage("context")
@@ -72,7 +72,7 @@ def test_the_front_is_not_computed_with_dropout_while_frozen(network: Dilation10
     assert not torch.equal(network(image), network(image))
 
 
-def test_original_context():
+def test_original_context() -> None:
     network = Dilation10(3, width=WIDTH, context_dilations=ORIGINAL_CONTEXT)
     assert network.context8.dilation == (64, 64)
     assert network.context10.kernel_size == (1, 1)
@@ -93,11 +93,11 @@ def test_original_context():
         ({"context_dilations": (1, 1.5)}, "context_dilations must be"),
     ],
 )
-def test_arguments_are_checked(arguments: dict[str, object], message: str):
+def test_arguments_are_checked(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Dilation10(**{"out_channels": 2, "width": WIDTH} | arguments)
 
 
-def test_wrong_channel_count_says_what_to_do(network: Dilation10):
+def test_wrong_channel_count_says_what_to_do(network: Dilation10) -> None:
     with pytest.raises(ValueError, match=r"needs \(N, 3, H, W\), got \(1, 1, 32, 32\); repeat a grayscale image"):
         network(torch.zeros(1, 1, 32, 32))

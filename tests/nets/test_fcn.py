@@ -21,7 +21,7 @@ def network() -> FCN:
 
 @pytest.mark.parametrize("size", [(64, 64), (97, 130), (33, 40), (5, 3)], ids=str)
 @pytest.mark.parametrize("relu", [True, False])
-def test_each_stage_starts_as_the_one_before(size: tuple[int, int], relu: bool):
+def test_each_stage_starts_as_the_one_before(size: tuple[int, int], relu: bool) -> None:
     torch.manual_seed(0)
     network = FCN(4, width=WIDTH, relu_after_transposed=relu).eval()
     nn.init.normal_(network.scores.weight, std=0.1)  # scores of order 1, as after training
@@ -36,7 +36,7 @@ def test_each_stage_starts_as_the_one_before(size: tuple[int, int], relu: bool):
         torch.testing.assert_close(later, results[0], rtol=0, atol=5e-6)
 
 
-def test_what_a_plain_relu_would_cost(network: FCN, monkeypatch: pytest.MonkeyPatch):
+def test_what_a_plain_relu_would_cost(network: FCN, monkeypatch: pytest.MonkeyPatch) -> None:
     """The switch's documented alternative: a ReLU on the scores themselves loses the negative ones."""
     image = torch.randn(1, 3, 64, 64)
     network.set_stage("fcn32")
@@ -46,7 +46,7 @@ def test_what_a_plain_relu_would_cost(network: FCN, monkeypatch: pytest.MonkeyPa
     assert (network(image) - expected).abs().max() > 0.05
 
 
-def test_what_each_stage_trains(network: FCN):
+def test_what_each_stage_trains(network: FCN) -> None:
     def trained() -> set[str]:
         return {name.split(".")[0] for name, p in network.named_parameters() if p.requires_grad}
 
@@ -60,7 +60,7 @@ def test_what_each_stage_trains(network: FCN):
     assert trained() == encoder | {"t_conv_1", "score_pool4", "t_conv_2", "score_pool3"}
 
 
-def test_every_stage_learns_from_the_skip_it_adds(network: FCN):
+def test_every_stage_learns_from_the_skip_it_adds(network: FCN) -> None:
     image = torch.randn(1, 3, 64, 64)
     network.set_stage("fcn16")
     before = network(image)
@@ -70,7 +70,7 @@ def test_every_stage_learns_from_the_skip_it_adds(network: FCN):
     assert not torch.equal(network(image), before)
 
 
-def test_bilinear_start_is_the_bilinear_resize():
+def test_bilinear_start_is_the_bilinear_resize() -> None:
     layer = nn.ConvTranspose2d(3, 3, 4, stride=2, padding=3)
     initialise.bilinear(layer)
     x = torch.randn(1, 3, 5, 7)
@@ -80,6 +80,6 @@ def test_bilinear_start_is_the_bilinear_resize():
     torch.testing.assert_close(layer.weight[1, 1].detach(), torch.outer(line, line))
 
 
-def test_bilinear_start_needs_a_kernel_of_twice_the_stride():
+def test_bilinear_start_needs_a_kernel_of_twice_the_stride() -> None:
     with pytest.raises(ValueError, match="twice the stride 2, got \\(3, 3\\)"):
         initialise.bilinear(nn.ConvTranspose2d(1, 1, 3, stride=2))

@@ -40,7 +40,7 @@ def assert_same(x: Tensor, weight: Tensor, got: Tensor, expected: Tensor) -> Non
 )
 def test_any_size(
     size: tuple[int, ...], out_channels: int, kernel: int, dilation: int, bias: bool, last: bool, seed: int
-):
+) -> None:
     torch.manual_seed(seed)
     x, weight = torch.randn(size), torch.randn(out_channels, size[1], kernel, kernel)
     x = x.contiguous(memory_format=torch.channels_last) if last else x
@@ -50,7 +50,7 @@ def test_any_size(
     assert_same(x, weight, got, direct(x, weight, offset, dilation))
 
 
-def test_blocks_of_channels_and_groups_of_pieces(monkeypatch: pytest.MonkeyPatch):
+def test_blocks_of_channels_and_groups_of_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     x, weight = torch.randn(2, 6, 50, 41), torch.randn(11, 6, 7, 7)
     expected = direct(x, weight, None, 4)
@@ -60,7 +60,7 @@ def test_blocks_of_channels_and_groups_of_pieces(monkeypatch: pytest.MonkeyPatch
         assert_same(x, weight, fourier_conv.fourier_conv(x, weight, None, 4), expected)
 
 
-def test_a_piece_by_hand():
+def test_a_piece_by_hand() -> None:
     """A kernel that is one at one place shifts the piece."""
     of_piece, of_kernel, back = (torch.from_numpy(matrix) for matrix in matrices(7))
     piece, kernel = torch.randn(SIDE, SIDE), torch.zeros(7, 7)
@@ -78,7 +78,7 @@ def wide_layer(monkeypatch: pytest.MonkeyPatch) -> tuple[DilatedConv2d, Tensor]:
     return DilatedConv2d(64, 64, 7, padding=12, dilation=4), torch.randn(1, 64, 80, 80)
 
 
-def test_it_is_taken_where_it_pays(wide_layer: tuple[DilatedConv2d, Tensor], monkeypatch: pytest.MonkeyPatch):
+def test_it_is_taken_where_it_pays(wide_layer: tuple[DilatedConv2d, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x = wide_layer
     taken = []
     monkeypatch.setattr(dilated_conv, "fourier_conv", lambda *a: taken.append(1) or fourier_conv.fourier_conv(*a))
@@ -96,7 +96,7 @@ def test_it_is_taken_where_it_pays(wide_layer: tuple[DilatedConv2d, Tensor], mon
     assert len(taken) == 1
 
 
-def test_gradients_are_kept_where_they_are_wanted(wide_layer: tuple[DilatedConv2d, Tensor]):
+def test_gradients_are_kept_where_they_are_wanted(wide_layer: tuple[DilatedConv2d, Tensor]) -> None:
     layer, x = wide_layer
     y = layer(x)
     y.mean().backward()
@@ -107,7 +107,7 @@ def test_gradients_are_kept_where_they_are_wanted(wide_layer: tuple[DilatedConv2
     assert x.grad is not None
 
 
-def test_counting_without_numbers_leaves_nothing_behind(wide_layer: tuple[DilatedConv2d, Tensor]):
+def test_counting_without_numbers_leaves_nothing_behind(wide_layer: tuple[DilatedConv2d, Tensor]) -> None:
     """Whatever is kept from one call to the next must not be a tensor without values."""
     layer, x = wide_layer
     fourier_conv.matrices.cache_clear()
@@ -117,7 +117,7 @@ def test_counting_without_numbers_leaves_nothing_behind(wide_layer: tuple[Dilate
         assert_same(x, layer.weight, layer(x), direct(x, layer.weight, layer.bias, 4))
 
 
-def test_another_default_number_type_changes_nothing():
+def test_another_default_number_type_changes_nothing() -> None:
     x, weight = torch.randn(1, 2, 30, 30), torch.randn(3, 2, 7, 7)
     torch.set_default_dtype(torch.float64)
     try:
@@ -128,7 +128,7 @@ def test_another_default_number_type_changes_nothing():
     assert_same(x, weight, got, direct(x, weight, None, 2))
 
 
-def test_what_pays():
+def test_what_pays() -> None:
     def of(channels_in: int, channels_out: int, kernel: int, size: int, dilation: int = 4) -> bool:
         shape = (channels_out, channels_in, kernel, kernel)
         return pays(torch.empty(1, channels_in, size, size, device="meta"), torch.empty(shape, device="meta"), dilation)

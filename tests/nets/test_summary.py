@@ -10,28 +10,28 @@ from nets import summary
 
 
 @pytest.mark.parametrize("name", summary.NETWORKS)
-def test_every_network_prints(name: str, capsys: pytest.CaptureFixture[str]):
+def test_every_network_prints(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert summary.main([name, "--width", "0.125", "--classes", "3"]) == 0
     text = capsys.readouterr().out
     assert "receptive field" in text
     assert "parameters in all: " in text
 
 
-def test_size_and_width_are_used(capsys: pytest.CaptureFixture[str]):
+def test_size_and_width_are_used(capsys: pytest.CaptureFixture[str]) -> None:
     summary.main(["dilation10", "--size", "632", "--width", "0.5", "--classes", "7"])
     rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert " ".join(rows["conv6_1"]) == "17 7 1 SAME 4 79 79 256 2048 380 25692160"
     assert " ".join(rows["context10"]) == "29 3 1 SAME 1 79 79 7 7 165 448"
 
 
-def test_an_illegal_size_is_one_line(capsys: pytest.CaptureFixture[str]):
+def test_an_illegal_size_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         summary.main(["valid_unet", "--size", "500"])
     assert exit_.value.code == 2
     assert "the next larger than 500 is 508" in capsys.readouterr().err
 
 
-def test_receptive_field_is_where_the_gradient_reaches():
+def test_receptive_field_is_where_the_gradient_reaches() -> None:
     network = nn.Sequential(
         nn.Conv2d(1, 1, 3, padding=1),
         nn.MaxPool2d(2, ceil_mode=True),

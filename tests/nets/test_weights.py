@@ -88,7 +88,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("make", [FCN, Dilation10], ids=lambda make: make.__name__)
 @pytest.mark.parametrize("in_channels", [1, 3])
-def test_vgg16(make: type[nn.Module], in_channels: int, vgg_file: Path):
+def test_vgg16(make: type[nn.Module], in_channels: int, vgg_file: Path) -> None:
     theirs = torch.load(vgg_file, weights_only=True)
     network = make(4, in_channels=in_channels)
     scores = network.scores.weight.clone()
@@ -113,7 +113,7 @@ def test_vgg16(make: type[nn.Module], in_channels: int, vgg_file: Path):
 
 
 @pytest.mark.parametrize("in_channels", [1, 3])
-def test_resnet18(in_channels: int, resnet_file: Path):
+def test_resnet18(in_channels: int, resnet_file: Path) -> None:
     theirs = torch.load(resnet_file, weights_only=True)
     network = DeepLabV3(4, in_channels=in_channels)
     report = init_weights(network, resnet_file)
@@ -136,7 +136,7 @@ def test_resnet18(in_channels: int, resnet_file: Path):
     assert all(key.endswith(rest) for key in report.unused)
 
 
-def test_one_channel_sees_what_three_equal_ones_do(resnet_file: Path):
+def test_one_channel_sees_what_three_equal_ones_do(resnet_file: Path) -> None:
     three, one = DeepLabV3(2).eval(), DeepLabV3(2, in_channels=1).eval()
     init_weights(three, resnet_file)
     gray = torch.rand(1, 1, 24, 24)
@@ -145,7 +145,7 @@ def test_one_channel_sees_what_three_equal_ones_do(resnet_file: Path):
     torch.testing.assert_close(one.conv1(gray), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_from_one_channel_to_three_and_to_one_again(tmp_path: Path):
+def test_from_one_channel_to_three_and_to_one_again(tmp_path: Path) -> None:
     one = FCN(2, in_channels=1, width=WIDTH).eval()
     three = FCN(2, in_channels=3, width=WIDTH).eval()
     init_weights(three, save(one.state_dict(), tmp_path / "one.pt"))
@@ -154,7 +154,7 @@ def test_from_one_channel_to_three_and_to_one_again(tmp_path: Path):
 
 
 @pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"network": s, "epoch": 3}, lambda s: {"model": s}])
-def test_the_previous_stage(tmp_path: Path, wrap):
+def test_the_previous_stage(tmp_path: Path, wrap) -> None:
     before = Dilation10(3, width=WIDTH, stage="front").eval()
     torch.manual_seed(8)
     after = Dilation10(3, width=WIDTH, stage="context").eval()
@@ -165,14 +165,14 @@ def test_the_previous_stage(tmp_path: Path, wrap):
     torch.testing.assert_close(after(image), before(image), rtol=0, atol=1e-6)
 
 
-def test_a_checkpoint_of_parallel_training(tmp_path: Path):
+def test_a_checkpoint_of_parallel_training(tmp_path: Path) -> None:
     network = FCN(3, width=WIDTH)
     state = {f"module.{key}": value for key, value in network.state_dict().items()}
     assert not init_weights(FCN(3, width=WIDTH), save(state, tmp_path / "ddp.pt")).missing
 
 
 @pytest.mark.parametrize("make", [FCN, Dilation10, DeepLabV3, ValidUNet], ids=lambda make: make.__name__)
-def test_another_number_of_classes(make: type[nn.Module], tmp_path: Path):
+def test_another_number_of_classes(make: type[nn.Module], tmp_path: Path) -> None:
     """Cityscapes, then mammograms: all but the layers of class scores."""
     before, after = make(19, width=WIDTH), make(5, width=WIDTH)
     fresh = {key: value.clone() for key, value in after.state_dict().items()}
@@ -185,7 +185,7 @@ def test_another_number_of_classes(make: type[nn.Module], tmp_path: Path):
     assert f"{len(depends)} of another number of classes, as initialised: " in str(report)
 
 
-def test_a_context_of_other_length_lists_what_is_missing(tmp_path: Path):
+def test_a_context_of_other_length_lists_what_is_missing(tmp_path: Path) -> None:
     before = Dilation10(3, width=WIDTH, context_dilations=(1, 2))
     report = init_weights(Dilation10(3, width=WIDTH, context_dilations=(1,)), save(before.state_dict(), tmp_path / "a"))
     assert report.unused == ("context2.weight", "context2.bias")
@@ -195,7 +195,7 @@ def test_a_context_of_other_length_lists_what_is_missing(tmp_path: Path):
 
 
 @pytest.mark.parametrize("make", [FCN, Dilation10, DeepLabV3], ids=lambda make: make.__name__)
-def test_published_weights_need_full_width(make: type[nn.Module], vgg_file: Path, resnet_file: Path):
+def test_published_weights_need_full_width(make: type[nn.Module], vgg_file: Path, resnet_file: Path) -> None:
     network = make(4, width=0.5)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     with pytest.raises(ValueError, match=r"build with width=1\.0: conv1(_1)?\.weight is \(64, 3, .*network"):
@@ -219,13 +219,13 @@ def test_published_weights_need_full_width(make: type[nn.Module], vgg_file: Path
         (DeepLabV3, lambda: Path("a"), "not a file of weights that torch can read safely"),
     ],
 )
-def test_what_does_not_fit_is_refused(make: type[nn.Module], content, message: str, tmp_path: Path):
+def test_what_does_not_fit_is_refused(make: type[nn.Module], content, message: str, tmp_path: Path) -> None:
     path = save(content(), tmp_path / "file.pt")
     with pytest.raises(ValueError, match=message):
         init_weights(make(4, width=WIDTH), path)
 
 
-def test_no_file_and_no_torch_file(tmp_path: Path):
+def test_no_file_and_no_torch_file(tmp_path: Path) -> None:
     network = FCN(2, width=WIDTH)
     with pytest.raises(FileNotFoundError, match=r"no weight file at .*absent\.pth"):
         init_weights(network, tmp_path / "absent.pth")
@@ -234,7 +234,7 @@ def test_no_file_and_no_torch_file(tmp_path: Path):
         init_weights(network, tmp_path / "text.pth")
 
 
-def test_the_digest_is_reported_and_checked(tmp_path: Path):
+def test_the_digest_is_reported_and_checked(tmp_path: Path) -> None:
     network = FCN(2, width=WIDTH)
     path = save(network.state_dict(), tmp_path / "a.pt")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

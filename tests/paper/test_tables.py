@@ -145,27 +145,29 @@ def errata() -> dict[Cell, tuple[str, str]]:
 )
 def test_every_cell_is_the_papers_or_an_erratum(
     table: str, text: str, columns: str, network: str, section: int, size: int
-):
+) -> None:
     paper, ours = typed(text, columns, size), built(network, section, size)
     differing = {(table, *cell): (value, ours[cell]) for cell, value in paper.items() if value not in (ours[cell], "-")}
     assert differing == {cell: values for cell, values in errata().items() if cell[0] == table}
 
 
 @pytest.mark.parametrize(("table", "text", "columns", "network", "section", "size"), CASES[:4] + CASES[6:7])
-def test_no_layer_is_missing_or_added(table: str, text: str, columns: str, network: str, section: int, size: int):
+def test_no_layer_is_missing_or_added(
+    table: str, text: str, columns: str, network: str, section: int, size: int
+) -> None:
     _, sections = summary.tables(network, CLASSES, 1.0, size)
     names = [row.name for row in sections[section][1]]
     in_paper = list(dict.fromkeys(name for name, _ in typed(text, columns, size)))
     assert [name for name in names if not name.startswith("score_pool")] == in_paper
 
 
-def test_the_tables_typed_here_are_whole():
+def test_the_tables_typed_here_are_whole() -> None:
     assert [len(text.strip().splitlines()) for text in (TABLE_2, TABLE_3, TABLE_4, TABLE_5, TABLE_6)] == [
         21, 2, 14, 19, 10
     ]  # fmt: skip
 
 
-def test_parameters_in_the_documentation():
+def test_parameters_in_the_documentation() -> None:
     text = ERRATA.read_text(encoding="utf-8")
     for name, label in (
         ("fcn", "FCN"),
@@ -180,7 +182,7 @@ def test_parameters_in_the_documentation():
         ), name
 
 
-def test_the_front_has_the_shapes_of_the_published_definition():
+def test_the_front_has_the_shapes_of_the_published_definition() -> None:
     """The Caffe definition of the original for Cityscapes: output, input, kernel of each convolution."""
     network, _ = summary.tables("dilation10", 19)
     published = [

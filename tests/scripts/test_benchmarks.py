@@ -15,7 +15,7 @@ from scripts.benchmarks import crops
 
 
 @pytest.fixture
-def threads():
+def threads() -> None:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -23,7 +23,7 @@ def threads():
 
 @pytest.mark.usefixtures("threads")
 @pytest.mark.filterwarnings("ignore")  # MONAI's readers and its CacheDataset
-def test_crops(capsys, monkeypatch):
+def test_crops(capsys, monkeypatch) -> None:
     monkeypatch.setattr(crops, "SHAPE", (1300, 1300))
     assert benchmark.main(["crops", "--images", "1", "--crops", "10", "--crop_size", "32", "--json"]) == 0
     rates = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
@@ -33,7 +33,7 @@ def test_crops(capsys, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_all_ways_crop_the_same_classes(tmp_path, monkeypatch):
+def test_all_ways_crop_the_same_classes(tmp_path, monkeypatch) -> None:
     """The stock chain draws its centres by the same rule, so that like is compared with like."""
     monkeypatch.setattr(crops, "SHAPE", (1300, 1300))
     item = crops.make_images(tmp_path, 1)[0]
@@ -44,7 +44,7 @@ def test_all_ways_crop_the_same_classes(tmp_path, monkeypatch):
         assert int(rare(item)[0]["label"][0, 15, 15]) not in crops.UBIQUITOUS
 
 
-def test_imports(tmp_path, capsys):
+def test_imports(tmp_path, capsys) -> None:
     for number in range(2):
         write_dicom(tmp_path / f"{number}.dcm", ramp((16, 16)) + number, PatientID=str(number))
     assert benchmark.main(["imports", str(tmp_path), "--workers", "1", "--json"]) == 0

@@ -138,7 +138,7 @@ def first_label() -> np.ndarray:
 
 
 @pytest.mark.parametrize("layout", ["uids", "descriptions"])
-def test_both_layouts(tmp_path, layout):
+def test_both_layouts(tmp_path, layout) -> None:
     write_archive(tmp_path / "in", layout)
     summary = import_cbis_ddsm(tmp_path / "in", tmp_path / "out")
     assert summary.sections == {"training": 1, "validation": 1, "test": 1}
@@ -156,7 +156,7 @@ def test_both_layouts(tmp_path, layout):
     assert "the tables list 3 images of 3 patients with 5 regions: 2 of training, 1 of test" in summary.notes
 
 
-def test_the_task_tumor_is_the_masses_and_needs_no_calcifications(tmp_path):
+def test_the_task_tumor_is_the_masses_and_needs_no_calcifications(tmp_path) -> None:
     archive = write_archive(tmp_path / "in")
     for path in (archive.root / "CBIS-DDSM" / "Calc-Training_P_00001_LEFT_CC_1").rglob("*.dcm"):
         path.unlink()
@@ -166,7 +166,7 @@ def test_the_task_tumor_is_the_masses_and_needs_no_calcifications(tmp_path):
     np.testing.assert_array_equal(found[1][1], (first_label() == 1).astype(np.uint8))
 
 
-def test_a_patient_of_both_sections_is_in_training(tmp_path):
+def test_a_patient_of_both_sections_is_in_training(tmp_path) -> None:
     archive = write_archive(tmp_path / "in")
     archive.image("Calc-Test_P_00002_LEFT_CC", 9)
     archive.region("Calc-Test_P_00002_LEFT_CC", 1, box(0, 2, 0, 2))
@@ -184,7 +184,7 @@ def test_a_patient_of_both_sections_is_in_training(tmp_path):
         import_cbis_ddsm(tmp_path / "in", tmp_path / "three", split="x")
 
 
-def test_a_partial_download_is_counted_and_left_out(tmp_path):
+def test_a_partial_download_is_counted_and_left_out(tmp_path) -> None:
     archive = write_archive(tmp_path / "in")
     archive.row("Mass-Training_P_00004_LEFT_CC", 1)
     archive.row("Mass-Training_P_00002_RIGHT_MLO", 2)
@@ -203,7 +203,7 @@ def test_a_partial_download_is_counted_and_left_out(tmp_path):
     assert "without the table calc_case_description_test_set.csv" in notes
 
 
-def test_nothing_that_the_tables_name_is_there(tmp_path):
+def test_nothing_that_the_tables_name_is_there(tmp_path) -> None:
     archive = Archive(tmp_path / "in")
     archive.row("Mass-Training_P_00001_LEFT_CC", 1)
     archive.tables()
@@ -215,7 +215,7 @@ def test_nothing_that_the_tables_name_is_there(tmp_path):
         import_cbis_ddsm(tmp_path / "in" / "CBIS-DDSM", tmp_path / "out")
 
 
-def test_folders_without_the_patients_are_told_by_their_headers(tmp_path):
+def test_folders_without_the_patients_are_told_by_their_headers(tmp_path) -> None:
     archive = write_archive(tmp_path / "in")
     for number, path in enumerate(sorted((tmp_path / "in").rglob("*.dcm"))):
         (tmp_path / "flat" / f"{number:03d}").mkdir(parents=True)
@@ -224,7 +224,7 @@ def test_folders_without_the_patients_are_told_by_their_headers(tmp_path):
     assert summary.images == 3
 
 
-def test_masks_of_another_size(tmp_path):
+def test_masks_of_another_size(tmp_path) -> None:
     """Within 0.5 % of the aspect: resized and counted; beyond: the image is left out with both sizes."""
     archive = write_archive(tmp_path / "in")
     archive.image("Mass-Training_P_00005_RIGHT_CC", 5)
@@ -254,7 +254,7 @@ def test_masks_of_another_size(tmp_path):
         ((40, 24), (40, 24), True),
     ],
 )
-def test_sizes_that_users_have_reported(mask, image, fits):
+def test_sizes_that_users_have_reported(mask, image, fits) -> None:
     if fits:
         check_size("x", mask, image)
     else:
@@ -262,7 +262,7 @@ def test_sizes_that_users_have_reported(mask, image, fits):
             check_size("x", mask, image)
 
 
-def test_resizing_takes_the_nearest_pixel():
+def test_resizing_takes_the_nearest_pixel() -> None:
     mask = np.array([[1, 0, 0], [0, 0, 1]], bool)
     assert resized(mask, (4, 6)).astype(int).tolist() == [
         [1, 1, 0, 0, 0, 0],
@@ -285,7 +285,7 @@ def test_resizing_takes_the_nearest_pixel():
     ],
 )
 @pytest.mark.parametrize("order", [0, 1])
-def test_mask_and_crop_are_told_apart(tmp_path, words, order):
+def test_mask_and_crop_are_told_apart(tmp_path, words, order) -> None:
     mask, crop = box(3, 9, 4, 6), scan(3, (9, 11))
     files = [
         write_dicom(tmp_path / "1-1.dcm", mask, 8, SeriesDescription=words[0]),
@@ -295,7 +295,7 @@ def test_mask_and_crop_are_told_apart(tmp_path, words, order):
     np.testing.assert_array_equal(found, mask > 0)
 
 
-def test_a_crop_with_two_values_is_not_the_mask_and_without_a_mask_the_image_is_left_out(tmp_path):
+def test_a_crop_with_two_values_is_not_the_mask_and_without_a_mask_the_image_is_left_out(tmp_path) -> None:
     crop = write_dicom(tmp_path / "a.dcm", np.full((5, 9), 3, np.uint16), 16)
     mask = write_dicom(tmp_path / "b.dcm", box(3, 9, 4, 6), 8)
     np.testing.assert_array_equal(read_mask("x", [crop, mask], SHAPE), box(3, 9, 4, 6) > 0)
@@ -326,14 +326,14 @@ HEADER = "patient_id,breast_density,left or right breast,image view,abnormality 
         (HEADER + '"' + "x" * 140000 + "\n", "not a CSV table .Error"),
     ],
 )
-def test_broken_tables_are_named(tmp_path, text, reason):
+def test_broken_tables_are_named(tmp_path, text, reason) -> None:
     (tmp_path / TABLES[0]).write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match=reason) as refusal:
         read_tables(tmp_path)
     assert TABLES[0] in str(refusal.value)
 
 
-def test_defects_of_the_cells(tmp_path):
+def test_defects_of_the_cells(tmp_path) -> None:
     """A byte order mark, quotes, spaces and line breaks in cells, empty lines, and the same row twice."""
     text = "\ufeff" + HEADER + '"P_00001\n",3, LEFT ,"CC",1,"mass\n"\n\n,,,,,\nP_00001,3,LEFT,CC,1,mass\n'
     (tmp_path / "below").mkdir()
@@ -343,7 +343,7 @@ def test_defects_of_the_cells(tmp_path):
     assert absent == [TABLES[0], *TABLES[2:]]
 
 
-def test_no_name_reaches_the_output(tmp_path):
+def test_no_name_reaches_the_output(tmp_path) -> None:
     archive = write_archive(tmp_path / "Planted Name", "descriptions")
     for path in archive.root.glob("*.csv"):
         path.write_text(path.read_text(encoding="utf-8").replace("MALIGNANT", "Planted Name"), encoding="utf-8")
@@ -356,7 +356,7 @@ def test_no_name_reaches_the_output(tmp_path):
                 assert planted not in content
 
 
-def test_the_command(tmp_path, capsys):
+def test_the_command(tmp_path, capsys) -> None:
     archive = write_archive(tmp_path / "in")
     tables = archive.tables(tmp_path / "csv")
     argv = ["cbis-ddsm", str(tmp_path / "in" / "CBIS-DDSM"), str(tmp_path / "out"), "--tables", str(tables)]
@@ -369,7 +369,7 @@ def test_the_command(tmp_path, capsys):
     assert "nowhere: no tables; looked in it" in capsys.readouterr().err
 
 
-def test_cases_can_be_read_in_another_process(tmp_path, monkeypatch):
+def test_cases_can_be_read_in_another_process(tmp_path, monkeypatch) -> None:
     """Cases pickle, and what their labels count stays with them."""
     write_archive(tmp_path / "in")
     taken = []

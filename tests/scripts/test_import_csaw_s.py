@@ -84,12 +84,12 @@ def by_pixels(out: Path, section: str) -> dict[int, tuple[dict, np.ndarray | Non
     return result
 
 
-def test_classes_are_the_authors_from_the_last_to_the_first():
+def test_classes_are_the_authors_from_the_last_to_the_first() -> None:
     assert [name.replace(" ", "_") for name in reversed(CLASSES[1:])] == list(AUTHORS)
     assert len(VALIDATION) == 20
 
 
-def test_the_training_images(tmp_path):
+def test_the_training_images(tmp_path) -> None:
     summary = import_csaw_s(write_root(tmp_path / "skin-study text cancer" / "CsawS"), tmp_path / "out")
     assert summary.sections == {"training": 3, "validation": 2, "test": 0}
     assert summary.subjects == 4
@@ -119,7 +119,7 @@ def test_the_training_images(tmp_path):
     }
 
 
-def test_any_of_the_folders_can_be_named(tmp_path):
+def test_any_of_the_folders_can_be_named(tmp_path) -> None:
     root = write_root(tmp_path / "CsawS")
     for number, path in enumerate((tmp_path, root / "anonymized_dataset")):
         assert import_csaw_s(path, tmp_path / f"out{number}").images == 5
@@ -130,7 +130,7 @@ def test_any_of_the_folders_can_be_named(tmp_path):
         import_csaw_s(tmp_path / "empty", tmp_path / "out")
 
 
-def test_precedence_merging_and_the_task(tmp_path):
+def test_precedence_merging_and_the_task(tmp_path) -> None:
     root = write_root(tmp_path / "CsawS")
     import_csaw_s(root, tmp_path / "a", precedence=["Mammary_gland"], merge={"skin": "background"})
     names = Dataset.load(tmp_path / "a").class_names
@@ -145,7 +145,7 @@ def test_precedence_merging_and_the_task(tmp_path):
         import_csaw_s(root, tmp_path / "c", merge={"skn": "background"})
 
 
-def test_defects_of_the_files(tmp_path):
+def test_defects_of_the_files(tmp_path) -> None:
     """A mask of another size, missing masks, the underscore spelling, `_unclassified`, and files of other kinds."""
     root = write_root(tmp_path / "CsawS")
     folder = root / "anonymized_dataset" / "002"
@@ -176,7 +176,7 @@ def test_defects_of_the_files(tmp_path):
     assert "1 scans have masks, but no image" in notes
 
 
-def test_an_image_in_colour_is_read_from_its_8_bit_copy(tmp_path):
+def test_an_image_in_colour_is_read_from_its_8_bit_copy(tmp_path) -> None:
     root = write_root(tmp_path / "CsawS")
     folder = root / "anonymized_dataset" / "002"
     colour = np.zeros((*SHAPE, 3), np.uint8)
@@ -195,7 +195,7 @@ def test_an_image_in_colour_is_read_from_its_8_bit_copy(tmp_path):
     assert "colour image" in summary.rejected[0][1]
 
 
-def test_an_image_without_any_mask_is_left_out_and_a_damaged_mask_is_an_error(tmp_path):
+def test_an_image_without_any_mask_is_left_out_and_a_damaged_mask_is_an_error(tmp_path) -> None:
     root = write_root(tmp_path / "CsawS")
     save(root / "anonymized_dataset" / "004" / "004_0.png", picture(8))
     summary = import_csaw_s(root, tmp_path / "out")
@@ -211,7 +211,7 @@ def test_an_image_without_any_mask_is_left_out_and_a_damaged_mask_is_an_error(tm
         import_csaw_s(root, tmp_path / "two")
 
 
-def test_the_split(tmp_path):
+def test_the_split(tmp_path) -> None:
     root = write_root(tmp_path / "CsawS")
     drawn = import_csaw_s(root, tmp_path / "a", split="drawn")
     assert drawn.sections["validation"] in (1, 2)
@@ -246,7 +246,7 @@ def write_test_data(root: Path) -> Path:
     return root
 
 
-def test_test_images_by_majority(tmp_path):
+def test_test_images_by_majority(tmp_path) -> None:
     summary = import_csaw_s(write_test_data(write_root(tmp_path / "CsawS")), tmp_path / "out")
     assert summary.sections == {"training": 3, "validation": 2, "test": 1}
     assert summary.subjects == 5  # test patient 002 is not training patient 002
@@ -263,7 +263,7 @@ def test_test_images_by_majority(tmp_path):
     assert subjects.isdisjoint(item["subject"] for item, _ in by_pixels(tmp_path / "out", "training").values())
 
 
-def test_test_images_of_one_expert_and_how_far_experts_agree(tmp_path):
+def test_test_images_of_one_expert_and_how_far_experts_agree(tmp_path) -> None:
     root = write_test_data(write_root(tmp_path / "CsawS"))
     summary = import_csaw_s(root, tmp_path / "out", annotator="3", task="tumor")
     test = by_pixels(tmp_path / "out", "test")
@@ -283,7 +283,7 @@ def test_test_images_of_one_expert_and_how_far_experts_agree(tmp_path):
         import_csaw_s(root, tmp_path / "three", annotator="4")
 
 
-def test_smoothing_leaves_the_small_structures(tmp_path):
+def test_smoothing_leaves_the_small_structures(tmp_path) -> None:
     root = write_root(tmp_path / "CsawS")
     spike = rows(*range(6))
     spike[6:10, 4] = 255
@@ -300,7 +300,7 @@ def test_smoothing_leaves_the_small_structures(tmp_path):
     assert (label[8:] != ID["pectoral muscle"]).all()
 
 
-def test_no_name_of_a_file_or_folder_reaches_the_output(tmp_path):
+def test_no_name_of_a_file_or_folder_reaches_the_output(tmp_path) -> None:
     root = write_test_data(write_root(tmp_path / "Planted Name" / "CsawS"))
     folder = root / "anonymized_dataset" / "Planted Person"
     write_scan(folder, "007_0", 6, cancer=rows(2))
@@ -313,7 +313,7 @@ def test_no_name_of_a_file_or_folder_reaches_the_output(tmp_path):
             assert b"007_0" not in content
 
 
-def test_the_command_in_two_processes_writes_the_same(tmp_path, capsys):
+def test_the_command_in_two_processes_writes_the_same(tmp_path, capsys) -> None:
     root = write_test_data(write_root(tmp_path / "CsawS"))
     (root / "anonymized_dataset" / "002" / "002_0_text.png").unlink()
     summaries = []
@@ -328,7 +328,7 @@ def test_the_command_in_two_processes_writes_the_same(tmp_path, capsys):
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_a_dry_run_writes_nothing_and_splits_alike(tmp_path, capsys):
+def test_a_dry_run_writes_nothing_and_splits_alike(tmp_path, capsys) -> None:
     root = write_test_data(write_root(tmp_path / "CsawS"))
     assert main(["csaw-s", str(root), str(tmp_path / "out"), "--dry_run"]) == 0
     assert "training 3, validation 2, test 1" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from transforms.errors import UserError
 SHAPE = (24, 16)
 
 
-def write_source(root, subjects=3):
+def write_source(root: Path, subjects: int = 3) -> Path:
     for number in range(subjects):
         for side, view in (("L", "CC"), ("R", "MLO")):
             write_dicom(
@@ -31,7 +32,7 @@ def write_source(root, subjects=3):
     return root
 
 
-def test_images_only(tmp_path):
+def test_images_only(tmp_path) -> None:
     source = write_source(tmp_path / "in ö")
     write_bare_dicom(source / "1.2.840.1", ramp(SHAPE) + 9, PatientID="other")
     Image.fromarray(ramp(SHAPE)).save(source / "icon.png")
@@ -50,7 +51,7 @@ def test_images_only(tmp_path):
     assert list((tmp_path / "out" / "labels").glob("*")) == []
 
 
-def test_no_identifier_reaches_the_output(tmp_path):
+def test_no_identifier_reaches_the_output(tmp_path) -> None:
     source = write_source(tmp_path / "PLANTED HOSPITAL", 2)
     import_dicom(source, tmp_path / "out", ImportOptions(name="mine"))
     for path in (tmp_path / "out").rglob("*"):
@@ -62,7 +63,7 @@ def test_no_identifier_reaches_the_output(tmp_path):
     assert json.loads((tmp_path / "out" / "dataset.json").read_text(encoding="utf-8"))["name"] == "mine"
 
 
-def test_bad_folders(tmp_path):
+def test_bad_folders(tmp_path) -> None:
     with pytest.raises(UserError, match="nowhere: no such folder"):
         import_dicom(tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "in").mkdir()
@@ -77,7 +78,7 @@ def test_bad_folders(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command(tmp_path, capsys):
+def test_the_command(tmp_path, capsys) -> None:
     source = write_source(tmp_path / "in", 2)
     assert main(["dicom", str(source), str(tmp_path / "out"), "--flip", "left"]) == 0
     assert "test 4" in capsys.readouterr().out

@@ -94,7 +94,7 @@ def area(label: str, top: int, bottom: int, left: int, right: int, onto: np.ndar
 
 
 @pytest.fixture
-def release(tmp_path):
+def release(tmp_path: Path) -> Release:
     """Three images of two persons: findings in the first, the muscle in the second, and one that is normal."""
     made = Release(tmp_path / "in")
     made.findings(made.image(0, "L", "CC"), box("Mass", 4, 10, 9, 30, separator=","))
@@ -103,7 +103,7 @@ def release(tmp_path):
     return made
 
 
-def test_x_is_the_column_and_the_shape_is_the_images(tmp_path, release):
+def test_x_is_the_column_and_the_shape_is_the_images(tmp_path, release) -> None:
     summary = import_inbreast(release.root, tmp_path / "out")
     assert (summary.images, summary.subjects) == (3, 2)
     assert summary.rejected == []
@@ -129,7 +129,7 @@ def muscle_by_hand(side: str) -> np.ndarray:
 
 @pytest.mark.parametrize("side", ["L", "R"])
 @pytest.mark.parametrize("form", ["region", "upwards", "list", "closed"])
-def test_the_muscle_is_closed_through_the_corner(tmp_path, release, side, form):
+def test_the_muscle_is_closed_through_the_corner(tmp_path, release, side, form) -> None:
     points = [(20.0, 2.0), (28.0, 20.0)] if side == "R" else [(10.0, 2.0), (2.0, 20.0)]
     if form == "closed":
         points = [tuple(point) for point in muscle_ring(np.array(points), side, SHAPE)]
@@ -144,7 +144,7 @@ def test_the_muscle_is_closed_through_the_corner(tmp_path, release, side, form):
     np.testing.assert_array_equal(labels(tmp_path / "out")[3][1], muscle_by_hand(side))
 
 
-def test_the_side_of_the_muscle_without_a_name_is_where_it_lies():
+def test_the_side_of_the_muscle_without_a_name_is_where_it_lies() -> None:
     line = np.array([(20.0, 2.0), (28.0, 20.0)])
     np.testing.assert_array_equal(muscle_ring(line, None, SHAPE), muscle_ring(line, "R", SHAPE))
     mirrored = line * (-1, 1) + (30, 0)
@@ -171,7 +171,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_name_in_the_release(tmp_path, release, name):
+def test_every_name_in_the_release(tmp_path, release, name) -> None:
     release.findings(release.image(2, "R", "CC"), box(name, 20, 0, 30, 10))
     import_inbreast(release.root, tmp_path / "out")
     label = labels(tmp_path / "out")[3][1]
@@ -179,7 +179,7 @@ def test_every_name_in_the_release(tmp_path, release, name):
     assert (label > 0).sum() == 100
 
 
-def test_names_that_say_nothing_are_counted_and_can_be_merged(tmp_path, release):
+def test_names_that_say_nothing_are_counted_and_can_be_merged(tmp_path, release) -> None:
     release.findings(release.image(2, "R", "CC"), roi(None, (5, 6)), roi("Point 1", (15, 6)))
     summary = import_inbreast(release.root, tmp_path / "out")
     assert "1 regions are named 'unnamed', and were taken as calcification" in summary.notes
@@ -190,7 +190,7 @@ def test_names_that_say_nothing_are_counted_and_can_be_merged(tmp_path, release)
     assert (label > 0).sum() == 13
 
 
-def test_unknown_names_are_listed_together_and_can_be_merged(tmp_path, release):
+def test_unknown_names_are_listed_together_and_can_be_merged(tmp_path, release) -> None:
     number = release.image(2, "R", "CC")
     release.findings(number, box("Lymph node", 1, 1, 3, 3), box("Lymph Node", 4, 4, 6, 6), box("Skin fold", 7, 7, 9, 9))
     with pytest.raises(UserError, match=r"unknown names: lymph node \(2\), skin fold \(1\); known are") as refusal:
@@ -209,7 +209,7 @@ def disk(column: int, row: int, radius: float) -> set[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(("radius", "count"), [(0.0, 1), (1.0, 5), (2.0, 13), (3.0, 29)])
-def test_points_are_disks(tmp_path, release, radius, count):
+def test_points_are_disks(tmp_path, release, radius, count) -> None:
     release.findings(release.image(2, "R", "CC"), roi("Calcification", (7.3, 21.9)), roi("Mass", (20, 9), (20, 30)))
     import_inbreast(release.root, tmp_path / "out", radius=radius)
     label = labels(tmp_path / "out")[3][1]
@@ -219,13 +219,13 @@ def test_points_are_disks(tmp_path, release, radius, count):
     assert set(zip(*np.nonzero(label == ID["mass"]), strict=True)) == disk(20, 9, radius) | disk(20, 30, radius)
 
 
-def test_a_disk_at_the_border_is_cut():
+def test_a_disk_at_the_border_is_cut() -> None:
     mask = np.zeros(SHAPE, bool)
     draw_points(np.array([(0.0, 0.0), (30.0, 40.0)]), 2.0, mask)
     assert set(zip(*np.nonzero(mask), strict=True)) == disk(0, 0, 2) | disk(29, 39, 2)
 
 
-def test_the_smaller_region_lies_on_top_unless_a_precedence_is_stated(tmp_path, release):
+def test_the_smaller_region_lies_on_top_unless_a_precedence_is_stated(tmp_path, release) -> None:
     number = release.image(2, "R", "CC")
     release.findings(
         number,
@@ -252,7 +252,7 @@ def test_the_smaller_region_lies_on_top_unless_a_precedence_is_stated(tmp_path, 
     assert (hidden == ID["spiculated region"]).sum() == 17 * 17 - 49
 
 
-def test_the_task_tumor_is_the_masses(tmp_path, release):
+def test_the_task_tumor_is_the_masses(tmp_path, release) -> None:
     import_inbreast(release.root, tmp_path / "out", task="tumor")
     assert Dataset.load(tmp_path / "out").class_names == ["non-tumor", "tumor"]
     found = labels(tmp_path / "out")
@@ -260,7 +260,7 @@ def test_the_task_tumor_is_the_masses(tmp_path, release):
     assert not found[1][1].any()
 
 
-def test_defects_of_regions(tmp_path, release):
+def test_defects_of_regions(tmp_path, release) -> None:
     number = release.image(2, "R", "CC")
     release.findings(
         number,
@@ -316,14 +316,14 @@ OUTSIDE = b"""<?xml version="1.0"?><!DOCTYPE plist [<!ENTITY a SYSTEM "file:///e
         ({"ROIPoints": ["{1, 2", "{3, 4}"]}, "a point of region 1"),
     ],
 )
-def test_broken_files_are_named(tmp_path, content, reason):
+def test_broken_files_are_named(tmp_path, content, reason) -> None:
     path = Release(tmp_path).xml("AllXML/20586900.xml", content)
     with pytest.raises(UserError, match=reason) as refusal:
         read_rois(path)
     assert "20586900.xml" in str(refusal.value)
 
 
-def test_files_that_are_missing_or_too_many(tmp_path, release):
+def test_files_that_are_missing_or_too_many(tmp_path, release) -> None:
     number = release.image(2, "L", "ML")
     release.xml("AllXML/99999999.xml", images(box("Whatever", 1, 1, 3, 3)))
     release.xml("AllXML/._20586900.xml", b"resource fork")
@@ -343,7 +343,7 @@ def test_files_that_are_missing_or_too_many(tmp_path, release):
         import_inbreast(release.root / "AllDICOMs", tmp_path / "three")
 
 
-def test_a_pattern_of_the_subject_stands_for_the_missing_part_of_the_name(tmp_path, release):
+def test_a_pattern_of_the_subject_stands_for_the_missing_part_of_the_name(tmp_path, release) -> None:
     for path in list((release.root / "AllDICOMs").iterdir()):
         path.rename(path.with_name(f"{path.name[:8]}.dcm"))
     summary = import_inbreast(release.root, tmp_path / "out", ImportOptions(subject=r"2058690\d"))
@@ -353,12 +353,12 @@ def test_a_pattern_of_the_subject_stands_for_the_missing_part_of_the_name(tmp_pa
 
 
 @pytest.mark.parametrize("radius", [-1.0, 101.0, float("nan")])
-def test_wrong_radius(tmp_path, release, radius):
+def test_wrong_radius(tmp_path, release, radius) -> None:
     with pytest.raises(UserError, match=r"--radius is .*; expected a number of pixels from 0 to 100"):
         import_inbreast(release.root, tmp_path / "out", radius=radius)
 
 
-def test_no_name_reaches_the_output(tmp_path, release):
+def test_no_name_reaches_the_output(tmp_path, release) -> None:
     planted = Release(tmp_path / "Planted Name")
     number = planted.image(0, "L", "CC", PatientName="Planted^Name")
     planted.findings(number, box("Mass", 1, 1, 9, 9, Comments="Planted Name"))
@@ -372,7 +372,7 @@ def test_no_name_reaches_the_output(tmp_path, release):
                 assert word not in content
 
 
-def test_the_command(tmp_path, release, capsys):
+def test_the_command(tmp_path, release, capsys) -> None:
     argv = ["inbreast", str(release.root), str(tmp_path / "out")]
     assert main([*argv, "--dry_run"]) == 0
     assert "3 of 2 subjects" in capsys.readouterr().out

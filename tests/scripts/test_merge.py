@@ -52,11 +52,11 @@ def block(rows: slice, columns: slice, shape: tuple[int, int] = SHAPE) -> np.nda
     return mask
 
 
-def test_table_7_is_the_papers():
+def test_table_7_is_the_papers() -> None:
     assert tuple(plain(name) for name in PAPER) == TABLE_7
 
 
-def test_table_7_ranks_a_list_of_its_names_and_no_other_list():
+def test_table_7_ranks_a_list_of_its_names_and_no_other_list() -> None:
     shuffled = [name.lower() for name in PAPER[:-1]]
     random.Random(3).shuffle(shuffled)
     names = ["background", *shuffled]
@@ -67,7 +67,7 @@ def test_table_7_ranks_a_list_of_its_names_and_no_other_list():
     assert ClassTable.make(["background", "mass", "skin"], {}, ["skin"]).order == (0, 1, 2)
 
 
-def test_the_higher_rank_lies_on_top_and_overlaps_are_counted():
+def test_the_higher_rank_lies_on_top_and_overlaps_are_counted() -> None:
     table = ClassTable.make(["background", "mammary gland", "skin", "tumor"], {"gland": "mammary gland"})
     tally = Tally()
     maps = drawn(
@@ -96,7 +96,7 @@ NAMES = ("background", "a", "b", "c", "d")
 
 @settings(max_examples=80, deadline=None)
 @given(MASKS, st.permutations(NAMES), st.randoms(use_true_random=False))
-def test_any_order_of_input_gives_the_map_that_the_ranking_says(boxes, precedence, shuffler):
+def test_any_order_of_input_gives_the_map_that_the_ranking_says(boxes, precedence, shuffler) -> None:
     """Against the plain definition: of the structures that hold a pixel, the one named first wins."""
     maps: dict[str, np.ndarray] = {}
     for index, row, column, height, width in boxes:
@@ -114,7 +114,7 @@ def test_any_order_of_input_gives_the_map_that_the_ranking_says(boxes, precedenc
     assert sum(tally.overlaps.values()) == int(np.maximum(covered - 1, 0).sum())
 
 
-def test_the_task_tumor_is_the_tumors_own_map_whatever_covers_it():
+def test_the_task_tumor_is_the_tumors_own_map_whatever_covers_it() -> None:
     maps = drawn(cancer=block(slice(5, 10), slice(5, 10)), text=block(slice(0, 30), slice(0, 8)))
     table = ClassTable.make(["background", "cancer", "text"], {"mark": "text"}, ["text"], "tumor")
     assert table.names == ("non-tumor", "tumor")
@@ -132,12 +132,12 @@ def test_the_task_tumor_is_the_tumors_own_map_whatever_covers_it():
         (["background", "cancer"], "tumour", "--task is 'tumour'; expected anatomy or tumor"),
     ],
 )
-def test_wrong_tasks(names, task, reason):
+def test_wrong_tasks(names, task, reason) -> None:
     with pytest.raises(UserError, match=reason):
         ClassTable.make(names, {}, None, task)
 
 
-def test_known_classes_are_found_in_any_spelling():
+def test_known_classes_are_found_in_any_spelling() -> None:
     names, aliases = ("background", "thick vessels", "mass", "calcification"), {"Cluster": "calcification"}
     table = fixed_table(names, {"Thick_vessel": "background"}, ["calcifications"], "anatomy", aliases)
     assert table.names == ("background", "mass", "calcification")
@@ -149,7 +149,7 @@ def test_known_classes_are_found_in_any_spelling():
             fixed_table(names, merge, precedence)
 
 
-def test_smoothing_keeps_straight_edges_where_they_are():
+def test_smoothing_keeps_straight_edges_where_they_are() -> None:
     for mask in (
         block(slice(10, 30), slice(0, 22)),
         block(slice(0, 30), slice(7, 22)),
@@ -160,7 +160,7 @@ def test_smoothing_keeps_straight_edges_where_they_are():
         np.testing.assert_array_equal(mask, before)
 
 
-def test_smoothing_rounds_corners_and_neither_grows_nor_shrinks():
+def test_smoothing_rounds_corners_and_neither_grows_nor_shrinks() -> None:
     """The published code takes this 20 x 20 square of 400 pixels to 632 (0 and 255) or 144 (0 and 1)."""
     mask = block(slice(10, 30), slice(10, 30), (40, 40))
     assert smooth_edges(mask, 1.0)
@@ -172,7 +172,7 @@ def test_smoothing_rounds_corners_and_neither_grows_nor_shrinks():
     assert (eight_bit > 0).sum() == 632
 
 
-def test_smoothing_removes_a_spike_and_keeps_what_would_vanish():
+def test_smoothing_removes_a_spike_and_keeps_what_would_vanish() -> None:
     mask = block(slice(10, 20), slice(5, 15))
     mask[3:10, 9] = True
     assert smooth_edges(mask, 2.0)
@@ -185,7 +185,7 @@ def test_smoothing_removes_a_spike_and_keeps_what_would_vanish():
 
 @settings(max_examples=60, deadline=None)
 @given(MASKS, st.floats(0.3, 4.0))
-def test_smoothing_a_part_of_the_image_is_smoothing_all_of_it(boxes, sigma):
+def test_smoothing_a_part_of_the_image_is_smoothing_all_of_it(boxes, sigma) -> None:
     mask = np.zeros(SHAPE, bool)
     for _, row, column, height, width in boxes:
         mask[row : row + height, column : column + width] = True
@@ -197,7 +197,7 @@ def test_smoothing_a_part_of_the_image_is_smoothing_all_of_it(boxes, sigma):
 
 
 @pytest.mark.parametrize("name", ["calcifications", "text", "nipple", "auxiliary lymph nodes", "Axillary_lymph_nodes"])
-def test_the_four_small_structures_are_not_smoothed(name):
+def test_the_four_small_structures_are_not_smoothed(name) -> None:
     """Not as a class, and not as a part of another one."""
     cross = block(slice(10, 11), slice(4, 18)) | block(slice(4, 18), slice(10, 11))
     for table in (ClassTable.make(["background", name], {}), ClassTable.make(["background", "x"], {name: "x"})):
@@ -211,12 +211,12 @@ def test_the_four_small_structures_are_not_smoothed(name):
 
 
 @pytest.mark.parametrize("sigma", [-1.0, 101.0, float("nan")])
-def test_wrong_smoothing(sigma):
+def test_wrong_smoothing(sigma) -> None:
     with pytest.raises(UserError, match=r"--smooth is .*; expected"):
         checked_smooth(sigma)
 
 
-def test_memory_is_one_map_and_one_mask_however_many_structures():
+def test_memory_is_one_map_and_one_mask_however_many_structures() -> None:
     shape, names = (1000, 1000), [f"c{number}" for number in range(40)]
     table = ClassTable.make(names, {})
 
@@ -230,7 +230,7 @@ def test_memory_is_one_map_and_one_mask_however_many_structures():
     assert peak < 5 * 1000 * 1000
 
 
-def test_tables_of_a_tally():
+def test_tables_of_a_tally() -> None:
     tally = Tally()
     tally.count("missing", "skin", 2)
     tally.count("missing", "cancer")

@@ -35,7 +35,7 @@ def write_pairs(root: Path, subjects: int = 4, suffix: str = "_LI") -> tuple[Pat
 
 
 @pytest.fixture
-def pairs(tmp_path):
+def pairs(tmp_path: Path) -> tuple[Path, Path]:
     return write_pairs(tmp_path / "in")
 
 
@@ -49,7 +49,7 @@ def left_behind(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
-def test_folder_writes_a_dataset_and_a_short_table(tmp_path, pairs, capsys):
+def test_folder_writes_a_dataset_and_a_short_table(tmp_path, pairs, capsys) -> None:
     out = tmp_path / "data set"
     code, text, errors = run(capsys, "folder", *pairs, out, "--values", VALUES, "--bits", 12)
     assert (code, errors) == (0, "")
@@ -67,7 +67,7 @@ def test_folder_writes_a_dataset_and_a_short_table(tmp_path, pairs, capsys):
     assert left_behind(tmp_path) == []
 
 
-def test_json_summary(tmp_path, pairs, capsys):
+def test_json_summary(tmp_path, pairs, capsys) -> None:
     code, text, _ = run(capsys, "folder", *pairs, tmp_path / "out", "--values", VALUES, "--json")
     summary = json.loads(text)
     assert code == 0
@@ -76,7 +76,7 @@ def test_json_summary(tmp_path, pairs, capsys):
     assert any("--bits" in note for note in summary["notes"])  # 12 of 16 bits
 
 
-def test_views_of_a_subject_stay_together_and_the_seed_decides(tmp_path, capsys):
+def test_views_of_a_subject_stay_together_and_the_seed_decides(tmp_path, capsys) -> None:
     pairs = write_pairs(tmp_path / "in", subjects=12)
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         assert run(capsys, "folder", *pairs, tmp_path / name, "--values", VALUES, "--seed", seed)[0] == 0
@@ -90,14 +90,14 @@ def test_views_of_a_subject_stay_together_and_the_seed_decides(tmp_path, capsys)
     assert datasets[0].split_digest != datasets[2].split_digest
 
 
-def test_split_by_image_as_in_the_paper(tmp_path, pairs, capsys):
+def test_split_by_image_as_in_the_paper(tmp_path, pairs, capsys) -> None:
     run(capsys, "folder", *pairs, tmp_path / "out", "--values", VALUES, "--split_by", "image")
     content = json.loads((tmp_path / "out" / "dataset.json").read_text())
     assert content["split"] == {"by": "image", "seed": 0, "validation_fraction": 0.3}
     assert [len(content[part]) for part in ("training", "validation")] == [6, 2]
 
 
-def test_merged_and_ignored_values(tmp_path, pairs, capsys):
+def test_merged_and_ignored_values(tmp_path, pairs, capsys) -> None:
     values = "64=background,192=breast,128=breast"
     assert run(capsys, "folder", *pairs, tmp_path / "out", "--values", values, "--ignore", "255")[0] == 0
     dataset = Dataset.load(tmp_path / "out")
@@ -108,7 +108,7 @@ def test_merged_and_ignored_values(tmp_path, pairs, capsys):
     assert label[0].tolist() == [0] * 4 + [1] * 8 + [255] * 4
 
 
-def test_a_subject_pattern(tmp_path, pairs, capsys):
+def test_a_subject_pattern(tmp_path, pairs, capsys) -> None:
     options = ("--values", VALUES, "--json", "--subject")
     code, text, _ = run(capsys, "folder", *pairs, tmp_path / "out", *options, r"A_000[01]|A_000[23]")
     assert (code, json.loads(text)["subjects"]) == (0, 4)
@@ -169,7 +169,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("case", ERRORS)
-def test_one_line_error_exit_code_2_and_nothing_left(tmp_path, pairs, capsys, case):
+def test_one_line_error_exit_code_2_and_nothing_left(tmp_path, pairs, capsys, case) -> None:
     options, spoils, reason = ERRORS[case]
     for spoil in spoils:
         spoil(pairs)
@@ -183,7 +183,7 @@ def test_one_line_error_exit_code_2_and_nothing_left(tmp_path, pairs, capsys, ca
         raise UserError(errors)
 
 
-def test_wrong_paths(tmp_path, pairs, capsys):
+def test_wrong_paths(tmp_path, pairs, capsys) -> None:
     images, labels = pairs
     _, _, errors = run(capsys, "folder", images.parent / "imgs", labels, tmp_path / "out", "--values", VALUES)
     assert "no such folder; looked in" in errors
@@ -195,7 +195,7 @@ def test_wrong_paths(tmp_path, pairs, capsys):
     assert "found notes.txt" in errors
 
 
-def test_usage_errors_and_help(capsys):
+def test_usage_errors_and_help(capsys) -> None:
     assert run(capsys, "folder", "x")[0] == 2
     assert run(capsys, "folder", "x", "y", "z", "--vaules", "1")[0] == 2
     code, text, _ = run(capsys, "--help")
@@ -203,7 +203,7 @@ def test_usage_errors_and_help(capsys):
     assert "qupath" in text
 
 
-def test_unlabelled_images_are_skipped_or_kept_as_test(tmp_path, pairs, capsys):
+def test_unlabelled_images_are_skipped_or_kept_as_test(tmp_path, pairs, capsys) -> None:
     (pairs[1] / "A_0003_1.RIGHT_MLO_LI.png").unlink()
     for choice, images, test in (("skip", 7, 0), ("keep", 8, 1)):
         code, text, _ = run(
@@ -214,7 +214,7 @@ def test_unlabelled_images_are_skipped_or_kept_as_test(tmp_path, pairs, capsys):
     assert Dataset.load(tmp_path / "keep").items("test")[0]["label"] is None
 
 
-def test_a_label_beside_its_image_is_given_to_no_other_of_that_name(tmp_path, pairs, capsys):
+def test_a_label_beside_its_image_is_given_to_no_other_of_that_name(tmp_path, pairs, capsys) -> None:
     """As MONAI Label leaves them: proposals lie below the images, and corrected ones beside those."""
     images, labels = pairs
     final = shutil.copytree(labels, images / "labels" / "final")
@@ -227,7 +227,7 @@ def test_a_label_beside_its_image_is_given_to_no_other_of_that_name(tmp_path, pa
     assert (code, json.loads(text)["images"]) == (0, 8)
 
 
-def test_one_label_is_not_given_to_two_images_nor_two_to_one(tmp_path, pairs, capsys):
+def test_one_label_is_not_given_to_two_images_nor_two_to_one(tmp_path, pairs, capsys) -> None:
     images, labels = pairs
     for folder in ("one", "other"):
         (images / folder).mkdir()
@@ -242,7 +242,7 @@ def test_one_label_is_not_given_to_two_images_nor_two_to_one(tmp_path, pairs, ca
     assert (code, "B_LI.png: a label image of the same name is B_LI.tif" in errors) == (2, True)
 
 
-def test_unreadable_images_are_listed_and_left_out_unless_strict(tmp_path, pairs, capsys):
+def test_unreadable_images_are_listed_and_left_out_unless_strict(tmp_path, pairs, capsys) -> None:
     bad = pairs[0] / "A_0001_1.LEFT_CC.png"
     bad.write_bytes(bad.read_bytes()[:50])
     code, text, errors = run(capsys, "folder", *pairs, tmp_path / "out", "--values", VALUES)
@@ -258,7 +258,7 @@ def test_unreadable_images_are_listed_and_left_out_unless_strict(tmp_path, pairs
     assert "none of 8 images could be read; the first: " in errors
 
 
-def test_existing_output_is_replaced_only_on_request_and_only_if_it_is_a_dataset(tmp_path, pairs, capsys):
+def test_existing_output_is_replaced_only_on_request_and_only_if_it_is_a_dataset(tmp_path, pairs, capsys) -> None:
     out = tmp_path / "out"
     call = partial(run, capsys, "folder", *pairs, out, "--values", VALUES)
     assert call()[0] == 0
@@ -276,14 +276,14 @@ def test_existing_output_is_replaced_only_on_request_and_only_if_it_is_a_dataset
     assert left_behind(tmp_path) == []
 
 
-def test_output_may_not_hold_its_sources(tmp_path, pairs, capsys):
+def test_output_may_not_hold_its_sources(tmp_path, pairs, capsys) -> None:
     code, _, errors = run(capsys, "folder", *pairs, pairs[0].parent, "--values", VALUES, "--overwrite")
     assert code == 2
     assert "holds the source" in errors
     assert len(list(pairs[0].iterdir())) == 8
 
 
-def test_nothing_that_identifies_is_in_any_output_byte(tmp_path, capsys):
+def test_nothing_that_identifies_is_in_any_output_byte(tmp_path, capsys) -> None:
     images, labels = tmp_path / "PLANTED-FOLDER", tmp_path / "labels"
     labels.mkdir()
     for number in range(3):
@@ -321,7 +321,7 @@ def test_nothing_that_identifies_is_in_any_output_byte(tmp_path, capsys):
     assert inside[0] == 2
 
 
-def test_the_task_tumor_joins_all_other_values(tmp_path, pairs, capsys):
+def test_the_task_tumor_joins_all_other_values(tmp_path, pairs, capsys) -> None:
     values = "255=mass,64=background,128=fat,192=cancer"
     assert run(capsys, "folder", *pairs, tmp_path / "out", "--values", values, "--task", "tumor")[0] == 0
     dataset = Dataset.load(tmp_path / "out")

@@ -22,7 +22,7 @@ QUIET = ImportOptions(progress=False)
 
 
 @pytest.fixture
-def dataset(tmp_path):
+def dataset(tmp_path: Path) -> Path:
     """Four subjects, two classes that both occur in every image; subject 1 and 2 train, see `TRAINING`."""
     cases = []
     for number in range(4):
@@ -47,7 +47,7 @@ def check(dataset: Path, capsys) -> tuple[int, dict]:
     return code, json.loads(capsys.readouterr().out)
 
 
-def test_a_good_dataset(dataset, capsys):
+def test_a_good_dataset(dataset, capsys) -> None:
     code, report = check(dataset, capsys)
     assert (code, report["errors"], report["warnings"]) == (0, [], [])
     assert report["images"] == {"training": 3, "validation": 1, "test": 0}
@@ -56,7 +56,7 @@ def test_a_good_dataset(dataset, capsys):
     assert "50.00 %" in capsys.readouterr().out
 
 
-def test_sheet_of_thumbnails(dataset, tmp_path):
+def test_sheet_of_thumbnails(dataset, tmp_path) -> None:
     assert main(["check", str(dataset), "--sheet", str(tmp_path / "sheet.png")]) == 0
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.mode == "RGB"
@@ -66,7 +66,7 @@ def test_sheet_of_thumbnails(dataset, tmp_path):
     assert blue_over_red.max() == pytest.approx(0.4 * (PALETTE[1][2] - PALETTE[1][0]), abs=6)
 
 
-def test_changed_files(dataset, capsys):
+def test_changed_files(dataset, capsys) -> None:
     first = dataset / content(dataset)["training"][0]["image"]
     pixels = np.load(first)
     np.save(first, pixels + 1)
@@ -78,7 +78,7 @@ def test_changed_files(dataset, capsys):
     assert "0, 255; allowed are 0, 1" in report["errors"][1]
 
 
-def test_a_subject_in_two_sections_and_a_copied_image(dataset, capsys):
+def test_a_subject_in_two_sections_and_a_copied_image(dataset, capsys) -> None:
     stored = content(dataset)
     change(dataset, validation=[*stored["validation"], stored["training"][0]])
     code, report = check(dataset, capsys)
@@ -87,14 +87,14 @@ def test_a_subject_in_two_sections_and_a_copied_image(dataset, capsys):
     assert "1 images stand in two sections: s00" in report["errors"][1]
 
 
-def test_fractions_that_are_not_those_of_the_labels(dataset, capsys):
+def test_fractions_that_are_not_those_of_the_labels(dataset, capsys) -> None:
     change(dataset, pixel_fraction={"background": 0.9, "gland": 0.1})
     code, report = check(dataset, capsys)
     assert code == 1
     assert "the loss weights are wrong" in report["errors"][0]
 
 
-def test_values_outside_the_range(dataset, capsys):
+def test_values_outside_the_range(dataset, capsys) -> None:
     training = content(dataset)["training"]
     training[0]["intensity_range"] = [0, 20]
     change(dataset, training=training)
@@ -103,7 +103,7 @@ def test_values_outside_the_range(dataset, capsys):
     assert "outside its intensity_range [0, 20]" in report["errors"][0]
 
 
-def test_warnings(dataset, capsys):
+def test_warnings(dataset, capsys) -> None:
     training = content(dataset)["training"]
     training[0]["spacing_mm"] = None
     training[1]["spacing_mm"] = [0.2, 0.2]
@@ -127,12 +127,12 @@ def test_warnings(dataset, capsys):
         assert part in text
 
 
-def test_not_a_dataset(tmp_path, capsys):
+def test_not_a_dataset(tmp_path, capsys) -> None:
     assert main(["check", str(tmp_path / "nothing")]) == 2
     assert "not a dataset folder" in capsys.readouterr().err
 
 
-def test_colour_images_are_written_checked_and_shown(tmp_path, capsys):
+def test_colour_images_are_written_checked_and_shown(tmp_path, capsys) -> None:
     """Photographs, as of Cityscapes; mammograms are gray."""
     cases = []
     for number in range(3):
@@ -158,7 +158,7 @@ def test_colour_images_are_written_checked_and_shown(tmp_path, capsys):
     assert "rows" in capsys.readouterr().out
 
 
-def test_a_file_that_cannot_be_read_and_images_of_one_value(dataset, capsys):
+def test_a_file_that_cannot_be_read_and_images_of_one_value(dataset, capsys) -> None:
     stored = content(dataset)["training"]
     (dataset / stored[0]["image"]).write_bytes(b"junk")
     np.save(dataset / stored[1]["image"], np.full((8, 6), 7, np.uint16))
@@ -174,7 +174,7 @@ def test_a_file_that_cannot_be_read_and_images_of_one_value(dataset, capsys):
     assert "1 images have pixels that are not square" in text
 
 
-def test_row_counts_of_another_label_map(dataset, capsys):
+def test_row_counts_of_another_label_map(dataset, capsys) -> None:
     kept = sorted((dataset / "row_counts").iterdir())[0]
     np.save(kept, np.load(kept)[:, ::-1] + 1)
     code, report = check(dataset, capsys)
@@ -184,7 +184,7 @@ def test_row_counts_of_another_label_map(dataset, capsys):
     assert check(dataset, capsys)[0] == 0
 
 
-def test_a_folder_of_images_only(tmp_path, capsys):
+def test_a_folder_of_images_only(tmp_path, capsys) -> None:
     image = Mammogram(np.arange(48, dtype=np.uint16).reshape(8, 6), (0, 4095))
     write_dataset(tmp_path / "d", [Case(Path(__file__), "1", lambda: image)], QUIET, images_only=True)
     code, report = check(tmp_path / "d", capsys)
@@ -192,5 +192,5 @@ def test_a_folder_of_images_only(tmp_path, capsys):
     assert main(["check", str(tmp_path / "d"), "--sheet", str(tmp_path / "sheet.png")]) == 0
 
 
-def test_in_two_processes(dataset):
+def test_in_two_processes(dataset) -> None:
     assert report_dict(check_dataset(dataset, workers=2)) == report_dict(check_dataset(dataset))

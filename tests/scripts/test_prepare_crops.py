@@ -48,7 +48,7 @@ def arrays(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*.npy"))}
 
 
-def test_crops_show_the_rare_class_and_fit_their_labels(dataset, capsys):
+def test_crops_show_the_rare_class_and_fit_their_labels(dataset, capsys) -> None:
     out = make(dataset, "crops", "--crop_size", 8, "--per_image", 5)
     summary = json.loads(capsys.readouterr().out)
     before, after = Dataset.load(dataset), Dataset.load(out)
@@ -65,7 +65,7 @@ def test_crops_show_the_rare_class_and_fit_their_labels(dataset, capsys):
     assert len({item["case"] for item in after.items("training")}) == 20
 
 
-def test_subjects_sections_and_what_is_known_of_them_stay(dataset):
+def test_subjects_sections_and_what_is_known_of_them_stay(dataset) -> None:
     out = make(dataset, "crops", "--crop_size", 8, "--per_image", 2, "--name", "n")
     before, after = (json.loads((folder / "dataset.json").read_text()) for folder in (dataset, out))
     for section in ("training", "validation", "test"):
@@ -84,7 +84,7 @@ def test_subjects_sections_and_what_is_known_of_them_stay(dataset):
     assert main(["check", str(out), "--json"]) == 0
 
 
-def test_the_seed_decides_and_neither_the_order_nor_the_process(dataset):
+def test_the_seed_decides_and_neither_the_order_nor_the_process(dataset) -> None:
     options = ("--crop_size", 8, "--per_image", 3, "--augment", 3)
     first = make(dataset, "a", *options)
     assert arrays(first) == arrays(make(dataset, "b", *options))
@@ -102,7 +102,7 @@ def test_the_seed_decides_and_neither_the_order_nor_the_process(dataset):
     assert digests[1] < digests[0]
 
 
-def test_replicas_stand_in_training_only_and_say_what_they_are(dataset):
+def test_replicas_stand_in_training_only_and_say_what_they_are(dataset) -> None:
     out = make(dataset, "crops", "--crop_size", 8, "--per_image", 2, "--augment", 10)
     content = json.loads((out / "dataset.json").read_text())
     assert len(content["training"]) == 4 * 2 * 10
@@ -113,7 +113,7 @@ def test_replicas_stand_in_training_only_and_say_what_they_are(dataset):
     assert not training & {entry["subject"] for entry in content["validation"]}
 
 
-def test_whole_images_and_images_smaller_than_a_crop(dataset):
+def test_whole_images_and_images_smaller_than_a_crop(dataset) -> None:
     whole = Dataset.load(make(dataset, "whole images", "--crop_size", 0, "--augment", 2))
     assert len(whole.items("training")) == 8
     assert {open_array(item["image"]).shape for item in whole.items("training")} == {SHAPE}
@@ -125,7 +125,7 @@ def test_whole_images_and_images_smaller_than_a_crop(dataset):
         assert (label[:, :2] == 255).all()
 
 
-def test_refused(dataset, tmp_path, capsys):
+def test_refused(dataset, tmp_path, capsys) -> None:
     assert main(["crops", str(tmp_path / "absent"), str(tmp_path / "x")]) == 2
     assert "not a dataset folder" in capsys.readouterr().err
     assert main(["crops", str(dataset), str(tmp_path / "x"), "--per_image", "0"]) == 2

@@ -77,7 +77,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_the_same_bytes_and_counts_with_any_number_of_processes(tmp_path):
+def test_the_same_bytes_and_counts_with_any_number_of_processes(tmp_path) -> None:
     tallies, summaries = [Tally() for _ in range(2)], []
     for workers, tally in zip((1, 3), tallies, strict=True):
         summaries.append(write(tmp_path / f"w{workers}", make_cases(tmp_path / "in", 9, tally), workers=workers))
@@ -90,7 +90,7 @@ def test_the_same_bytes_and_counts_with_any_number_of_processes(tmp_path):
     assert str(os.getpid()) not in processes[9:]
 
 
-def test_a_commands_cases_pickle_and_give_the_same_bytes_in_two_processes(tmp_path):
+def test_a_commands_cases_pickle_and_give_the_same_bytes_in_two_processes(tmp_path) -> None:
     for number in range(4):
         write_dicom(tmp_path / "in" / f"{number}.dcm", ramp((24, 16)) + number, PatientID=str(number))
         (tmp_path / "labels").mkdir(exist_ok=True)
@@ -129,7 +129,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
-def test_kill_9_in_the_middle_and_the_same_command_again(tmp_path):
+def test_kill_9_in_the_middle_and_the_same_command_again(tmp_path) -> None:
     (tmp_path / "child.py").write_text(CHILD)
     paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "scripts")))
     command = [sys.executable, str(tmp_path / "child.py"), str(tmp_path)]
@@ -177,7 +177,7 @@ def reads(tmp_path: Path) -> list[str]:
     return [line.split()[0] for line in (tmp_path / "in" / "reads.log").read_text().splitlines()]
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_so(tmp_path, capsys):
+def test_ctrl_c_keeps_what_is_finished_and_says_so(tmp_path, capsys) -> None:
     cases = interrupt(tmp_path)
     assert "2 finished images are kept in" in capsys.readouterr().err
     stage = next(tmp_path.glob(".out.partial-*"))
@@ -187,7 +187,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("change", ["option", "source", "nothing"])
-def test_what_is_not_identical_is_done_again(tmp_path, change):
+def test_what_is_not_identical_is_done_again(tmp_path, change) -> None:
     cases = interrupt(tmp_path)
     if change == "source":
         os.utime(cases[0].source, ns=(1, 1))
@@ -196,7 +196,7 @@ def test_what_is_not_identical_is_done_again(tmp_path, change):
     assert reads(tmp_path) == expected[change]
 
 
-def test_an_early_error_leaves_nothing_a_late_one_what_is_finished(tmp_path, monkeypatch):
+def test_an_early_error_leaves_nothing_a_late_one_what_is_finished(tmp_path, monkeypatch) -> None:
     cases = make_cases(tmp_path / "in", 3, Tally())
     bad = Case(cases[2].source, "2", cases[2].read_image, partial(bad_label))
     for seconds, kept in ((60.0, 0), (0.0, 1)):
@@ -210,7 +210,7 @@ def bad_label(shape: tuple[int, int]) -> np.ndarray:
     return np.zeros((3, 3), np.uint8)
 
 
-def test_keys_do_not_depend_on_what_was_counted_and_differ_for_equal_cases(tmp_path):
+def test_keys_do_not_depend_on_what_was_counted_and_differ_for_equal_cases(tmp_path) -> None:
     tally = Tally()
     cases = make_cases(tmp_path / "in", 2, tally)
     rules = Rules(("a", "b"))
@@ -223,7 +223,7 @@ def test_keys_do_not_depend_on_what_was_counted_and_differ_for_equal_cases(tmp_p
     assert case_keys(again, rules) == before[:2]
 
 
-def test_a_file_that_ends_its_process_is_left_out(tmp_path):
+def test_a_file_that_ends_its_process_is_left_out(tmp_path) -> None:
     cases = make_cases(tmp_path / "in", 5, Tally())
     cases[1] = Case(cases[1].source, "1", partial(crash, cases[1].source))
     summary = write(tmp_path / "out", cases, workers=2)
@@ -234,7 +234,7 @@ def test_a_file_that_ends_its_process_is_left_out(tmp_path):
         lost_case(Task(tmp_path, "key", cases[1], Rules(tuple(LABELS), strict=True)))
 
 
-def test_errors_come_in_the_order_of_the_cases(tmp_path):
+def test_errors_come_in_the_order_of_the_cases(tmp_path) -> None:
     with pytest.raises(UserError, match="number 3"):
         list(in_order(fail_from_3, range(9), 2, fail_from_3))
 
@@ -245,7 +245,7 @@ def fail_from_3(number: int) -> int:
     return number
 
 
-def test_number_of_processes(tmp_path, monkeypatch):
+def test_number_of_processes(tmp_path, monkeypatch) -> None:
     small, large = tmp_path / "small", tmp_path / "large"
     small.write_bytes(b"1")
     with large.open("wb") as file:
@@ -259,7 +259,7 @@ def test_number_of_processes(tmp_path, monkeypatch):
     assert worker_count(7, [small] * 2) == 2
 
 
-def test_lines_instead_of_a_bar_where_nobody_looks(capsys):
+def test_lines_instead_of_a_bar_where_nobody_looks(capsys) -> None:
     assert list(with_progress(range(3), 3, True, seconds=0.0)) == [0, 1, 2]
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(",")[0] for line in lines] == ["reading: 1 of 3", "reading: 2 of 3"]
@@ -269,7 +269,7 @@ def test_lines_instead_of_a_bar_where_nobody_looks(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_dry_run_writes_nothing_and_says_what_it_would(tmp_path, capsys):
+def test_dry_run_writes_nothing_and_says_what_it_would(tmp_path, capsys) -> None:
     for number in range(5):
         write_dicom(tmp_path / "in" / f"{number}.dcm", ramp((24, 16)) + number, PatientID=str(number))
         (tmp_path / "labels").mkdir(exist_ok=True)
@@ -294,7 +294,7 @@ def test_dry_run_writes_nothing_and_says_what_it_would(tmp_path, capsys):
     assert (planned["dry_run"], made["dry_run"]) == (True, False)
 
 
-def test_counters_of_a_tally_are_left_alone_by_an_error(tmp_path):
+def test_counters_of_a_tally_are_left_alone_by_an_error(tmp_path) -> None:
     tally = Tally(Counter(old=1))
     cases = make_cases(tmp_path / "in", 2, tally)
     broken = [Case(c.source, c.subject, c.read_image, partial(failing_label, tally), tally=tally) for c in cases]

@@ -27,7 +27,7 @@ def left_behind(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
-def test_the_split_never_changes():
+def test_the_split_never_changes() -> None:
     """Known answer: a change here would silently compare runs on different splits."""
     groups = [f"s{number:03d}" for number in range(1, 11)]
     assert sorted(validation_groups(groups, 0.3, 0)) == KNOWN_SPLIT
@@ -39,7 +39,7 @@ KNOWN_SPLIT = ["s003", "s009", "s010"]
 
 
 @pytest.mark.parametrize(("n", "fraction", "count"), [(2, 0.01, 1), (2, 0.99, 1), (10, 0.25, 2), (60, 0.3, 18)])
-def test_both_sides_of_the_split_have_a_subject(n, fraction, count):
+def test_both_sides_of_the_split_have_a_subject(n, fraction, count) -> None:
     assert len(validation_groups([str(number) for number in range(n)], fraction, 0)) == count
 
 
@@ -53,13 +53,13 @@ def case(number: int) -> Case:
     )
 
 
-def test_names_of_equal_views_are_made_unique(tmp_path):
+def test_names_of_equal_views_are_made_unique(tmp_path) -> None:
     writer.write_dataset(tmp_path / "out", [case(1), case(1), case(2)], NAMED, labels=["a", "b"])
     names = sorted(path.name for path in (tmp_path / "out" / "images").iterdir())
     assert names == ["s001_L_CC.npy", "s001_L_CC_2.npy", "s002_L_CC.npy"]
 
 
-def test_images_only(tmp_path):
+def test_images_only(tmp_path) -> None:
     cases = [Case(Path(__file__), str(number), case(number).read_image) for number in range(3)]
     with pytest.raises(UserError, match="none of the 3 images has a label; nothing can be trained"):
         writer.write_dataset(tmp_path / "out", cases, ImportOptions(progress=False), labels=["a", "b"])
@@ -71,7 +71,7 @@ def test_images_only(tmp_path):
         dataset.class_weights()
 
 
-def test_copies_in_two_sections_and_absent_classes_are_noted(tmp_path):
+def test_copies_in_two_sections_and_absent_classes_are_noted(tmp_path) -> None:
     summary = writer.write_dataset(
         tmp_path / "out",
         [case(7), Case(Path(__file__), "other", case(7).read_image, case(7).read_label)],
@@ -82,8 +82,8 @@ def test_copies_in_two_sections_and_absent_classes_are_noted(tmp_path):
     assert any(note.startswith("1 images stand in two sections: s00") for note in summary.notes)
 
 
-def test_ctrl_c_leaves_nothing(tmp_path):
-    def interrupted():
+def test_ctrl_c_leaves_nothing(tmp_path) -> None:
+    def interrupted() -> None:
         raise KeyboardInterrupt
 
     cases = [case(1), Case(Path(__file__), "x", interrupted), case(2)]
@@ -103,7 +103,7 @@ with staged_folder(Path(sys.argv[1]), False) as stage:
 """
 
 
-def test_kill_9_leaves_no_output_and_the_next_run_removes_the_rest(tmp_path):
+def test_kill_9_leaves_no_output_and_the_next_run_removes_the_rest(tmp_path) -> None:
     out = tmp_path / "out [1]"
     child = subprocess.Popen([sys.executable, "-c", KILLED, str(out)], stdout=subprocess.PIPE, cwd=ROOT)
     assert child.stdout.readline() == b"started\n"
@@ -120,7 +120,7 @@ def test_kill_9_leaves_no_output_and_the_next_run_removes_the_rest(tmp_path):
     Dataset.load(out)
 
 
-def test_two_runs_for_one_output_the_second_does_not_destroy_the_first(tmp_path):
+def test_two_runs_for_one_output_the_second_does_not_destroy_the_first(tmp_path) -> None:
     late = staged_folder(tmp_path / "out", False)
     (late.__enter__() / "dataset.json").write_text("{}")
     writer.write_dataset(tmp_path / "out", [case(1), case(2)], NAMED, labels=["a", "b"])
@@ -130,7 +130,7 @@ def test_two_runs_for_one_output_the_second_does_not_destroy_the_first(tmp_path)
     assert left_behind(tmp_path) == []
 
 
-def test_128_images_take_seconds(tmp_path):
+def test_128_images_take_seconds(tmp_path) -> None:
     start = time.perf_counter()
     cases = [
         Case(

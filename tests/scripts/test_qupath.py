@@ -83,13 +83,13 @@ VERSIONS = {
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_version_gives_the_same_map(tmp_path, version):
+def test_every_version_gives_the_same_map(tmp_path, version) -> None:
     expected = np.zeros(SHAPE, np.uint8)
     expected[3:5, 2:7] = 3
     np.testing.assert_array_equal(label_of(tmp_path, VERSIONS[version]), expected)
 
 
-def test_holes_multipolygons_and_islands(tmp_path):
+def test_holes_multipolygons_and_islands(tmp_path) -> None:
     two_holes = feature("mammary gland", box(0, 0, 12, 12), box(1, 1, 3, 3), box(6, 6, 9, 8))
     donut_with_island = {
         "type": "Feature",
@@ -104,7 +104,7 @@ def test_holes_multipolygons_and_islands(tmp_path):
     assert (label == 3).sum() == (144 - 64) + (16 - 1)
 
 
-def test_later_class_wins_whatever_the_order_in_the_file(tmp_path):
+def test_later_class_wins_whatever_the_order_in_the_file(tmp_path) -> None:
     features = [
         feature("adipose tissue", box(0, 0, 30, 20)),
         feature("mammary gland", box(5, 5, 20, 15)),
@@ -119,13 +119,13 @@ def test_later_class_wins_whatever_the_order_in_the_file(tmp_path):
         np.testing.assert_array_equal(label_of(tmp_path, collection(*features)), expected)
 
 
-def test_precedence_can_be_stated(tmp_path):
+def test_precedence_can_be_stated(tmp_path) -> None:
     features = collection(feature("mammary gland", box(0, 0, 10, 10)), feature("tumor", box(5, 5, 10, 10)))
     table = ClassTable.make(CLASSES, {}, ["mammary gland"])
     assert (label_of(tmp_path, features, table) == 2).sum() == 100
 
 
-def test_overlaps_and_skipped_features_are_counted(tmp_path):
+def test_overlaps_and_skipped_features_are_counted(tmp_path) -> None:
     point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}, "properties": {}}
     path = saved(
         tmp_path / "a.geojson",
@@ -148,7 +148,7 @@ def test_overlaps_and_skipped_features_are_counted(tmp_path):
     }
 
 
-def test_unknown_class_lists_what_is_known_and_the_remedy(tmp_path):
+def test_unknown_class_lists_what_is_known_and_the_remedy(tmp_path) -> None:
     with pytest.raises(UserError, match="unknown class muscle; known are background") as refusal:
         label_of(tmp_path, collection(feature("muscle", box(0, 0, 3, 3))))
     for part in ("a.geojson", "skin", "--classes", '--merge as "muscle=background"'):
@@ -168,7 +168,7 @@ def test_unknown_class_lists_what_is_known_and_the_remedy(tmp_path):
         ([{**PLAIN, "properties": "none"}], "feature 1 is not a valid"),
     ],
 )
-def test_broken_files_are_named(tmp_path, content, reason):
+def test_broken_files_are_named(tmp_path, content, reason) -> None:
     with pytest.raises(UserError, match=reason) as refusal:
         read_annotations(saved(tmp_path / "Bild ä#1.geojson", content))
     assert "Bild ä#1.geojson" in str(refusal.value)
@@ -198,7 +198,7 @@ JSON = st.recursive(
 @given(
     st.builds(lambda key, value: {**PLAIN, key: value}, st.sampled_from(["geometry", "properties", "id"]), JSON) | JSON
 )
-def test_any_json_is_read_or_refused(tmp_path_factory, content):
+def test_any_json_is_read_or_refused(tmp_path_factory, content) -> None:
     path = saved(tmp_path_factory.getbasetemp() / "any.geojson", content)
     try:
         label = read_label(path, TABLE, Tally(), SHAPE)
@@ -212,7 +212,7 @@ def test_any_json_is_read_or_refused(tmp_path_factory, content):
     ("classification", "name"),
     [(None, None), ({}, None), ("", None), ("A", "A"), ({"name": " A "}, "A"), ({"names": ["A", "B"]}, "A: B")],
 )
-def test_class_names(classification, name):
+def test_class_names(classification, name) -> None:
     assert class_name(classification) == name
 
 
@@ -225,7 +225,7 @@ def test_class_names(classification, name):
         (["a", "b"], {"b": "a"}, "b: both a class and merged"),
     ],
 )
-def test_class_table_is_checked(names, merge, reason):
+def test_class_table_is_checked(names, merge, reason) -> None:
     with pytest.raises(UserError, match=reason):
         ClassTable.make(names, merge)
 
@@ -240,7 +240,7 @@ def source_tree(root: Path, subjects: int = 3) -> Path:
     return root
 
 
-def test_a_folder_of_dicom_files_becomes_a_dataset(tmp_path):
+def test_a_folder_of_dicom_files_becomes_a_dataset(tmp_path) -> None:
     summary = import_qupath(
         source_tree(tmp_path / "in ö"), tmp_path / "out ü", classes=CLASSES, merge={"skin": "adipose tissue"}
     )
@@ -258,7 +258,7 @@ def test_a_folder_of_dicom_files_becomes_a_dataset(tmp_path):
 
 
 @pytest.mark.parametrize(("choice", "images"), [("background", 6), ("skip", 5)])
-def test_an_image_without_annotations(tmp_path, choice, images):
+def test_an_image_without_annotations(tmp_path, choice, images) -> None:
     source = source_tree(tmp_path / "in")
     (source / "p001 ä#" / "L_CC.geojson").unlink()
     with pytest.raises(UserError, match=r"L_CC\.dcm: no annotations; looked for L_CC\.geojson in .*--unannotated"):
@@ -267,7 +267,7 @@ def test_an_image_without_annotations(tmp_path, choice, images):
     assert import_qupath(source, tmp_path / "out", classes=CLASSES, unannotated=choice).images == images
 
 
-def test_annotations_in_a_folder_of_their_own(tmp_path):
+def test_annotations_in_a_folder_of_their_own(tmp_path) -> None:
     source = source_tree(tmp_path / "in")
     for path in source.rglob("*.geojson"):
         target = tmp_path / "annotations" / path.relative_to(source)
@@ -278,7 +278,7 @@ def test_annotations_in_a_folder_of_their_own(tmp_path):
         import_qupath(source, tmp_path / "two", classes=CLASSES, annotations=tmp_path / "nowhere")
 
 
-def test_one_annotation_file_is_not_given_to_two_patients(tmp_path):
+def test_one_annotation_file_is_not_given_to_two_patients(tmp_path) -> None:
     """TCIA calls every image 1-1.dcm; exports into one folder replace each other."""
     for case in ("caseA", "caseB"):
         write_dicom(tmp_path / "in" / case / "1-1.dcm", ramp(SHAPE), PatientID=case)
@@ -287,7 +287,7 @@ def test_one_annotation_file_is_not_given_to_two_patients(tmp_path):
         import_qupath(tmp_path / "in", tmp_path / "out", classes=CLASSES, annotations=tmp_path / "annotations")
 
 
-def test_annotations_among_the_images_are_no_images(tmp_path):
+def test_annotations_among_the_images_are_no_images(tmp_path) -> None:
     source = source_tree(tmp_path / "in")
     for path in source.rglob("*.geojson"):
         target = source / "results" / path.relative_to(source)
@@ -296,7 +296,7 @@ def test_annotations_among_the_images_are_no_images(tmp_path):
     assert import_qupath(source, tmp_path / "out", classes=CLASSES, annotations=source / "results").images == 6
 
 
-def test_smoothing_and_the_task_tumor(tmp_path):
+def test_smoothing_and_the_task_tumor(tmp_path) -> None:
     notched = [[2, 2], [12, 2], [12, 12], [8, 12], [8, 16], [7, 16], [7, 12], [2, 12], [2, 2]]
     features = collection(feature("tumor", notched), feature("skin", box(0, 0, 30, 6)), feature("text", notched))
     path = saved(tmp_path / "a.geojson", features)
@@ -309,7 +309,7 @@ def test_smoothing_and_the_task_tumor(tmp_path):
     np.testing.assert_array_equal(read_label(path, table, Tally(), SHAPE), (rough == 3).astype(np.uint8))
 
 
-def test_table_7_ranks_classes_that_all_stand_there_and_says_so(tmp_path):
+def test_table_7_ranks_classes_that_all_stand_there_and_says_so(tmp_path) -> None:
     for number in range(2):
         path = write_dicom(tmp_path / "in" / f"p{number}_L_CC.dcm", ramp(SHAPE) + number, PatientID=f"p{number}")
         features = collection(feature("skin", box(0, 0, 10, 10)), feature("text", box(5, 5, 15, 15)))
@@ -323,7 +323,7 @@ def test_table_7_ranks_classes_that_all_stand_there_and_says_so(tmp_path):
     assert stated.overlaps == {"text over skin": 50}
 
 
-def test_the_command_takes_smoothing_and_the_task(tmp_path, capsys):
+def test_the_command_takes_smoothing_and_the_task(tmp_path, capsys) -> None:
     source = source_tree(tmp_path / "in")
     argv = ["qupath", str(source), str(tmp_path / "out"), "--classes", "background,tumor"]
     assert main([*argv, "--task", "tumor", "--smooth", "0.4"]) == 0

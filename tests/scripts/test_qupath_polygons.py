@@ -22,14 +22,14 @@ def filled(*rings: np.ndarray, shape: tuple[int, int] = (20, 30)) -> np.ndarray:
     return mask
 
 
-def test_pixel_edges_and_row_column_order():
+def test_pixel_edges_and_row_column_order() -> None:
     mask = filled(box(4, 2, 9, 5))
     assert mask.sum() == 15
     assert mask[2:5, 4:9].all()
 
 
 @pytest.mark.parametrize(("shift", "columns"), [(0.49, slice(4, 9)), (0.51, slice(5, 10)), (0.5, slice(4, 9))])
-def test_centre_rule(shift, columns):
+def test_centre_rule(shift, columns) -> None:
     mask = filled(box(4 + shift, 2, 9 + shift, 3))
     assert np.flatnonzero(mask[2]).tolist() == list(range(30))[columns]
 
@@ -52,7 +52,7 @@ AREAS = {
 
 
 @pytest.mark.parametrize("case", AREAS)
-def test_areas_counted_by_hand(case):
+def test_areas_counted_by_hand(case) -> None:
     rings, area = AREAS[case]
     mask = np.zeros((20, 30), bool)
     covered = fill(mask, rings)
@@ -66,7 +66,7 @@ def test_areas_counted_by_hand(case):
         assert covered == area
 
 
-def test_multipolygon_with_holes_and_an_island_in_a_donut():
+def test_multipolygon_with_holes_and_an_island_in_a_donut() -> None:
     mask = np.zeros((20, 30), bool)
     donut = [box(0, 0, 12, 12), box(2, 2, 10, 10)]
     island = [box(4, 4, 8, 8), box(5, 5, 7, 7)]
@@ -94,7 +94,7 @@ def inside(x: float, y: float, rings: list[list[tuple[float, float]]]) -> bool:
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.lists(POINT, min_size=3, max_size=8), min_size=1, max_size=3))
-def test_any_polygon_against_a_point_by_point_count(rings):
+def test_any_polygon_against_a_point_by_point_count(rings) -> None:
     mask = filled(*[np.array(ring, float) for ring in rings], shape=(12, 14))
     expected = [[inside(j + 0.5, i + 0.5, rings) for j in range(14)] for i in range(12)]
     assert mask.tolist() == expected
@@ -102,7 +102,7 @@ def test_any_polygon_against_a_point_by_point_count(rings):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.floats(1, 19), st.floats(1, 11)), min_size=1, max_size=12))
-def test_two_halves_share_no_pixel_and_leave_none_out(cut):
+def test_two_halves_share_no_pixel_and_leave_none_out(cut) -> None:
     """A zigzag from left to right cuts a box in two; every pixel belongs to exactly one half."""
     cut = [(0.0, 6.0), *sorted(cut), (20.0, 6.0)]
     upper, lower = np.zeros((12, 20), bool), np.zeros((12, 20), bool)
@@ -111,7 +111,7 @@ def test_two_halves_share_no_pixel_and_leave_none_out(cut):
     assert (upper ^ lower).all()
 
 
-def test_a_large_circle_has_its_area():
+def test_a_large_circle_has_its_area() -> None:
     angle = np.linspace(0, 2 * math.pi, 2000, endpoint=False)
     ring = np.column_stack([500 + 400 * np.cos(angle), 500 + 400 * np.sin(angle)])
     assert filled(ring, shape=(1000, 1000)).sum() == pytest.approx(math.pi * 400**2, rel=1e-3)

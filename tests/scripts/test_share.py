@@ -41,27 +41,27 @@ def completed(trained: Trained, **changes: Any) -> dict[str, Any]:
 
 
 class TestWhatIsShared:
-    def test_no_absolute_path_comes_with_the_settings(self, trained: Trained):
+    def test_no_absolute_path_comes_with_the_settings(self, trained: Trained) -> None:
         assert trained.settings["init_weights"] == "vgg16.pth"
         assert trained.classes == ["background", "gland", "tumor"]
         assert "iou/tumor" not in trained.scores
 
-    def test_without_a_training_there_is_nothing_to_share(self, tmp_path: Path):
+    def test_without_a_training_there_is_nothing_to_share(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="no trained model here"):
             find_trained("unet", tmp_path)
 
-    def test_a_bundle_is_found_by_name_and_path(self):
+    def test_a_bundle_is_found_by_name_and_path(self) -> None:
         assert find_bundle("fcn") == find_bundle(str(ROOT / "bundles" / "fcn")) == ROOT / "bundles" / "fcn"
         with pytest.raises(UserError, match=r"resnet: no bundle .* there are .*deeplabv3, dilation10, .*fcn, .*unet"):
             find_bundle("resnet")
 
-    def test_more_than_weights_is_refused(self, tmp_path: Path):
+    def test_more_than_weights_is_refused(self, tmp_path: Path) -> None:
         output = make_trained(tmp_path / "out")
         torch.save({"network": {}, "names": "Jane Doe"}, output / "models" / "model.pt")
         with pytest.raises(UserError, match="holds more than named weights"):
             find_trained("unet", output)
 
-    def test_settings_of_another_program_are_refused(self, tmp_path: Path):
+    def test_settings_of_another_program_are_refused(self, tmp_path: Path) -> None:
         output = make_trained(tmp_path / "out")
         (output / "models" / "model.json").write_text('{"labels": {}}')
         with pytest.raises(UserError, match="has no stage, width, image_height, mirror_averaging"):
@@ -70,7 +70,7 @@ class TestWhatIsShared:
 
 class TestCode:
     @pytest.mark.parametrize("bundle", BUNDLES)
-    def test_every_import_of_the_copied_code_is_there(self, bundle: str, tmp_path: Path):
+    def test_every_import_of_the_copied_code_is_there(self, bundle: str, tmp_path: Path) -> None:
         files = copy_code(ROOT, ROOT / "bundles" / bundle, tmp_path)
         own = {"nets", "transforms", "engines", "scripts"}
         pattern = r"^\s*(?:from|import) ((?:nets|transforms|engines|scripts)[\w.]*)"
@@ -82,17 +82,17 @@ class TestCode:
         assert (tmp_path / "transforms" / "dataset.schema.json").is_file()
         assert (tmp_path / "scripts" / "__init__.py").is_file()
 
-    def test_of_the_scripts_only_what_is_needed(self, tmp_path: Path):
+    def test_of_the_scripts_only_what_is_needed(self, tmp_path: Path) -> None:
         copy_code(ROOT, ROOT / "bundles" / "unet", tmp_path)
         assert {p.name for p in (tmp_path / "scripts").glob("*.py")} == {
             "__init__.py", "commandline.py", "prepare.py", "sample.py",
         }  # fmt: skip
         assert not list(tmp_path.rglob("__pycache__"))
 
-    def test_scripts_named_in_configs(self):
+    def test_scripts_named_in_configs(self) -> None:
         assert script_names(ROOT / "bundles" / "unet" / "configs") >= {"scripts.sample", "scripts.prepare"}
 
-    def test_versions_are_those_installed(self, tmp_path: Path):
+    def test_versions_are_those_installed(self, tmp_path: Path) -> None:
         packages = required_packages(copy_code(ROOT, ROOT / "bundles" / "unet", tmp_path))
         assert {"pydicom", "nibabel", "itk", "mlflow", "pytorch-ignite", "scikit-image", "fire"} <= set(packages)
         assert not {"monai", "torch", "numpy", "pytest", "onnxruntime", "ruff"} & set(packages)
@@ -102,7 +102,7 @@ class TestCode:
 
 
 class TestMetadata:
-    def test_what_the_training_says(self, trained: Trained):
+    def test_what_the_training_says(self, trained: Trained) -> None:
         made = completed(trained, version="1.2.3", changelog="our data", authors="A group")
         pred = made["network_data_format"]["outputs"]["pred"]
         assert (pred["num_channels"], pred["channel_def"]) == (3, SETTINGS["labels"])
@@ -119,13 +119,13 @@ class TestMetadata:
         assert trained.metadata["version"] == "0.1.0", "the bundle's own is left alone"
 
     @pytest.mark.parametrize("version", ["1.0", "v1.0.0", "1.0.0-rc1", "latest"])
-    def test_versions_are_three_numbers(self, trained: Trained, version: str):
+    def test_versions_are_three_numbers(self, trained: Trained, version: str) -> None:
         with pytest.raises(UserError, match="expected three numbers"):
             completed(trained, version=version)
 
     @pytest.mark.usefixtures("no_network")
     @pytest.mark.parametrize("bundle", BUNDLES)
-    def test_metadata_of_the_repository_fits_the_schema(self, bundle: str):
+    def test_metadata_of_the_repository_fits_the_schema(self, bundle: str) -> None:
         metadata.check(json.loads((ROOT / "bundles" / bundle / "configs" / "metadata.json").read_text()))
 
     @pytest.mark.parametrize(
@@ -139,14 +139,14 @@ class TestMetadata:
         ],
         ids=["authors", "channels", "changelog", "metrics", "shape"],
     )
-    def test_what_breaks_the_schema_is_named(self, trained: Trained, spoil: Any, message: str):
+    def test_what_breaks_the_schema_is_named(self, trained: Trained, spoil: Any, message: str) -> None:
         made = completed(trained)
         spoil(made)
         with pytest.raises(UserError, match=message):
             metadata.check(made)
 
     @pytest.mark.usefixtures("no_network")
-    def test_monai_s_own_command_accepts_it(self, trained: Trained, tmp_path: Path):
+    def test_monai_s_own_command_accepts_it(self, trained: Trained, tmp_path: Path) -> None:
         """With our schema in place of the one it downloads: it downloads nothing where the file is already."""
         path, schema = tmp_path / "metadata.json", shutil.copy(metadata.SCHEMA, tmp_path / "schema.json")
         path.write_text(json.dumps(completed(trained)))
@@ -156,7 +156,7 @@ class TestMetadata:
         with pytest.raises(ValueError, match="should be non-empty"):
             verify_metadata(meta_file=str(path), **known)
 
-    def test_the_schema_is_one(self):
+    def test_the_schema_is_one(self) -> None:
         jsonschema.Draft202012Validator.check_schema(json.loads(metadata.SCHEMA.read_text()))
 
 
@@ -169,7 +169,7 @@ def _copy_readme(folder: Path, name: str, **instead: str) -> None:
 
 class TestDocuments:
     @pytest.mark.parametrize("bundle", BUNDLES)
-    def test_documents_are_the_bundle_s_own(self, bundle: str, trained: Trained):
+    def test_documents_are_the_bundle_s_own(self, bundle: str, trained: Trained) -> None:
         metadata_ = json.loads((ROOT / "bundles" / bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
         check_documents(Trained(ROOT / "bundles" / bundle, trained.weights, trained.settings, metadata_))
 
@@ -182,7 +182,9 @@ class TestDocuments:
         ],
         ids=["metadata", "overview", "commands"],
     )
-    def test_documents_of_another_network_are_refused(self, spoil: Any, message: str, trained: Trained, tmp_path: Path):
+    def test_documents_of_another_network_are_refused(
+        self, spoil: Any, message: str, trained: Trained, tmp_path: Path
+    ) -> None:
         folder = tmp_path / "unet"
         shutil.copytree(ROOT / "bundles" / "unet", folder, ignore=shutil.ignore_patterns("models", "eval"))
         changed = dict(trained.metadata)
@@ -191,7 +193,7 @@ class TestDocuments:
             check_documents(Trained(folder, trained.weights, trained.settings, changed))
 
     @pytest.mark.parametrize("bundle", PAPER)
-    def test_figures_of_other_trainings_are_gone(self, bundle: str, trained: Trained):
+    def test_figures_of_other_trainings_are_gone(self, bundle: str, trained: Trained) -> None:
         own = Trained(ROOT / "bundles" / bundle, trained.weights, trained.settings, trained.metadata)
         original = (own.bundle / "docs" / "README.md").read_text()
         section = re.search(r"### What to expect.*?(?=^## )", original, re.DOTALL | re.MULTILINE)
@@ -207,7 +209,7 @@ class TestDocuments:
         assert "| tumor | – | – |" in text
         assert text.count("## References") == text.count("## Training") == text.count("## Scores") == 1
 
-    def test_terms_and_reference_of_the_data(self, trained: Trained):
+    def test_terms_and_reference_of_the_data(self, trained: Trained) -> None:
         text = documents.data_licence(trained, None)
         assert "CC BY-NC-ND 4.0" in text
         assert "A. Author, A data set, 2020" in text
@@ -215,7 +217,7 @@ class TestDocuments:
         assert "ND in a licence" in text
         assert "own terms" in documents.data_licence(trained, "own terms")
 
-    def test_sections(self):
+    def test_sections(self) -> None:
         text = "# A\n\n## B\nold\n### C\nold\n\n## D\nnew\n"
         assert documents.replace_section(text, "## B", "## B\nx\n") == "# A\n\n## B\nx\n## D\nnew\n"
         assert documents.replace_section(text, "### C", "") == "# A\n\n## B\nold\n## D\nnew\n"
@@ -223,7 +225,7 @@ class TestDocuments:
         assert documents.insert_before(text, "## D", "x\n").index("x\n") < text.index("## D") + 2
         assert documents.insert_before(text, "## E", "x\n") == text + "\nx\n"
 
-    def test_links_of_the_guides_lead_somewhere(self, tmp_path: Path):
+    def test_links_of_the_guides_lead_somewhere(self, tmp_path: Path) -> None:
         page = tmp_path / "data.md"
         page.write_text("[a](options.md) [b](../mlflow/README.md) [c](https://example.org) [d](#e)")
         assert documents.guide(page) == "[a](options.md) b [c](https://example.org) [d](#e)"
@@ -237,7 +239,7 @@ class TestArchive:
         (folder / "a.txt").write_text("a")
         return folder
 
-    def test_the_same_content_is_the_same_bytes(self, tmp_path: Path):
+    def test_the_same_content_is_the_same_bytes(self, tmp_path: Path) -> None:
         first, second = self.folder(tmp_path / "1"), self.folder(tmp_path / "2")
         (second / "a.txt").chmod(0o600)
         for folder in (first, second):
@@ -249,13 +251,13 @@ class TestArchive:
             assert {entry.date_time for entry in made.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert sorted(p.name for p in (tmp_path / "1").iterdir()) == ["unet", "x.zip"]
 
-    def test_sums(self, tmp_path: Path):
+    def test_sums(self, tmp_path: Path) -> None:
         folder = self.folder(tmp_path)
         archive.write_sums(folder)
         digest = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"  # of "a", FIPS 180 examples
         assert f"{digest}  a.txt\n" in (folder / "SHA256SUMS").read_text()
 
-    def test_monai_finds_large_files_in_their_place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def test_monai_finds_large_files_in_their_place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = self.folder(tmp_path)
         assert archive.write_large_files(folder) == []
         assert not (folder / "large_files.yml").exists()
@@ -268,20 +270,20 @@ class TestArchive:
         with pytest.raises(HashCheckError, match="hash check of existing file failed"):
             download_large_files(str(folder))
 
-    def test_folders_of_this_machine_are_not_shared(self, tmp_path: Path):
+    def test_folders_of_this_machine_are_not_shared(self, tmp_path: Path) -> None:
         folder = self.folder(tmp_path)
         archive.refuse_traces(folder, [tmp_path / "home", Path("/")])
         (folder / "b.bin").write_bytes(b"\0" + str(tmp_path / "home" / "data").encode())
         with pytest.raises(UserError, match=r"b\.bin: names the folder"):
             archive.refuse_traces(folder, [tmp_path / "home"])
 
-    def test_folders_that_every_machine_has_tell_nothing(self, tmp_path: Path):
+    def test_folders_that_every_machine_has_tell_nothing(self, tmp_path: Path) -> None:
         """archive/data/0 stands in every file of torch.save, and /usr/ in a guide."""
         folder = self.folder(tmp_path)
         (folder / "b.bin").write_bytes(b"\0archive/data/0 archive/code/ /usr/bin/mlflow /usr/local/lib")
         archive.refuse_traces(folder, [Path("/data"), Path("/code"), Path("/usr"), Path("/usr/local")])
 
-    def test_where_the_zip_goes(self, tmp_path: Path):
+    def test_where_the_zip_goes(self, tmp_path: Path) -> None:
         assert zip_path(tmp_path, "unet", "1.0.0", False) == tmp_path / "mammoseg_unet_v1.0.0.zip"
         assert zip_path(tmp_path / "X.ZIP", "unet", "1.0.0", False) == tmp_path / "X.ZIP"
         there = tmp_path / "x.zip"
@@ -295,7 +297,7 @@ class TestArchive:
 class TestExports:
     """Comparison and sizes; the formats themselves are in test_share_bundle."""
 
-    def test_the_greatest_difference_is_found(self):
+    def test_the_greatest_difference_is_found(self) -> None:
         network = torch.nn.Conv2d(3, 2, 1)
         assert exports.compare(network, network)[0] == 0
         difference, allowed = exports.compare(lambda x: network(x) + 1e-3, network)
@@ -303,7 +305,7 @@ class TestExports:
         assert 1e-4 <= allowed < difference
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-    def test_what_is_not_finite_is_refused(self, value: float):
+    def test_what_is_not_finite_is_refused(self, value: float) -> None:
         network = torch.nn.Conv2d(3, 2, 1)
         with pytest.raises(UserError, match="exported: gives logits that are not finite"):
             exports.compare(lambda x: network(x).index_fill(3, torch.tensor([2]), value), network)
@@ -311,19 +313,19 @@ class TestExports:
         with pytest.raises(UserError, match="the checkpoint: gives logits that are not finite"):
             exports.compare(network, network)
 
-    def test_another_shape_is_refused(self):
+    def test_another_shape_is_refused(self) -> None:
         network = torch.nn.Conv2d(3, 2, 1)
         with pytest.raises(UserError, match="turns"):
             exports.compare(lambda x: network(x)[..., 1:], network)
 
-    def test_sides_are_those_the_network_takes(self):
+    def test_sides_are_those_the_network_takes(self) -> None:
         network = torch.nn.Conv2d(3, 2, 1)
         assert exports.images(network, 1, 97, 130).shape == (1, 3, 97, 130)
         network.strides = (2, 2, 2, 2)
         assert exports.images(network, 1, 97, 130).shape == (1, 3, 112, 144)
         assert float(exports.images(network, 1, 97, 130).abs().max()) <= 0.5
 
-    def test_rewriting_leaves_out_traces_and_times(self, tmp_path: Path):
+    def test_rewriting_leaves_out_traces_and_times(self, tmp_path: Path) -> None:
         path = tmp_path / "a.zip"
         with zipfile.ZipFile(path, "w") as made:
             made.writestr("x/data.pkl", b"1")
@@ -334,7 +336,7 @@ class TestExports:
 
 
 class TestCommand:
-    def test_formats(self):
+    def test_formats(self) -> None:
         assert parse_formats("onnx, ts") == ("pt", "ts", "onnx")
         assert parse_formats("") == ("pt",)
         with pytest.raises(UserError, match="--formats trt: there are pt, ts, pt2, onnx"):
@@ -351,7 +353,9 @@ class TestCommand:
         ],
         ids=["bundle", "model", "version", "format", "licence"],
     )
-    def test_one_line_and_2(self, words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    def test_one_line_and_2(
+        self, words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         make_trained(tmp_path / "TRAINED")
         make_trained(tmp_path / "UNLICENSED", licence="")
         places = {name: str(tmp_path / name) for name in ("OUT", "NOWHERE", "TRAINED", "UNLICENSED")}
@@ -361,7 +365,7 @@ class TestCommand:
         assert message in errors[0]
         assert not (tmp_path / "OUT").exists()
 
-    def test_help(self, capsys: pytest.CaptureFixture[str]):
+    def test_help(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["--help"]) == 0
         printed = capsys.readouterr().out
         assert all(f"--{name}" in printed for name in ("output_dir", "version", "changelog", "data_licence", "json"))

@@ -22,7 +22,7 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
     return folder
 
 
-def test_classes_weights_and_ubiquitous_classes(tiny_dataset):
+def test_classes_weights_and_ubiquitous_classes(tiny_dataset) -> None:
     change(tiny_dataset, lambda c: c["pixel_fraction"].update(background=0.7, gland=0.05, tumor=0.25))
     dataset = Dataset.load(tiny_dataset)
     assert dataset.labels == {0: "background", 1: "gland", 2: "tumor"}
@@ -34,7 +34,7 @@ def test_classes_weights_and_ubiquitous_classes(tiny_dataset):
     assert dataset.ubiquitous(0) == []
 
 
-def test_items_are_fresh_dictionaries_with_absolute_paths(tiny_dataset):
+def test_items_are_fresh_dictionaries_with_absolute_paths(tiny_dataset) -> None:
     dataset = Dataset.load(tiny_dataset)
     first = dataset.items("training")[0]
     assert set(first) == {*("image", "label", "subject", "case", "laterality", "view", "spacing_mm", "intensity_range")}
@@ -50,13 +50,13 @@ def test_items_are_fresh_dictionaries_with_absolute_paths(tiny_dataset):
         dataset.items("train")
 
 
-def test_one_crop_is_read_through_a_memory_map(tiny_dataset):
+def test_one_crop_is_read_through_a_memory_map(tiny_dataset) -> None:
     array = open_array(Dataset.load(tiny_dataset).items("training")[0]["image"])
     assert isinstance(array, np.memmap)
     assert array.flags.c_contiguous
 
 
-def test_digest_depends_on_content_not_on_place_or_order(tiny_dataset, tmp_path):
+def test_digest_depends_on_content_not_on_place_or_order(tiny_dataset, tmp_path) -> None:
     dataset = Dataset.load(tiny_dataset)
     moved = tmp_path / "elsewhere"
     shutil.copytree(tiny_dataset, moved)
@@ -68,7 +68,7 @@ def test_digest_depends_on_content_not_on_place_or_order(tiny_dataset, tmp_path)
     assert Dataset.load(moved).split_digest != dataset.split_digest
 
 
-def test_digest_depends_on_labels_the_split_digest_does_not(tiny_dataset):
+def test_digest_depends_on_labels_the_split_digest_does_not(tiny_dataset) -> None:
     before = Dataset.load(tiny_dataset)
     change(tiny_dataset, lambda c: c["training"][0].update(label_sha256="0" * 64))
     after = Dataset.load(tiny_dataset)
@@ -78,7 +78,7 @@ def test_digest_depends_on_labels_the_split_digest_does_not(tiny_dataset):
     assert Dataset.load(tiny_dataset).digest != after.digest
 
 
-def test_no_such_folder_says_where_what_and_what_to_do(tmp_path):
+def test_no_such_folder_says_where_what_and_what_to_do(tmp_path) -> None:
     (tmp_path / "good").mkdir()
     (tmp_path / "good" / "dataset.json").write_text("{}")
     with pytest.raises(UserError) as refusal:
@@ -96,7 +96,7 @@ def test_no_such_folder_says_where_what_and_what_to_do(tmp_path):
     assert len(text.splitlines()) == 1
 
 
-def test_folder_without_dataset_json_says_what_it_holds(tmp_path):
+def test_folder_without_dataset_json_says_what_it_holds(tmp_path) -> None:
     for number in range(9):
         (tmp_path / f"{number}.png").write_text("")
     with pytest.raises(UserError, match=r"it holds 0\.png, 1\.png, 2\.png, 3\.png, 4\.png …"):
@@ -142,7 +142,7 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 }
 
 
-def test_a_folder_of_test_images_only_opens_and_says_why_it_cannot_be_trained_on(tiny_dataset):
+def test_a_folder_of_test_images_only_opens_and_says_why_it_cannot_be_trained_on(tiny_dataset) -> None:
     def only_test(content: dict[str, Any]) -> None:
         images = [{**item, "label": None} for item in content["training"] + content["validation"]]
         content.update(labels={}, pixel_fraction={}, training=[], validation=[], test=images)
@@ -156,7 +156,7 @@ def test_a_folder_of_test_images_only_opens_and_says_why_it_cannot_be_trained_on
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_broken_dataset_is_refused(tiny_dataset, case):
+def test_broken_dataset_is_refused(tiny_dataset, case) -> None:
     edit, reason = BROKEN[case]
     change(tiny_dataset, edit)
     with pytest.raises(UserError, match=reason) as refusal:
@@ -165,13 +165,13 @@ def test_broken_dataset_is_refused(tiny_dataset, case):
 
 
 @pytest.mark.parametrize(("text", "reason"), [("{", "not readable JSON"), ("[1]", "holds a list")])
-def test_dataset_json_that_is_no_object(tiny_dataset, text, reason):
+def test_dataset_json_that_is_no_object(tiny_dataset, text, reason) -> None:
     (tiny_dataset / "dataset.json").write_text(text)
     with pytest.raises(UserError, match=reason):
         Dataset.load(tiny_dataset)
 
 
-def test_check_labels_accepts_classes_and_the_ignore_label(tiny_dataset):
+def test_check_labels_accepts_classes_and_the_ignore_label(tiny_dataset) -> None:
     change(tiny_dataset, lambda c: c.update(ignore_label=255))
     dataset = Dataset.load(tiny_dataset)
     items = dataset.items("training")
@@ -191,7 +191,7 @@ def test_check_labels_accepts_classes_and_the_ignore_label(tiny_dataset):
         (lambda label: label[None], r"has shape \(1, 40, 32\)"),
     ],
 )
-def test_check_labels_names_file_values_and_remedy(tiny_dataset, spoil, reason):
+def test_check_labels_names_file_values_and_remedy(tiny_dataset, spoil, reason) -> None:
     dataset = Dataset.load(tiny_dataset)
     path = dataset.items("training")[1]["label"]
     spoiled = spoil(np.load(path))
@@ -201,7 +201,7 @@ def test_check_labels_names_file_values_and_remedy(tiny_dataset, spoil, reason):
     assert str(refusal.value).startswith(path)
 
 
-def test_check_labels_wants_a_label_and_a_readable_file(tiny_dataset):
+def test_check_labels_wants_a_label_and_a_readable_file(tiny_dataset) -> None:
     dataset = Dataset.load(tiny_dataset)
     items = dataset.items("training")
     with pytest.raises(UserError, match="has no label"):

@@ -58,7 +58,7 @@ def compressed(folder: Path, pixels: np.ndarray, bits: int, syntax: str) -> Path
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
 @pytest.mark.parametrize("syntax", SYNTAXES)
-def test_lossless_syntaxes_are_read_bit_for_bit(tmp_path, syntax, bits):
+def test_lossless_syntaxes_are_read_bit_for_bit(tmp_path, syntax, bits) -> None:
     pixels = pixels_of(bits)
     path = compressed(tmp_path, pixels, bits, syntax)
     assert dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID == syntax
@@ -69,20 +69,20 @@ def test_lossless_syntaxes_are_read_bit_for_bit(tmp_path, syntax, bits):
 
 
 @pytest.mark.parametrize(("syntax", "bits"), [(EXTENDED, 12), (EXTENDED, 8), (BASELINE, 8)])
-def test_lossy_jpeg_of_8_and_12_bits_is_close(tmp_path, syntax, bits):
+def test_lossy_jpeg_of_8_and_12_bits_is_close(tmp_path, syntax, bits) -> None:
     rows, columns = np.mgrid[:64, :48]
     pixels = (2 ** (bits - 8) * (rows * 2 + columns)).astype(np.uint8 if bits == 8 else np.uint16)
     image = read_mammogram(compressed(tmp_path, pixels, bits, syntax), "none")
     assert np.abs(image.pixels.astype(int) - pixels).max() <= 2
 
 
-def test_a_12_bit_jpeg_of_another_encoder():
+def test_a_12_bit_jpeg_of_another_encoder() -> None:
     """Two pixels that pydicom's own tests state for this file."""
     pixels = read_mammogram(get_testdata_file("JPEG-lossy.dcm", download=False), "none").pixels
     assert (pixels[420, 140], pixels[230, 120]) == (244, 95)
 
 
-def test_signed_lossless_jpeg(tmp_path):
+def test_signed_lossless_jpeg(tmp_path) -> None:
     pixels = pixels_of(12).astype(np.int16) - 2048
     plain = read_mammogram(write_dicom(tmp_path / "a.dcm", pixels), "none")
     packed = read_mammogram(compressed(tmp_path, pixels, 12, "1.2.840.10008.1.2.4.70"), "none")
@@ -90,7 +90,7 @@ def test_signed_lossless_jpeg(tmp_path):
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
-def test_damaged_pixels_are_refused_or_read_and_never_end_the_process(tmp_path, syntax):
+def test_damaged_pixels_are_refused_or_read_and_never_end_the_process(tmp_path, syntax) -> None:
     content = compressed(tmp_path, pixels_of(12), 12, syntax).read_bytes()
     start = content.rfind(b"\xe0\x7f\x10\x00")
     random_, refused = random.Random(syntax), 0
@@ -107,7 +107,7 @@ def test_damaged_pixels_are_refused_or_read_and_never_end_the_process(tmp_path, 
     assert refused >= 3
 
 
-def test_jpeg_data_of_another_size_is_not_decoded(tmp_path):
+def test_jpeg_data_of_another_size_is_not_decoded(tmp_path) -> None:
     path = compressed(tmp_path, pixels_of(12), 12, "1.2.840.10008.1.2.4.70")
     for keyword, value in (("Rows", 63), ("Columns", 470), ("BitsAllocated", 8)):
         header = dcmread(path)
@@ -128,7 +128,7 @@ def test_jpeg_data_of_another_size_is_not_decoded(tmp_path):
         ("ffd8 00", None),
     ],
 )
-def test_size_in_jpeg_data(data, size):
+def test_size_in_jpeg_data(data, size) -> None:
     assert jpeg_size(bytes.fromhex(data.replace(" ", ""))) == size
 
 
@@ -143,7 +143,7 @@ def test_size_in_jpeg_data(data, size):
         ("1.2.840.10008.1.2.4.201", "pylibjpeg pylibjpeg-openjpeg"),
     ],
 )
-def test_an_absent_decoder_is_named_with_its_package(tmp_path, monkeypatch, syntax, package):
+def test_an_absent_decoder_is_named_with_its_package(tmp_path, monkeypatch, syntax, package) -> None:
     path = write_dicom(tmp_path / "a.dcm", pixels_of(12))
     header = dcmread(path)
     header.file_meta.TransferSyntaxUID = UID(syntax)

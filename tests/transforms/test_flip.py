@@ -20,7 +20,7 @@ RIGHT = LEFT[:, ::-1]
 
 
 @pytest.mark.parametrize("pixels", [LEFT, LEFT[:, :7], np.repeat(LEFT[:, :, None], 3, axis=2)])
-def test_the_brighter_half(pixels):
+def test_the_brighter_half(pixels) -> None:
     assert side_of_pixels(pixels) == "left"
     assert side_of_pixels(mirrored(pixels)) == "right"
     assert side_of_pixels(pixels * 0) is None
@@ -43,7 +43,7 @@ def test_the_brighter_half(pixels):
         (LEFT * 0, None, "left", (False, "unknown")),
     ],
 )
-def test_laterality_decides_then_the_pixels(pixels, laterality, to, answer):
+def test_laterality_decides_then_the_pixels(pixels, laterality, to, answer) -> None:
     assert must_flip(pixels, laterality, to) == answer
 
 
@@ -55,7 +55,7 @@ def make_source(folder: Path) -> None:
         Image.fromarray((pixels > 0).astype(np.uint8)).save(folder / "labels" / f"{name}.png")
 
 
-def test_image_and_label_are_mirrored_together_and_it_is_recorded(tmp_path, capsys):
+def test_image_and_label_are_mirrored_together_and_it_is_recorded(tmp_path, capsys) -> None:
     make_source(tmp_path)
     places = [str(tmp_path / name) for name in ("images", "labels", "out")]
     assert main(["folder", *places, "--values", "0=background,1=breast", "--flip", "left", "--json"]) == 0
@@ -78,7 +78,7 @@ def test_image_and_label_are_mirrored_together_and_it_is_recorded(tmp_path, caps
         assert side_of_pixels(image) == ("right" if item["subject"] == "s004" else "left")
 
 
-def test_unknown_side_and_option(tmp_path, capsys):
+def test_unknown_side_and_option(tmp_path, capsys) -> None:
     make_source(tmp_path)
     write_dicom(tmp_path / "images" / "c.dcm", LEFT * 0, PatientID="c")
     places = [str(tmp_path / name) for name in ("images", "labels", "out")]

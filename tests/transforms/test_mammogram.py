@@ -17,7 +17,7 @@ def read(path: Path, pixels: np.ndarray, windowing: str = "voi", bits: int = 12,
     return read_mammogram(write_dicom(path / "image.dcm", pixels, bits, **attributes), windowing)
 
 
-def test_twelve_bit_ramp_keeps_its_4096_levels(tmp_path):
+def test_twelve_bit_ramp_keeps_its_4096_levels(tmp_path) -> None:
     image = read(tmp_path, ramp())
     np.testing.assert_array_equal(image.pixels, ramp())
     assert image.pixels.dtype == np.uint16
@@ -27,7 +27,9 @@ def test_twelve_bit_ramp_keeps_its_4096_levels(tmp_path):
 
 @pytest.mark.parametrize("window", [{}, {"WindowCenter": 2048, "WindowWidth": 4096}], ids=["none", "full"])
 @pytest.mark.parametrize("reader", ["", "ITKReader", "PydicomReader", "no itk"])
-def test_monochrome1_equals_its_monochrome2_twin_whatever_reader_monai_prefers(tmp_path, monkeypatch, window, reader):
+def test_monochrome1_equals_its_monochrome2_twin_whatever_reader_monai_prefers(
+    tmp_path, monkeypatch, window, reader
+) -> None:
     if reader == "no itk":
         monkeypatch.setitem(sys.modules, "itk", None)
     elif reader:
@@ -38,7 +40,7 @@ def test_monochrome1_equals_its_monochrome2_twin_whatever_reader_monai_prefers(t
 
 
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
-def test_monochrome1_twin_with_a_mirrored_window(tmp_path, function):
+def test_monochrome1_twin_with_a_mirrored_window(tmp_path, function) -> None:
     centre = 4095 - 1700 + (1 if function == "LINEAR" else 0)  # LINEAR is centred half a value lower
     plain = read(tmp_path, ramp(), WindowCenter=1700, WindowWidth=900, VOILUTFunction=function)
     negative = read(
@@ -63,7 +65,7 @@ def test_monochrome1_twin_with_a_mirrored_window(tmp_path, function):
         ("MONOCHROME1", "IDENTITY", False),
     ],
 )
-def test_exactly_one_inversion(tmp_path, photometric, shape, inverted):
+def test_exactly_one_inversion(tmp_path, photometric, shape, inverted) -> None:
     attributes = {"PhotometricInterpretation": photometric}
     if shape:
         attributes["PresentationLUTShape"] = shape
@@ -72,7 +74,7 @@ def test_exactly_one_inversion(tmp_path, photometric, shape, inverted):
 
 
 @pytest.mark.parametrize(("sign", "inverted"), [(1, True), (-1, False)])
-def test_for_processing_follows_the_sign_of_the_x_ray_intensity(tmp_path, sign, inverted):
+def test_for_processing_follows_the_sign_of_the_x_ray_intensity(tmp_path, sign, inverted) -> None:
     image = read(
         tmp_path,
         ramp(),
@@ -92,14 +94,14 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("function", GOLDEN)
-def test_windows_against_the_standard(tmp_path, function):
+def test_windows_against_the_standard(tmp_path, function) -> None:
     pixels = np.array([list(GOLDEN[function])], np.uint16)
     image = read(tmp_path, pixels, WindowCenter=2048, WindowWidth=1025, VOILUTFunction=function)
     assert image.pixels.tolist() == [list(GOLDEN[function].values())]
     assert image.intensity_source == f"window 1 of 1 ({function})"
 
 
-def test_first_of_several_windows_and_none_on_request(tmp_path):
+def test_first_of_several_windows_and_none_on_request(tmp_path) -> None:
     windows = {"WindowCenter": [100, 2048], "WindowWidth": [11, 4096]}
     pixels = np.array([[0, 94, 100, 105, 4000]], np.uint16)
     image = read(tmp_path, pixels, **windows)
@@ -108,7 +110,7 @@ def test_first_of_several_windows_and_none_on_request(tmp_path):
     np.testing.assert_array_equal(read(tmp_path, pixels, "none", **windows).pixels, pixels)
 
 
-def test_voi_lut_wins_over_the_window_and_gives_its_own_depth(tmp_path):
+def test_voi_lut_wins_over_the_window_and_gives_its_own_depth(tmp_path) -> None:
     pixels = np.array([[0, 9, 10, 11, 12, 4000]], np.uint16)
     image = read(
         tmp_path,
@@ -122,7 +124,7 @@ def test_voi_lut_wins_over_the_window_and_gives_its_own_depth(tmp_path):
     assert image.intensity_source == "VOI LUT 1 of 1"
 
 
-def test_eight_bit_lut_of_more_than_256_entries(tmp_path):
+def test_eight_bit_lut_of_more_than_256_entries(tmp_path) -> None:
     table = [entry // 16 for entry in range(4096)]
     image = read(tmp_path, ramp(), VOILUTSequence=[lut_item(table, bits=8)])
     np.testing.assert_array_equal(image.pixels, ramp() // 16)
@@ -130,7 +132,7 @@ def test_eight_bit_lut_of_more_than_256_entries(tmp_path):
     assert image.intensity_range == (0, 255)
 
 
-def test_order_is_modality_then_window_then_inversion(tmp_path):
+def test_order_is_modality_then_window_then_inversion(tmp_path) -> None:
     # modality: 2 x - 1000; window LINEAR_EXACT 0 … 1000; inverted
     pixels = np.array([[0, 500, 750, 1000, 4095]], np.uint16)
     image = read(
@@ -146,24 +148,24 @@ def test_order_is_modality_then_window_then_inversion(tmp_path):
     assert image.pixels.tolist() == [[4095, 4095, 2048, 0, 0]]
 
 
-def test_rescale_alone_loses_nothing_and_a_negative_slope_turns_the_image(tmp_path):
+def test_rescale_alone_loses_nothing_and_a_negative_slope_turns_the_image(tmp_path) -> None:
     rescaled = read(tmp_path, ramp(), RescaleSlope=0.25, RescaleIntercept=-17.5)
     np.testing.assert_array_equal(rescaled.pixels, ramp())
     turned = read(tmp_path, ramp(), RescaleSlope=-1, RescaleIntercept=4095)
     np.testing.assert_array_equal(turned.pixels, 4095 - ramp())
 
 
-def test_window_after_a_negative_slope_keeps_low_values_dark(tmp_path):
+def test_window_after_a_negative_slope_keeps_low_values_dark(tmp_path) -> None:
     image = read(tmp_path, ramp(), RescaleSlope=-1, RescaleIntercept=4095, WindowCenter=2048, WindowWidth=4096)
     np.testing.assert_array_equal(image.pixels, 4095 - ramp())
 
 
-def test_twelve_bit_modality_lut(tmp_path):
+def test_twelve_bit_modality_lut(tmp_path) -> None:
     image = read(tmp_path, ramp(), ModalityLUTSequence=[lut_item(list(range(4095, -1, -1)))])
     np.testing.assert_array_equal(image.pixels, 4095 - ramp())
 
 
-def test_signed_pixels(tmp_path):
+def test_signed_pixels(tmp_path) -> None:
     signed = ramp().astype(np.int16) - 2048
     image = read(tmp_path, signed)
     np.testing.assert_array_equal(image.pixels, ramp())
@@ -172,7 +174,7 @@ def test_signed_pixels(tmp_path):
 
 
 @pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (10, np.uint16), (14, np.uint16), (16, np.uint16)])
-def test_every_bit_depth(tmp_path, bits, dtype):
+def test_every_bit_depth(tmp_path, bits, dtype) -> None:
     pixels = ramp((200, 400), bits).astype(dtype)
     image = read(tmp_path, pixels, bits=bits)
     np.testing.assert_array_equal(image.pixels, pixels)
@@ -180,7 +182,7 @@ def test_every_bit_depth(tmp_path, bits, dtype):
     assert image.intensity_range == (0, 2**bits - 1)
 
 
-def test_padding_is_black_in_both_polarities(tmp_path):
+def test_padding_is_black_in_both_polarities(tmp_path) -> None:
     pixels = np.array([[4095, 4095, 10, 2000]], np.uint16)
     plain = read(tmp_path, pixels, PixelPaddingValue=4095)
     assert plain.pixels.tolist() == [[0, 0, 10, 2000]]
@@ -190,7 +192,7 @@ def test_padding_is_black_in_both_polarities(tmp_path):
     assert ranged.pixels.tolist() == [[0, 0, 10, 0]]
 
 
-def test_percentile_window_ignores_padding(tmp_path):
+def test_percentile_window_ignores_padding(tmp_path) -> None:
     pixels = np.full((100, 100), 4095, np.uint16)
     pixels[:, :50] = np.arange(5000).reshape(100, 50) % 1000 + 1000
     image = read(tmp_path, pixels, "percentile", PixelPaddingValue=4095)
@@ -200,7 +202,7 @@ def test_percentile_window_ignores_padding(tmp_path):
     assert image.intensity_range == (0, 4095)
 
 
-def test_rows_and_columns_are_not_exchanged(tmp_path):
+def test_rows_and_columns_are_not_exchanged(tmp_path) -> None:
     pixels = np.zeros((40, 70), np.uint16)
     pixels[3, 60] = 1000
     image = read(tmp_path, pixels)
@@ -219,19 +221,19 @@ def test_rows_and_columns_are_not_exchanged(tmp_path):
         ({}, (None, None)),
     ],
 )
-def test_side_and_view(tmp_path, attributes, expected):
+def test_side_and_view(tmp_path, attributes, expected) -> None:
     image = read(tmp_path, ramp(), **attributes)
     assert (image.laterality, image.view) == expected
 
 
 @pytest.mark.parametrize(("code", "view"), [("399368009", "MLO"), ("R-10242", "CC"), ("399260004", "ML")])
-def test_view_code_replaces_view_position(tmp_path, code, view):
+def test_view_code_replaces_view_position(tmp_path, code, view) -> None:
     item = Dataset()
     item.CodeValue = code
     assert read(tmp_path, ramp(), ViewCodeSequence=[item], ViewPosition="LM").view == view
 
 
-def test_side_and_view_from_the_file_name(tmp_path):
+def test_side_and_view_from_the_file_name(tmp_path) -> None:
     image = read_mammogram(write_dicom(tmp_path / "case 7.RIGHT_MLO.dcm", ramp()))
     assert (image.laterality, image.view) == ("R", "MLO")
 
@@ -262,22 +264,22 @@ def test_side_and_view_from_the_file_name(tmp_path):
         ({"NominalScannedPixelSpacing": [0.05, 0.05]}, (0.05, 0.05), "NominalScannedPixelSpacing"),
     ],
 )
-def test_spacing_and_where_it_comes_from(tmp_path, attributes, spacing, source):
+def test_spacing_and_where_it_comes_from(tmp_path, attributes, spacing, source) -> None:
     image = read(tmp_path, ramp(), **attributes)
     assert image.spacing_mm == pytest.approx(spacing) if spacing else image.spacing_mm is None
     assert image.spacing_source == source
 
 
 @pytest.mark.parametrize(("stated", "expected"), [("YES", True), ("NO", False), (None, None)])
-def test_burned_in_annotation(tmp_path, stated, expected):
+def test_burned_in_annotation(tmp_path, stated, expected) -> None:
     assert read(tmp_path, ramp(), **({"BurnedInAnnotation": stated} if stated else {})).burned_in is expected
 
 
-def test_without_preamble_and_without_suffix(tmp_path):
+def test_without_preamble_and_without_suffix(tmp_path) -> None:
     image = read_mammogram(write_bare_dicom(tmp_path / "IM0001", ramp()))
     np.testing.assert_array_equal(image.pixels, ramp())
 
 
-def test_nothing_that_identifies_is_in_the_object(tmp_path):
+def test_nothing_that_identifies_is_in_the_object(tmp_path) -> None:
     text = repr(read(tmp_path, ramp(), WindowCenterWidthExplanation="PLANTED^NAME"))
     assert not [planted for planted in PLANTED if planted in text]

@@ -137,14 +137,14 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
 }
 
 
-def bad_lut():
+def bad_lut() -> pydicom.Dataset:
     item = lut_item([1, 2, 3])
     item.LUTDescriptor = [9, 0, 12]
     return item
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused_with_file_and_reason(tmp_path, case):
+def test_refused_with_file_and_reason(tmp_path, case) -> None:
     make, reason = REFUSED[case]
     path = make(tmp_path)
     with pytest.raises(UserError, match=reason) as refusal:
@@ -155,7 +155,7 @@ def test_refused_with_file_and_reason(tmp_path, case):
     assert not [planted for planted in PLANTED if planted in text]
 
 
-def test_unknown_windowing_and_bits_that_do_not_hold_the_values(tmp_path):
+def test_unknown_windowing_and_bits_that_do_not_hold_the_values(tmp_path) -> None:
     path = picture(tmp_path / "a.png", ramp((64, 64)))
     with pytest.raises(UserError, match="windowing is 'auto'; expected one of none, voi, percentile"):
         read_mammogram(path, "auto")
@@ -163,7 +163,7 @@ def test_unknown_windowing_and_bits_that_do_not_hold_the_values(tmp_path):
         read_mammogram(path, bits=10)
 
 
-def test_what_pydicom_says_of_a_header_is_not_repeated(tmp_path, caplog, recwarn):
+def test_what_pydicom_says_of_a_header_is_not_repeated(tmp_path, caplog, recwarn) -> None:
     """pydicom quotes values that break a rule, in its log and in warnings."""
     path = write_dicom(tmp_path / "a.dcm", ramp((8, 8)), PatientID="PLANTED-ID")
     content = path.read_bytes().replace(b"PLANTED-ID", b"PLANTED\\\xff\xfe")
@@ -173,7 +173,7 @@ def test_what_pydicom_says_of_a_header_is_not_repeated(tmp_path, caplog, recwarn
     assert not [text for text in (caplog.text, *(str(w.message) for w in recwarn)) if "PLANTED" in text]
 
 
-def test_every_file_of_pydicom_is_read_or_refused():
+def test_every_file_of_pydicom_is_read_or_refused() -> None:
     root = Path(pydicom.data.__file__).parent
     outcome = {True: 0, False: 0}
     for path in [*root.glob("test_files/*"), *root.glob("charset_files/*")]:
@@ -183,7 +183,7 @@ def test_every_file_of_pydicom_is_read_or_refused():
     assert outcome[False] >= 20
 
 
-def test_damaged_files_never_give_anything_but_an_image_or_a_reason(tmp_path):
+def test_damaged_files_never_give_anything_but_an_image_or_a_reason(tmp_path) -> None:
     random_ = random.Random(7)
     sources = [
         write_dicom(tmp_path / "a.dcm", ramp((16, 16)), WindowCenter=[2048, 9], WindowWidth=[4096, 9]),

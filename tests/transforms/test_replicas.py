@@ -26,7 +26,7 @@ def made(number: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(out["image"]), np.asarray(out["label"])
 
 
-def test_which_technique_makes_which_replica():
+def test_which_technique_makes_which_replica() -> None:
     assert techniques(0) == ()
     assert [techniques(number) for number in range(1, 7)] == [(name,) for name in TECHNIQUES]
     assert techniques(7) == ("mirror", "rotation")
@@ -36,7 +36,7 @@ def test_which_technique_makes_which_replica():
 
 
 @pytest.mark.parametrize("number", range(14))
-def test_shape_range_classes_and_seed(number):
+def test_shape_range_classes_and_seed(number) -> None:
     image, label = made(number)
     assert image.shape == label.shape == (1, 48, 40)
     assert RANGE[0] <= image.min() <= image.max() <= RANGE[1]
@@ -47,7 +47,7 @@ def test_shape_range_classes_and_seed(number):
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_image_and_label_move_together(number):
+def test_image_and_label_move_together(number) -> None:
     image, label = made(number, seed=4)
     inside = image[0][label[0] == 1]
     outside = image[0][label[0] == 0]
@@ -55,7 +55,7 @@ def test_image_and_label_move_together(number):
     assert np.median(outside) == pytest.approx(1000, abs=1)
 
 
-def test_mirror_and_identity_are_exact():
+def test_mirror_and_identity_are_exact() -> None:
     original = sample()
     image, label = made(0)
     np.testing.assert_allclose(image, original["image"], atol=1e-3)
@@ -66,11 +66,11 @@ def test_mirror_and_identity_are_exact():
 
 
 @pytest.mark.parametrize("number", [3, 4, 5, 6])
-def test_the_others_leave_the_label_alone(number):
+def test_the_others_leave_the_label_alone(number) -> None:
     np.testing.assert_array_equal(made(number)[1], sample()["label"])
 
 
-def test_smoothing_lessens_edges_and_sharpening_and_noise_do_not():
+def test_smoothing_lessens_edges_and_sharpening_and_noise_do_not() -> None:
     def edge(image: np.ndarray) -> float:
         return float(np.abs(np.diff(image, axis=2)).max())
 
@@ -79,6 +79,6 @@ def test_smoothing_lessens_edges_and_sharpening_and_noise_do_not():
 
 
 @pytest.mark.parametrize("number", [3, 4])
-def test_filters_draw_no_frame(number):
+def test_filters_draw_no_frame(number) -> None:
     image = replica(number, KEYS, RANGE)({"image": torch.full((1, 20, 9), 1000.0), "label": torch.zeros(1, 20, 9)})
     np.testing.assert_allclose(np.asarray(image["image"]), 1000.0, rtol=1e-3)

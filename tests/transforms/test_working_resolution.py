@@ -48,7 +48,7 @@ def test_labels_are_never_mixed() -> None:
     assert set(resize_label(label, (5, 7)).unique().tolist()) == {0, 7, 200, 255}
 
 
-def test_of_equal_scores_the_first_class_counts():
+def test_of_equal_scores_the_first_class_counts() -> None:
     scores = torch.tensor([[1.0, 2.0, 0.0], [1.0, 3.0, 0.0], [0.0, 3.0, 0.0]])[:, None]  # 3 classes, 1 row
     assert most_likely(scores).tolist() == [[[0, 1, 0]]]
     some = torch.randint(0, 4, (5, 60, 70), generator=torch.Generator().manual_seed(0)).float()
