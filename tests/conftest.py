@@ -17,8 +17,8 @@ import torch
 from dataset_factory import make_dataset
 from hypothesis import settings
 from monai.data import set_track_meta
+from repository import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # One number of threads in every run, whatever else the machine does: it changes the rounding of sums.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))

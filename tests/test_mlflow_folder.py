@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from mlflow.projects import _project_spec
 from mlflow.tracking import MlflowClient
+from repository import ROOT
 
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.scoring.confusion_files import write_evidence
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "mlflow"
 BUNDLES = sorted(p.parents[1].name for p in ROOT.glob("bundles/*/configs/train.json"))
 

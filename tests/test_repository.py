@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from repository import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:  # pytest brings it there
     import tomli as tomllib
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def tracked_files() -> list[Path]:

@@ -18,10 +18,10 @@ import torch
 from bundle_process import BundleProcess, arguments
 from bundle_process import run as run_forked
 from mlflow.tracking import MlflowClient
+from repository import ROOT
 
 from engines.records.tables import read_csv
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "bundles" / "dilation10" / "configs" / "train.json"
 SLIM = "--width 0.02 --image_height '$None' --batch_size 4 --micro_batch_size 4 --crop_size 24 --learning_rate 0.001"
 SLIM += " --lr_schedule piecewise --val_interval 1"  # a rate that does not depend on max_epochs

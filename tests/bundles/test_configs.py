@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow
+from repository import ROOT
 
 from engines.base.network_file import all_rows, read_network
 from nets import summary
 from scripts.bundlewriter.files import out_of_date
 
-ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = [ROOT / "bundles" / name for name in all_rows()]
 PAPER = {"fcn": "nets.FCN", "unet": "monai.networks.nets.UNet", "dilation10": "nets.Dilation10",
          "deeplabv3": "nets.DeepLabV3"}  # fmt: skip

@@ -15,12 +15,12 @@ from bundle_process import BundleProcess, arguments, run
 from dataset_factory import make_dataset
 from mlflow.tracking import MlflowClient
 from monai.bundle import ConfigParser
+from repository import ROOT
 
 from engines.base.distributed import gathered, is_main, parallel, rank, shard, summed, world_size
 from engines.records.tables import read_csv
 from transforms.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
 TRAIN = "bundles/unet/configs/train.json"  # a network without dropout, whose masks would differ
 TWO = f"['{TRAIN}','bundles/unet/configs/multi_gpu_train.json']"
 SLIM = "--width 0.02 --image_height '$None' --crop_size 24 --learning_rate 0.01 --crops_per_image 1 --max_epochs 2"

@@ -16,11 +16,11 @@ import torch
 from bundle_process import BundleProcess, arguments, run
 from mlflow.tracking import MlflowClient
 from refusals import refused
+from repository import ROOT
 
 from engines.base.lock import locked
 from engines.records.tables import read_csv
 
-ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., None]
 UNET: dict[str, Any] = {"bundle": "unet", "patience": 0, "learning_rate": 0.01}
 

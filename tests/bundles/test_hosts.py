@@ -14,12 +14,12 @@ from dicom_factory import write_dicom
 from monai.bundle import ConfigParser
 from monai.utils import convert_to_tensor
 from PIL import Image
+from repository import ROOT
 from volume_factory import write_volume
 
 from engines import TiledInferer
 from transforms.reading.monai_label import affine_of
 
-ROOT = Path(__file__).resolve().parents[2]
 # the first axis runs to the back, the second to the left: rows are stored before columns
 AFFINE = np.array([[0.0, -0.07, 0, 5], [-0.05, 0, 0, -7], [0, 0, 1, 0], [0, 0, 0, 1]])
 

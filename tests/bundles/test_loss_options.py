@@ -12,6 +12,7 @@ import torch
 from mlflow.tracking import MlflowClient
 from monai.bundle import ConfigParser
 from refusals import refused
+from repository import ROOT
 
 from engines.base.replaced_options import upgraded
 from engines.records.tables import read_csv
@@ -19,7 +20,6 @@ from scripts.sharing.documents import readme
 from scripts.sharing.metadata import complete
 from scripts.sharing.trained import find_trained
 
-ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., None]
 LOSSES = ("cross_entropy", "dice_cross_entropy", "focal", "dice_focal", "tversky", "focal_tversky", "top_k")
 

@@ -18,6 +18,7 @@ from monai.bundle import ConfigParser
 from monai.data import DataLoader
 from PIL import Image
 from refusals import refused
+from repository import ROOT
 
 from engines.base.network_file import all_rows
 from engines.records.tables import read_csv
@@ -26,7 +27,6 @@ from scripts.importers.import_options import ImportOptions
 from scripts.importers.sources.cityscapes import CLASSES, import_cityscapes
 from transforms.crops import RandBalancedCropd
 
-ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., None]
 
 

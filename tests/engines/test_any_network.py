@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from monai.bundle import run
 from monai.networks.nets import AttentionUnet, DynUNet, SegResNet, UNet
+from repository import ROOT
 from torch import Tensor, nn
 
 from engines import PaddedInferer, WeightedCrossEntropy
@@ -26,8 +27,6 @@ from nets.resize import upsample
 from scripts import bundles
 from scripts.sharing.program import as_exported
 from transforms.errors import UserError, user_error
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Deep(nn.Module):

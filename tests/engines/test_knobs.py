@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from repository import ROOT
 
 from engines.base.options import REAL, WHOLE, check_knobs, switch, with_switches
 from transforms.errors import UserError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(

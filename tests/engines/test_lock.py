@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from repository import ROOT
 
 import engines.base.lock as lock_module
 from engines.base.lock import NAME, claim, locked
 from engines.base.processes import Identity
 from transforms.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys, time
 from pathlib import Path

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from repository import ROOT
 
 from engines.base import signals
 from engines.base.console import Quiet, robust_console
@@ -24,7 +25,6 @@ from engines.training.divergence import check_loss, check_weights
 from engines.training.plan import Stage
 from transforms.errors import UserError, user_error
 
-ROOT = Path(__file__).resolve().parents[2]
 HANDLED = [getattr(signal, name) for name in signals.NAMES if hasattr(signal, name)]
 
 

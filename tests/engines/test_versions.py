@@ -10,11 +10,10 @@ from typing import Any
 import monai
 import pytest
 from refusals import refused
+from repository import ROOT
 
 from engines.base.versions import compare_versions, series
 from engines.runs.run_parameters import git_commit
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from monai.bundle import ConfigParser
+from repository import ROOT
 
 import nets
 from tests.nets.conftest import Case
@@ -230,7 +231,7 @@ class TestContract:
 @pytest.mark.parametrize("name", [name for name in nets.__all__ if isinstance(getattr(nets, name), type)])
 def test_the_documented_constructor_is_the_real_one(name: str) -> None:
     network = getattr(nets, name)
-    table = (Path(__file__).resolve().parents[2] / "docs" / "paper.md").read_text(encoding="utf-8")
+    table = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
     arguments = []
     for parameter in inspect.signature(network).parameters.values():
         default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"

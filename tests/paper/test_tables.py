@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 from nets import summary
 
 CLASSES = 19
-ERRATA = Path(__file__).resolve().parents[2] / "docs" / "paper.md"
+ERRATA = ROOT / "docs" / "paper.md"
 C = "num_classes"
 
 Cell = tuple[str, str, str]  # table, layer, column

@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
-
-ROOT = Path(__file__).resolve().parents[2]
+from repository import ROOT
 
 SETTINGS: dict[str, Any] = {
     "recipe": "quick",

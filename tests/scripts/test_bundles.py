@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from repository import ROOT
 
 from engines.base.network_file import all_rows, read_rows
 from scripts import bundles
@@ -17,7 +18,6 @@ from scripts.bundlewriter.layout import WIDTH, layout
 from scripts.bundlewriter.source import Common, bundle_configs, merged
 from transforms.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
 ATTENTION = ["--network", "monai.networks.nets.AttentionUnet", "channels=[4,8]", "strides=[2]"]
 
 

@@ -6,12 +6,13 @@ import csv
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 from scripts.crossvalidation.folds import digest_of, read_folds, write_folds
 from scripts.importers.writing.split import folds_of
 from transforms.errors import UserError
 
-FOLDS = Path(__file__).parents[2] / "docs" / "folds"
+FOLDS = ROOT / "docs" / "folds"
 
 
 def test_cdd_cesm_has_five_folds_by_woman() -> None:

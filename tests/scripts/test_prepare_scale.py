@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from dicom_factory import ramp, write_dicom
 from PIL import Image
+from repository import ROOT
 
 from scripts.importers.import_options import ImportOptions
 from scripts.importers.labels.merge import Tally
@@ -31,7 +32,6 @@ from scripts.prepare import main
 from transforms.errors import UserError
 from transforms.reading.mammogram import Mammogram
 
-ROOT = Path(__file__).resolve().parents[2]
 LABELS = ["background", "gland"]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import ROOT
 
 from scripts.importers.import_options import ImportOptions
 from scripts.importers.writing import writer
@@ -19,8 +20,6 @@ from scripts.importers.writing.staging import staged_folder
 from transforms.dataset import Dataset
 from transforms.errors import UserError
 from transforms.reading.mammogram import Mammogram
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def left_behind(folder: Path) -> list[str]:

@@ -14,7 +14,8 @@ import pytest
 import torch
 from monai.apps.utils import HashCheckError
 from monai.bundle import ConfigParser, download_large_files, verify_metadata
-from sharing_factory import ROOT, SETTINGS, make_trained
+from repository import ROOT
+from sharing_factory import SETTINGS, make_trained
 
 from engines.base.network_file import all_rows
 from scripts.share import main, parse_formats

@@ -15,7 +15,8 @@ import pytest
 import torch
 from dataset_factory import make_dataset
 from PIL import Image
-from sharing_factory import ROOT, bundle_command, clean_python
+from repository import ROOT
+from sharing_factory import bundle_command, clean_python
 
 from engines.base.network_file import all_rows
 from engines.records.tables import read_csv

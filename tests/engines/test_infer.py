@@ -1,0 +1,72 @@
+"""`engines.infer` and the images it runs over: what cannot be read, and what may not be replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from engines.runs.infer import ReadableImages, infer
+from transforms.errors import UserError
+from transforms.outputs.findings import read_rows
+
+ITEMS = [{"image": f"{name}.png", "name": name} for name in "abc"]
+
+
+def reading(item: dict[str, Any]) -> dict[str, Any]:
+    if item["name"] != "b":
+        return {**item, "read": True}
+    try:
+        raise UserError("b.png: damaged")
+    except UserError as error:
+        raise RuntimeError("applying transform") from error  # as MONAI wraps it
+
+
+def evaluator(images: ReadableImages) -> Any:
+    return SimpleNamespace(run=lambda: [item["name"] for item in images], state=SimpleNamespace(batch=None))
+
+
+def test_an_image_that_cannot_be_read_is_told_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "mammoseg")
+    images = ReadableImages(ITEMS, reading)
+    infer(evaluator(images), images, str(tmp_path / "res"), ["findings"])
+    assert images.refused == ["b.png: damaged"]
+    assert images.reasons == {"b": "b.png: damaged"}
+    assert "2 images segmented, 1 files refused (reasons above)" in caplog.text
+    assert [item["name"] for item in images] == ["a", "c"]
+    assert images.refused == ["b.png: damaged"]  # of the last run over them, not of both
+    (row,) = read_rows(tmp_path / "res" / "findings.csv")
+    assert "damaged" in str(row)
+
+
+def test_other_errors_are_not_swallowed() -> None:
+    def broken(item: dict[str, Any]) -> dict[str, Any]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(ReadableImages(ITEMS, broken))
+
+
+def test_images_with_results_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "mammoseg")
+    images = ReadableImages(ITEMS, reading, finished=lambda item: item["name"] != "c")
+    assert (images.left_out, [item["name"] for item in images.data]) == (2, ["c"])
+    done = ReadableImages(ITEMS, reading, finished=lambda item: True)
+    infer(evaluator(done), done, str(tmp_path / "res"))
+    assert "3 images have their results already" in caplog.text
+    assert not (tmp_path / "res").exists()
+
+
+def test_refusals(tmp_path: Path) -> None:
+    only = ReadableImages(ITEMS[1:2], reading)
+    with pytest.raises(UserError, match=r"none of 1 files could be segmented; first: b\.png: damaged"):
+        infer(evaluator(only), only, str(tmp_path / "res"))
+    (tmp_path / "file").touch()
+    images = ReadableImages(ITEMS, reading)
+    with pytest.raises(UserError, match=r"--results_dir .*: cannot be written to \(Not a directory\)"):
+        infer(evaluator(images), images, str(tmp_path / "file" / "res"))
+    (tmp_path / "res" / "a.geojson").write_text('{"type":"FeatureCollection","features":[]}')
+    with pytest.raises(UserError, match=r"a\.geojson: drawn or corrected by a person"):
+        infer(evaluator(images), images, str(tmp_path / "res"), ["geojson"])

@@ -1,0 +1,91 @@
+"""Stages one after another: where each starts, what is validated when, and what is resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from training_factory import Pixelwise, staged_training
+
+from engines.records.panels import PanelSaver
+from engines.records.tables import read_csv
+from transforms.errors import UserError
+
+
+def weights(out: Path, stage: str) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = torch.load(out / "models" / f"{stage}.pt", weights_only=True)
+    return found
+
+
+def test_a_stage_trains_its_own_weights_and_starts_from_those_of_the_one_before(
+    tiny_dataset: Path, tmp_path: Path
+) -> None:
+    training = staged_training(tiny_dataset, tmp_path / "out")
+    assert training.prepare() == (None, None)
+    results = training.run()
+    assert list(results) == ["offsets", "slopes"]
+    assert results["slopes"]["mean_iou"] >= results["offsets"]["mean_iou"]
+    first, second = (weights(tmp_path / "out", stage) for stage in results)
+    assert not first["scores.weight"].any()  # not of this stage
+    assert first["scores.bias"].any()
+    assert second["scores.weight"].any()
+    rows = read_csv(tmp_path / "out" / "eval" / "epochs.csv")
+    assert [(row["stage"], row["epoch"]) for row in rows] == [(s, str(e)) for s in results for e in (1, 2)]
+
+
+def test_the_best_epoch_of_a_ruined_stage_is_its_start(tiny_dataset: Path, tmp_path: Path) -> None:
+    training = staged_training(tiny_dataset, tmp_path / "out", epochs=1, rates=(1.0, 1e-9), min_delta=0.0)
+    training.prepare()
+    training.run()
+    first, second = (weights(tmp_path / "out", stage) for stage in Pixelwise.stages)
+    assert torch.equal(first["scores.bias"], second["scores.bias"])
+    assert training.best["epoch"] == 0
+
+
+@pytest.mark.parametrize(("keep", "starts"), [("best", 1), ("last", 0)])
+def test_each_weights_are_validated_once_and_the_last_once_more_for_their_pictures(
+    tiny_dataset: Path, tmp_path: Path, keep: str, starts: int
+) -> None:
+    """Two epochs a stage; what the second stage starts from counts as its epoch 0 where the best epoch is kept."""
+    training = staged_training(tiny_dataset, tmp_path / "out", keep=keep)
+    training.prepare()
+    training.run()
+    assert training.evaluator.runs == 4 + starts
+    shown = staged_training(tiny_dataset, tmp_path / "shown", keep=keep)
+    shown.pictures = [PanelSaver(tmp_path / "shown" / "panels", ["a", "b", "c"])]
+    shown.prepare()
+    shown.run()
+    assert shown.evaluator.runs == 5 + starts
+    assert sorted(path.name for path in (tmp_path / "shown" / "panels").iterdir()) == ["s004.png", "s005.png"]
+    assert shown.results == training.results
+
+
+def test_a_resumed_training_ends_with_the_same_weights(tiny_dataset: Path, tmp_path: Path) -> None:
+    whole = staged_training(tiny_dataset, tmp_path / "whole", epochs=3)
+    whole.prepare()
+    whole.run()
+    short = staged_training(tiny_dataset, tmp_path / "out", epochs=2)
+    short.prepare()
+    short.run()
+    more = staged_training(tiny_dataset, tmp_path / "out", epochs=3)
+    assert more.prepare(resume=True) == (None, {})
+    assert more.stage.name == "slopes"
+    more.run()
+    again = staged_training(tiny_dataset, tmp_path / "two", epochs=2)
+    again.plan[1] = whole.plan[1]
+    again.prepare()
+    again.run()
+    assert torch.equal(*(weights(tmp_path / name, "slopes")["scores.weight"] for name in ("out", "two")))
+
+
+def test_nothing_to_resume_and_another_training(tiny_dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no training to resume here"):
+        staged_training(tiny_dataset, tmp_path / "out").prepare(resume=True)
+    training = staged_training(tiny_dataset, tmp_path / "out")
+    training.prepare()
+    other = staged_training(tiny_dataset, tmp_path / "out")
+    other.settings["licence"] = "may differ"
+    other.settings["colour"] = True
+    with pytest.raises(UserError, match=r"had other settings \(colour: False → True\)"):
+        other.prepare(resume=True)
