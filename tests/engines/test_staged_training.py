@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,21 +63,16 @@ def test_each_weights_are_validated_once_and_the_last_once_more_for_their_pictur
 
 
 def test_a_resumed_training_ends_with_the_same_weights(tiny_dataset: Path, tmp_path: Path) -> None:
-    whole = staged_training(tiny_dataset, tmp_path / "whole", epochs=3)
-    whole.prepare()
-    whole.run()
-    short = staged_training(tiny_dataset, tmp_path / "out", epochs=2)
-    short.prepare()
-    short.run()
-    more = staged_training(tiny_dataset, tmp_path / "out", epochs=3)
-    assert more.prepare(resume=True) == (None, {})
-    assert more.stage.name == "slopes"
-    more.run()
-    again = staged_training(tiny_dataset, tmp_path / "two", epochs=2)
-    again.plan[1] = whole.plan[1]
-    again.prepare()
-    again.run()
-    assert torch.equal(*(weights(tmp_path / name, "slopes")["scores.weight"] for name in ("out", "two")))
+    for name, resumed in (("whole", [False]), ("parts", [False, True])):
+        for number, resume in enumerate(resumed):
+            training = staged_training(tiny_dataset, tmp_path / name, epochs=1)
+            if number == len(resumed) - 1:
+                training.plan[1] = replace(training.plan[1], max_epochs=2)
+            assert training.prepare(resume) == ((None, {}) if resume else (None, None))
+            assert training.stage.name == ("slopes" if resume else "offsets")
+            training.run()
+    whole, parts = (weights(tmp_path / name, "slopes") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
 def test_nothing_to_resume_and_another_training(tiny_dataset: Path, tmp_path: Path) -> None:

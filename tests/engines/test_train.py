@@ -48,7 +48,7 @@ def test_a_training_that_breaks_off_closes_its_runs(
     def broken(*args: Any) -> None:
         raise error
 
-    training.trainer.run = broken  # type: ignore[method-assign]
+    training.trainer.run = broken
     with pytest.raises(error):
         train(training, Dataset.load(tiny_dataset))
     assert statuses(store) == {"toy": status, "toy offsets": status}
@@ -57,7 +57,7 @@ def test_a_training_that_breaks_off_closes_its_runs(
 def test_what_is_wrong_is_found_before_anything_is_made(tiny_dataset: Path, tmp_path: Path) -> None:
     data, out = Dataset.load(tiny_dataset), tmp_path / "out"
     with pytest.raises(UserError, match="--verify maybe: expected true or false"):
-        train(staged_training(tiny_dataset, out), data, verify="maybe")  # type: ignore[arg-type]
+        train(staged_training(tiny_dataset, out), data, verify="maybe")
     with (
         locked(tmp_path / "taken", "training", "--output_dir"),
         pytest.raises(UserError, match="in use by a training"),
