@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from engines.scoring.metrics import SubjectConfusion, confusion_matrix, scores
     from engines.scoring.operating_point import decision_of, min_score_of
     from engines.training.class_weights import class_weights, lesion_weights
-    from engines.training.console import TrainingProgress
     from engines.training.epochs import EpochDataset
     from engines.training.held_out import held_out_items, training_items
     from engines.training.losses import FocalTversky, TopKCrossEntropy, WeightedCrossEntropy, WeightedFocal
     from engines.training.plan import Stage, at_stage, plan
     from engines.training.sampling import ClassSampling
     from engines.training.staged_training import StagedTraining
+    from engines.training.training_progress import TrainingProgress
 
 _MODULES = {
     "base.distributed": "local_device rank shard world_size",
@@ -61,7 +61,7 @@ _MODULES = {
     "scoring.lesions": "classes_but_lesions",
     "scoring.metrics": "SubjectConfusion confusion_matrix scores",
     "training.class_weights": "class_weights lesion_weights",
-    "training.console": "TrainingProgress",
+    "training.training_progress": "TrainingProgress",
     "training.epochs": "EpochDataset",
     "training.losses": "FocalTversky TopKCrossEntropy WeightedCrossEntropy WeightedFocal",
     "scoring.operating_point": "decision_of min_score_of",

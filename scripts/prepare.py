@@ -308,7 +308,7 @@ def check(
     from rich.console import Console
 
     from scripts.importers.writing.integrity import check_dataset
-    from scripts.importers.writing.tables import report_dict, report_table
+    from scripts.importers.writing.summary_tables import report_dict, report_table
 
     report = check_dataset(dataset, progress=not quiet, workers=None)
     if sheet is not None:

@@ -33,6 +33,16 @@ def test_no_init_file_shadows_another_package(folder: str) -> None:
     assert not (ROOT / folder / "__init__.py").exists()
 
 
+def test_modules_share_a_name_only_with_their_face_or_benchmark() -> None:
+    places: dict[str, list[str]] = {}
+    for package in ("nets", "transforms", "engines", "scripts"):
+        for path in (ROOT / package).rglob("*.py"):
+            name = path.relative_to(ROOT).as_posix()
+            if path.stem != "__init__" and name != "engines/metrics.py" and path.parent.name != "benchmarks":
+                places.setdefault(path.stem, []).append(name)
+    assert [found for found in places.values() if len(found) > 1] == []
+
+
 def test_mlflow_is_the_package() -> None:
     import mlflow
 

@@ -10,7 +10,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from transforms.decision import Decision
-from transforms.resize import upsampled_argmax
+from transforms.working_resolution import upsampled_argmax
 
 
 class ArgmaxLiked(MapTransform):

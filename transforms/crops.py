@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from transforms.channels import channels_first
 from transforms.dataset import VOID
-from transforms.resize import resize_image, resize_label, working_scale
 from transforms.row_counts import kept_row_counts, row_counts
+from transforms.working_resolution import resize_image, resize_label, working_scale
 
 CropSize = int | tuple[int, int]
 """Side of a square, or (rows, columns)."""

@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from transforms.channels import channels_first
-from transforms.resize import resize_image, working_size
+from transforms.working_resolution import resize_image, working_size
 
 
 class LoadWholed(MapTransform):

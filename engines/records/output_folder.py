@@ -16,7 +16,7 @@ from torch import nn
 from engines.base.distributed import is_main
 from engines.base.paths import as_path
 from engines.records.checkpoint import save_checkpoint
-from engines.records.progress import Progress
+from engines.records.resume_state import Progress
 from engines.records.tables import read_epochs, write_csv, write_text
 from engines.records.trained_model import DIGEST
 from transforms.atomic_write import UNFINISHED
@@ -33,7 +33,7 @@ class Output:
         models/<stage>.pt    best weights of a stage (a state_dict)
         models/model.pt      best weights of the last stage trained
         models/model.json    what evaluation and inference need to rebuild the network, and its scores
-        models/progress*.pt  what an interrupted training is resumed from, see `engines.records.progress`
+        models/progress*.pt  what an interrupted training is resumed from, see `engines.records.resume_state`
         eval/epochs.csv      one row per epoch; eval/scores.csv, eval/subjects.csv, eval/panels/*.png
         eval/config.json     the options it was run with
         eval/split.json      the subjects of each section

@@ -20,7 +20,7 @@ from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.seen_subjects import check_unseen
 from engines.runs.owned_run import own, tracked
-from engines.runs.report import Report
+from engines.runs.score_report import Report
 from engines.runs.session import running_rows
 from engines.scoring.confusion_files import identity
 from engines.scoring.lesions import LesionDetection, lesion_detection

@@ -16,7 +16,7 @@ from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.runs.logged_model import log_network
 from engines.runs.owned_run import own, resumable, tracked
-from engines.runs.report import Report
+from engines.runs.score_report import Report
 from engines.runs.session import running_rows
 from engines.scoring.confusion_files import write_split
 from engines.scoring.lesions import lesion_detection

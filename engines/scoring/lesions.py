@@ -33,8 +33,8 @@ from engines.scoring.spacing import pixel_spacings
 from transforms.dataset import Dataset
 from transforms.decision import Decision
 from transforms.errors import UserError
-from transforms.resize import upsampled_argmax, upsampled_probability
 from transforms.vocabulary import is_lesion
+from transforms.working_resolution import upsampled_argmax, upsampled_probability
 
 LESION_OPTIONS = ("lesion_class", "hit", "min_lesion_size", "min_lesion_score")
 

@@ -31,9 +31,9 @@ from engines.training.average import Averaging
 from engines.training.divergence import check_loss, check_weights
 from engines.training.early_stopping import early_stopping, monitored_score
 from engines.training.epochs import EpochDataset, seed_all
+from engines.training.interrupted import check_same, fitting
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
-from engines.training.resume import check_same, fitting
 from engines.training.stage_evidence import leave_evidence
 from engines.training.stage_lesions import StageLesions
 from transforms.crops import CropSize, RandBalancedCropd
@@ -90,8 +90,7 @@ class StagedTraining:
     ) -> None:
         self.trainer, self.evaluator = trainer, evaluator
         self.plan = list(plan)
-        self.output, self.tracking = output, tracking
-        self.seed = seed
+        self.output, self.tracking, self.seed = output, tracking, seed
         check_schedule(lr_schedule)
         check_keep(keep, patience)
         self.keep = keep

@@ -23,9 +23,9 @@ from rich.table import Table
 
 from engines.base.network_file import all_rows
 from engines.inference.inferers import PaddedInferer
-from engines.training.console import peak_memory_gb
 from engines.training.losses import WeightedCrossEntropy
 from engines.training.plan import at_stage, plan, set_stage, stages_of
+from engines.training.training_progress import peak_memory_gb
 from transforms.crops import rows_and_columns
 from transforms.errors import UserError
 

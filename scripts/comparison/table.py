@@ -12,7 +12,7 @@ import numpy as np
 
 from engines.base.replaced_options import upgraded
 from engines.records.score_table import MEAN_TITLES, TITLES
-from engines.runs.report import TRIVIAL
+from engines.runs.score_report import TRIVIAL
 from engines.scoring.metrics import PAPER_METRICS, scores, trivial_scores
 from scripts.comparison.lesion_table import LesionRow, lesion_notes, lesion_record, lesion_rows, lesion_table
 from scripts.comparison.statistics import INTERVALS, intervals, p_values, pooled

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.records.progress import Progress
+from engines.records.resume_state import Progress
 from engines.records.tables import write_text
-from engines.training.resume import changes
+from engines.training.interrupted import changes
 from transforms.errors import UserError
 
 FILE, FINISHED = "crossval.json", "finished.json"

@@ -86,7 +86,7 @@ def with_shared_options(
 def _print(summary: Summary, as_json: bool) -> None:
     from rich.console import Console
 
-    from scripts.importers.writing.tables import summary_dict, summary_table
+    from scripts.importers.writing.summary_tables import summary_dict, summary_table
 
     if as_json:
         print(json.dumps(summary_dict(summary), indent=1, ensure_ascii=False))

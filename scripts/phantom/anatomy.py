@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
-from scripts.phantom.draws import Draws
+from scripts.phantom.random_draws import Draws
 
 FIELD_MM = (240.0, 180.0)  # height and width of the detector's field
 VIEWS = ("CC", "MLO")

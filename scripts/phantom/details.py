@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from scripts.phantom.anatomy import Anatomy, Breast, Grid
-from scripts.phantom.draws import Draws
+from scripts.phantom.random_draws import Draws
 
 _DOWN = np.array([[1.0, 0.0]])
 _STEPS = 400  # points along a vessel: closer than a pixel

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from scripts.phantom.anatomy import Anatomy, Grid
-from scripts.phantom.draws import Draws
+from scripts.phantom.random_draws import Draws
 from scripts.phantom.tissue import Tissue
 
 SKIN_MM = 1.9

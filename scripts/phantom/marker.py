@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scripts.phantom.draws import Draws
+from scripts.phantom.random_draws import Draws
 
 _FONT = {
     "L": ("#....", "#....", "#....", "#....", "#....", "#....", "#####"),

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from scripts.phantom.anatomy import SIDES, Anatomy, Breast, Grid
-from scripts.phantom.draws import Draws, smoothstep
+from scripts.phantom.random_draws import Draws, smoothstep
 
 DIAMETERS_MM = (8.0, 30.0)
 _PAIR, _TRIPLE = 1_000_000, 2_000_000  # streams of pairs of subjects, and of three pairs, apart from the subjects' own

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from scripts.phantom.anatomy import Anatomy, Breast, Grid
-from scripts.phantom.draws import Draws, smoothstep
+from scripts.phantom.random_draws import Draws, smoothstep
 
 _SMALLEST_GLAND_MM2 = 50.0  # islands and holes below this are not drawn by an annotator
 

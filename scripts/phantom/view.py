@@ -8,10 +8,10 @@ import numpy as np
 
 from scripts.phantom.anatomy import SIDES, Grid, compressed, subject_breasts
 from scripts.phantom.details import calcifications, vessels
-from scripts.phantom.draws import Draws
 from scripts.phantom.exposure import attenuation, detected, rim_width, subject_exposure
 from scripts.phantom.marker import marker
 from scripts.phantom.mass import mass_field, subject_mass
+from scripts.phantom.random_draws import Draws
 from scripts.phantom.tissue import tissue
 
 # Every annotated structure and its colour. They overlap, as annotations do: "adipose tissue" is the whole breast.

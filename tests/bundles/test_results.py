@@ -19,7 +19,7 @@ from scipy.ndimage import label
 
 from engines.records.tables import read_csv
 from engines.scoring.metrics import scores
-from transforms.resize import upsampled_probability
+from transforms.working_resolution import upsampled_probability
 
 Run = Callable[..., None]
 STAGES = ("front", "context")

@@ -21,7 +21,7 @@ from engines.scoring.lesion_files import read_lesion_result
 from engines.scoring.lesions import LesionDetection, lesion_classes
 from engines.scoring.matching import Rule
 from transforms.errors import UserError
-from transforms.resize import upsampled_argmax
+from transforms.working_resolution import upsampled_argmax
 
 ABOUT = {"dataset": "d", "dataset_digest": "0", "section": "validation"}
 

@@ -30,7 +30,7 @@ from transforms.argmax import ArgmaxLiked
 from transforms.dataset import Dataset
 from transforms.decision import Decision
 from transforms.errors import UserError
-from transforms.resize import upsampled_argmax, upsampled_probability
+from transforms.working_resolution import upsampled_argmax, upsampled_probability
 
 
 def an_image(number: int, seed: int, lesion: bool = True, fog: float = 0.0) -> ImageLesions:

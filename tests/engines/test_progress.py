@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from ignite.engine import Engine, Events
 
-from engines.training.console import TrainingProgress
+from engines.training.training_progress import TrainingProgress
 
 NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
 

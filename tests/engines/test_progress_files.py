@@ -11,8 +11,8 @@ import torch
 
 from engines.records.checkpoint import load_checkpoint, save_checkpoint
 from engines.records.output_folder import Output
-from engines.records.progress import Progress
-from engines.training.resume import check_same, fitting
+from engines.records.resume_state import Progress
+from engines.training.interrupted import check_same, fitting
 from transforms.errors import UserError
 
 

@@ -15,10 +15,10 @@ from scipy import ndimage
 
 from scripts.importers.labels.polygon_fill import fill
 from scripts.phantom.anatomy import SIDES, VIEWS, Grid
-from scripts.phantom.draws import Draws
 from scripts.phantom.hospital import SCANNERS, scanner_of, stored_values, write_dicom
 from scripts.phantom.mass import Mass, subject_mass
 from scripts.phantom.outlines import feature_collection
+from scripts.phantom.random_draws import Draws
 from scripts.phantom.view import STRUCTURES, View, make_view
 from scripts.sample import SUBJECTS
 

@@ -12,7 +12,7 @@ from PIL import Image
 from scripts.importers.import_options import ImportOptions
 from scripts.importers.writing.cases import Case
 from scripts.importers.writing.integrity import check_dataset
-from scripts.importers.writing.tables import report_dict
+from scripts.importers.writing.summary_tables import report_dict
 from scripts.importers.writing.writer import write_dataset
 from scripts.prepare import main
 from transforms.palette import PALETTE

@@ -23,8 +23,8 @@ from repository import ROOT
 from scripts.importers.import_options import ImportOptions
 from scripts.importers.labels.merge import Tally
 from scripts.importers.writing import staging, writer
+from scripts.importers.writing.case_keys import case_keys
 from scripts.importers.writing.cases import Case
-from scripts.importers.writing.identity import case_keys
 from scripts.importers.writing.parallel import in_order, worker_count
 from scripts.importers.writing.process_case import Rules, Task, lost_case
 from scripts.importers.writing.progress import with_progress

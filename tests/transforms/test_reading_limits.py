@@ -23,7 +23,7 @@ from transforms.reading.codestreams import jpeg2000_size
 from transforms.reading.limits import Limits, limited
 from transforms.reading.load_mammogram import LoadMammogramd
 from transforms.reading.mammogram import probe_mammogram, read_mammogram
-from transforms.resize import working_size
+from transforms.working_resolution import working_size
 
 
 def saved(path: Path, content: bytes) -> Path:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.resize import most_likely, resize_image, resize_label, upsampled_argmax, working_size
+from transforms.working_resolution import most_likely, resize_image, resize_label, upsampled_argmax, working_size
 
 
 @settings(max_examples=40, deadline=None)

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from transforms.outputs.regions import Region, find_regions
-from transforms.resize import upsampled_probability
 from transforms.vocabulary import is_lesion
+from transforms.working_resolution import upsampled_probability
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from scripts.importers.import_options import DEFAULTS, ImportOptions
+from scripts.importers.writing.case_keys import case_keys
 from scripts.importers.writing.case_plan import probe
 from scripts.importers.writing.cases import Case
 from scripts.importers.writing.facts import Facts
 from scripts.importers.writing.finished_cases import Files, Record, new_key
-from scripts.importers.writing.identity import case_keys
 from scripts.importers.writing.import_summary import Summary, counted_syntaxes
 from scripts.importers.writing.notes import PLANNED, notes_of
 from scripts.importers.writing.parallel import in_order, worker_count
