@@ -131,7 +131,7 @@ def alive(pid: int) -> bool:
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
 def test_kill_9_in_the_middle_and_the_same_command_again(tmp_path) -> None:
     (tmp_path / "child.py").write_text(CHILD)
-    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "scripts")))
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests", Path(__file__).parent)))
     command = [sys.executable, str(tmp_path / "child.py"), str(tmp_path)]
     child = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, stderr=subprocess.DEVNULL)
     log = tmp_path / "in" / "reads.log"
