@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from engines.inference.inferers import MirrorAveraging
 from engines.inference.whole_image import WholeImageInferer
-from transforms.resize import resize_image, upsampled_strips, working_size
+from transforms.working_resolution import resize_image, upsampled_strips, working_size
 
 LEAST = torch.finfo(torch.float32).tiny
 """In place of a probability of 0, whose logarithm is no number."""
@@ -37,7 +37,7 @@ class Ensemble(nn.Module):
     """The mean of the members' class probabilities, at the resolution of the image.
 
     Each member sees the image at its own working resolution. Its logits are brought to the image's resolution as those
-    of a single network are for its mask (`transforms.resize`), and become probabilities there.
+    of a single network are for its mask (`transforms.working_resolution`), and become probabilities there.
 
     Args:
         members: networks with the same classes.

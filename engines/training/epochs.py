@@ -11,7 +11,7 @@ from monai.transforms import Compose
 from monai.utils import set_determinism
 
 from engines.training.sampling import ClassSampling
-from transforms.crops import CROP_CLASS
+from transforms.crops import CROP_CLASS, CropSize, RandBalancedCropd
 
 _SAMPLING = 1
 """Makes the draws of the sampling others than those of the transforms."""
@@ -45,8 +45,15 @@ class EpochDataset(Dataset):
         self.sampling = sampling
         self.epoch_key: tuple[int, ...] = (0,)
 
-    def prepare(self) -> None:
-        """Read what the sampling needs, before worker processes each do."""
+    def begin(self, crop_size: CropSize) -> None:
+        """Set the size of the crops, and read what the sampling needs before worker processes each do.
+
+        Args:
+            crop_size: side, or (rows, columns), in working pixels.
+        """
+        for transform in self.transform.transforms:
+            if isinstance(transform, RandBalancedCropd):
+                transform.crop_size = crop_size
         if self.sampling is not None:
             self.sampling.prepare()
 

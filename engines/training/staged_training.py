@@ -36,7 +36,6 @@ from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
 from engines.training.stage_evidence import leave_evidence
 from engines.training.stage_lesions import StageLesions
-from transforms.crops import CropSize, RandBalancedCropd
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
@@ -177,8 +176,7 @@ class StagedTraining:
         optimizer.state.clear()
         optimizer.param_groups[0]["params"] = [p for p in self.network.parameters() if p.requires_grad]
         self.evaluator.network = self.averaging.begin(self.network, optimizer)
-        self.set_crop_size(stage.crop_size)
-        self._dataset().prepare()
+        self.dataset.begin(stage.crop_size)
         state = self.trainer.state
         state.epoch = state.iteration = 0
         state.max_epochs = stage.max_epochs
@@ -233,13 +231,9 @@ class StagedTraining:
                 run_once(self.evaluator, pictures)
         return None
 
-    def set_crop_size(self, crop_size: CropSize) -> None:
-        """Side, or (rows, columns), of the training crops in working pixels."""
-        for transform in self._dataset().transform.transforms:
-            if isinstance(transform, RandBalancedCropd):
-                transform.crop_size = crop_size
-
-    def _dataset(self) -> EpochDataset:
+    @property
+    def dataset(self) -> EpochDataset:
+        """Of the training crops."""
         dataset = self.trainer.data_loader.dataset
         assert isinstance(dataset, EpochDataset)
         return dataset
@@ -248,7 +242,7 @@ class StagedTraining:
 
     def _start_epoch(self) -> None:
         stage, epoch = self.plan.index(self.stage), self.trainer.state.epoch
-        self._dataset().epoch_key = (stage, epoch)
+        self.dataset.epoch_key = (stage, epoch)
         self.trainer.data_loader.sampler.set_epoch(stage * 100_000 + epoch)
         seed_all(self.seed, stage, epoch, *([rank()] if rank() else []))  # dropout differs between processes
         self.set_crop_size(self.stage.crop_size_at(epoch))

@@ -22,7 +22,7 @@ from nets import FCN
 from transforms.dataset import Dataset
 from transforms.decision import Decision
 from transforms.errors import UserError
-from transforms.resize import upsampled_probability
+from transforms.working_resolution import upsampled_probability
 
 
 class Says(nn.Module):
