@@ -43,6 +43,12 @@ def test_modules_share_a_name_only_with_their_face_or_benchmark() -> None:
     assert [found for found in places.values() if len(found) > 1] == []
 
 
+def test_errors_are_matched_by_their_words() -> None:
+    anything = re.compile(r'match=r?"([.][*]?)?"')
+    assert anything.search('match=r"."')
+    assert [p for p in (ROOT / "tests").rglob("*.py") if p != Path(__file__) and anything.search(p.read_text())] == []
+
+
 def test_mlflow_is_the_package() -> None:
     import mlflow
 
