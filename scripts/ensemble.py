@@ -43,7 +43,7 @@ def command(
     from rich.console import Console
 
     from scripts.comparison.table import console, records  # seconds: MLflow, torch, MONAI
-    from scripts.crossvalidation.ensemble import ensemble_cross_validation
+    from scripts.crossvalidation.fold_ensembles import ensemble_cross_validation
 
     try:
         comparison = ensemble_cross_validation(

@@ -9,7 +9,7 @@ import pytest
 
 MODULES = [
     "engines.scoring.metrics", "engines.scoring.surface_distance", "nets.deeplabv3", "nets.dilation10", "nets.fcn",
-    "nets.valid_unet", "nets.vgg", "transforms.resize",
+    "nets.valid_unet", "nets.vgg", "transforms.working_resolution",
 ]  # fmt: skip
 
 

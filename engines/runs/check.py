@@ -95,7 +95,7 @@ def _room(output: Output, network: nn.Module) -> str:
 def _forward(parsed: dict[str, Any]) -> str:
     """One batch of crops of the first stage, through network and loss."""
     stages, trainer = parsed["train::stages"], parsed["train::trainer"]
-    stages.dataset.begin(stages.plan[0].crop_size)
+    stages.dataset.set_crop_size(stages.plan[0].crop_size)
     batch = next(iter(trainer.data_loader))
     with torch.no_grad():
         logits = trainer.inferer(batch["image"].to(trainer.state.device), parsed["network"])

@@ -45,17 +45,16 @@ class EpochDataset(Dataset):
         self.sampling = sampling
         self.epoch_key: tuple[int, ...] = (0,)
 
-    def begin(self, crop_size: CropSize) -> None:
-        """Set the size of the crops, and read what the sampling needs before worker processes each do.
+    def prepare(self) -> None:
+        """Read what the sampling needs, before worker processes each do."""
+        if self.sampling is not None:
+            self.sampling.prepare()
 
-        Args:
-            crop_size: side, or (rows, columns), in working pixels.
-        """
+    def set_crop_size(self, crop_size: CropSize) -> None:
+        """Side, or (rows, columns), of the crops in working pixels."""
         for transform in self.transform.transforms:
             if isinstance(transform, RandBalancedCropd):
                 transform.crop_size = crop_size
-        if self.sampling is not None:
-            self.sampling.prepare()
 
     def __len__(self) -> int:
         return len(self.data) * self.repeats

@@ -176,7 +176,8 @@ class StagedTraining:
         optimizer.state.clear()
         optimizer.param_groups[0]["params"] = [p for p in self.network.parameters() if p.requires_grad]
         self.evaluator.network = self.averaging.begin(self.network, optimizer)
-        self.dataset.begin(stage.crop_size)
+        self.dataset.set_crop_size(stage.crop_size)
+        self.dataset.prepare()
         state = self.trainer.state
         state.epoch = state.iteration = 0
         state.max_epochs = stage.max_epochs
@@ -245,7 +246,7 @@ class StagedTraining:
         self.dataset.epoch_key = (stage, epoch)
         self.trainer.data_loader.sampler.set_epoch(stage * 100_000 + epoch)
         seed_all(self.seed, stage, epoch, *([rank()] if rank() else []))  # dropout differs between processes
-        self.set_crop_size(self.stage.crop_size_at(epoch))
+        self.dataset.set_crop_size(self.stage.crop_size_at(epoch))
         rate = rate_of_epoch(self.stage, epoch, *self.falling)
         for group in self.trainer.optimizer.param_groups:
             group["lr"] = rate

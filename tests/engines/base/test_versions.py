@@ -43,7 +43,7 @@ def test_a_running_bundle_prints_both_versions(
     configs = shutil.copytree(ROOT / "bundles" / "unet" / "configs", tmp_path / "configs")
     metadata = json.loads((configs / "metadata.json").read_text())
     (configs / "metadata.json").write_text(json.dumps({**metadata, "monai_version": "0.9.1"}))
-    with refused("none: no such folder"):
+    with refused("1 problem found, see above"):
         run("check", config_file=str(configs / "train.json"), dataset_dir=str(tmp_path / "none"))
     lines = [line for line in capfd.readouterr().out.splitlines() if "0.9.1" in line]
     assert len(lines) == 1

@@ -20,7 +20,7 @@ from engines.scoring.lesions import lesion_detection
 from engines.scoring.matching import HIT, ImageLesions, Judged, Lesion
 from scripts import compare as compare_command
 from scripts import ensemble
-from scripts.crossvalidation import ensemble as work
+from scripts.crossvalidation import fold_ensembles as work
 from scripts.crossvalidation.folds import trained_subjects
 from scripts.crossvalidation.state import Plan, fold_folder, save, set_finished
 from scripts.crossvalidation.views import fold_views, write_view

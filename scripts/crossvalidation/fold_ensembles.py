@@ -104,8 +104,7 @@ def ensemble_cross_validation(
     tracking = Tracking(
         experiment_name, f"{tags['title']}, {plan.folds} folds", tracking_uri, params, tags={"kind": "crossval"}
     )
-    with terminable(), tracked(tracking):
-        tracking.start(run_id)
+    with terminable(), tracked(tracking, run_id):
         save(out, plan, tracking.run_id)
         for number in range(1, plan.folds + 1):
             _score(found, out, number, tracking)
