@@ -1,7 +1,7 @@
 """The tumor: one mass, seen in both views of one breast, at the same depth behind the nipple.
 
 Made to be found by its context, not by its gray value: as dense as the gland around it or up to half more, irregular,
-mostly spiculated, and a third of the masses lie in dense tissue (tests/scripts/phantom/test_blob_detector.py holds it to that).
+mostly spiculated, and a third of the masses lie in dense tissue (tests/scripts/phantom/test_blob_detector.py).
 """
 
 from __future__ import annotations
