@@ -44,6 +44,9 @@ def command(
         str | None,
         typer.Option("--threshold_rule", help="With --crossval: dice, mean_dice or 'fp<=1', out of fold."),
     ] = None,
+    attributes: Annotated[
+        Path | None, typer.Option(help="CSV file: case or subject, and view, density, …: scores by group.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("comparison"),
     tracking_uri: Annotated[
         str | None, typer.Option("--tracking_uri", help="Store or server. Default: as in trainings.")
@@ -58,8 +61,10 @@ def command(
         raise UserError("--threshold_rule: chooses between folds; give --crossval with it")
     from rich.console import Console
 
+    from engines.records.attributes import read_attributes
     from engines.records.mlflow_store import as_tracking_uri, default_tracking_uri, disable_telemetry
     from scripts.comparison.choice import Filters, chosen, comparable  # seconds: MLflow, matplotlib, torch
+    from scripts.comparison.group_table import with_groups
     from scripts.comparison.report import by_dataset, cells, write
     from scripts.comparison.store import Store
     from scripts.comparison.table import compare, console, records
@@ -70,6 +75,8 @@ def command(
     kind = "evaluation" if evaluations or section != "validation" else "stage"
     filters = Filters(dataset or (), _tags(tag or ()), run or (), section, kind, cross, every, threshold_rule)
     comparisons = [compare(comparable(each), draws, seed) for each in by_dataset(chosen(store, filters))]
+    if attributes is not None:
+        comparisons = with_groups(comparisons, read_attributes(attributes), draws, seed, out)
     write(store, comparisons, out, draws, seed, pictures)
     if as_json:
         print(json.dumps([cells(row) for comparison in comparisons for row in records(comparison)], indent=1))

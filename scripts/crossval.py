@@ -46,6 +46,9 @@ def command(
             help="dice, mean_dice or 'fp<=1': each fold's operating point is chosen on the others, out of fold.",
         ),
     ] = None,
+    attributes: Annotated[
+        Path | None, typer.Option(help="CSV file: case or subject, and view, density, …: scores by group.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON at the end.")] = False,
 ) -> None:
     """Only its signature is used: the module's text is the help."""
@@ -63,6 +66,7 @@ def command(
             seed,
             threshold_rule,
             context.args,
+            attributes=attributes,
             out=out,
             tracking_uri=tracking_uri,
             experiment_name=experiment_name,

@@ -35,6 +35,9 @@ def command(
             help="dice, mean_dice or 'fp<=1': each fold's operating point is chosen on the others, out of fold.",
         ),
     ] = None,
+    attributes: Annotated[
+        Path | None, typer.Option(help="CSV file: case or subject, and view, density, …: scores by group.")
+    ] = None,
     tracking_uri: Annotated[str | None, typer.Option("--tracking_uri", help="MLflow store or server.")] = None,
     experiment_name: Annotated[str, typer.Option("--experiment_name", help="MLflow experiment.")] = "mammoseg",
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON at the end.")] = False,
@@ -47,7 +50,12 @@ def command(
 
     try:
         comparison = ensemble_cross_validation(
-            crossvals, threshold_rule, out=out, tracking_uri=tracking_uri, experiment_name=experiment_name
+            crossvals,
+            threshold_rule,
+            attributes=attributes,
+            out=out,
+            tracking_uri=tracking_uri,
+            experiment_name=experiment_name,
         )
     except KeyboardInterrupt:
         print("\nInterrupted. To resume: the same command again", file=sys.stderr)

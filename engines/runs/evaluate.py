@@ -14,6 +14,7 @@ from engines.base.machine_errors import errors_in_one_line
 from engines.base.options import switch
 from engines.base.paths import as_path
 from engines.inference.finite import naming_case
+from engines.records.attributes import Attributes, check_known, dataset_attributes, read_attributes
 from engines.records.ensemble_members import Trained, ensemble_tags, trained_members
 from engines.records.evaluation_record import ensemble_record, evaluation_output, training_record, write_evaluation
 from engines.records.mlflow_run import Tracking
@@ -23,6 +24,7 @@ from engines.runs.owned_run import own, tracked
 from engines.runs.score_report import Report
 from engines.runs.session import running_rows
 from engines.scoring.confusion_files import identity
+from engines.scoring.groups import groups, sentences
 from engines.scoring.lesions import LesionDetection, lesion_detection
 from engines.scoring.operating_point import decision_of
 from engines.scoring.single_pass import run_once
@@ -59,7 +61,8 @@ def evaluate(
         output: the training's; tables and pictures go to its `eval/<dataset>-<section>`.
         tracking: the MLflow run.
         lesions: how they are counted: `lesion_class`, `hit`, `min_lesion_size`, `min_lesion_score`, see
-            `lesion_detection`; and `threshold`, see `decision_of`.
+            `lesion_detection`; `threshold`, see `decision_of`; and `attributes`, a table of what the images can be
+            grouped by, see `read_attributes`.
         surface_distance: also measure the distances of the outlines; slow.
         spacing: (row, column) size in mm, or one number, of the pixels of images that have none.
         weights: the file of the weights.
@@ -73,6 +76,7 @@ def evaluate(
     _check(data, section, settings)
     trained = trained_members(members) if members else []
     check_unseen(trained, data, section)
+    attributes = _attributes(data, section, (lesions or {}).get("attributes"))
     more = _more(data, section, lesions or {}, surface_distance, spacing)
     for handler in more:
         if isinstance(handler, LesionDetection):
@@ -100,9 +104,32 @@ def evaluate(
         with naming_case(evaluator):
             run_once(evaluator, report.handlers)
         rows = report.write(evaluator, stage)
+        _write_groups(more, attributes, output, tracking)
     logger.info("tables    %s", output.eval)
     logger.info("pictures  %s", output.panels)
     return rows
+
+
+def _attributes(data: Dataset, section: str, given: str | Path | None) -> Attributes:
+    """What dataset.json knows of the images, and what a table says."""
+    known = dataset_attributes(data)
+    if given is None:
+        return known
+    attributes = read_attributes(as_path(given))
+    images = ((item["subject"], item["case"]) for item in data.items(section))
+    check_known(attributes, images, f"the {section} section of {data.name}")
+    return attributes.over(known)
+
+
+def _write_groups(handlers: Sequence[Any], attributes: Attributes, output: Output, tracking: Tracking) -> None:
+    """Lesion scores by group: in the log, in groups.csv and in MLflow."""
+    for detection in handlers:
+        found = (
+            groups(detection.images, attributes.of, attributes.names) if isinstance(detection, LesionDetection) else []
+        )
+        if found:
+            tracking.log_artifacts(output.write_table("groups", [group.record() for group in found]), "eval")
+            logger.info("Lesions by group, per cent\n\n%s\n", "\n".join(sentences(found)))
 
 
 def _tell(tracking: Tracking, record: Mapping[str, Any], stage: str) -> None:

@@ -27,6 +27,7 @@ OPTIONS_TO_NOTE = (
 """Options that should be the same for all models; the others are the networks' own."""
 
 LESION_HEADING = "Lesions, per cent"
+GROUP_HEADING = "Lesions by group, per cent"
 CLASS_SCORES = {"iou": "IoU", "dice": "Dice"}
 """Scores that have a table by class, and their names."""
 
@@ -61,6 +62,8 @@ class Comparison:
     reference: str
     notes: tuple[str, ...]
     lesions: tuple[LesionRow, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
+    """Lines of the table of lesions by group, the first with the names of the columns."""
 
     @property
     def heading(self) -> str:
@@ -176,6 +179,8 @@ def console(comparison: Comparison) -> str:
     more = ["", folds_heading(comparison), "", *_aligned(folds)] if folds else []
     if comparison.lesions:
         more += ["", LESION_HEADING, "", *_aligned(lesion_table(comparison.lesions))]
+    if comparison.groups:
+        more += ["", GROUP_HEADING, "", *_aligned(comparison.groups)]
     return "\n".join([comparison.heading + ", per cent", "", *_aligned(lines), *more, "", *footnotes(comparison)])
 
 
@@ -231,6 +236,7 @@ def more_tables(comparison: Comparison) -> list[tuple[str, list[list[str]]]]:
     return [
         (folds_heading(comparison), fold_table(comparison)),
         (LESION_HEADING, lesion_table(comparison.lesions)),
+        (GROUP_HEADING, [list(line) for line in comparison.groups]),
         *((class_heading(kind), class_table(comparison, kind)) for kind in CLASS_SCORES),
     ]
 

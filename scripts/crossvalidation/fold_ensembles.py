@@ -29,7 +29,7 @@ from scripts.comparison.store import Result, cross_validation
 from scripts.comparison.table import Comparison, compare
 from scripts.crossvalidation.fold_table import fold_result, results
 from scripts.crossvalidation.process import run_training, terminable
-from scripts.crossvalidation.run import log_comparison
+from scripts.crossvalidation.run import by_group, image_attributes, log_comparison
 from scripts.crossvalidation.state import Plan, begin, fold_folder, is_finished, read, save, set_finished
 from transforms.dataset import Dataset
 from transforms.errors import UserError
@@ -65,6 +65,7 @@ def ensemble_cross_validation(
     sources: Sequence[str],
     rule: str | None,
     *,
+    attributes: Path | None = None,
     out: Path | None,
     tracking_uri: str | None,
     experiment_name: str,
@@ -76,6 +77,7 @@ def ensemble_cross_validation(
             of an earlier stage.
         rule: of the operating points, see `choose_point`: that of a fold is chosen on the ensemble's predictions of
             the other folds.
+        attributes: table of what images can be grouped by, see `read_attributes`.
 
     Raises:
         UserError: fewer than two, one that is not finished, or that has other folds than the others.
@@ -88,6 +90,8 @@ def ensemble_cross_validation(
     first = found[0].plan
     folds = [_members(found, number) for number in range(1, first.folds + 1)]
     _check_same_folds(found)
+    data = Dataset.load(fold_folder(found[0].folder, 1) / "dataset")  # all images of all folds
+    grouping = image_attributes(data, attributes)
     tags = ensemble_tags(folds[0])
     weights = (f"{m.title} {m.settings.get(DIGEST, '')[:12]}" for members in folds for m in members)
     plan = Plan(STAGE, first.folds, first.seed, first.dataset_digest, tuple(weights), first.folds_digest)
@@ -112,9 +116,8 @@ def ensemble_cross_validation(
             row for source in found for row in results(source.folder, source.plan, rule) if row.stage == _stage(source)
         ]
         rows.append(_result(out, plan, tags, rule))
-        comparison = compare(comparable(rows), DRAWS, SEED)
-        log_comparison(comparison, out, tracking, only=STAGE)
-        return comparison
+        comparison = by_group(compare(comparable(rows), DRAWS, SEED), grouping, out)
+        return log_comparison(comparison, out, tracking, only=STAGE)
 
 
 def _source(text: str) -> Source:

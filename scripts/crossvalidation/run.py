@@ -9,15 +9,18 @@ from pathlib import Path
 from rich.console import Console
 
 from engines.base.paths import project_root
+from engines.records.attributes import Attributes, check_known, dataset_attributes, read_attributes
 from engines.records.mlflow_run import Tracking
 from engines.records.mlflow_store import disable_telemetry
 from engines.runs.owned_run import tracked
 from engines.scoring.operating_point import rule_rate
 from scripts.comparison.draws import DRAWS, SEED
+from scripts.comparison.group_table import FILE as GROUPS
+from scripts.comparison.group_table import with_groups
 from scripts.comparison.lesion_table import LesionRow
 from scripts.comparison.table import Comparison, Row, compare, console
 from scripts.crossvalidation.fold_table import results
-from scripts.crossvalidation.folds import FOLDS, Folds, digest_of, read_folds, trained_subjects, write_folds
+from scripts.crossvalidation.folds import FOLDS, TRAINED, Folds, digest_of, read_folds, trained_subjects, write_folds
 from scripts.crossvalidation.process import run_training, terminable
 from scripts.crossvalidation.state import Plan, begin, fold_folder, is_finished, save, set_finished, training_command
 from scripts.crossvalidation.views import fold_views, write_view
@@ -40,6 +43,7 @@ def cross_validate(
     threshold_rule: str | None,
     options: Sequence[str],
     *,
+    attributes: Path | None = None,
     out: Path | None,
     tracking_uri: str | None,
     experiment_name: str,
@@ -49,6 +53,7 @@ def cross_validate(
     Args:
         folds: how many; `FOLDS` where neither this nor a file is given.
         folds_file: which subject is in which fold, see `read_folds`.
+        attributes: table of what images can be grouped by, see `read_attributes`.
         options: of the trainings, as on their command line.
 
     Raises:
@@ -60,6 +65,7 @@ def cross_validate(
     if threshold_rule is not None:
         rule_rate(threshold_rule)
     data = Dataset.load(dataset_dir or ensure_sample(project_root() / "data" / "sample"))
+    grouping = image_attributes(data, attributes)
     dealt, folds_digest = _folds(data, folds, folds_file, seed)
     views = fold_views(data, dealt, seed)
     options = [*_checked(options), "--experiment_name", experiment_name]
@@ -77,7 +83,8 @@ def cross_validate(
         for number, view in enumerate(views, start=1):
             write_view(view, fold_folder(out, number) / "dataset")
             _train(plan, config, out, number, tracking)
-        return _summary(out, plan, tracking, threshold_rule)
+        comparison = compare(results(out, plan, threshold_rule), DRAWS, SEED)
+        return log_comparison(by_group(comparison, grouping, out), out, tracking)
 
 
 def _config(bundle: str) -> Path:
@@ -126,15 +133,30 @@ def _train(plan: Plan, config: Path, out: Path, number: int, tracking: Tracking)
     set_finished(out, number, tags)
 
 
-def _summary(out: Path, plan: Plan, tracking: Tracking, rule: str | None) -> Comparison:
-    """All subjects of all folds, each scored by the network that did not train with it."""
-    comparison = compare(results(out, plan, rule), DRAWS, SEED)
-    log_comparison(comparison, out, tracking)
-    return comparison
+def image_attributes(data: Dataset, path: Path | None) -> Attributes:
+    """What dataset.json knows of the images, and what a table says.
+
+    Raises:
+        UserError: it cannot be read, or is of other images.
+    """
+    known = dataset_attributes(data)
+    if path is None:
+        return known
+    given = read_attributes(path)
+    images = ((item["subject"], Path(item["image"]).stem) for name in TRAINED for item in data.content[name])
+    check_known(given, images, data.name)
+    return given.over(known)
 
 
-def log_comparison(comparison: Comparison, out: Path, tracking: Tracking, only: str | None = None) -> None:
-    """Log the scores of the rows, or of those of one stage, and write and log the table as `crossval.txt`."""
+def by_group(comparison: Comparison, attributes: Attributes, out: Path) -> Comparison:
+    """The comparison with the table by group, if lesions were counted and something is known of the images."""
+    if not comparison.lesions or not attributes.names:
+        return comparison
+    return with_groups([comparison], attributes, DRAWS, SEED, out)[0]
+
+
+def log_comparison(comparison: Comparison, out: Path, tracking: Tracking, only: str | None = None) -> Comparison:
+    """Log the scores of the rows, or of those of one stage, and write and log the tables: crossval.txt, groups.csv."""
     stages = {row.title: row.result.stage if row.result else row.title for row in comparison.rows}
     rows: list[Row | LesionRow] = [*comparison.rows, *comparison.lesions]
     for row in rows:
@@ -147,3 +169,5 @@ def log_comparison(comparison: Comparison, out: Path, tracking: Tracking, only: 
     path = out / "crossval.txt"
     path.write_text(console(comparison) + "\n", encoding="utf-8")
     tracking.log_artifacts(path)
+    tracking.log_artifacts(out / GROUPS)
+    return comparison

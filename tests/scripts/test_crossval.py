@@ -18,6 +18,7 @@ from mlflow.tracking import MlflowClient
 
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
+from engines.records.tables import read_csv
 from engines.scoring.confusion_files import identity, write_evidence
 from engines.scoring.lesions import lesion_detection
 from engines.scoring.matching import HIT, ImageLesions, Judged, Lesion
@@ -220,6 +221,34 @@ def test_each_fold_has_the_operating_point_of_the_others(
     row = json.loads(capsys.readouterr().out)[1]
     assert row["mean_image_dice"] == 1
     assert row["mean_image_dice_argmax"] == pytest.approx(0.5)
+
+
+def test_scores_by_group_of_all_folds(
+    go: Go, trainings: Trainings, tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("subject,density\ns009,B\n", encoding="utf-8")
+    assert go("--attributes", str(table)) == 2
+    assert "--attributes: has no row for any of the 6 images of tiny" in capsys.readouterr().err
+    assert not trainings.commands
+    table.write_text("subject,density\n" + "".join(f"s00{n},B\n" for n in range(5)) + "s005,C\n", encoding="utf-8")
+    assert go("--attributes", str(table)) == 0
+    said = capsys.readouterr().out
+    assert "Lesions by group, per cent" in said
+    assert "density B" in said
+    assert "too few subjects" in said
+    rows = read_csv(tmp_path / "cv" / "groups.csv")
+    assert [(r["model"], r["group"], r["subjects"]) for r in rows if r["attribute"] == "density"] == [
+        ("U-Net", "B", "5"), ("U-Net", "C", "1"),
+    ]  # fmt: skip
+    where = ["--tracking_uri", str(store), "--out", str(tmp_path / "c"), "--crossval", "--attributes", str(table)]
+    assert compare_command.main(where) == 0
+    assert "density B" in capsys.readouterr().out
+    assert "density B" in (tmp_path / "c" / "comparison.md").read_text(encoding="utf-8")
+    compared = read_csv(tmp_path / "c" / "groups.csv")
+    assert [row["lesion_dice"] for row in compared] == [
+        row["lesion_dice"] for row in rows if row["attribute"] != "view"
+    ]
 
 
 def test_the_labels_of_a_fold_do_not_move_its_own_threshold(go: Go, tmp_path: Path) -> None:

@@ -1,0 +1,148 @@
+"""Lesion scores by group of images, such as the density of the breast, with intervals over the group's subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from engines.scoring.froc import DRAWS, SEED, Froc, Measure, size_bands
+from engines.scoring.matching import ImageLesions
+
+LEAST_SUBJECTS = 5
+"""Smaller groups have no scores: an interval over four women says nothing, and their values may tell who they are."""
+
+UNKNOWN = "unknown"
+SIZE = "size"
+"""Group of an image by the size of its largest lesion."""
+
+RATE = 1.0
+"""False positives per image, over all images, of the score from which candidates count."""
+
+NAMES = {
+    "lesion_sensitivity_at_1fp": "lesion_sensitivity",
+    "false_positives_per_image_at_1fp": "lesion_false_positives_per_image",
+    "mean_image_dice": "mean_image_dice",
+    "lesion_dice": "lesion_dice",
+}
+"""Scores of a group, and what `Froc` calls them."""
+
+AttributesOf = Callable[[str, str], Mapping[str, str]]
+"""(subject, case) → attribute: value."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The images of one value of an attribute; without measures if they are of too few subjects."""
+
+    attribute: str
+    value: str
+    subjects: int
+    images: int
+    lesions: int
+    measures: Mapping[str, Measure] = field(default_factory=dict, repr=False)
+
+    def record(self, draws: int = DRAWS, seed: int = SEED) -> dict[str, Any]:
+        """A row for a table: counts, scores and intervals; None where there is none."""
+        row: dict[str, Any] = {
+            "attribute": self.attribute,
+            "group": self.value,
+            "subjects": self.subjects,
+            "images": self.images,
+            "lesions": self.lesions,
+        }
+        for name in NAMES:
+            measure = self.measures.get(name)
+            low, high = (float("nan"),) * 2 if measure is None else measure.interval(draws, seed)
+            values = {
+                name: float("nan") if measure is None else measure.value,
+                f"{name}_low": low,
+                f"{name}_high": high,
+            }
+            row |= {key: None if value != value else value for key, value in values.items()}
+        return row
+
+
+def groups(images: Sequence[ImageLesions], attributes_of: AttributesOf, names: Sequence[str]) -> list[Group]:
+    """Every group of every attribute, and of the size of the largest lesion.
+
+    The score from which candidates count is one for all groups: the lowest with at most one false positive per image
+    over all images. Groups of fewer than `LEAST_SUBJECTS` subjects are merged; what then is still too small has no
+    scores.
+    """
+    threshold = Froc(images).threshold_at(RATE)
+    found: list[Group] = []
+    for name, parts in {**_by_attribute(images, attributes_of, names), SIZE: _by_size(images)}.items():
+        if len(parts) > 1:
+            found += [_group(name, value, part, threshold) for value, part in _merged(parts).items()]
+    return found
+
+
+def _by_attribute(
+    images: Sequence[ImageLesions], attributes_of: AttributesOf, names: Sequence[str]
+) -> dict[str, dict[str, list[ImageLesions]]]:
+    parts: dict[str, dict[str, list[ImageLesions]]] = {name: {} for name in names}
+    for image in images:
+        known = attributes_of(image.subject, image.case)
+        for name in names:
+            parts[name].setdefault(known.get(name, UNKNOWN), []).append(image)
+    return parts
+
+
+def _by_size(images: Sequence[ImageLesions]) -> dict[str, list[ImageLesions]]:
+    """Images with a lesion by the band of their largest, in the order of the bands."""
+    lesions = [lesion for image in images for lesion in image.counted]
+    bands = size_bands(lesions) if lesions else {}
+    largest = [(image, max(image.counted, key=lambda lesion: lesion.share)) for image in images if image.counted]
+    parts = {name: [image for image, lesion in largest if belongs(lesion)] for name, belongs in bands.items()}
+    return {name: part for name, part in parts.items() if part}
+
+
+def _merged(parts: Mapping[str, list[ImageLesions]]) -> dict[str, list[ImageLesions]]:
+    """The groups in order of name (sizes as they come), those of few subjects as one."""
+    few = [value for value, part in parts.items() if _subjects(part) < LEAST_SUBJECTS]
+    if len(few) < 2:
+        return dict(parts)
+    kept = {value: part for value, part in parts.items() if value not in few}
+    return {**kept, f"other ({', '.join(few)})": [image for value in few for image in parts[value]]}
+
+
+def _group(name: str, value: str, images: Sequence[ImageLesions], threshold: float) -> Group:
+    subjects, lesions = _subjects(images), sum(len(image.counted) for image in images)
+    if subjects < LEAST_SUBJECTS:
+        return Group(name, value, subjects, len(images), lesions)
+    froc = Froc(images)
+    measures = {**froc.at(threshold), **froc.dice()}
+    return Group(name, value, subjects, len(images), lesions, {mine: measures[its] for mine, its in NAMES.items()})
+
+
+def _subjects(images: Sequence[ImageLesions]) -> int:
+    return len({image.subject for image in images})
+
+
+HEAD = ("Group", "Subjects", "Images", "Lesions", "Found at 1 FP", "FP per image", "Dice per image", "Dice")
+"""Of the columns of `cells`."""
+
+
+def cells(group: Group, draws: int = DRAWS, seed: int = SEED) -> list[str]:
+    """A row of a table for people: scores in per cent, with intervals."""
+    counts = [f"{group.attribute} {group.value}", *map(str, (group.subjects, group.images, group.lesions))]
+    if not group.measures:
+        return [*counts, "too few subjects", "", "", ""]
+    factors = {name: 1 if name.startswith("false") else 100 for name in group.measures}
+    return [*counts, *(_text(measure, factors[name], draws, seed) for name, measure in group.measures.items())]
+
+
+def sentences(found: Sequence[Group]) -> list[str]:
+    """The groups as lines of a table."""
+    table = [list(HEAD), *map(cells, found)] if found else []
+    widths = [max(len(row[column]) for row in table) for column in range(len(HEAD))] if found else []
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
+def _text(measure: Measure, factor: float, draws: int, seed: int) -> str:
+    value, (low, high) = measure.value, measure.interval(draws, seed)
+    if value != value:
+        return "n/a"
+    digits = 1 if factor == 100 else 2
+    return f"{factor * value:.{digits}f} [{factor * low:.{digits}f}, {factor * high:.{digits}f}]"
