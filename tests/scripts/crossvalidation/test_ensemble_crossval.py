@@ -38,7 +38,7 @@ def leave_evidence(output: Output, data: Dataset, stage: str, good: int, level: 
     assert detection is not None
     lesion, found = Lesion(50, 0.01, 9.0, (0, 0, 9, 9), 0.9, 0.5), (Judged(0.9, 81, (0, 0, 9, 9), HIT, 0),)
     bins = (((level, 4),), ((10, 80),))
-    detection.images = [ImageLesions(s, s, 4, 4, 2, (lesion,), found, bins) for s in matrices]
+    detection.images = [ImageLesions(s, f"{s}_L_CC", 4, 4, 2, (lesion,), found, bins) for s in matrices]
     return [*paths, detection.write_evidence(output, stage)]
 
 
