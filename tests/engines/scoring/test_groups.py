@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 from engines.records.attributes import check_known, dataset_attributes, read_attributes
 from engines.scoring.groups import cells, groups, sentences
@@ -14,7 +15,7 @@ from engines.scoring.matching import FALSE, HIT, ImageLesions, Judged, Lesion
 from transforms.dataset import Dataset
 from transforms.errors import UserError
 
-FOLDS = Path(__file__).parents[2] / "docs" / "folds"
+FOLDS = ROOT / "docs" / "folds"
 
 
 def image(number: int, found: bool, false: int = 0, share: float = 0.01, shared: int = 5) -> ImageLesions:
