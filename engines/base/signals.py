@@ -34,3 +34,17 @@ def interrupted(number: int, frame: Any) -> None:
     if now - _last[0] >= PAUSE_SECONDS:
         _last[0] = now
         raise KeyboardInterrupt
+
+
+def hides_interruption(error: BaseException | None, handled: BaseException | None = None) -> bool:
+    """Whether an exception was raised while a Ctrl-C passed: SQLAlchemy, for one, raises another as it cleans up.
+
+    Args:
+        error: what arrived.
+        handled: the exception that was being handled before, which does not count.
+    """
+    while error is not None and error is not handled:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from monai.utils import path_to_uri
 
 from engines.base.distributed import is_main
 from engines.base.network_file import NetworkRows
+from engines.base.signals import hides_interruption
 from engines.records.mlflow_store import (
     SHORT_WAIT,
     as_tracking_uri,
@@ -154,7 +156,9 @@ class Tracking:
         assert self._client is not None
         try:
             return bool(self._client.get_run(run_id).info.lifecycle_stage == "active")
-        except mlflow.exceptions.MlflowException:
+        except mlflow.exceptions.MlflowException as error:
+            if hides_interruption(error):
+                raise
             logger.warning("The interrupted training's MLflow run is not in %s: a new run is made.", self.tracking_uri)
             return False
 
@@ -172,9 +176,9 @@ class Tracking:
         location = path_to_uri(database.parent / "mlruns") if database is not None else None
         try:
             return str(self._client.create_experiment(self.experiment_name, artifact_location=location))
-        except mlflow.exceptions.MlflowException:  # another process was faster
+        except mlflow.exceptions.MlflowException as error:  # another process was faster
             experiment = self._client.get_experiment_by_name(self.experiment_name)
-            if experiment is None:
+            if experiment is None or hides_interruption(error):
                 raise
             return str(experiment.experiment_id)
 
@@ -236,12 +240,19 @@ class Tracking:
             self._try(lambda: self._client and self._client.log_artifact(run, str(path), folder))
 
     def _try(self, action: Callable[..., Any], *args: Any, even_after_failure: bool = False) -> None:
-        """Do something with the store. After a failure only the ends of runs are tried, so that none stays RUNNING."""
+        """Do something with the store. After a failure only the ends of runs are tried, so that none stays RUNNING.
+
+        Raises:
+            KeyboardInterrupt: also where the store's library put another exception in its place.
+        """
         if not self.enabled or (self.failed and not even_after_failure):
             return
+        handled = sys.exc_info()[1]
         try:
             action(*args)
         except Exception as error:  # any store, any transport
+            if hides_interruption(error, handled):
+                raise KeyboardInterrupt from None
             if self.failed:
                 return
             self.failed = True

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from engines.base.signals import hides_interruption
 from engines.inference.inferers import size_multiple
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import portable
@@ -46,6 +47,8 @@ def log_network(network: nn.Module, tracking: Tracking, settings: Mapping[str, A
         try:
             save_network(network, path, settings, in_channels)
         except Exception as error:  # torch.export has many ways to fail, none of which may cost a training
+            if hides_interruption(error):
+                raise KeyboardInterrupt from None
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             logger.warning("The network is not logged as an MLflow model (%s); its weights are.", reason)
             return False

@@ -20,7 +20,7 @@ from monai.data import set_track_meta
 from engines.base.console import forget, robust_console
 from engines.base.distributed import is_main
 from engines.base.network_file import NetworkRows, rows_beside
-from engines.base.signals import handle_signals
+from engines.base.signals import handle_signals, hides_interruption
 from engines.base.threads import fit_threads
 from engines.base.versions import compare_versions
 from engines.records.mlflow_store import disable_telemetry
@@ -81,6 +81,8 @@ def readable_excepthook(kind: type[BaseException], error: BaseException, traceba
         cause = user_error(error)
         if issubclass(kind, KeyboardInterrupt):
             print("\nInterrupted.", *error.args, file=sys.stderr)
+        elif cause is None and hides_interruption(error):
+            print("\nInterrupted.", file=sys.stderr)
         elif cause is None:
             sys.__excepthook__(kind, error, traceback)
         else:

@@ -6,9 +6,12 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from engines.records.mlflow_run import Tracking
 from engines.records.mlflow_store import as_tracking_uri, metric_name, sqlite_path
@@ -104,6 +107,39 @@ def test_an_unreachable_store_is_told_in_one_line_and_stops_nothing(caplog: pyte
     assert len(lines) == 1
     assert "http://127.0.0.1:9 does not answer" in lines[0]
     assert "\n" not in lines[0]
+
+
+def test_an_interruption_in_the_middle_of_a_write_is_none_of_the_store(store: Path) -> None:
+    """SQLAlchemy raises an error of its own in place of a Ctrl-C, which is not a store that fails."""
+    tracking, inserts = Tracking("e", "r", str(store)), []
+
+    def interrupt(_c: Any, _k: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("INSERT INTO metrics"):
+            inserts.append(statement)
+            if len(inserts) == 1:
+                raise KeyboardInterrupt
+
+    event.listen(Engine, "before_cursor_execute", interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt), tracked(tracking):
+            tracking.start()
+            tracking.log_metrics({"a": 1.0}, step=1)
+            pytest.fail("it went on")
+    finally:
+        event.remove(Engine, "before_cursor_execute", interrupt)
+    assert not tracking.failed
+    assert [run.info.status for run in runs(store)] == ["KILLED"]
+
+
+def test_an_error_while_an_interruption_is_handled_is_the_store(tmp_path: Path) -> None:
+    tracking = Tracking("e", "r", str(tmp_path / "m.db"))
+    with pytest.raises(KeyboardInterrupt, match="mine"):
+        try:
+            raise KeyboardInterrupt("mine")
+        except KeyboardInterrupt:
+            tracking._try(lambda: {}["x"])
+            raise
+    assert tracking.failed
 
 
 def test_by_default_a_bare_mlflow_at_the_root_finds_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,298 @@
+"""Commands that are killed and started again end with what they leave when nobody kills them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dataset_factory import make_dataset
+from dicom_factory import write_dicom
+from fingerprint import EXPERIMENT, Print, differences, of_folder, of_runs
+from forks import Ended, bundle, end_session, forked
+from mlflow.tracking import MlflowClient
+from moments import Moments
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT = 600.0
+PLAIN: dict[str, Any] = {
+    **{"recipe": "paper", "width": 0.02, "image_height": "$None", "init_weights": "$None", "crops_per_image": 2},
+    **{
+        "batch_size": 4,
+        "micro_batch_size": 4,
+        "crop_size": 24,
+        "log_model": False,
+        "patience": 0,
+        "learning_rate": 0.01,
+    },
+}
+TRAININGS: dict[str, dict[str, Any]] = {
+    "dilation10, three stages": {"bundle": "dilation10", "max_epochs": 2},
+    "fcn, three stages, moving average": {"bundle": "fcn", "max_epochs": 2, "ema_decay": 0.9, "solver": "adamw"},
+    "deeplabv3, a worker process": {"bundle": "deeplabv3", "max_epochs": 3, "num_workers": 1},
+    "unet, early stopping, held-out threshold": {
+        **{"bundle": "unet", "max_epochs": 5, "patience": 3, "learning_rate": 0.01, "sampling": "lesion"},
+        **{"threshold_from": "training", "threshold_share": 0.3, "augmentation": "lesion", "val_interval": 2},
+    },
+    "unet, logged model": {"bundle": "unet", "max_epochs": 1, "log_model": True},
+}
+STAGE = re.compile(r"^Stage (\w+)", re.MULTILINE)
+OTHERS = ("import", "evaluation", "inference", "share")
+
+
+@dataclass
+class Chain:
+    """One command, killed and started again until it ends.
+
+    Attributes:
+        killed: where and how, of each kill.
+        faults: what should not be.
+    """
+
+    killed: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of which attempts are made in a folder.
+
+    Attributes:
+        job: makes one attempt; is told its number, from 0.
+        left: what it leaves when it ends.
+        folder: below which its writes count.
+    """
+
+    job: Callable[[int], Callable[[], object]]
+    left: Callable[[], Print]
+    folder: Path
+
+
+def training(folder: Path, options: dict[str, Any], data: Path) -> Command:
+    """A training in `folder`/out, with its own MLflow store."""
+    merged = {**PLAIN, **options, "dataset_dir": data, "output_dir": folder / "out"}
+    words = words_of("train", {**merged, "tracking_uri": folder / "mlflow.db", "experiment_name": EXPERIMENT})
+
+    def job(attempt: int) -> Callable[[], None]:
+        resumed = any((folder / "out" / "models").glob("progress*.pt"))
+        return bundle([*words, "--resume", str(resumed).lower()])
+
+    def left() -> Print:
+        runs, states = of_runs(folder / "mlflow.db")
+        files = {name: digest for name, digest in of_folder(folder / "out").items() if "progress-previous" not in name}
+        wrong = {"runs left RUNNING": str(states.count("RUNNING"))} if "RUNNING" in states else {}
+        return {**files, **runs, **wrong}
+
+    return Command(job, left, folder)
+
+
+def words_of(config: str, options: dict[str, Any]) -> list[str]:
+    """Options of a bundle's config; "bundle" among them names it."""
+    path = ROOT / "bundles" / options["bundle"] / "configs" / f"{config}.json"
+    given = [(f"--{key}", str(value)) for key, value in options.items() if key != "bundle"]
+    return ["--config_file", str(path), *(word for pair in given for word in pair)]
+
+
+def attempt(command: Command, number: int, kill: tuple[int, int | None, float | None] | None, log: Path) -> Ended:
+    """One start of a command.
+
+    Args:
+        number: of the attempt.
+        kill: signal, moment or None, seconds after which it is sent or None; None lets it end.
+    """
+    sign, at, after = kill or (signal.SIGKILL, None, None)
+    moments = Moments(command.folder, at, sign, log.with_suffix(".moments"))
+    sent: list[float] = []
+
+    def job() -> object:
+        moments.install()
+        try:
+            return command.job(number)()
+        finally:
+            moments.finish()
+
+    def watch(pid: int, seconds: float) -> None:
+        if after is not None and seconds > after and not sent:
+            sent.append(seconds)
+            end_session(pid) if sign == signal.SIGKILL else _send(pid, sign)
+
+    return forked(job, log, LIMIT, watch)
+
+
+def _send(pid: int, sign: int) -> None:
+    os.kill(pid, sign)
+
+
+def chain(command: Command, reference: Print, size: tuple[int, float], rng: random.Random, logs: Path) -> Chain:
+    """Kill a command up to seven times, then let it end, and compare.
+
+    Args:
+        reference: what it leaves when it is not killed.
+        size: its moments, and the seconds that it takes.
+    """
+    result = Chain()
+    for number in range(40):
+        kill = _draw(rng, size, len(result.killed)) if len(result.killed) < 7 else None
+        ended = attempt(command, number, kill, logs / f"{number}.log")
+        if _traceback(ended.output):
+            result.faults.append(f"attempt {number}: traceback ({logs / f'{number}.log'})")
+        if ended.stopped:
+            result.faults.append(f"attempt {number}: did not end ({ended.stopped})")
+        if ended.code == 0:
+            break
+        if kill is None:
+            result.faults.append(f"attempt {number}: ended with {ended.code}: {ended.output[-300:]}")
+            return result
+        result.killed.append(f"{signal.Signals(kill[0]).name} {'moment' if kill[1] else 'time'} {_stage(ended.output)}")
+        if _hopeless(ended, kill[0]):
+            result.faults.append(f"attempt {number}: ended with {ended.code}: {ended.output[-300:]}")
+            return result
+    result.faults += differences(reference, left(command, logs / "left.log"))[:5]
+    return result
+
+
+def _traceback(output: str) -> bool:
+    """Whether there is one, other than Python's own of a Ctrl-C that comes before the bundle's first line runs."""
+    early = output.rstrip().endswith("KeyboardInterrupt") and "/engines/" not in output and "/scripts/" not in output
+    return "Traceback (most recent call last)" in output and not early
+
+
+def left(command: Command, log: Path) -> Print:
+    """What a command left, found out in a process that has not seen its database before."""
+    path = log.with_suffix(".json")
+    ended = forked(lambda: path.write_text(json.dumps(command.left())) and 0, log, LIMIT)
+    assert ended.code == 0, ended.output
+    found: Print = json.loads(path.read_text())
+    return found
+
+
+def _hopeless(ended: Ended, sign: int) -> bool:
+    """Whether it ended by itself, with an error that is not that of the signal."""
+    return ended.code > 0 and "Interrupted." not in ended.output and sign == signal.SIGKILL
+
+
+def _draw(rng: random.Random, size: tuple[int, float], done: int) -> tuple[int, int | None, float | None]:
+    """Signal and moment or time; after some kills the early ones, since an attempt has less and less to do."""
+    sign = rng.choice([signal.SIGKILL] * 3 + [signal.SIGTERM] * 2 + [signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+    share = rng.random() * (1.0 if done < 2 else 0.6)
+    if rng.random() < 0.7:
+        return sign, 1 + int(share * size[0]), None
+    return sign, None, share * size[1]
+
+
+def _stage(output: str) -> str:
+    found = STAGE.findall(output)
+    return found[-1] if found else "start"
+
+
+def empty_store(path: Path) -> None:
+    """An MLflow database without runs, which takes seconds to make."""
+    if not path.exists():
+        ended = forked(
+            lambda: MlflowClient(f"sqlite:///{path}").search_experiments() and 0, path.with_suffix(".log"), 900
+        )
+        assert ended.code == 0, ended.output
+
+
+def prepare_others(folder: Path, store: Path) -> dict[str, Callable[[Path], Command]]:
+    """Commands other than trainings, by what they are called; what they need is made in `folder`."""
+    source, trained = folder / "source", folder / "trained"
+    if not source.exists():
+        import numpy as np
+
+        rows, columns = np.mgrid[:40, :32]
+        for number in range(8):
+            pixels = (rows * 40 + columns * (number + 3)).astype(np.uint16)
+            write_dicom(
+                source / f"{number}.dcm", pixels, PatientID=f"p{number}", ImageLaterality="L", ViewPosition="CC"
+            )
+    data = make_dataset(folder / "data") if not (folder / "data").exists() else folder / "data"
+    if not (trained / "out" / "models" / "model.pt").exists():
+        shutil.rmtree(trained, ignore_errors=True)
+        trained.mkdir()
+        shutil.copy(store, trained / "mlflow.db")
+        made = training(trained, {"bundle": "unet", "max_epochs": 1}, data)
+        ended = attempt(made, 0, None, folder / "trained.log")
+        assert ended.code == 0, ended.output
+    kinds = {"import": _import, "evaluation": _evaluation, "inference": _inference, "share": _share}
+    return {name: partial(kinds[name], source, data, trained) for name in OTHERS}
+
+
+def _import(source: Path, data: Path, trained: Path, folder: Path) -> Command:
+    from scripts.prepare import main
+
+    words = ["dicom", str(source), str(folder / "out"), "--quiet"]
+    return Command(lambda _: lambda: main(words), lambda: _below(folder), folder)
+
+
+def _evaluation(source: Path, data: Path, trained: Path, folder: Path) -> Command:
+    if not (folder / "out").exists():
+        shutil.copytree(trained / "out", folder / "out")
+    options = {"bundle": "unet", "dataset_dir": data, "output_dir": folder / "out", "experiment_name": EXPERIMENT}
+    words = words_of("evaluate", {**options, "tracking_uri": folder / "mlflow.db"})
+
+    def left() -> Print:
+        runs, states = of_runs(folder / "mlflow.db")
+        return {**of_folder(folder / "out"), **runs, "RUNNING": str(states.count("RUNNING"))}
+
+    return Command(lambda _: bundle(words), left, folder)
+
+
+def _inference(source: Path, data: Path, trained: Path, folder: Path) -> Command:
+    options = {"bundle": "unet", "dataset_dir": source, "output_dir": trained / "out", "results_dir": folder / "out"}
+    formats = "['nifti','png','overlay','geojson','findings']"
+    words = words_of("inference", {**options, "formats": formats, "resume": "true"})
+    return Command(lambda _: bundle(words), lambda: _below(folder), folder)
+
+
+def _share(source: Path, data: Path, trained: Path, folder: Path) -> Command:
+    from scripts.share import main
+
+    words = ["unet", str(folder / "unet.zip"), "--output_dir", str(trained / "out"), "--data_licence", "none"]
+    return Command(lambda _: lambda: main([*words, "--formats", "ts"]), lambda: _below(folder), folder)
+
+
+def _below(folder: Path) -> Print:
+    """Also hidden files; not the database, which these commands leave alone."""
+    return {name: digest for name, digest in of_folder(folder).items() if not name.startswith("mlflow.db")}
+
+
+def reference(make: Callable[[Path], Command], folder: Path, store: Path) -> tuple[Print, tuple[int, float]]:
+    """What a command leaves that is not killed, with its moments and seconds."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(store, folder / "mlflow.db")
+    command, log = make(folder), folder.parent / f"{folder.name}.log"
+    ended = attempt(command, 0, None, log)
+    assert ended.code == 0, ended.output[-2000:]
+    return left(command, log.with_suffix(".left")), (int(log.with_suffix(".moments").read_text()), ended.seconds)
+
+
+def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Counts over all chains."""
+    kills = [kill for one in results for kill in one["killed"]]
+    return {
+        "chains": len(results),
+        "kills": len(kills),
+        "signals": dict(Counter(kill.split()[0] for kill in kills)),
+        "at a write": sum(" moment " in kill for kill in kills),
+        "at a time": sum(" time " in kill for kill in kills),
+        "by command": dict(Counter(one["name"] for one in results for _ in one["killed"])),
+        "by stage": dict(Counter(kill.split()[2] for kill in kills)),
+        "chains that did not end with the same": sum(bool(one["faults"]) for one in results),
+        "faults": [f"{one['name']} {one['number']}: {fault}" for one in results for fault in one["faults"]],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit("run: python tests/faults --only kills")
