@@ -65,7 +65,7 @@ def command(
     from engines.records.mlflow_store import as_tracking_uri, default_tracking_uri, disable_telemetry
     from scripts.comparison.choice import Filters, chosen, comparable  # seconds: MLflow, matplotlib, torch
     from scripts.comparison.group_table import with_groups
-    from scripts.comparison.report import by_dataset, cells, write
+    from scripts.comparison.report import by_dataset, write
     from scripts.comparison.store import Store
     from scripts.comparison.table import compare, console, records
 
@@ -79,7 +79,7 @@ def command(
         comparisons = with_groups(comparisons, read_attributes(attributes), draws, seed, out)
     write(store, comparisons, out, draws, seed, pictures)
     if as_json:
-        print(json.dumps([cells(row) for comparison in comparisons for row in records(comparison)], indent=1))
+        print(json.dumps([row for comparison in comparisons for row in records(comparison)], indent=1))
         return
     output = Console(highlight=False, soft_wrap=True)
     for comparison in comparisons:

@@ -311,10 +311,6 @@ def check(
     from scripts.importers.writing.summary_tables import report_dict, report_table
 
     report = check_dataset(dataset, progress=not quiet, workers=None)
-    if sheet is not None:
-        from scripts.importers.writing.sheet import write_sheet
-
-        write_sheet(report.dataset, sheet)
     if as_json:
         print(json.dumps(report_dict(report), indent=1, ensure_ascii=False))
     else:
@@ -322,6 +318,10 @@ def check(
         for kind, lines in (("error", report.errors), ("warning", report.warnings)):
             for line in lines:
                 print(f"{kind}: {one_line(line)}")
+    if sheet is not None:  # after the report, which it may not cost
+        from scripts.importers.writing.sheet import write_sheet
+
+        write_sheet(report.dataset, sheet)
     if report.errors:
         raise typer.Exit(1)
 

@@ -69,8 +69,6 @@ def test_class_names_with_markup_are_printed_as_they_are(tmp_path: Path, capsys:
 
 
 def test_names_in_the_tables_of_a_comparison() -> None:
-    from scripts.comparison.report import cells
     from scripts.comparison.table import _markdown_rows
 
     assert _markdown_rows([["<script>a</script>\n", "x|y"]]) == [r"| &lt;script&gt;a&lt;/script&gt;\n | x\|y |"]
-    assert cells({"model": "=cmd()", "@class": 0.5}) == {"model": "'=cmd()", "'@class": 0.5}

@@ -12,6 +12,7 @@ from typing import Any
 from engines.base.distributed import is_main
 from transforms.atomic_write import atomic_file
 from transforms.errors import UserError
+from transforms.plain_text import csv_cell
 
 DELIMITERS = ",;\t"
 COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
@@ -22,7 +23,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV file; none if it does not exist.
 
     Also of one that a spreadsheet has saved: with a byte order mark, in UTF-16 or a code page, separated by semicolons
-    or tabs, with decimal commas.
+    or tabs, with decimal commas. Text that `write_csv` kept a spreadsheet from executing is what it was.
     """
     if not path.is_file():
         return []
@@ -30,7 +31,8 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     first = text.partition("\n")[0]
     delimiter = max(DELIMITERS, key=first.count)
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    return [{name: _number(value) if delimiter != "," else value for name, value in row.items()} for row in rows]
+    read = _number if delimiter != "," else _text
+    return [{_text(name): read(value) for name, value in row.items()} for row in rows]
 
 
 def read_epochs(path: Path) -> list[dict[str, str]]:
@@ -62,7 +64,23 @@ def _decoded(content: bytes) -> str:
 
 
 def _number(value: Any) -> Any:
-    return value.replace(",", ".") if isinstance(value, str) and COMMA.fullmatch(value) else value
+    return value.replace(",", ".") if isinstance(value, str) and COMMA.fullmatch(value) else _text(value)
+
+
+def _text(value: Any) -> Any:
+    """Without the apostrophe of `csv_cell`."""
+    return value[1:] if isinstance(value, str) and csv_cell(value[1:]) == value else value
+
+
+def _cell(value: Any) -> Any:
+    """Text that no spreadsheet executes; numbers, also those given as text, as they are."""
+    if not isinstance(value, str):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return csv_cell(value)
+    return value
 
 
 def write_text(path: Path, text: str) -> None:
@@ -75,12 +93,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows under the union of their keys, in order of first appearance."""
+    """Write rows under the union of their keys, in order of first appearance; see `transforms.plain_text.csv_cell`."""
     if not is_main():
         return
     fields = list(dict.fromkeys(key for row in rows for key in row))
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fields)
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(stream)
+        writer.writerow(map(_cell, fields))
+        writer.writerows([_cell(row.get(name, "")) for name in fields] for row in rows)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from engines.records.tables import write_csv, write_text
 from engines.scoring.figures import save_figure
@@ -16,7 +15,6 @@ from scripts.comparison.image_strips import Case, cases, sheet
 from scripts.comparison.page import page
 from scripts.comparison.store import Result, Store
 from scripts.comparison.table import Comparison, markdown, records
-from transforms.plain_text import csv_cell
 
 
 def by_dataset(results: Sequence[Result]) -> list[list[Result]]:
@@ -72,8 +70,3 @@ def _about(draws: int, seed: int) -> list[str]:
         "IoU 0 and counts.",
         "Research software, not for clinical use.",
     ]
-
-
-def cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the CSV table, in which no name is a formula."""
-    return {csv_cell(key): csv_cell(value) if isinstance(value, str) else value for key, value in row.items()}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engines.records.output_folder import Output
-from engines.records.tables import read_csv, read_epochs
+from engines.records.tables import read_csv, read_epochs, write_csv
 from transforms.errors import UserError
 
 OURS = "stage,epoch,train_loss,iou/Brüste\nfront,1,0.5,0.25\nfront,2,1e-05,\n"
@@ -68,3 +68,14 @@ def test_numbers_with_commas_stay_text_where_commas_separate(tmp_path: Path) -> 
     path = written(tmp_path / "t.csv", b'name,value\n"1,5",2\n')
     assert read_csv(path) == [{"name": "1,5", "value": "2"}]
     assert read_csv(tmp_path / "none.csv") == []
+
+
+def test_no_cell_is_a_formula_and_all_text_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [{"=name": "@SUM(A1)", "x": "-1.5"}, {"=name": "+1e-05", "x": -2.0}, {"=name": "-a", "x": None}]
+    write_csv(path, rows)
+    written = path.read_text()
+    assert written.splitlines() == ["'=name,x", "'@SUM(A1),-1.5", "+1e-05,-2.0", "'-a,"]
+    assert read_csv(path) == [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows]
+    write_csv(path, read_csv(path))
+    assert path.read_text() == written

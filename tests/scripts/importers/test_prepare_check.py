@@ -12,6 +12,7 @@ from PIL import Image
 from scripts.importers.import_options import ImportOptions
 from scripts.importers.writing.cases import Case
 from scripts.importers.writing.integrity import check_dataset
+from scripts.importers.writing.sheet import CAPTION, HEIGHT, RED
 from scripts.importers.writing.summary_tables import report_dict
 from scripts.importers.writing.writer import write_dataset
 from scripts.prepare import main
@@ -54,6 +55,24 @@ def test_a_good_dataset(dataset, capsys) -> None:
     assert report["pixels"]["training"] == {"background": 72, "gland": 72}
     assert main(["check", str(dataset)]) == 0
     assert "50.00 %" in capsys.readouterr().out
+
+
+def test_labels_and_images_that_cannot_be_shown_cost_neither_report_nor_sheet(dataset, tmp_path, capsys) -> None:
+    sheet = tmp_path / "new folder" / "sheet.png"
+    first, second, third = sorted((dataset / "labels").glob("*.npy"))[:3]
+    np.save(first, np.zeros((3, 2), np.uint8))
+    np.save(second, np.zeros((8, 6, 3), np.uint8))
+    third.write_bytes(b"")
+    np.save(sorted((dataset / "images").glob("*.npy"))[3], np.full((8, 6), np.nan))
+    assert main(["check", str(dataset), "--json", "--sheet", str(sheet), "--quiet"]) == 1
+    assert len(json.loads(capsys.readouterr().out)["errors"]) >= 4
+    with Image.open(sheet) as image:
+        tiles = [image.getpixel((5 + number * (HEIGHT + 2), CAPTION + 5)) for number in range(4)]
+    assert tiles == [RED] * 4
+    assert main(["check", str(dataset), "--sheet", str(tmp_path / "sheet.odd"), "--quiet"]) == 2
+    printed = capsys.readouterr()
+    assert "error: " in printed.out
+    assert "sheet.odd: cannot be written" in printed.err
 
 
 def test_sheet_of_thumbnails(dataset, tmp_path) -> None:
