@@ -156,7 +156,7 @@ def _answer_faults(status: int, text: str, printed: str) -> list[str]:
         message = ""
     elif status == 400:
         try:
-            message = json.loads(text)["message"]
+            message = json.loads(text)["message"].rpartition("\nError: ")[2]  # before that MLflow repeats the request
         except (ValueError, KeyError, TypeError):
             return [f"an answer that is no message: {text[:200]!r}"]
     else:
@@ -180,7 +180,7 @@ def _summary(files: Sequence[Hostile], state: Any) -> dict[str, Any]:
         "most memory of the server": f"{max((one['gb'] for one in answers), default=0):.2f} GB",
         "executions": sum("executed" in fault for fault in faults),
         "tracebacks": sum("traceback" in fault.lower() for fault in faults),
-        f"above {MOST_GB:g} GB": sum(" GB" in fault for fault in faults),
+        f"above {MOST_GB:g} GB": sum(fault.endswith(" GB") for fault in faults),
         f"above {SECONDS:g} s": sum(" s of processor" in fault or "stopped after" in fault for fault in faults),
         "leaks": sum("leaked" in fault for fault in faults),
         "ended the whole": sum("exit code" in fault or "status -1" in fault for fault in faults),

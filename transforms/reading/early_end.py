@@ -1,6 +1,6 @@
 """Compressed pixels that end early inside a file that is otherwise whole: decoders fill in the rest without a word.
 
-What is filled in is constant, so that only images which end in a constant area are looked at.
+What is filled in is constant, so that only images which end in a constant area are looked at; of TIFF, all strips.
 """
 
 from __future__ import annotations
@@ -13,13 +13,81 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.reading.limits import inflated_size
+from transforms.reading.limits import current, inflated_size
+from transforms.reading.pillow import open_data
 
 _END = b"\xff\xd9"
 _MORE = bytes((37 * k + 11) % 251 for k in range(256))  # anything that looks like compressed data; no 0xFF
 _PERIOD, _TAIL = 16, 2**20
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_STRIPS, _TILES, _PACKING, _JPEG_TABLES = (273, 279), (324, 325), 259, 347
+_DEFLATE, _JPEG = (8, 32946), 7
+"""TIFF 6.0, sections 3, 8 and 15, and Technical Note 2; both numbers of deflate are in use."""
 _ADAM7 = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1))
+
+
+def ends_early(path: Path, image: Any, values: NDArray[Any], decode: Callable[[Any], NDArray[Any]]) -> bool:
+    """Whether a picture file holds fewer pixels than it states.
+
+    Args:
+        image: the opened picture, decoded.
+        values: its pixels as `decode` makes them.
+        decode: what to make of an opened picture.
+    """
+    if image.format == "PNG":
+        return png_ends_early(path, values)
+    if image.format == "JPEG":
+        return jpeg_ends_early(path.read_bytes(), values, lambda data: decode(open_data(data)))
+    return image.format == "TIFF" and tiff_ends_early(path, image.tag_v2)
+
+
+def tiff_ends_early(path: Path, tags: Any) -> bool:
+    """Whether a strip or tile of a TIFF file ends early or is damaged: deflate by its checksum, JPEG as such files.
+
+    Uncompressed strips, LZW and PackBits are refused by libtiff itself.
+
+    Args:
+        tags: of the file, by number.
+    """
+    packing = tags.get(_PACKING)
+    if packing not in (*_DEFLATE, _JPEG):
+        return False
+    starts, sizes = next(((tags[a], tags[b]) for a, b in (_STRIPS, _TILES) if a in tags and b in tags), ((), ()))
+    head = bytes(tags.get(_JPEG_TABLES, b""))[:-2]
+    with path.open("rb") as file:
+        for start, size in zip(starts, sizes, strict=False):
+            file.seek(start)
+            part = file.read(size)
+            if packing in _DEFLATE and not _whole_stream(part):
+                return True
+            if packing == _JPEG and _jpeg_part_ends_early(head + part[2:] if head else part):
+                return True
+    return False
+
+
+def _whole_stream(packed: bytes) -> bool:
+    """Whether a zlib stream reaches its end with the right checksum."""
+    unpacker, size = zlib.decompressobj(), 0
+    try:
+        while not unpacker.eof and size <= current().decoded_bytes:
+            part = unpacker.decompress(packed, _TAIL)
+            packed = unpacker.unconsumed_tail
+            size += len(part)
+            if not part and not packed:
+                break
+    except zlib.error:
+        return False
+    return unpacker.eof
+
+
+def _jpeg_part_ends_early(data: bytes) -> bool:
+    def decode(content: bytes) -> NDArray[Any]:
+        return np.asarray(open_data(content))
+
+    try:
+        return _END not in data[data.rfind(b"\xff\xda") :] or jpeg_ends_early(data, decode(data), decode)
+    except Exception:  # Pillow raises many kinds on damaged data
+        return True
 
 
 def jpeg_ends_early(data: bytes, pixels: NDArray[Any], decode: Callable[[bytes], NDArray[Any]]) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from transforms.errors import UserError
 from transforms.reading import limits
+from transforms.reading.early_end import ends_early
 from transforms.reading.find_files import check_there
 from transforms.reading.mammogram import Mammogram
 from transforms.reading.pillow import as_shown, open_picture
@@ -32,6 +33,8 @@ def read_photograph(path: str | Path) -> Mammogram:
             warnings.simplefilter("ignore")
             if image.mode not in ("RGB", "RGBA", "P", "L"):
                 raise UserError(f"{path}: Pillow mode {image.mode}; expected a colour image of 8 bits a channel")
+            if ends_early(Path(path), image, np.asarray(image), np.asarray):
+                raise UserError(f"{path}: damaged: its compressed pixels end early; copy it again")
             pixels = np.ascontiguousarray(as_shown(image, np.asarray(image.convert("RGB"))))
     except UserError:
         raise

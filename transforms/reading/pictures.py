@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from transforms.errors import UserError
 from transforms.reading import limits
-from transforms.reading.early_end import jpeg_ends_early, png_ends_early
+from transforms.reading.early_end import ends_early
 from transforms.reading.file_signatures import what_else
-from transforms.reading.pillow import as_shown, open_data, open_picture
+from transforms.reading.pillow import as_shown, open_picture
 from transforms.reading.volumes import ITK_SUFFIXES, NIFTI_SUFFIXES, Spacing, check_volume, read_volume
 
 PILLOW_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -116,17 +116,9 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 def _pillow(path: Path, palette: str) -> NDArray[Any]:
     with open_picture(path) as image:
         values = _values(path, image, palette)
-        if _ends_early(path, image, values, palette):
+        if ends_early(path, image, values, lambda other: _values(path, other, palette)):
             raise UserError(f"{path}: damaged: its compressed pixels end early; copy it again")
         return as_shown(image, values)
-
-
-def _ends_early(path: Path, image: Any, values: NDArray[Any], palette: str) -> bool:
-    if image.format == "PNG":
-        return png_ends_early(path, values)
-    if image.format == "JPEG":
-        return jpeg_ends_early(path.read_bytes(), values, lambda data: _values(path, open_data(data), palette))
-    return False
 
 
 def gray_bits(path: Path) -> int:

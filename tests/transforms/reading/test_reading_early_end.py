@@ -15,7 +15,9 @@ from pydicom.encaps import encapsulate, get_frame
 from test_dicom_syntaxes import BASELINE, EXTENDED, SYNTAXES, compressed, pixels_of
 
 from transforms.errors import UserError
+from transforms.reading.limits import Limits, limited
 from transforms.reading.mammogram import read_mammogram
+from transforms.reading.photographs import read_photograph
 
 PIXELS = np.tile(pixels_of(12), (4, 4))
 SMALL = (PIXELS // 16).astype(np.uint8)
@@ -76,3 +78,48 @@ def test_png_files_that_unpack_to_less_than_their_rows(tmp_path: Path, mode: str
     path.write_bytes(content[: start - 4] + data + content[start + 8 + length :])
     with pytest.raises(UserError, match=r"a\.png: damaged: its compressed pixels end early"):
         read_mammogram(path)
+
+
+def tiff(path: Path, pixels: np.ndarray, packing: str, width: int = 64) -> tuple[bytes, list[tuple[int, int]]]:
+    """Content of a TIFF file, and start and size of its strips."""
+    Image.fromarray(pixels[:, :width]).save(path, "TIFF", compression=packing)
+    with Image.open(path) as image:
+        tags = image.tag_v2
+        return path.read_bytes(), list(zip(tags[273], tags[279], strict=True))
+
+
+@pytest.mark.parametrize("packing", ["tiff_adobe_deflate", "jpeg", "tiff_lzw", "packbits"])
+def test_tiff_strips_that_end_early(tmp_path: Path, packing: str) -> None:
+    for name, pixels in {"a": SMALL, "dark": DARK_BELOW}.items():
+        path = tmp_path / f"{name}.tif"
+        content, strips = tiff(path, pixels, packing)
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(read_mammogram(path).pixels, np.asarray(image))
+        start, size = strips[-1]
+        for ending in (b"", b"\xff\xd9") if packing == "jpeg" else (b"",):
+            part = (content[start : start + size // 2] + ending).ljust(size, b"\0")
+            path.write_bytes(content[:start] + part + content[start + size :])
+            with pytest.raises(UserError, match=rf"{name}\.tif: .*damaged"):
+                read_mammogram(path)
+
+
+def test_a_tiff_strip_that_unpacks_to_more_than_the_memory_limit(tmp_path: Path) -> None:
+    path, wide = tmp_path / "a.tif", np.zeros((64, 4000), np.uint8)
+    content, ((start, size), *_) = tiff(path, wide, "tiff_adobe_deflate", 4000)
+    path.write_bytes(content[:start] + zlib.compress(bytes(10**6))[:size].ljust(size, b"\0") + content[start + size :])
+    with limited(Limits(memory_gb=0.001)), pytest.raises(UserError, match=r"a\.tif"):
+        read_mammogram(path)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_color_jpeg_files_that_end_early(tmp_path: Path, progressive: bool) -> None:
+    path, buffer = tmp_path / "a.jpg", io.BytesIO()
+    color = np.stack([DARK_BELOW, DARK_BELOW // 2, DARK_BELOW], axis=2)
+    Image.fromarray(color).save(buffer, "JPEG", quality=95, progressive=progressive)
+    path.write_bytes(buffer.getvalue())
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(read_photograph(path).pixels, np.asarray(image))
+    for ending in (b"", b"\xff\xd9", bytes(5000)):
+        path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2] + ending)
+        with pytest.raises(UserError, match=r"a\.jpg: .*damaged"):
+            read_photograph(path)
