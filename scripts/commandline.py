@@ -11,6 +11,7 @@ import typer.core
 
 from engines.base.console import forget, robust_console
 from transforms.errors import UserError
+from transforms.plain_text import one_line
 
 
 class Commands(typer.core.TyperGroup):
@@ -57,5 +58,5 @@ def run_app(
 
 
 def _error(text: str) -> int:
-    print(f"error: {text}", file=sys.stderr)
+    print(f"error: {one_line(text)}", file=sys.stderr)
     return 2

@@ -11,8 +11,6 @@ written (`--json`: the same for programs). Exit code 0, or one line and 2. See d
 from __future__ import annotations
 
 import json
-import signal
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engines.base.signals import ended_by_signals
 from scripts.commandline import run_app
 from transforms.errors import UserError
 
@@ -87,13 +86,8 @@ def summary(shared: Shared) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    in_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, _terminated) if in_main else None
-    try:
+    with ended_by_signals(_terminated):
         return run_app(app, "python -m scripts.share", argv)
-    finally:
-        if in_main:
-            signal.signal(signal.SIGTERM, before)
 
 
 def _terminated(signum: int, frame: Any) -> None:

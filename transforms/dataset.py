@@ -9,6 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cache
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,7 @@ class Dataset:
                         "and the largest possible value, as in [0, 4095]"
                     )
                 for name in filter(None, (item["image"], item["label"])):
-                    if not (self.root / name).is_file():
+                    if not isfile(self.root / name):  # False also for a name that no file can have
                         raise UserError(
                             f"{self.root / name}: missing, though {path} lists it under {section}; copy the whole "
                             "folder again, or prepare it again"
@@ -226,7 +227,7 @@ def open_array(path: str | Path) -> np.ndarray[Any, Any]:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; copy the whole dataset folder again, or prepare it again") from None
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # NumPy reads the header as Python: of a damaged one it raises many kinds
         raise UserError(
             f"{path}: not a NumPy array that can be read ({type(error).__name__}); prepare the dataset again"
         ) from None

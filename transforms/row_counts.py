@@ -40,7 +40,7 @@ def kept_row_counts(label_file: str | Path, label: NDArray[np.uint8], num_classe
     """
     try:
         counts = np.load(counts_file(label_file), allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except Exception:  # NumPy raises many kinds on damaged files
         return None
     if counts.shape != (num_classes, label.shape[0]) or counts.dtype != np.uint32:
         return None

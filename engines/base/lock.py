@@ -88,7 +88,12 @@ def _claim(path: Path) -> IO[str] | None:
 
 @contextmanager
 def locked(
-    folder: Path, task: str, option: str, force: bool = False, about: Mapping[str, Any] | None = None
+    folder: Path,
+    task: str,
+    option: str,
+    force: bool = False,
+    about: Mapping[str, Any] | None = None,
+    remedy: str = "--force true",
 ) -> Iterator[Lock]:
     """Have a folder, made if need be, to oneself. Folders made for it go with it if nothing was written to them.
 
@@ -98,6 +103,7 @@ def locked(
         option: by which another folder is chosen.
         force: take it although its record is that of another machine.
         about: more to record.
+        remedy: what to do about the record of a process that cannot be asked.
 
     Raises:
         UserError: another process is at work in it, or may be; or the folder cannot be written to.
@@ -111,7 +117,7 @@ def locked(
     except OSError as error:
         raise UserError(f"{folder}: cannot be written to ({error.strerror or error}); give another {option}") from None
     try:
-        _check(folder, before, handle is not None, works, option, force)
+        _check(folder, before, handle is not None, works, (option, remedy), force)
         holder = Identity.of(before)
         gone = before is not None and holder is not None and _is_of(before, folder) and holder.is_alive() is False
         lock = Lock(os.urandom(8).hex(), before if gone else None)
@@ -135,10 +141,10 @@ def _open(path: Path) -> tuple[IO[str] | None, bool]:
 
 
 def _check(
-    folder: Path, before: Mapping[str, Any] | None, claimed: bool, works: bool, option: str, force: bool
+    folder: Path, before: Mapping[str, Any] | None, claimed: bool, works: bool, advice: tuple[str, str], force: bool
 ) -> None:
     """Raise UserError unless the folder is free, or nobody is known to hold it and `force` is given."""
-    holder = Identity.of(before)
+    holder, (option, remedy) = Identity.of(before), advice
     if before is None or holder is None:
         if claimed or force:
             return
@@ -150,7 +156,7 @@ def _check(
     certain = running or (same and works and not claimed)
     if force and not certain:
         return
-    doubt = "" if certain else "; if that process does not exist any more: --force true"
+    doubt = "" if certain else f"; if that process does not exist any more: {remedy}"
     raise UserError(
         f"{folder}: in use by a {before.get('task', 'process')} (process {holder.pid} on {holder.host}, since "
         f"{before.get('since')}); wait for it, stop it, or give another {option}{doubt}"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 NAMES = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGBREAK")
@@ -26,6 +28,22 @@ def handle_signals() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, interrupted)
+
+
+@contextmanager
+def ended_by_signals(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """As `handle_signals`, with another handler, and only inside the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+    mine = [number for number in numbers if signal.getsignal(number) in (signal.SIG_DFL, interrupted)]
+    before = {number: signal.signal(number, handler) for number in mine}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def interrupted(number: int, frame: Any) -> None:

@@ -7,15 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engines.base.distributed import is_main
-from engines.base.lock import locked
+from engines.base.lock import NAME, locked
 from engines.base.machine_errors import errors_in_one_line
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 
 
 @contextmanager
-def own(folder: Path, tracking: Tracking, force: bool = False, task: str = "training") -> Iterator[None]:
-    """Lock an output folder; end the MLflow runs of a process that was killed while it had it.
+def own(
+    folder: Path, tracking: Tracking, force: bool = False, task: str = "training", option: str = "--output_dir"
+) -> Iterator[None]:
+    """Lock an output folder, of that option; end the MLflow runs of a process that was killed while it had it.
 
     Raises:
         UserError: another process is at work in it.
@@ -23,7 +25,8 @@ def own(folder: Path, tracking: Tracking, force: bool = False, task: str = "trai
     if not is_main():
         yield
         return
-    with locked(folder, task, "--output_dir", force, tracking.store_record()) as lock:
+    remedy = "--force true" if option == "--output_dir" else f"delete {folder / NAME}"
+    with locked(folder, task, option, force, tracking.store_record(), remedy) as lock:
         tracking.set_lock(lock.token)
         if lock.left is not None:
             tracking.end_left(lock.left)

@@ -19,7 +19,7 @@ from engines.records.mlflow_run import Tracking
 from engines.records.mlflow_store import disable_telemetry
 from engines.records.tables import write_text
 from engines.records.trained_model import DIGEST
-from engines.runs.owned_run import tracked
+from engines.runs.owned_run import own, tracked
 from engines.scoring.operating_point import rule_rate
 from scripts.comparison.choice import comparable
 from scripts.comparison.draws import DRAWS, SEED
@@ -108,7 +108,7 @@ def ensemble_cross_validation(
     tracking = Tracking(
         experiment_name, f"{tags['title']}, {plan.folds} folds", tracking_uri, params, tags={"kind": "crossval"}
     )
-    with terminable(), tracked(tracking, run_id):
+    with terminable(), own(out, tracking, task="cross-validation", option="--out"), tracked(tracking, run_id):
         save(out, plan, tracking.run_id)
         for number in range(1, plan.folds + 1):
             _score(found, out, number, tracking)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from engines.base.signals import NAMES
+from engines.base.signals import ended_by_signals
 
 SECONDS_TO_END = 30.0
 """What an interrupted training gets before it is stopped for good."""
@@ -22,16 +21,8 @@ class Terminated(KeyboardInterrupt):
 @contextmanager
 def terminable() -> Iterator[None]:
     """Have the signals that ask a process to end (`engines.base.signals`) raise `Terminated` inside the block."""
-    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    mine = [number for number in numbers if number == signal.SIGTERM or before[number] is signal.SIG_DFL]
-    for number in mine:
-        signal.signal(number, _raise)
-    try:
+    with ended_by_signals(_raise):
         yield
-    finally:
-        for number in mine:
-            signal.signal(number, before[number])
 
 
 def _raise(signum: int, frame: Any) -> None:

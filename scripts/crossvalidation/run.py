@@ -12,7 +12,7 @@ from engines.base.paths import project_root
 from engines.records.attributes import Attributes, check_known, dataset_attributes, read_attributes
 from engines.records.mlflow_run import Tracking
 from engines.records.mlflow_store import disable_telemetry
-from engines.runs.owned_run import tracked
+from engines.runs.owned_run import own, tracked
 from engines.scoring.operating_point import rule_rate
 from scripts.comparison.draws import DRAWS, SEED
 from scripts.comparison.group_table import FILE as GROUPS
@@ -77,7 +77,7 @@ def cross_validate(
     params |= {"folds_digest": digest_of(dealt)}
     name = f"{bundle}, {plan.folds} folds"
     tracking = Tracking(experiment_name, name, tracking_uri, params, tags={"kind": "crossval"})
-    with terminable(), tracked(tracking, run_id):
+    with terminable(), own(out, tracking, task="cross-validation", option="--out"), tracked(tracking, run_id):
         save(out, plan, tracking.run_id)
         tracking.log_artifacts(write_folds(dealt, out / "folds.csv"))
         for number, view in enumerate(views, start=1):

@@ -82,7 +82,7 @@ def write_dicom(path: Path, number: int, planted: Planted) -> None:
     keywords = sorted(
         entry[4]
         for tag, entry in DicomDictionary.items()
-        if tag >> 16 >= 0x0008 and entry[0] in {*TEXTS, "DA", "UI"} and entry[2] == "1" and entry[4] not in NOT_THESE
+        if tag >> 16 >= 0x0008 and entry[0] in {*TEXTS, "DA", "UI"} and entry[1] == "1" and entry[4] not in NOT_THESE
     )
     chosen = {"PatientName", "PatientID", "PatientBirthDate", "StudyDate", "AccessionNumber", "StudyInstanceUID"}
     chosen |= {"SOPInstanceUID", "SeriesInstanceUID", "InstitutionName", "ImageComments", "SeriesDescription"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import struct
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -83,7 +84,9 @@ def hostile_files(seeds: Seeds, count: int, seed: int) -> list[Hostile]:
     for number, kind in enumerate(kinds):
         rng = random.Random(f"{seed}/{number}/{kind}")
         if by_hand[kind]:
-            how, suffix, content, beside = by_hand[kind].pop(0)()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # pydicom, of what it is told to write
+                how, suffix, content, beside = by_hand[kind].pop(0)()
         else:
             suffix, content = rng.choice(seeds[kind])
             how, content = _changed(rng, kind, content, seeds)

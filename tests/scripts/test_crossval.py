@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
 
+from engines.base.lock import locked
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.tables import read_csv
@@ -358,3 +359,16 @@ def test_two_folds_of_a_bundle(tiny_dataset: Path, tmp_path: Path, store: Path) 
     kept = [json.loads((out / f"fold-{n}" / "eval" / "confusion-unet.json").read_text()) for n in (1, 2)]
     assert kept[0]["subjects"].keys() & kept[1]["subjects"].keys() == set()
     assert len(kept[0]["subjects"]) + len(kept[1]["subjects"]) == 6
+
+
+def test_a_folder_that_another_cross_validation_has(
+    tiny_dataset: Path, tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ["unet", "--folds", "2", "--dataset_dir", str(tiny_dataset), "--tracking_uri", str(store)]
+    with locked(out, "cross-validation", "--out"):
+        assert crossval.main([*words, "--out", str(out)]) == 2
+        assert [path.name for path in out.glob("fold-*")] == []
+    assert "in use by a cross-validation (process" in capsys.readouterr().err
+    experiments = MlflowClient(f"sqlite:///{store}").search_experiments()
+    assert [e.name for e in experiments] == ["Default"]

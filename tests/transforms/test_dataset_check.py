@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from transforms.dataset import Dataset
+from transforms.dataset import Dataset, open_array
 from transforms.dataset_check import check_dataset_for_training
 from transforms.errors import UserError
 from transforms.normalize import NormalizeRanged
+from transforms.reading.mammogram import read_mammogram
+from transforms.row_counts import counts_file, kept_row_counts
 from transforms.strict_json import read_json
 
 
@@ -92,3 +94,26 @@ def test_json_that_no_other_program_would_read(tmp_path: Path, text: str, words:
 def test_ordinary_json(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('\ufeff{"a": [1, -2, 2.5, 1e300, "ü", null, true]}', encoding="utf-8")
     assert read_json(tmp_path / "a.json") == {"a": [1, -2, 2.5, 1e300, "ü", None, True]}
+
+
+def test_a_header_that_is_no_python_is_one_line(tiny_dataset: Path) -> None:
+    """NumPy looks for the parts of a header as a Python program has them, and raises what Python raises."""
+    path = tiny_dataset / "images" / "s000_L_CC.npy"
+    for text in (b"{'descr': (\n(", b'"""', b"(" * 200, b"\0"):
+        path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+        for read in (open_array, read_mammogram):
+            with pytest.raises(UserError, match=r"s000_L_CC\.npy: not a"):
+                read(path)
+        kept = counts_file(path)
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_bytes(path.read_bytes())
+        assert kept_row_counts(path, np.zeros((8, 8), np.uint8), 2) is None
+
+
+def test_a_name_that_no_file_can_have_is_one_line(tiny_dataset: Path, tmp_path: Path) -> None:
+    name = "[" * 100_000
+    with pytest.raises(UserError, match=r"no such file"):
+        read_mammogram(tmp_path / name)
+    edit(tiny_dataset, lambda c: c["training"][0].update(image=f"images/{name}.npy"))
+    with pytest.raises(UserError, match=r"missing, though"):
+        Dataset.load(tiny_dataset)

@@ -66,7 +66,7 @@ def real_path(path: Path) -> Path:
 
 def leads_nowhere(path: Path) -> bool:
     """Whether a path is a link whose target is not there."""
-    return path.is_symlink() and not path.exists()
+    return os.path.islink(path) and not os.path.exists(path)
 
 
 def check_there(path: Path) -> None:
@@ -79,7 +79,7 @@ def check_there(path: Path) -> None:
         raise UserError(
             f"{path}: a link that leads nowhere; fetch its content (as with git annex get or dvc pull), or remove it"
         )
-    if not path.is_file():
+    if not os.path.isfile(path):  # False also for a name that no file can have
         raise UserError(f"{path}: no such file")
 
 

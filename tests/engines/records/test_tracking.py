@@ -121,7 +121,6 @@ def test_an_interruption_in_the_middle_of_a_write_is_none_of_the_store(store: Pa
 
     def job() -> None:
         with tracked(tracking):
-            tracking.start()
             tracking.log_metrics({"a": 1.0}, step=1)
 
     event.listen(Engine, "before_cursor_execute", interrupt)
