@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from engines.base.lock import NAME as LOCK
 from engines.records.resume_state import Progress
 from engines.records.tables import write_text
 from engines.training.interrupted import changes
@@ -42,7 +43,7 @@ def begin(out: Path, plan: Plan) -> str | None:
     """
     path = out / FILE
     if not path.is_file():
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and any(path.name != LOCK for path in out.iterdir()):
             raise UserError(f"{out}: is not empty, and holds no {FILE}; give another --out")
         save(out, plan, None)
         return None

@@ -20,7 +20,7 @@ from repository import ROOT
 from engines.base import signals
 from engines.base.console import Quiet, robust_console
 from engines.base.machine_errors import MEMORY, SHARED, WORKER, errors_in_one_line, explain
-from engines.base.signals import handle_signals, interrupted
+from engines.base.signals import ended_by_signals, handle_signals, interrupted
 from engines.training.divergence import check_loss, check_weights
 from engines.training.plan import Stage
 from transforms.errors import UserError, user_error
@@ -69,6 +69,27 @@ def test_a_handler_that_someone_installed_stays() -> None:
     assert signal.getsignal(signal.SIGUSR1) is mine
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     assert signal.getsignal(signal.SIGTERM) is interrupted
+
+
+@pytest.mark.usefixtures("handlers")
+def test_another_handler_inside_a_block_alone() -> None:
+    """As `scripts.share` and `scripts.crossval` have: SIGHUP is a SIGTERM there, and what someone installed stays."""
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    def mine(*_: object) -> None:
+        pass
+
+    signal.signal(signal.SIGUSR1, mine)
+    signal.signal(signal.SIGUSR2, interrupted)  # of a run in this process
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
+        with pytest.raises(SystemExit, match=str(128 + number)), ended_by_signals(end):
+            signal.raise_signal(number)
+    with ended_by_signals(end):
+        assert signal.getsignal(signal.SIGUSR1) is mine
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGUSR2) is interrupted
 
 
 @pytest.mark.usefixtures("handlers")
