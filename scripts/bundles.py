@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 
 from engines.base.network_file import all_rows
-from engines.base.paths import project_root
+from engines.base.paths import is_installed, project_root
 from scripts.bundlewriter.files import EditedByHandError, out_of_date, write_all
 from scripts.commandline import Commands, run_app
 
@@ -75,10 +75,11 @@ def new(
     from scripts.bundlewriter.new import make_bundle  # takes the time of MONAI's import
 
     folder = make_bundle(project_root(), name, network, arguments or [], title)
-    config = (folder / "configs" / "train.json").relative_to(project_root()).as_posix()
     print(f"{folder.relative_to(project_root()).as_posix()}: now look at network.json and docs/README.md in it, then")
-    print(f"  python -m monai.bundle run check --config_file {config}")
-    print(f"  python -m monai.bundle run training --config_file {config}")
+    config = (folder / "configs" / "train.json").relative_to(project_root()).as_posix()
+    for run_id, short in (("check", "check"), ("training", "train")):
+        monai = f"python -m monai.bundle run {run_id} --config_file {config}"
+        print(f"  mammoseg {short} {name}" if is_installed() else f"  {monai}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

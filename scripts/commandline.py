@@ -27,10 +27,14 @@ class Commands(typer.core.TyperGroup):
         return option
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        rows = [(name, " ".join((c.help or "").split("\n\n")[0].split())) for name, c in found if c and not c.hidden]
+        rows = [(name, self.summary(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+    def summary(self, ctx: Any, name: str) -> str:
+        """First sentence of a command's help."""
+        found = self.get_command(ctx, name)
+        return " ".join(((found and found.help) or "").split("\n\n")[0].split())
 
 
 def run_app(

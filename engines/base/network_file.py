@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.base.paths import project_root
+from engines.base.paths import bundle_folders
 from transforms.errors import UserError
 
 FILE = "network.json"
@@ -72,9 +72,10 @@ def read_network(folder: Path) -> dict[str, Any]:
 
 
 def all_rows(root: Path | None = None) -> dict[str, NetworkRows]:
-    """Every bundle below `root` by name, in the order of tables; `root` is by default bundles/ of this repository."""
-    folder = root or project_root() / "bundles"
-    found = [read_rows(path.parent) for path in folder.glob(f"*/{FILE}")]
+    """Every bundle below `root` by name, in the order of tables; `root` is by default all `bundle_folders`."""
+    folders = bundle_folders() if root is None else [root]
+    paths = {path.parent.name: path.parent for folder in reversed(folders) for path in folder.glob(f"*/{FILE}")}
+    found = [read_rows(path) for path in paths.values()]
     return {rows.bundle: rows for rows in sorted(found, key=lambda rows: (rows.order, rows.bundle))}
 
 

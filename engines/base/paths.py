@@ -5,18 +5,45 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def code_root() -> Path:
+    """The folder of the packages: the repository's root, that of a shared bundle, or the installed `mammoseg`."""
+    return Path(__file__).resolve().parents[2]
+
+
+def is_installed() -> bool:
+    """Whether this code is that of a wheel, inside the package `mammoseg`."""
+    return (code_root() / "py.typed").is_file()
+
+
 def project_root() -> Path:
-    """The repository's root, the root of a shared bundle that carries this code, or else the working directory."""
-    beside = Path(__file__).resolve().parents[2]
-    if (beside / "bundles").is_dir() or (beside / "configs").is_dir():
+    """Where results go by default: the repository's root, that of a shared bundle, or else the working directory."""
+    beside = code_root()
+    if not is_installed() and ((beside / "bundles").is_dir() or (beside / "configs").is_dir()):
         return beside
     return Path.cwd()
 
 
 def bundle_root(name: str) -> str:
-    """Folder of the bundle `name`: bundles/<name> in the repository, the root itself in a shared bundle."""
+    """Where the bundle `name` has models/ and eval/ by default.
+
+    That is bundles/<name> in the repository, the root itself in a shared bundle, and outputs/<name> of the working
+    directory if the code is installed.
+    """
     root = project_root()
+    if is_installed():
+        return str(root / "outputs" / name)
     return str(root / "bundles" / name if (root / "bundles").is_dir() else root)
+
+
+def bundle_folders() -> list[Path]:
+    """Folders of bundles: one's own in the working directory come first if the code is installed."""
+    return [folder for folder in dict.fromkeys(root / "bundles" for root in (project_root(), code_root()))]
+
+
+def bundle_folder(name: str) -> Path:
+    """Folder of the bundle `name`, which need not exist."""
+    found = [folder / name for folder in bundle_folders() if (folder / name).is_dir()]
+    return found[0] if found else project_root() / "bundles" / name
 
 
 def as_path(text: str | Path) -> Path:

@@ -14,7 +14,7 @@ from torch import nn
 
 from engines.base.loss_parameters import flat_parameters
 from engines.base.options import with_switches
-from engines.base.paths import project_root
+from engines.base.paths import code_root
 from engines.scoring.confusion_files import identity
 from engines.training.losses import SegmentationLoss
 from transforms.dataset import Dataset
@@ -34,7 +34,7 @@ def run_parameters(
         "classes": ", ".join(data.class_names),
         **({} if loss is None else flat_parameters(loss.parameters_used)),
         "device": _device(network),
-        "git_commit": git_commit(project_root()),
+        "git_commit": git_commit(code_root()),
         "versions": ", ".join([f"python {platform.python_version()}", *(f"{n} {version(n)}" for n in PACKAGES)]),
     }
 

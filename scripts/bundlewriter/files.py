@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from engines.base.paths import code_root
 from scripts.bundlewriter.layout import layout
 from scripts.bundlewriter.options_table import options_page
 from scripts.bundlewriter.source import Common, bundle_configs
@@ -26,9 +27,15 @@ def generated(root: Path) -> dict[Path, dict[str, str]]:
     Raises:
         UserError: a source is not complete.
     """
-    common = Common.read(root / "bundles" / "common")
+    common = Common.read(common_folder(root))
     folders = sorted(path.parent for path in (root / "bundles").glob("*/network.json"))
     return {folder: _texts(folder, common) for folder in folders}
+
+
+def common_folder(root: Path) -> Path:
+    """What all bundles share; for bundles of one's own, that beside this code."""
+    own = root / "bundles" / "common"
+    return own if own.is_dir() else code_root() / "bundles" / "common"
 
 
 def _texts(folder: Path, common: Common) -> dict[str, str]:

@@ -13,9 +13,10 @@ import torch
 from monai.bundle import ConfigParser
 
 from engines.base.network_file import all_rows
+from engines.base.paths import code_root
 from engines.inference.any_network import logits_of, trial
 from engines.training.plan import stages_of
-from scripts.bundlewriter.files import read, write_all
+from scripts.bundlewriter.files import common_folder, read, write_all
 from scripts.bundlewriter.layout import layout
 from scripts.bundlewriter.signature import network_definition
 from transforms.errors import UserError
@@ -46,10 +47,10 @@ def make_bundle(root: Path, name: str, target: str, given: Sequence[str], title:
     try:
         (folder / "docs").mkdir(parents=True)
         (folder / "network.json").write_text(layout(source), encoding="utf-8", newline="\n")
-        shutil.copyfile(root / "LICENSE", folder / "LICENSE")
+        shutil.copyfile(code_root() / "LICENSE", folder / "LICENSE")
         text = documents(name, source, multiple)
         (folder / "docs" / "README.md").write_text(text, encoding="utf-8", newline="\n")
-        terms = (root / "bundles" / "common" / "data_license.txt").read_text(encoding="utf-8")
+        terms = (common_folder(root) / "data_license.txt").read_text(encoding="utf-8")
         (folder / "docs" / "data_license.txt").write_text(terms, encoding="utf-8", newline="\n")
         write_all(root, only=folder)
     except BaseException:
@@ -107,7 +108,7 @@ def check_logits(network: torch.nn.Module) -> int:
 def describe(root: Path, name: str, title: str, definition: dict[str, Any], stages: Sequence[str]) -> dict[str, Any]:
     """Content of network.json."""
     package = definition["_target_"].split(".")[0]
-    order = 1 + max((rows.order for rows in all_rows(root / "bundles").values()), default=0)
+    order = 1 + max((rows.order for rows in [*all_rows().values(), *all_rows(root / "bundles").values()]), default=0)
     metadata: dict[str, Any] = {
         "name": f"Mammogram segmentation with {title}",
         "description": f"{title} ({definition['_target_']}), trained on crops balanced by class. The classes are those "

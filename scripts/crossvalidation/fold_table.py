@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engines.base.network_file import read_rows
-from engines.base.paths import project_root
+from engines.base.paths import bundle_folder
 from engines.records.trained_model import store_point
 from scripts.comparison.models import Model, model_of
 from scripts.comparison.out_of_fold import at_points
@@ -25,7 +25,7 @@ def results(out: Path, plan: Plan, rule: str | None = None) -> list[Result]:
     folders = [fold_folder(out, number) for number in range(1, plan.folds + 1)]
     config = json.loads((folders[0] / "eval" / "config.json").read_text(encoding="utf-8"))
     params = {name: str(value) for name, value in config.items()}
-    titles = read_rows(project_root() / "bundles" / plan.bundle)
+    titles = read_rows(bundle_folder(plan.bundle))
     rows = []
     for stage in config["stages"]:
         folds = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from engines.base.paths import project_root
+from engines.base.paths import bundle_folder, bundle_folders, project_root
 from engines.records.attributes import Attributes, check_known, dataset_attributes, read_attributes
 from engines.records.mlflow_run import Tracking
 from engines.records.mlflow_store import disable_telemetry
@@ -88,10 +88,9 @@ def cross_validate(
 
 
 def _config(bundle: str) -> Path:
-    folder = project_root() / "bundles"
-    config = folder / bundle / "configs" / "train.json"
+    config = bundle_folder(bundle) / "configs" / "train.json"
     if not config.is_file():
-        names = sorted(path.parent.parent.name for path in folder.glob("*/configs/train.json"))
+        names = sorted(p.parents[1].name for folder in bundle_folders() for p in folder.glob("*/configs/train.json"))
         raise UserError(f"{bundle}: no such bundle; there are {', '.join(names)}")
     return config
 

@@ -122,7 +122,8 @@ def stage(trained: Trained, folder: Path, wishes: Wishes) -> dict[str, Any]:
     (folder / "configs").mkdir(parents=True)
     for path in sorted(trained.bundle.glob("configs/*")):
         if path.suffix in CONFIGS and path.is_file() and not path.name.startswith("."):
-            shutil.copyfile(path, folder / "configs" / path.name)
+            text = path.read_text(encoding="utf-8").replace('"$import mammoseg", ', "")  # of an installation
+            (folder / "configs" / path.name).write_text(text, encoding="utf-8", newline="\n")
     for name in ("LICENSE", FILE):
         if name != FILE or (trained.bundle / name).is_file():
             shutil.copyfile(trained.bundle / name, folder / name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.base.paths import as_path, project_root
+from engines.base.paths import as_path, bundle_folder, bundle_folders, bundle_root, is_installed
 from engines.records.output_folder import portable
 from engines.records.trained_model import load_settings, weights_file
 from transforms.errors import UserError
@@ -63,7 +63,10 @@ def find_trained(bundle: str, output_dir: Path | None) -> Trained:
         UserError: no such bundle, nothing trained, or something that is no model of this project.
     """
     folder = find_bundle(bundle)
-    output = folder if output_dir is None else as_path(output_dir)
+    if output_dir is None:
+        own = is_installed() and not (folder / "models").is_dir()
+        output_dir = Path(bundle_root(folder.name)) if own else folder
+    output = as_path(output_dir)
     settings: dict[str, Any] = portable(load_settings(output))
     missing = [key for key in NEEDED if key not in settings]
     if missing:
@@ -82,9 +85,9 @@ def find_bundle(bundle: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    bundles = project_root() / "bundles"
-    for folder in (bundles / bundle, as_path(bundle)):
+    for folder in (bundle_folder(bundle), as_path(bundle)):
         if (folder / "configs" / "inference.json").is_file() and (folder / "configs" / "metadata.json").is_file():
             return folder.resolve()
-    known = ", ".join(sorted(path.parents[1].name for path in bundles.glob("*/configs/metadata.json"))) or "none"
+    paths = [path for bundles in bundle_folders() for path in bundles.glob("*/configs/metadata.json")]
+    known = ", ".join(sorted(path.parents[1].name for path in paths)) or "none"
     raise UserError(f"{bundle}: no bundle (no configs/inference.json and metadata.json); there are {known}")

@@ -1,0 +1,5 @@
+"""`python -m mammoseg`: the command `mammoseg`."""
+
+from mammoseg.command import main
+
+raise SystemExit(main())

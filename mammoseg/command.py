@@ -1,0 +1,163 @@
+"""The command `mammoseg`: everything this project does, in short words.
+
+\b
+    mammoseg sample data/sample
+    mammoseg train dilation10 --max_epochs 20
+    mammoseg compare
+
+`train`, `evaluate`, `infer` and `check` print the MONAI command that they run. Any option of a bundle can be given
+(docs/options.md). By default the sample data set, models, results and the MLflow store are in the working directory.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import mammoseg  # noqa: F401 - makes the following importable
+from engines.base.paths import bundle_folder, bundle_folders, bundle_root, is_installed, project_root
+from scripts.commandline import Commands, run_app
+from transforms.errors import UserError
+
+OTHERS = {
+    "sample": ("sample", "Make the synthetic sample data set."),
+    "prepare": ("prepare", "Import images and annotations as a dataset folder; check one."),
+    "compare": ("compare", "Compare trained networks: tables, charts, one HTML page."),
+    "crossval": ("crossval", "Cross-validate a bundle by subject."),
+    "share": ("share", "Put a trained bundle into a zip that works without this package."),
+    "new": ("bundles", "Make a bundle for a network of one's own."),
+    "doctor": ("doctor", "Say what of this machine or installation is in the way."),
+}
+"""Command → module of `scripts` whose command it is, and what it does."""
+
+OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+class Mammoseg(Commands):
+    """The commands of this file and those of `scripts`, each imported when it is needed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *OTHERS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in OTHERS:
+            return super().get_command(ctx, cmd_name)
+        found: Any = typer.main.get_command(importlib.import_module(f"scripts.{OTHERS[cmd_name][0]}").app)
+        if cmd_name == "new":
+            found = found.get_command(ctx, "new")
+        return found
+
+    def summary(self, ctx: Any, name: str) -> str:
+        return OTHERS[name][1] if name in OTHERS else super().summary(ctx, name)
+
+
+app = typer.Typer(cls=Mammoseg, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def bundle_names() -> list[str]:
+    """Names of all bundles, for the completion of the shell."""
+    return sorted({path.parent.name for folder in bundle_folders() for path in folder.glob("*/network.json")})
+
+
+Bundle = Annotated[str, typer.Argument(metavar="BUNDLE", help="As dilation10.", autocompletion=bundle_names)]
+
+
+@app.callback(help=__doc__)
+def command() -> None:
+    """Only its signature is used: the module's text is the help."""
+
+
+@app.command(context_settings=OPTIONS)
+def train(context: typer.Context, bundle: Bundle) -> None:
+    """Train a bundle's network, stage by stage; any of its options may follow, as --max_epochs 20."""
+    run(bundle, "train", "training", context.args)
+
+
+@app.command(context_settings=OPTIONS)
+def evaluate(context: typer.Context, bundle: Bundle) -> None:
+    """Score a trained bundle on a dataset folder (--dataset_dir), by default on its validation section."""
+    run(bundle, "evaluate", "evaluating", context.args)
+
+
+@app.command(context_settings=OPTIONS)
+def infer(
+    context: typer.Context,
+    bundle: Bundle,
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of DICOM files or pictures, or one file.")],
+) -> None:
+    """Segment images with a trained bundle; results go to --results_dir."""
+    run(bundle, "inference", "run", ["--dataset_dir", str(images), *context.args])
+
+
+@app.command(context_settings=OPTIONS)
+def check(
+    context: typer.Context,
+    what: Annotated[
+        str,
+        typer.Argument(metavar="BUNDLE|DATASET", help="A bundle, or a dataset folder.", autocompletion=bundle_names),
+    ],
+) -> None:
+    """Check data and options of a training before it begins, or a dataset folder."""
+    if (Path(what) / "dataset.json").is_file():
+        from scripts.prepare import main as prepare
+
+        raise typer.Exit(prepare(["check", what, *context.args]))
+    run(what, "train", "check", context.args)
+
+
+def run(bundle: str, config: str, run_id: str, options: Sequence[str]) -> None:
+    """Print a MONAI command, and become it.
+
+    Raises:
+        UserError: there is no such bundle.
+    """
+    words = monai_command(bundle, config, run_id, options)
+    quote = subprocess.list2cmdline if os.name == "nt" else shlex.join
+    print(quote([_python(), *words]), flush=True)
+    if os.name == "nt":
+        raise typer.Exit(subprocess.call([sys.executable, *words]))
+    os.execv(sys.executable, [sys.executable, *words])
+
+
+def monai_command(bundle: str, config: str, run_id: str, options: Sequence[str]) -> list[str]:
+    """Arguments of Python that run a bundle; in an installation with the folders that its results go to.
+
+    Raises:
+        UserError: there is no such bundle.
+    """
+    path = bundle_folder(bundle) / "configs" / f"{config}.json"
+    if not path.is_file():
+        raise UserError(f"{bundle}: unknown bundle; choose from {', '.join(bundle_names())}")
+    given = {word.partition("=")[0] for word in options}
+    defaults = _places(bundle, config) if is_installed() else {}
+    added = [word for name, value in defaults.items() if name not in given for word in (name, value)]
+    return ["-m", "monai.bundle", "run", run_id, "--config_file", str(path), *added, *options]
+
+
+def _places(bundle: str, config: str) -> dict[str, str]:
+    places = {"--dataset_dir": str(project_root() / "data" / "sample"), "--output_dir": bundle_root(bundle)}
+    if config != "inference" and not os.environ.get("MLFLOW_TRACKING_URI"):
+        places["--tracking_uri"] = str(project_root() / "mlflow.db")
+    return places
+
+
+def _python() -> str:
+    """How this Python is called: `python` if that is it."""
+    found = shutil.which("python")
+    return (
+        "python" if found is not None and Path(found).absolute() == Path(sys.executable).absolute() else sys.executable
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code, or 2 after a one-line error."""
+    return run_app(app, "mammoseg", argv)

@@ -1,0 +1,46 @@
+"""Say what of this machine or installation is in the way, and what to do about it.
+
+    python -m scripts.doctor [--json]
+
+One line each: versions, device, memory, disk, threads, decoders, tracking store, rights to write. Exit code 0, or 1 if
+something would keep a training or an import from working; nothing is changed and nothing sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from scripts.commandline import run_app
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command(help=__doc__)
+def command(as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False) -> None:
+    """Only its signature is used: the module's text is the help."""
+    from scripts.checkup.findings import PROBLEM, checkup  # seconds: torch, MLflow
+
+    found = checkup()
+    if as_json:
+        print(json.dumps([asdict(each) for each in found], indent=1))
+    else:
+        for each in found:
+            print(f"{each.state:<8} {each.name:<14} {each.text}")
+            if each.remedy:
+                print(f"{'':<24}→ {each.remedy}")
+    if any(each.state == PROBLEM for each in found):
+        raise typer.Exit(1)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 0, or 1 if there is a problem."""
+    return run_app(app, "python -m scripts.doctor", argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
