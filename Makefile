@@ -1,4 +1,4 @@
-# `make demo`: set up, train on the synthetic sample, show the results.   `make compare`: all networks, side by side.   `make bundles`: write the configs.   `make test`: set up, lint, types, tests.   `make docs`: the documentation as a site.
+# `make demo`: set up, train on the synthetic sample, show the results.   `make compare`: all networks, side by side.   `make bundles`: write the configs.   `make test`: set up, lint, types, tests.   `make docs`: the documentation as a site.   `make dist`: wheel and source archive.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)/python
@@ -6,12 +6,12 @@ PY := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)/python
 PYTEST := $(PY) -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 TRAIN := -m monai.bundle run training --config_file bundles/dilation10/configs/train.json
 
-.PHONY: demo compare bundles bundles-check test test-slow docs lint types clean help
+.PHONY: demo compare bundles bundles-check test test-slow docs dist lint types clean help
 test test-slow: export OMP_NUM_THREADS = 1
 help:
 	@sed -n '1p' Makefile | cut -c3-
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --constraint constraints.txt --editable ".[dev]"
 	touch $@
@@ -51,5 +51,9 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
+dist: $(VENV)/.installed
+	rm -rf build dist
+	$(PY) -m build
+
 clean:
-	rm -rf $(VENV) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache
