@@ -33,6 +33,7 @@ OTHERS = {
     "prepare": ("prepare", "Import images and annotations as a dataset folder; check one."),
     "compare": ("compare", "Compare trained networks: tables, charts, one HTML page."),
     "crossval": ("crossval", "Cross-validate a bundle by subject."),
+    "ensemble": ("ensemble", "Score an ensemble of cross-validated networks."),
     "share": ("share", "Put a trained bundle into a zip that works without this package."),
     "new": ("bundles", "Make a bundle for a network of one's own."),
     "doctor": ("doctor", "Say what of this machine or installation is in the way."),

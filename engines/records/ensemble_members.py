@@ -10,7 +10,7 @@ from typing import Any
 
 from engines.base.network_file import FILE as NETWORK_FILE
 from engines.base.network_file import NetworkRows, read_rows
-from engines.base.paths import as_path, project_root
+from engines.base.paths import as_path
 from engines.records.trained_model import DIGEST, load_settings
 from transforms.errors import UserError
 
@@ -177,12 +177,12 @@ def _member(text: str, base: Path) -> Trained:
 
 def _bundle(text: str, folder: Path, name: str) -> Path:
     """The folder whose config builds the network: the training's own if it is a bundle, else that of its name."""
-    bundles = project_root() / "bundles"
     if not name and (folder / CONFIG).is_file():
         return folder
-    if name and (bundles / name / CONFIG).is_file():
-        return bundles / name
-    there = ", ".join(sorted(path.parents[1].name for path in bundles.glob(f"*/{CONFIG.as_posix()}")))
+    if name and (bundle_folder(name) / CONFIG).is_file():
+        return bundle_folder(name)
+    paths = [path for bundles in bundle_folders() for path in bundles.glob(f"*/{CONFIG.as_posix()}")]
+    there = ", ".join(sorted(path.parents[1].name for path in paths))
     if name:
         raise UserError(f"--members: {text}: no bundle {name}; choose from {there}")
     raise UserError(

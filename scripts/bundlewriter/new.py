@@ -13,7 +13,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from engines.base.network_file import all_rows
-from engines.base.paths import code_root
+from engines.base.paths import code_root, is_installed
 from engines.inference.any_network import logits_of, trial
 from engines.training.plan import stages_of
 from scripts.bundlewriter.files import common_folder, read, write_all
@@ -108,7 +108,7 @@ def check_logits(network: torch.nn.Module) -> int:
 def describe(root: Path, name: str, title: str, definition: dict[str, Any], stages: Sequence[str]) -> dict[str, Any]:
     """Content of network.json."""
     package = definition["_target_"].split(".")[0]
-    order = 1 + max((rows.order for rows in [*all_rows().values(), *all_rows(root / "bundles").values()]), default=0)
+    order = 1 + max((rows.order for rows in all_rows(None if is_installed() else root / "bundles").values()), default=0)
     metadata: dict[str, Any] = {
         "name": f"Mammogram segmentation with {title}",
         "description": f"{title} ({definition['_target_']}), trained on crops balanced by class. The classes are those "

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from engines.base.paths import project_root
+from engines.base.paths import bundle_folder, project_root
 from engines.records.ensemble_members import STAGE, Trained, ensemble_tags, trained_members
 from engines.records.evaluation_record import FILE as EVALUATION
 from engines.records.mlflow_run import Tracking
@@ -174,7 +174,7 @@ def _score(sources: Sequence[Source], out: Path, number: int, tracking: Tracking
     code = run_training(
         [
             sys.executable, "-m", "monai.bundle", "run",
-            "--config_file", str(project_root() / "bundles" / sources[0].plan.bundle / "configs" / "evaluate.json"),
+            "--config_file", str(bundle_folder(sources[0].plan.bundle) / "configs" / "evaluate.json"),
             "--members", str(folder / FILE),
             "--dataset_dir", str(fold_folder(sources[0].folder, number) / "dataset"),
             "--output_dir", str(folder),
