@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 @app.command(help=__doc__)
 def command(as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False) -> None:
     """Only its signature is used: the module's text is the help."""
-    from scripts.checkup.findings import PROBLEM, checkup  # seconds: torch, MLflow
+    from scripts.checkup.machine_findings import PROBLEM, checkup  # seconds: torch, MLflow
 
     found = checkup()
     if as_json:

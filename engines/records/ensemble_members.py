@@ -10,7 +10,7 @@ from typing import Any
 
 from engines.base.network_file import FILE as NETWORK_FILE
 from engines.base.network_file import NetworkRows, read_rows
-from engines.base.paths import as_path
+from engines.base.paths import as_path, bundle_folder, bundle_folders
 from engines.records.trained_model import DIGEST, load_settings
 from transforms.errors import UserError
 

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from scripts.checkup import findings, versions
-from scripts.checkup.findings import NOTE, OK, PROBLEM, Finding
+from scripts.checkup import machine_findings as findings
+from scripts.checkup import package_versions as versions
+from scripts.checkup.machine_findings import NOTE, OK, PROBLEM, Finding
 from scripts.doctor import main
 
 

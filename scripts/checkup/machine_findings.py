@@ -16,7 +16,7 @@ from engines.base.processors import available_processors
 from engines.base.threads import given
 from engines.inference.tiling.memory import GB, free_memory
 from engines.records.mlflow_store import check_server, default_tracking_uri, disable_telemetry, sqlite_path
-from scripts.checkup.versions import packages, python
+from scripts.checkup.package_versions import packages, python
 from transforms.plain_text import one_line
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
