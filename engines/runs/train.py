@@ -59,7 +59,8 @@ def train(
     _say_what_is_trained(training, data)
     lesions = lesion_detection(data, "validation", training.settings)
     options = training.settings
-    kept_apart = held_out_subjects(data, options.get("threshold_from"), options.get("threshold_share"), training.seed)
+    source, share, lesion = (options.get(name) for name in ("threshold_from", "threshold_share", "lesion_class"))
+    kept_apart = held_out_subjects(data, source, share, training.seed, lesion)
     training.lesions = stage_lesions(lesions, options, held_out)
     output, tracking = training.output, training.tracking
     tracking.rows = running_rows()

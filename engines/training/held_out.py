@@ -4,53 +4,99 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from transforms.dataset import Dataset
+from engines.scoring.lesions import lesion_classes
+from transforms.dataset import Dataset, open_array, values_of
 from transforms.errors import UserError
+
+LesionClass = str | Sequence[str] | None
 
 SOURCES = ("training", "validation")
 SHARE = 0.2
 """Of the training subjects, where nothing else was given."""
 
 
-def training_items(data: Dataset, threshold_from: Any, share: Any, seed: int) -> list[dict[str, Any]]:
+def training_items(
+    data: Dataset, threshold_from: Any, share: Any, seed: int, lesion_class: LesionClass = None
+) -> list[dict[str, Any]]:
     """The images that are trained with: all of the section, or those of the subjects that are not held out."""
-    held_out = held_out_subjects(data, threshold_from, share, seed)
+    held_out = held_out_subjects(data, threshold_from, share, seed, lesion_class)
     return [item for item in data.items("training") if item["subject"] not in held_out]
 
 
-def held_out_items(data: Dataset, threshold_from: Any, share: Any, seed: int) -> list[dict[str, Any]]:
+def held_out_items(
+    data: Dataset, threshold_from: Any, share: Any, seed: int, lesion_class: LesionClass = None
+) -> list[dict[str, Any]]:
     """The images of the subjects that are held out; none without `threshold_from` "training"."""
-    held_out = held_out_subjects(data, threshold_from, share, seed)
+    held_out = held_out_subjects(data, threshold_from, share, seed, lesion_class)
     return [item for item in data.items("training") if item["subject"] in held_out]
 
 
-def held_out_subjects(data: Dataset, threshold_from: Any, share: Any, seed: int) -> set[str]:
+def held_out_subjects(
+    data: Dataset, threshold_from: Any, share: Any, seed: int, lesion_class: LesionClass = None
+) -> set[str]:
     """A share of the training subjects, chosen by the SHA-256 of seed and name.
+
+    It holds the same share of the subjects with a lesion, rounded up, so that there is something to choose by.
 
     Args:
         threshold_from: "training" holds subjects out; None and "validation" hold none out.
         share: of the subjects, rounded up; None takes `SHARE`.
+        lesion_class: see `lesion_classes`.
 
     Raises:
-        UserError: an unknown source, a share that is not between 0 and 1, or no subject left to train with.
+        UserError: an unknown source, a share that is not between 0 and 1, no subject left to train with, or too few
+            subjects with a lesion to choose an operating point.
     """
     if threshold_from is not None and threshold_from not in SOURCES:
         raise UserError(f"--threshold_from {threshold_from}: unknown source; choose from {', '.join(SOURCES)}")
     share = SHARE if share is None else share
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
         raise UserError(f"--threshold_share {share}: expected a share of the training subjects between 0 and 1")
-    if threshold_from != "training":
+    if threshold_from is None:
         return set()
-    subjects = sorted({item["subject"] for item in data.items("training")}, key=lambda name: _order(seed, name))
+    lesions = tuple(lesion_classes(data.class_names, lesion_class))  # if there is none, `stage_lesions` says so
+    diseased = _with_lesion(data.root, _labels(data, threshold_from), lesions) if lesions else frozenset()
+    least = 2 if threshold_from == "training" else 1
+    if lesions and len(diseased) < least:
+        names = ", ".join(data.class_names[number] for number in lesions)
+        raise UserError(
+            f"--threshold_from {threshold_from}: {len(diseased)} {threshold_from} subjects of {data.name} have a "
+            f"lesion ({names}), and {least} or more are needed to choose a threshold; add such images, name another "
+            "--lesion_class, or give --threshold_from '$None'"
+        )
+    if threshold_from == "validation":
+        return set()
+    return _drawn(sorted({item["subject"] for item in data.items("training")}), diseased, share, seed)
+
+
+def _drawn(subjects: Sequence[str], diseased: Collection[str], share: float, seed: int) -> set[str]:
+    """A share of the subjects, and of those with a lesion."""
     count = math.ceil(share * len(subjects))
     if count == len(subjects):
         raise UserError(
             f"--threshold_share {share}: holds out all {count} training subjects; give a smaller share, or "
             "--threshold_from validation"
         )
-    return set(subjects[:count])
+    order = sorted(subjects, key=lambda name: _order(seed, name))
+    sick = [name for name in order if name in diseased]
+    healthy = [name for name in order if name not in diseased]
+    of_sick = min(count, max(math.ceil(share * len(sick)), count - len(healthy)), max(0, len(sick) - 1) or count)
+    return {*sick[:of_sick], *healthy[: count - of_sick]}
+
+
+def _labels(data: Dataset, section: str) -> tuple[tuple[str, str], ...]:
+    return tuple((item["subject"], item["label"]) for item in data.items(section) if item["label"] is not None)
+
+
+@lru_cache(maxsize=4)
+def _with_lesion(root: Path, labels: tuple[tuple[str, str], ...], lesions: tuple[int, ...]) -> frozenset[str]:
+    """The subjects with a pixel of a lesion; every label is read once, strip by strip."""
+    return frozenset(subject for subject, label in labels if values_of(open_array(label))[list(lesions)].any())
 
 
 def _order(seed: int, name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from dataset_factory import make_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -208,6 +209,38 @@ def test_a_share_of_the_training_subjects_is_held_out(tiny_dataset: Path) -> Non
     for source in (None, "validation"):
         assert held_out_items(data, source, None, 0) == []
         assert len(training_items(data, source, None, 0)) == 4
+
+
+def without_tumor(folder: Path, *subjects: str) -> Dataset:
+    """The data set, in which some subjects are healthy."""
+    for subject in subjects:
+        path = folder / "labels" / f"{subject}_L_CC.npy"
+        label = np.load(path)
+        np.save(path, np.where(label == 2, 1, label))
+    return Dataset.load(folder)
+
+
+def test_subjects_with_a_lesion_are_held_out_in_their_share(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path / "data", subjects=12)  # ten of them in training
+    diseased = {"s003", "s007"}
+    data = without_tumor(folder, *(f"s{n:03d}" for n in range(10) if f"s{n:03d}" not in diseased))
+    for seed in range(9):
+        held_out = held_out_subjects(data, "training", 0.2, seed)
+        assert len(held_out) == 2
+        assert len(held_out & diseased) == 1  # neither none nor all
+    assert len(held_out_subjects(data, "training", 0.7, 0) & diseased) == 1
+    assert held_out_subjects(data, "training", 0.2, 0, "gland") <= {f"s{n:03d}" for n in range(10)}
+
+
+def test_too_few_subjects_with_a_lesion_are_told_before_anything_is_trained(tiny_dataset: Path) -> None:
+    data = without_tumor(tiny_dataset, "s000", "s001", "s002")
+    with pytest.raises(UserError, match=r"1 training subjects of tiny have a lesion \(tumor\), and 2 or more"):
+        training_items(data, "training", None, 0)
+    data = without_tumor(tiny_dataset, "s004", "s005")
+    with pytest.raises(UserError, match="from validation: 0 validation subjects of tiny have a lesion"):
+        training_items(data, "validation", None, 0)
+    assert len(training_items(data, None, None, 0)) == 4
+    assert len(held_out_items(data, "training", None, 0, "none")) == 1  # no class is a lesion: said elsewhere
 
 
 @pytest.mark.parametrize(

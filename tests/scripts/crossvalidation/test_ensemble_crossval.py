@@ -183,3 +183,31 @@ def test_what_is_no_ensemble_of_folds(
 def test_thresholds_of_a_comparison_need_folds(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare_command.main(["--threshold_rule", "dice", "--tracking_uri", str(store)]) == 2
     assert "--threshold_rule: chooses between folds; give --crossval with it" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_evaluations_themselves(
+    crossvals: list[str], tmp_path: Path, store: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        *crossvals,
+        "--out",
+        str(tmp_path / "e"),
+        "--tracking_uri",
+        str(store),
+        "--threshold_rule",
+        "dice",
+        "--json",
+    ]
+    assert ensemble.main(words) == 0
+    row = json.loads(capfd.readouterr().out)[3]
+    assert row["model"] == "Ensemble of FCN8, Dilation10 Front"
+    assert row["subjects"] == 6
+    assert 0 <= row["mean_image_dice"] <= 1
+    kept = json.loads((tmp_path / "e" / "fold-1" / "ensemble.json").read_text())
+    assert kept["operating_point"]["chosen_on"] == "the other 1 folds, out of fold"
+    where = ["--tracking_uri", str(store), "--out", str(tmp_path / "c"), "--json", "--crossval"]
+    assert compare_command.main([*where, "--threshold_rule", "dice"]) == 0
+    compared = json.loads(capfd.readouterr().out)[1]
+    assert compared["model"] == row["model"]
+    assert compared["mean_image_dice"] == row["mean_image_dice"]
