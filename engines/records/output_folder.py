@@ -134,7 +134,7 @@ class Output:
             return
         lesions = ("images", "lesions", "candidates", "froc", "lesion_scores")  # of a class that may not be there now
         tables = (f"{name}.csv" for name in lesions)
-        for pattern in ("confusion-*", "lesions-*.json", *tables, "classes-*.png", "predictions/*/*.png"):
+        for pattern in ("confusion-*", "lesions-*.json", *tables, "worst.html", "classes-*.png", "predictions/*/*.png"):
             for path in self.eval.glob(pattern):
                 path.unlink()
 

@@ -30,6 +30,7 @@ from engines.scoring.lesion_files import (
 from engines.scoring.matching import MIN_SCORE, ImageLesions, Rule, judge
 from engines.scoring.metrics import confusion_matrix, merged_matrices
 from engines.scoring.spacing import pixel_spacings
+from engines.scoring.worst_cases import write_worst_cases
 from transforms.dataset import Dataset
 from transforms.decision import Decision
 from transforms.errors import UserError
@@ -207,6 +208,7 @@ class LesionDetection:
         result = self.result
         for path in (self.write_evidence(output, row), *write_lesion_tables(output, result)):
             tracking.log_artifacts(path, "eval")
+        write_worst_cases(output, result.images)
         bounds = score_rows(result.measures())
         for end in ("low", "high"):
             tracking.log_metrics({f"{line['score']}_{end}": line[end] for line in bounds}, step=0)

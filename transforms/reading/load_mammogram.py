@@ -13,6 +13,7 @@ from monai.transforms import MapTransform
 
 from transforms.errors import UserError
 from transforms.flip import mirrored, must_flip
+from transforms.given_spacing import given_spacing
 from transforms.load import at_working_resolution
 from transforms.plain_text import one_line
 from transforms.reading import limits
@@ -40,6 +41,7 @@ class LoadMammogramd(MapTransform):
         colour: read photographs, float32 (3, h, w), instead of mammograms.
         max_megapixels: larger images are refused, see `transforms.reading.limits`.
         max_memory_gb: images that need more are refused, see `transforms.reading.limits`.
+        spacing: (row, column) size in mm, or one number, of the pixels of images that state none.
 
     Where `d["recorded"]` holds what dataset.json says of an image, that counts, and windowing and bits do not.
     """
@@ -54,6 +56,7 @@ class LoadMammogramd(MapTransform):
         colour: bool = False,
         max_megapixels: float = limits.MEGAPIXELS,
         max_memory_gb: float = limits.MEMORY_GB,
+        spacing: Any = None,
     ) -> None:
         super().__init__(keys)
         self.image_height = image_height
@@ -61,6 +64,7 @@ class LoadMammogramd(MapTransform):
         self.bits = bits
         self.flip = flip
         self.colour = colour
+        self.spacing = given_spacing(spacing)
         self.limits = limits.Limits(max_megapixels, max_memory_gb)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -68,6 +72,8 @@ class LoadMammogramd(MapTransform):
         for key in self.key_iterator(d):
             with limits.limited(self.limits):
                 path, mammogram = d[key], self._read(d[key], d.get("recorded"))
+            if mammogram.spacing_mm is None and self.spacing is not None:
+                mammogram = replace(mammogram, spacing_mm=self.spacing, spacing_source="--spacing")
             side = mammogram.laterality
             if (d.get("recorded") or {}).get("flipped"):
                 side = {"L": "R", "R": "L"}.get(side or "")  # the breast hangs where the other one does
