@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engines.inference.whole_image import WholeImageInferer, labels_alone
     from engines.records.ensemble_members import ensemble_settings, member_files
     from engines.records.mlflow_run import StageTrackingHandler, Tracking
+    from engines.records.mlflow_store import environment
     from engines.records.output_folder import Output
     from engines.records.trained_model import load_settings, weights_file
     from engines.runs.build_ensemble import ensemble
@@ -49,6 +50,7 @@ _MODULES = {
     "inference.whole_image": "WholeImageInferer labels_alone",
     "records.ensemble_members": "ensemble_settings member_files",
     "records.mlflow_run": "StageTrackingHandler Tracking",
+    "records.mlflow_store": "environment",
     "records.output_folder": "Output",
     "records.trained_model": "load_settings weights_file",
     "runs.build_ensemble": "ensemble",
@@ -105,6 +107,7 @@ __all__ = [
     "decision_of",
     "ensemble",
     "ensemble_settings",
+    "environment",
     "evaluate",
     "find_images",
     "held_out_items",

@@ -32,7 +32,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(help=__doc__)
 def command(
-    experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "mammoseg",
+    experiment: Annotated[str, typer.Option(help="MLflow experiment.", envvar="MLFLOW_EXPERIMENT_NAME")] = "mammoseg",
     dataset: Annotated[list[str] | None, typer.Option(help="Name or digest of a data set; may be repeated.")] = None,
     section: Annotated[str, typer.Option(help="validation; or test or training, from evaluations.")] = "validation",
     evaluations: Annotated[bool, typer.Option("--evaluations", help="Evaluations, instead of trainings.")] = False,

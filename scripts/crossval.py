@@ -38,7 +38,9 @@ def command(
     seed: Annotated[int, typer.Option(min=0, help="Of the folds and of every training.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder. Default: outputs/crossval/BUNDLE-DATASET.")] = None,
     tracking_uri: Annotated[str | None, typer.Option("--tracking_uri", help="MLflow store or server.")] = None,
-    experiment_name: Annotated[str, typer.Option("--experiment_name", help="MLflow experiment.")] = "mammoseg",
+    experiment_name: Annotated[
+        str, typer.Option("--experiment_name", help="MLflow experiment.", envvar="MLFLOW_EXPERIMENT_NAME")
+    ] = "mammoseg",
     threshold_rule: Annotated[
         str | None,
         typer.Option(

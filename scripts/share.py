@@ -54,7 +54,7 @@ def command(
     from scripts.sharing.pack import Wishes, share  # seconds: torch, MONAI and MLflow
 
     wishes = Wishes(version, changelog, authors, data_licence, parse_formats(formats))
-    with Console(stderr=True).status("copying, exporting and comparing the model …"):
+    with Console(stderr=True).status("copying, exporting and comparing the model …"), ended_by_signals(_terminated):
         shared = share(bundle, out, output_dir, wishes, overwrite)
     print(json.dumps({**asdict(shared), "path": str(shared.path)}, indent=1) if as_json else summary(shared))
 
@@ -86,8 +86,7 @@ def summary(shared: Shared) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    with ended_by_signals(_terminated):
-        return run_app(app, "python -m scripts.share", argv)
+    return run_app(app, "python -m scripts.share", argv)
 
 
 def _terminated(signum: int, frame: Any) -> None:

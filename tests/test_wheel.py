@@ -43,11 +43,11 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     binaries = folder / ("Scripts" if os.name == "nt" else "bin")
     python = binaries / ("python.exe" if os.name == "nt" else "python")
     install = ["--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
-    subprocess.run([sys.executable, "-m", "pip", *install], check=True)
+    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MLFLOW_TRACKING_URI")}
+    subprocess.run([sys.executable, "-m", "pip", *install], env=kept, check=True)  # a checkout on the path is no wheel
     ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"]
     site = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
     (Path(site) / "packages.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MLFLOW_TRACKING_URI")}
     return {**kept, "PATH": os.pathsep.join((str(binaries), os.environ["PATH"]))}
 
 

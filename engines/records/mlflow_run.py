@@ -7,6 +7,7 @@ store that fails is reported once and never stops a training: the same numbers a
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -18,9 +19,9 @@ from typing import Any
 
 import mlflow
 from ignite.engine import Engine, Events
-from mlflow.entities import LifecycleStage, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 from monai.utils import path_to_uri
 
@@ -43,6 +44,9 @@ logger = logging.getLogger("mammoseg")
 
 EPOCH_METRIC = "learning_rate"
 """Logged in every epoch."""
+
+MAX_NAME, MAX_DIGEST = 500, 36
+"""Characters of a data set's name and digest that MLflow takes."""
 
 LOCK_TAG = "mammoseg.lock"
 """Tag of a run: the lock that its process held, see `engines.base.lock`."""
@@ -143,6 +147,7 @@ class Tracking:
         self.run_id = run.info.run_id
         self._started = True
         self.log_params(self.params)
+        self._log_data(self.run_id)
 
     def _continue(self, run_id: str) -> None:
         assert self._client is not None
@@ -196,6 +201,7 @@ class Tracking:
         run = self._client.create_run(self._experiment_id(), run_name=f"{self.run_name} {name}", tags=tags)
         self.stage_run_id = self.stage_runs[name] = run.info.run_id
         self.log_params({"stage": name, **params}, run_id=self.stage_run_id)
+        self._log_data(self.stage_run_id)
 
     def end_stage(self, scores: Mapping[str, float]) -> None:
         """Log the scores of the stage's best epoch as best/<name> and finish its run."""
@@ -217,6 +223,17 @@ class Tracking:
         """Log parameters, each cut to MLflow's length."""
         batch = [Param(metric_name(k), str(v)[:6000]) for k, v in params.items()]
         self._try(lambda: self._client and self._client.log_batch(run_id or self.run_id, params=batch))
+
+    def _log_data(self, run_id: str) -> None:
+        """Name the data set of the parameters as the run's input: by name and digest, never by its path."""
+        assert self._client is not None
+        name, digest = self.params.get("dataset"), self.params.get("dataset_digest")
+        if not name or not digest:
+            return
+        source = json.dumps({"name": name, "digest": digest}, ensure_ascii=False)
+        data = Dataset(str(name)[:MAX_NAME], str(digest)[:MAX_DIGEST], "dataset folder", source)
+        context = self.tags.get("section", "training")
+        self._client.log_inputs(run_id, [DatasetInput(data, [InputTag(MLFLOW_DATASET_CONTEXT, context)])])
 
     def log_metrics(self, values: Mapping[str, float], step: int, prefix: str = "", run_id: str | None = None) -> None:
         """Log the values that are numbers (not NaN) in one write, without those that a continued run has already."""

@@ -44,6 +44,11 @@ def default_tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(project_root() / "mlflow.db")
 
 
+def environment(variable: str, default: str) -> str:
+    """Value of an environment variable such as MLFLOW_EXPERIMENT_NAME, or the default where it is empty or not set."""
+    return os.environ.get(variable) or default
+
+
 def as_tracking_uri(uri: str) -> str:
     """Accept a plain path of a database file (also `C:\\runs\\x.db`) where MLflow wants a URI."""
     return uri if "://" in uri or uri in WORDS else sqlite_uri(as_path(uri))

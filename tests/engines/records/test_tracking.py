@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from engines.records.mlflow_run import Tracking
-from engines.records.mlflow_store import as_tracking_uri, metric_name, sqlite_path
+from engines.records.mlflow_store import as_tracking_uri, environment, metric_name, sqlite_path
 from engines.runs.owned_run import tracked
 
 
@@ -163,3 +164,32 @@ def test_uris() -> None:
     assert sqlite_path(as_tracking_uri("/x ä#%20?/m.db")) == Path("/x ä#%20?/m.db")
     assert sqlite_path("http://server:5000") is None
     assert metric_name("iou/a-b_c.d") == "iou/a-b_c.d"
+
+
+@pytest.mark.parametrize(("tags", "context"), [({}, "training"), ({"section": "test"}, "test")])
+def test_the_data_set_is_an_input_by_name_and_digest(store: Path, tags: dict[str, str], context: str) -> None:
+    params = {"dataset": "mine", "dataset_digest": "ab12" * 16, "dataset_dir": "/home/jane/mine"}
+    tracking = Tracking("e", "r", str(store), params, tags=tags)
+    tracking.start()
+    tracking.start_stage("front", {})
+    tracking.end("FINISHED")
+    assert not tracking.failed
+    for run in runs(store):
+        (data,) = run.inputs.dataset_inputs
+        assert (data.dataset.name, data.dataset.digest) == ("mine", "ab12" * 9)
+        assert json.loads(data.dataset.source) == {"name": "mine", "digest": "ab12" * 16}
+        assert {tag.key: tag.value for tag in data.tags} == {"mlflow.data.context": context}
+
+
+def test_a_run_without_data_has_no_input(store: Path) -> None:
+    tracking = Tracking("e", "r", str(store))
+    tracking.start()
+    assert not tracking.failed
+    assert [run.inputs.dataset_inputs for run in runs(store)] == [[]]
+
+
+def test_names_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "theirs")
+    assert environment("MLFLOW_EXPERIMENT_NAME", "mammoseg") == "theirs"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "")
+    assert environment("MLFLOW_EXPERIMENT_NAME", "mammoseg") == "mammoseg"
