@@ -141,7 +141,8 @@ class Trainings:
         lesion = Lesion(50, 0.01, 9.0, (0, 0, 9, 9), hit, 0.5)
         bins = (((500 + int(fold), 4),), ((10, 80),))
         found = (Judged(0.9, 81, (0, 0, 9, 9), HIT, 0),) if hit else ()
-        detection.images = [ImageLesions(s, f"{s}_{fold}", 4, 4, int(fold), (lesion,), found, bins) for s in matrices]
+        cases = {item["subject"]: Path(item["image"]).stem for item in data.items("validation")}
+        detection.images = [ImageLesions(s, cases[s], 4, 4, int(fold), (lesion,), found, bins) for s in matrices]
         tracking.log_artifacts(detection.write_evidence(output, "unet"), "eval", tracking.stage_run_id)
         output.write_config({"stages": ["unet"]})
         output.save_stage("unet", {}, {"labels": {}}, {}, 1)
