@@ -152,11 +152,10 @@ def _places(bundle: str, config: str) -> dict[str, str]:
 
 
 def _python() -> str:
-    """How this Python is called: `python` if that is it."""
-    found = shutil.which("python")
-    return (
-        "python" if found is not None and Path(found).absolute() == Path(sys.executable).absolute() else sys.executable
-    )
+    """How this Python is called: `python` if that is it, maybe under another name."""
+    found, own = shutil.which("python"), Path(sys.executable)
+    same = found is not None and Path(found).parent == own.parent and os.path.samefile(found, own)
+    return "python" if same else sys.executable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
