@@ -1,0 +1,195 @@
+"""Whether the statement of `scripts.compare` is right: simulated experiments whose truth is known.
+
+    python -m scripts.benchmark verdict [--part errors|power|coverage] [--experiments 2000] [--json]
+
+errors: how often any row is called better where all are alike. power: how often a row that is better is called so.
+coverage: how often an interval that should hold the truth in 95 % of the experiments does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import binomtest
+from tqdm import tqdm
+
+from scripts.comparison.statistics import holm
+from scripts.verdict.intervals import METHODS, intervals
+from scripts.verdict.pairs import all_pairs, exchange_p, exchanged, pair_scales, signs_of
+from scripts.verdict.row import Row
+from scripts.verdict.simulated import MEAN, POOLED, World, experiment, shift_for, true_score
+from scripts.verdict.spread import SeedSpread, joint_draws, seed_spread, subject_draws
+from scripts.verdict.statement import LEVEL
+
+DRAWS = 1000
+POINTS = (1, 2, 5, 10)
+FEW = (10, 18)
+PARTS = ("errors", "power", "coverage")
+
+Line = dict[str, Any]
+
+
+def better(rows: Sequence[Row], rng: np.random.Generator, seeds_count: bool = True) -> np.ndarray:
+    """(pairs,): whether each pair is called better, as `statement.state` does.
+
+    Args:
+        seeds_count: False looks at the subjects alone, as a paired test of one training each does.
+    """
+    pairs, folds = all_pairs(len(rows)), np.zeros(rows[0].subjects, np.int64)
+    spread = seed_spread(rows, folds) if seeds_count else SeedSpread(np.zeros(len(rows)), 1)
+    differences, scales = exchanged(rows, pairs), pair_scales(spread, pairs)
+    # only those are tested that no test could leave out: the others' p is far above the level
+    rough = np.abs(differences.sum(axis=1)) / np.sqrt((differences**2).sum(axis=1) + scales**2 + 1e-30)
+    tested = np.flatnonzero(rough > 1.8)
+    p = np.ones(len(pairs))
+    if len(tested):
+        signs = signs_of(len(folds), DRAWS, rng)
+        p[tested] = exchange_p(differences[tested], signs, scales[tested], spread.freedom)
+    found = np.array(holm(p.tolist())) < LEVEL
+    if found.any():
+        drawn = joint_draws(rows, subject_draws(folds, DRAWS, rng), spread, folds, rng)[1]
+        low, high = np.percentile(np.stack([drawn[a] - drawn[b] for a, b in pairs]), [2.5, 97.5], axis=1)
+        found &= (low > 0) | (high < 0)
+    return found
+
+
+def errors(world: World, rows: int, subjects: Sequence[int], seeds: Sequence[int], number: int) -> Iterator[Line]:
+    """Any row better where all are alike, per cent of the experiments."""
+    for score in (MEAN, POOLED):
+        for uneven in (False, True):
+            here = World(**{**world.__dict__, "uneven": uneven})
+            for n in subjects:
+                for s in seeds:
+                    rng = np.random.default_rng([n, s])
+                    drawn = (experiment(here, score, rows, s, n, rng) for _ in progress(number, f"{score}, {n}, {s}"))
+                    calls = [(better(each, rng).any(), better(each, rng, False).any()) for each in drawn]
+                    yield {
+                        "score": score,
+                        "seeds alike": "no" if uneven else "yes",
+                        "subjects": n,
+                        "seeds": s,
+                        **share("any better", [call[0] for call in calls]),
+                        **share("without seeds", [call[1] for call in calls]),
+                    }
+
+
+def power(world: World, rows: int, subjects: Sequence[int], seeds: Sequence[int], number: int) -> Iterator[Line]:
+    """The pairs of a better row and one of the others that are called better, per cent."""
+    shifts = {points: shift_for(world, points / 100) for points in POINTS}
+    for count in (2, rows):
+        for n in subjects:
+            for s in seeds:
+                line: Line = {"rows": count, "subjects": n, "seeds": s}
+                for points, shift in shifts.items():
+                    rng = np.random.default_rng([n, s])
+                    drawn = (experiment(world, MEAN, count, s, n, rng, shift) for _ in progress(number, f"{points}"))
+                    first = [pair[0] == 0 for pair in all_pairs(count)]
+                    line[f"{points} points"] = 100 * float(np.mean([better(each, rng)[first] for each in drawn]))
+                yield line
+
+
+def coverage(world: World, subjects: Sequence[int], number: int) -> Iterator[Line]:
+    """How often each interval holds the truth, per cent."""
+    for score in (MEAN, POOLED):
+        truth = true_score(world, score)
+        for n in (*FEW, *(n for n in subjects if n not in FEW)):
+            rng = np.random.default_rng(n)
+            bounds = [
+                intervals(row.numerator[0, :, 0], row.denominator[0, :, 0], DRAWS, rng)
+                for row in (_one(world, score, n, rng) for _ in progress(number, f"{score}, {n}"))
+            ]
+            held = (np.array(bounds)[..., 0] <= truth) & (np.array(bounds)[..., 1] >= truth)
+            line = {"score": score, "subjects": n, "seeds": 1}
+            yield line | dict(zip(METHODS, (100 * held.mean(axis=0)).tolist(), strict=True))
+
+
+def _one(world: World, score: str, n: int, rng: np.random.Generator) -> Row:
+    return experiment(World(**{**world.__dict__, "seed": 0.0}), score, 1, 1, n, rng)[0]
+
+
+def differences(world: World, subjects: Sequence[int], seeds: Sequence[int], number: int) -> Iterator[Line]:
+    """How often the interval of a difference of two rows, of subjects and seeds, holds the truth, per cent."""
+    shift = shift_for(world, 0.05)
+    for score in (MEAN, POOLED):
+        truth = true_score(world, score, shift) - true_score(world, score)
+        for n in (*FEW, *(n for n in subjects if n not in FEW)):
+            for s in seeds:
+                rng, folds = np.random.default_rng([n, s]), np.zeros(n, np.int64)
+                held = []
+                for _ in progress(number, f"difference of {score}, {n}, {s}"):
+                    rows = experiment(world, score, 2, s, n, rng, shift)
+                    times = subject_draws(folds, DRAWS, rng)
+                    drawn = joint_draws(rows, times, seed_spread(rows, folds), folds, rng)[1]
+                    low, high = np.percentile(drawn[0] - drawn[1], [2.5, 97.5])
+                    held.append(low <= truth <= high)
+                yield {"score": f"difference of {score}", "subjects": n, "seeds": s, "joint draws": 100 * np.mean(held)}
+
+
+def progress(number: int, what: str) -> Iterator[int]:
+    """Count experiments, with a bar."""
+    yield from tqdm(range(number), desc=what, leave=False, delay=2)
+
+
+def share(name: str, calls: Sequence[bool]) -> Line:
+    """Per cent of the experiments, with its 95 % interval (Wilson)."""
+    found = binomtest(int(np.sum(calls)), len(calls)).proportion_ci(method="wilson")
+    return {name: 100 * float(np.mean(calls)), f"{name}, low": 100 * found.low, f"{name}, high": 100 * found.high}
+
+
+def verdict(
+    part: Annotated[list[str] | None, typer.Option(help=f"{', '.join(PARTS)}; may be repeated. Default: all.")] = None,
+    experiments: Annotated[int, typer.Option(min=10, help="Of each line of the tables.")] = 2000,
+    rows: Annotated[int, typer.Option(min=2, help="Networks that are compared.")] = 8,
+    subjects: Annotated[str, typer.Option(help="Numbers of subjects.")] = "18,60,101",
+    seeds: Annotated[str, typer.Option(help="Numbers of trainings per row, 3 or more.")] = "3,5",
+    subject_sd: Annotated[float, typer.Option(help="Points of Dice, over subjects.")] = 25,
+    pair_sd: Annotated[float, typer.Option(help="Points, of two rows' difference over subjects.")] = 10,
+    training_sd: Annotated[float, typer.Option(help="Points, of two trainings' difference over subjects.")] = 10,
+    seed_sd: Annotated[float, typer.Option(help="Points, over trainings of a row, the same in all subjects.")] = 1.5,
+    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+) -> None:
+    """Simulate whether "better" is right, and whether intervals hold the truth; minutes."""
+    unknown = sorted(set(part or ()) - set(PARTS))
+    if unknown:
+        raise ValueError(f"--part {unknown[0]}: unknown; choose from {', '.join(PARTS)}")
+    n, s = _numbers("--subjects", subjects, 4), _numbers("--seeds", seeds, 3)
+    world = World(subject=subject_sd / 100, pair=pair_sd / 100, training=training_sd / 100, seed=seed_sd / 100)
+    tables: dict[str, Callable[[], Iterator[Line]]] = {
+        "errors": lambda: errors(world, rows, n, s, experiments),
+        "power": lambda: power(world, rows, n, s, experiments),
+        "coverage": lambda: coverage(world, n, experiments),
+        "coverage of differences": lambda: differences(world, n, s, experiments),
+    }
+    made = {name: list(table()) for name, table in tables.items() if not part or name.split()[0] in part}
+    if as_json:
+        print(json.dumps(made))
+        return
+    for name, lines in made.items():
+        table = Table(*_texts(lines[0]), title=f"{name}, per cent of {experiments} experiments")
+        for line in lines:
+            table.add_row(*_texts(line).values())
+        Console().print(table)
+
+
+def _texts(line: Line) -> dict[str, str]:
+    """Cells by column, a share with its interval in one."""
+    texts = {name: f"{value:.1f}" if isinstance(value, float) else str(value) for name, value in line.items()}
+    for name in [name for name in line if f"{name}, low" in line]:
+        texts[name] += f" [{texts.pop(f'{name}, low')}, {texts.pop(f'{name}, high')}]"
+    return texts
+
+
+def _numbers(option: str, text: str, smallest: int) -> list[int]:
+    try:
+        numbers = [int(word) for word in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{option} {text}: expected integers, such as 18,60") from None
+    if min(numbers) < smallest:
+        raise ValueError(f"{option} {text}: expected {smallest} or more")
+    return numbers

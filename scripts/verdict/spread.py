@@ -1,0 +1,104 @@
+"""How far a row's score may be off: by the subjects, drawn within folds, and by the seeds of the trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
+
+from scripts.verdict.row import Row, Values
+
+MIN_SEEDS = 3
+"""Fewer trainings per row say nothing about other trainings of it."""
+
+
+def usable_folds(folds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The folds of the subjects, (subjects,), numbered from 0; one for all where a fold has a single subject."""
+    numbers = np.unique(folds, return_inverse=True)[1].reshape(-1)
+    return numbers if np.bincount(numbers).min() > 1 else np.zeros_like(numbers)
+
+
+def subject_draws(folds: NDArray[np.int64], draws: int, rng: np.random.Generator) -> Values:
+    """(draws, subjects): how often each subject is in each bootstrap sample; every fold keeps its size."""
+    times = np.zeros((draws, len(folds)))
+    for fold in np.unique(folds):
+        here = np.flatnonzero(folds == fold)
+        times[:, here] = rng.multinomial(len(here), np.full(len(here), 1 / len(here)), size=draws)
+    return times
+
+
+def variance_over_subjects(influence: Values, folds: NDArray[np.int64]) -> Values:
+    """Variance of a score over samples of subjects, (...), from (..., subjects) influences, within folds."""
+    total = np.zeros(influence.shape[:-1])
+    for fold in np.unique(folds):
+        here = influence[..., folds == fold]
+        total = total + here.shape[-1] * here.var(axis=-1, ddof=1)
+    return total
+
+
+def widening(subjects: int, folds: int = 1) -> float:
+    """By how much draws are too narrow: a sample's variance is too small, and Student's t is wider than the normal."""
+    freedom = subjects - folds
+    return float(np.sqrt(subjects / freedom) * stdtrit(freedom, 0.975) / ndtri(0.975))
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """What other seeds would change.
+
+    Attributes:
+        scale: (rows,) standard deviation of each row's mean over its seeds; 0 with fewer than `MIN_SEEDS`.
+        freedom: degrees of freedom of Student's t by which the scales are multiplied.
+    """
+
+    scale: Values
+    freedom: int
+
+
+def seed_spread(rows: Sequence[Row], folds: NDArray[np.int64]) -> SeedSpread:
+    """Estimate the seeds' part of each row's variance.
+
+    The variance over a row's seeds is the larger of its own and the mean of all rows: of three seeds, one's own is too
+    often too small. What the subjects already account for is subtracted: seeds that do well on different subjects
+    differ on any sample of subjects.
+    """
+    enough = np.array([row.seeds >= MIN_SEEDS for row in rows])
+    scale = np.zeros(len(rows))
+    if not enough.any():
+        return SeedSpread(scale, 1)
+    own, by_subjects, freedom = np.zeros((3, len(rows)))
+    for index in np.flatnonzero(enough):
+        row = rows[index]
+        influence = row.influence()
+        own[index] = row.values().var(ddof=1)
+        rest = influence - influence.mean(axis=0)
+        by_subjects[index] = variance_over_subjects(rest, folds).sum() / (row.seeds - 1)
+        freedom[index] = row.seeds - 1
+    common = float((own * freedom).sum() / freedom.sum())
+    for index in np.flatnonzero(enough):
+        left = max(own[index], common) - by_subjects[index]
+        scale[index] = np.sqrt(max(0.0, left) / rows[index].seeds)
+    return SeedSpread(scale, int(freedom.sum()))
+
+
+def joint_draws(
+    rows: Sequence[Row], times: Values, spread: SeedSpread, folds: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[Values, Values]:
+    """Scores of all rows over draws of subjects, the same for all, and of seeds, each row's own.
+
+    Draws with replacement vary less than new samples do: those of subjects are widened by what is missing, and seeds are
+    drawn from Student's t, as three of them drawn with replacement would vary by a third too little.
+
+    Returns (rows, draws) over subjects alone, and over subjects and seeds; without draws in which a row has no score.
+    """
+    center = np.array([row.values().mean() for row in rows])
+    over_subjects = np.stack([row.drawn(times).mean(axis=0) for row in rows])
+    over_subjects = over_subjects[:, ~np.isnan(over_subjects).any(axis=0)]
+    wider = widening(len(folds), len(np.unique(folds)))
+    over_subjects = center[:, None] + wider * (over_subjects - center[:, None])
+    draws = over_subjects.shape[1]
+    noise = rng.standard_normal((len(rows), draws)) / np.sqrt(rng.chisquare(spread.freedom, draws) / spread.freedom)
+    return over_subjects, over_subjects + spread.scale[:, None] * noise

@@ -1,0 +1,50 @@
+"""The score of the best row without the luck of having been chosen on the subjects it is scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scripts.verdict.row import Row, Values
+
+
+def corrected_best(rows: Sequence[Row], times: Values, sign: int, rng: np.random.Generator) -> float:
+    """Mean, over draws, of the score of the row that is best in the draw, on what was not drawn.
+
+    Each draw chooses by some subjects and some seeds of every row, and scores by the other subjects and, of rows with
+    several, the other seeds. The choice is made on fewer subjects than there are, so that the mean is a little too low.
+
+    Args:
+        times: (draws, subjects), of `subject_draws`.
+        sign: 1 if high scores are good, -1 if low ones are.
+
+    Returns NaN where no draw leaves a score.
+    """
+    left_out = (times == 0).astype(np.float64)
+    chosen_by, scored_by = [], []
+    for row in rows:
+        counts = seed_draws(row.seeds, len(times), rng)
+        others = counts if row.seeds == 1 else (counts == 0).astype(np.float64)
+        chosen_by.append(_weighted(row.drawn(times), counts))
+        scored_by.append(_weighted(row.drawn(left_out), others))
+    used, rest = np.stack(chosen_by), np.stack(scored_by)
+    known = ~np.isnan(used).any(axis=0)
+    best = np.argmax(sign * used[:, known], axis=0)
+    scores = rest[:, known][best, np.arange(len(best))]
+    scores = scores[~np.isnan(scores)]
+    return float(scores.mean()) if len(scores) else float("nan")
+
+
+def seed_draws(seeds: int, draws: int, rng: np.random.Generator) -> Values:
+    """(draws, seeds): how often each seed is drawn; where there are several, at least one is left out."""
+    counts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
+    if seeds > 1:
+        whole = (counts > 0).all(axis=1)
+        counts[whole] = rng.permuted(np.tile([2, 0, *[1] * (seeds - 2)], (int(whole.sum()), 1)), axis=1)
+    return counts.astype(np.float64)
+
+
+def _weighted(scores: Values, weights: Values) -> Values:
+    """(draws,) mean of (seeds, draws) scores, weighted by (draws, seeds)."""
+    return (scores * weights.T).sum(axis=0) / weights.sum(axis=1)
