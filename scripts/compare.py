@@ -3,12 +3,14 @@
     python -m scripts.compare [--dataset NAME] [--experiment NAME] [--tag KEY=VALUE] [--run NAME] [--out FOLDER]
 
 Rows are the stages of the trainings, the latest of each, on their validation subjects; with `--evaluations` or another
-`--section`, evaluations. Results are only compared if they were scored on the same subjects of the same data. Files
-written to the folder `comparison`, replacing those of an earlier comparison:
+`--section`, evaluations. Trainings that differ in nothing but the seed are one row. Results are only compared if they
+were scored on the same subjects of the same data. Files written to the folder `comparison`, replacing those of an
+earlier comparison:
 
     index.html          one page with everything in it: opens from disk, can be sent to somebody
     comparison.md       the tables, for a document
     comparison.csv      every score with its interval, one row a model
+    differences.csv     every two models: difference with its interval, p, and what may be said
     chart-NAME.png      columns of the scores, for each data set (the paper's Figures 5 and 6)
     froc-NAME.png       lesions found against false positives per image, where a class is a lesion
     pictures-NAME.png   the same images segmented by every model (Figure 8)
@@ -51,6 +53,16 @@ def command(
     tracking_uri: Annotated[
         str | None, typer.Option("--tracking_uri", help="Store or server. Default: as in trainings.")
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="Score of the statement: dice/CLASS, mean_iou, lesion_sensitivity_at_1fp, mean_image_dice, …",
+            show_default="Dice of the lesion class, else mean_iou",
+        ),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(min=0, help="Points up to which two rows are equivalent. Default: none are.")
+    ] = None,
     draws: Annotated[int, typer.Option(min=100, max=100_000, help="Bootstrap samples.")] = DRAWS,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap samples.")] = SEED,
     pictures: Annotated[int, typer.Option(min=0, help="Images to show side by side.")] = 4,
@@ -74,7 +86,8 @@ def command(
     store = Store(uri, experiment)
     kind = "evaluation" if evaluations or section != "validation" else "stage"
     filters = Filters(dataset or (), _tags(tag or ()), run or (), section, kind, cross, every, threshold_rule)
-    comparisons = [compare(comparable(each), draws, seed) for each in by_dataset(chosen(store, filters))]
+    groups = by_dataset(chosen(store, filters))
+    comparisons = [compare(comparable(each), draws, seed, metric, margin) for each in groups]
     if attributes is not None:
         comparisons = with_groups(comparisons, read_attributes(attributes), draws, seed, out)
     write(store, comparisons, out, draws, seed, pictures)

@@ -57,12 +57,18 @@ class Measure:
 
     def interval(self, draws: int = DRAWS, seed: int = SEED) -> tuple[float, float]:
         """95 % interval (2.5th to 97.5th percentile); NaN with fewer than two subjects, or nothing to divide by."""
-        if len(self.numerator) < 2 or math.isnan(self.value):
-            return math.nan, math.nan
-        times = subject_draws(len(self.numerator), draws, seed)
-        samples = ratio(times @ self.numerator, times @ self.denominator)
-        low, high = np.nanpercentile(samples, [2.5, 97.5])
-        return float(low), float(high)
+        return mean_interval([self], draws, seed)
+
+
+def mean_interval(measures: Sequence[Measure], draws: int = DRAWS, seed: int = SEED) -> tuple[float, float]:
+    """The same of the mean of one score over several trainings, scored on the same subjects."""
+    number = len(measures[0].numerator)
+    if number < 2 or any(math.isnan(measure.value) for measure in measures):
+        return math.nan, math.nan
+    times = subject_draws(number, draws, seed)
+    samples = [ratio(times @ measure.numerator, times @ measure.denominator) for measure in measures]
+    low, high = np.nanpercentile(np.mean(samples, axis=0), [2.5, 97.5])
+    return float(low), float(high)
 
 
 class Froc:

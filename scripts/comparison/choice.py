@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -13,6 +13,9 @@ from scripts.comparison.models import sort_key
 from scripts.comparison.out_of_fold import at_points
 from scripts.comparison.store import Result, Store, cross_validation
 from transforms.errors import UserError
+
+MAY_DIFFER = ("seed", "git_commit", "versions", "device", "num_workers", "dataset_dir", "output_dir", "bundle_root")
+"""Parameters by which trainings of one row with several seeds may differ."""
 
 
 @dataclass(frozen=True)
@@ -117,13 +120,30 @@ def _group(members: Sequence[tuple[Run, Result]], rule: str | None) -> Result:
 def _latest(results: Sequence[Result]) -> list[Result]:
     """The last of each row (bundle and stage) and data set, of trainings that went to their end if there are such.
 
-    Of an unfinished cross-validation none.
+    With it those that differ in nothing but their seeds, the last of each. Of an unfinished cross-validation none.
     """
-    rows: dict[tuple[str, str, str], Result] = {}
+    rows: dict[tuple[str, str, str], list[Result]] = {}
     for result in sorted(results, key=lambda result: (not result.whole, -result.started)):
         if len(result.folds) == result.expected_folds:
-            rows.setdefault((*result.row, result.dataset), result)
-    return list(rows.values())
+            rows.setdefault((*result.row, result.dataset), []).append(result)
+    return [_with_seeds(members) for members in rows.values()]
+
+
+def _with_seeds(members: Sequence[Result]) -> Result:
+    """The first, with those of the others that were trained alike with other seeds."""
+    first = members[0]
+    seeds: dict[str, Result] = {}
+    for other in members[1:] if "seed" in first.params and first.whole else ():
+        seed = other.params.get("seed", first.params["seed"])
+        if seed != first.params["seed"] and other.whole and _alike(first, other):
+            seeds.setdefault(seed, other)
+    return replace(first, seeds=tuple(seeds[seed] for seed in sorted(seeds)))
+
+
+def _alike(first: Result, second: Result) -> bool:
+    """Whether two trainings differ in nothing that is chosen but their seed."""
+    own = [{k: v for k, v in result.params.items() if k not in MAY_DIFFER} for result in (first, second)]
+    return first.basis == second.basis and own[0] == own[1]
 
 
 def comparable(results: Sequence[Result]) -> list[Result]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.scoring.froc import Measure
+from engines.scoring.froc import Measure, mean_interval
 from engines.scoring.lesion_files import LesionResult, point_sentence
 from scripts.comparison.store import Result
 
@@ -112,19 +112,20 @@ def lesion_record(row: LesionRow | None) -> dict[str, Any]:
 
 
 def _row(title: str, result: Result, lesions: LesionResult, draws: int, seed: int) -> LesionRow:
-    measures = _measures(lesions)
+    each = [_measures(lesions), *(_measures(other.lesions) for other in result.seeds if other.lesions)]
+    measures = {name: [found[name] for found in each if name in found] for name in each[0]}
     folds: dict[str, tuple[float, float]] = {}
     if len(result.lesion_folds) > 1:
-        each = [_measures(fold) for fold in result.lesion_folds]
+        of_folds = [_measures(fold) for fold in result.lesion_folds]
         for name in FOLD_COLUMNS:
-            values = np.array([fold[name].value for fold in each])
+            values = np.array([fold[name].value for fold in of_folds])
             known = values[~np.isnan(values)]  # a fold without a lesion has none
             folds[name] = (float(known.mean()), float(known.std(ddof=1))) if len(known) > 1 else (math.nan, math.nan)
     return LesionRow(
         title,
         lesions,
-        {name: measure.value for name, measure in measures.items()},
-        {name: measure.interval(draws, seed) for name, measure in measures.items()},
+        {name: float(np.mean([measure.value for measure in same])) for name, same in measures.items()},
+        {name: mean_interval(same, draws, seed) for name, same in measures.items()},
         folds,
     )
 

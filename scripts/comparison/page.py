@@ -70,9 +70,9 @@ def _section(comparison: Comparison, chart: Path, curves: Path | None, cases: Se
         _list(footnotes(comparison, "Blue")),
         _chart(chart, "Column chart of the table above"),
     ]
-    for heading, table in more_tables(comparison):
+    for heading, table, notes in more_tables(comparison):
         if table:
-            parts += [f"<h3>{heading}</h3>", _table(table[0], table[1:])]
+            parts += [f"<h3>{escape(heading)}</h3>", _table(table[0], table[1:]), *([_list(notes)] if notes else [])]
             if heading == LESION_HEADING and curves is not None:
                 parts.append(_chart(curves, "FROC curves of the table above"))
     if cases:

@@ -13,6 +13,7 @@ from scripts.comparison.chart import column_chart
 from scripts.comparison.froc_chart import froc_chart
 from scripts.comparison.image_strips import Case, cases, sheet
 from scripts.comparison.page import page
+from scripts.comparison.statement_table import records as pair_records
 from scripts.comparison.store import Result, Store
 from scripts.comparison.table import Comparison, markdown, records
 
@@ -56,6 +57,9 @@ def write(store: Store, comparisons: Sequence[Comparison], out: Path, draws: int
                 sheet(shown, comparison.classes).save(out / f"pictures-{name}.png", optimize=True)
             parts.append((comparison, chart, curves, shown))
     write_csv(out / "comparison.csv", [row for comparison in comparisons for row in records(comparison)])
+    made = [(each.dataset, each.verdict) for each in comparisons if each.verdict]
+    pairs = [{"dataset": dataset, **pair} for dataset, verdict in made for pair in pair_records(verdict)]
+    write_csv(out / "differences.csv", pairs)
     text = "\n".join(markdown(comparison) for comparison in comparisons)
     write_text(out / "comparison.md", f"# Comparison of segmentation networks\n\n{text}")
     write_text(out / "index.html", page(parts, _about(draws, seed)))

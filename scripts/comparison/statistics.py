@@ -31,14 +31,30 @@ def intervals(
     subjects: Mapping[str, NDArray[np.int64]], draws: int = DRAWS, seed: int = SEED
 ) -> dict[str, tuple[float, float]]:
     """95 % interval of each of `INTERVALS`: name → (low, high); NaN where there is one subject only."""
-    if len(subjects) < 2:
+    return mean_intervals([subjects], draws, seed)
+
+
+def mean_intervals(
+    trainings: Sequence[Mapping[str, NDArray[np.int64]]], draws: int = DRAWS, seed: int = SEED
+) -> dict[str, tuple[float, float]]:
+    """The same of the mean over several trainings, scored on the same subjects; over subjects alone."""
+    number = len(trainings[0])
+    if number < 2:
         return dict.fromkeys(INTERVALS, (np.nan, np.nan))
-    matrices = np.stack([subjects[name] for name in sorted(subjects)]).astype(np.float64)
-    number = len(matrices)
     times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=draws)
-    samples = overall_scores(np.tensordot(times.astype(np.float64), matrices, axes=1))
-    bounds = {name: np.nanpercentile(samples[name], [2.5, 97.5]) for name in INTERVALS}
+    samples: dict[str, list[NDArray[np.float64]]] = {name: [] for name in INTERVALS}
+    for subjects in trainings:
+        matrices = np.stack([subjects[name] for name in sorted(subjects)]).astype(np.float64)
+        drawn = overall_scores(np.tensordot(times.astype(np.float64), matrices, axes=1))
+        for name in INTERVALS:
+            samples[name].append(drawn[name])
+    bounds = {name: np.nanpercentile(np.mean(each, axis=0), [2.5, 97.5]) for name, each in samples.items()}
     return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
+
+
+def mean_scores(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean of every score over several trainings; NaN where one has none."""
+    return {name: float(np.mean([values[name] for values in each])) for name in each[0]}
 
 
 def subject_mean_iou(subjects: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float64]:
@@ -46,11 +62,10 @@ def subject_mean_iou(subjects: Mapping[str, NDArray[np.int64]]) -> NDArray[np.fl
     return np.array([scores(subjects[name])["mean_iou"] for name in sorted(subjects)])
 
 
-def p_values(rows: Sequence[Mapping[str, NDArray[np.int64]]], best: int) -> list[float | None]:
-    """Corrected p-value of each row against row `best` on the same subjects; None for that row itself."""
-    reference = subject_mean_iou(rows[best])
+def p_values(rows: Sequence[NDArray[np.float64]], best: int) -> list[float | None]:
+    """Corrected p-value of each row against row `best`, from the subjects' mean IoU; None for that row itself."""
     others = [index for index in range(len(rows)) if index != best]
-    raw = [_wilcoxon(subject_mean_iou(rows[index]), reference) for index in others]
+    raw = [_wilcoxon(rows[index], rows[best]) for index in others]
     corrected = dict(zip(others, holm(raw), strict=True))
     return [corrected.get(index) for index in range(len(rows))]
 

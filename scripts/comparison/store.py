@@ -40,6 +40,7 @@ class Result:
         lesions: what was counted of lesions, if anything; of a cross-validation those of all folds.
         lesion_folds: those of each fold.
         model: the row that it belongs to.
+        seeds: the same with other seeds.
     """
 
     stage: str
@@ -59,6 +60,12 @@ class Result:
     lesions: LesionResult | None = field(default=None, repr=False)
     lesion_folds: tuple[LesionResult, ...] = field(default=(), repr=False)
     model: Model = UNKNOWN
+    seeds: tuple[Result, ...] = field(default=(), repr=False)
+
+    @property
+    def trainings(self) -> tuple[Result, ...]:
+        """It and those with other seeds."""
+        return (self, *self.seeds)
 
     @property
     def row(self) -> tuple[str, str]:

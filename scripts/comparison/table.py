@@ -10,22 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from engines.base.replaced_options import upgraded
 from engines.records.score_table import MEAN_TITLES, TITLES
 from engines.runs.score_report import TRIVIAL
 from engines.scoring.metrics import PAPER_METRICS, scores, trivial_scores
 from scripts.comparison.lesion_table import LesionRow, lesion_notes, lesion_record, lesion_rows, lesion_table
-from scripts.comparison.statistics import INTERVALS, intervals, p_values, pooled
+from scripts.comparison.metric import default_metric
+from scripts.comparison.notes import given, notes
+from scripts.comparison.statement_table import (
+    Verdict,
+    heading,
+    pair_table,
+    place_record,
+    place_table,
+    sentences,
+    verdict,
+)
+from scripts.comparison.statistics import INTERVALS, mean_intervals, mean_scores, p_values, pooled, subject_mean_iou
 from scripts.comparison.store import Result
 from transforms.plain_text import one_line
 
 OPTIONS = ("recipe", "image_height", "width", "learning_rate", "max_epochs", "batch_size", "crop_size", "seed")
-OPTIONS_TO_NOTE = (
-    "recipe", "image_height", "sampling", "augmentation", "loss", "class_weights", "ema_decay", "mirror_averaging",
-    "init_weights", "keep", "seed", "git_commit",
-)  # fmt: skip
-"""Options that should be the same for all models; the others are the networks' own."""
 
+PAIRS = "Every two rows, the better first"
 LESION_HEADING = "Lesions, per cent"
 GROUP_HEADING = "Lesions by group, per cent"
 CLASS_SCORES = {"iou": "IoU", "dice": "Dice"}
@@ -64,6 +70,7 @@ class Comparison:
     lesions: tuple[LesionRow, ...] = ()
     groups: tuple[tuple[str, ...], ...] = ()
     """Lines of the table of lesions by group, the first with the names of the columns."""
+    verdict: Verdict | None = None
 
     @property
     def heading(self) -> str:
@@ -71,27 +78,39 @@ class Comparison:
         return f"{self.dataset}: {self.subjects} {self.section} subjects"
 
 
-def compare(results: Sequence[Result], draws: int, seed: int) -> Comparison:
-    """Rows, intervals and tests of results that are `comparable`."""
+def compare(
+    results: Sequence[Result], draws: int, seed: int, metric: str | None = None, margin: float | None = None
+) -> Comparison:
+    """Rows, intervals, tests and the statement of results that are `comparable`.
+
+    Args:
+        metric, margin: of the statement, see `scripts.comparison.statement_table.verdict`.
+
+    Raises:
+        UserError: no such metric.
+    """
     first = results[0]
     names = list(first.classes)
-    matrices = [dict(result.subjects) for result in results]
-    values = [scores(pooled(each), names) for each in matrices]
+    matrices = [[each.subjects for each in result.trainings] for result in results]
+    values = [mean_scores([scores(pooled(each), names) for each in trainings]) for trainings in matrices]
     ious = [-math.inf if math.isnan(v["mean_iou"]) else v["mean_iou"] for v in values]
     best = int(np.argmax(ious))
-    p = p_values(matrices, best)
+    p = p_values([np.mean([subject_mean_iou(each) for each in trainings], axis=0) for trainings in matrices], best)
     titles = _titles(results)
     rows = tuple(
-        Row(titles[i], values[i], intervals(matrices[i], draws, seed), p[i], _folds(results[i]), results[i])
+        Row(titles[i], values[i], mean_intervals(matrices[i], draws, seed), p[i], _folds(results[i]), results[i])
         for i in range(len(results))
     )
-    trivial = Row(TRIVIAL, trivial_scores(matrices[0], names), {})
+    trivial = Row(TRIVIAL, trivial_scores(dict(first.subjects), names), {})
     top = {name: tuple(_best(rows, name)) for name in PAPER_METRICS}
     lesions = lesion_rows(titles, results, draws, seed)
-    notes = (*_notes(results, rows), *lesion_notes(results, lesions))
+    made = verdict(titles, results, draws, seed, metric, margin)
+    all_notes = [*notes(results, [row.scores for row in rows], titles), *lesion_notes(results, lesions)]
+    if made is None and len(rows) > 1 and len(first.subjects) > 1:
+        all_notes.append(f"No statement on {metric or default_metric(names)}: a row has no such score.")
     return Comparison(
         first.dataset, first.section, first.digest, len(first.subjects), first.classes, trivial, rows, top,
-        titles[best], notes, lesions,
+        titles[best], tuple(all_notes), lesions, made,
     )  # fmt: skip
 
 
@@ -104,39 +123,19 @@ def _titles(results: Sequence[Result]) -> list[str]:
 def _folds(result: Result) -> dict[str, tuple[float, float]]:
     if len(result.folds) < 2:
         return {}
-    each = [scores(pooled(fold)) for fold in result.folds]
+    each = [mean_scores([scores(pooled(fold)) for fold in same]) for same in _folds_of_seeds(result)]
     values = {name: np.array([s[name] for s in each]) for name in INTERVALS}
     return {name: (float(v.mean()), float(v.std(ddof=1))) for name, v in values.items()}
+
+
+def _folds_of_seeds(result: Result) -> Iterable[Sequence[Mapping[str, Any]]]:
+    """Each fold's subjects, by every training."""
+    return zip(*(training.folds for training in result.trainings), strict=True)
 
 
 def _best(rows: Sequence[Row], name: str) -> list[str]:
     known = [row.scores[name] for row in rows if not math.isnan(row.scores[name])]
     return [row.title for row in rows if known and row.scores[name] == max(known)]
-
-
-def _notes(results: Sequence[Result], rows: Sequence[Row]) -> Iterable[str]:
-    """What a reader must know before believing the table."""
-    subjects = len(results[0].subjects)
-    yield _counted(results[0].classes, rows)
-    if subjects < 2:
-        yield "One subject: there are no intervals and no test."
-    elif subjects < 20:
-        yield f"So few subjects ({subjects}) make the intervals too narrow: read nothing into small differences."
-    if results[0].section == "validation" and any(r.params.get("keep") == "best" for r in results):
-        yield "The best epoch of each stage was chosen on these subjects, which favours every row (keep: best)."
-    for option in OPTIONS_TO_NOTE:
-        values = {str(upgraded(result.params).get(option, "none")) for result in results if result.params}
-        if len(values) > 1:
-            yield f"Not trained alike: {option} is {', '.join(sorted(values))}."
-
-
-def _counted(classes: Sequence[str], rows: Sequence[Row]) -> str:
-    """How many classes the means are over: a class that only some rows predict counts in those alone."""
-    counts = {row.title: sum(not math.isnan(row.scores[f"iou/{name}"]) for name in classes) for row in rows}
-    if len(set(counts.values())) == 1:
-        return f"Means are over the {next(iter(counts.values()))} of {len(classes)} classes that occur."
-    each = ", ".join(f"{title} {count}" for title, count in counts.items())
-    return f"Means are over the classes that occur or are predicted, of {len(classes)}: {each}."
 
 
 def percent(value: float) -> str:
@@ -181,6 +180,18 @@ def console(comparison: Comparison) -> str:
         more += ["", LESION_HEADING, "", *_aligned(lesion_table(comparison.lesions))]
     if comparison.groups:
         more += ["", GROUP_HEADING, "", *_aligned(comparison.groups)]
+    if comparison.verdict:
+        made = comparison.verdict
+        more += [
+            "",
+            heading(made),
+            "",
+            *_aligned(place_table(made)),
+            "",
+            *_aligned(pair_table(made)),
+            "",
+            *sentences(made),
+        ]
     return "\n".join([comparison.heading + ", per cent", "", *_aligned(lines), *more, "", *footnotes(comparison)])
 
 
@@ -224,21 +235,30 @@ def markdown(comparison: Comparison) -> str:
     body += [[row.title, *cells(row, comparison, "**{}**".format), p_text(row, comparison)] for row in comparison.rows]
     lines += ["|" + "---|" * len(head), *_markdown_rows(body), ""]
     lines += [_markdown(line) + "  " for line in footnotes(comparison, "**Bold**")]
-    for heading, table in more_tables(comparison):
+    for title, table, below in more_tables(comparison):
         if table:
-            lines += ["", f"{heading}:", "", *_markdown_rows(table[:1]), "|" + "---|" * len(table[0])]
-            lines += _markdown_rows(table[1:])
+            lines += ["", f"{_markdown(title)}:", "", *_markdown_rows(table[:1]), "|" + "---|" * len(table[0])]
+            lines += [*_markdown_rows(table[1:]), *(["", *(_markdown(note) + "  " for note in below)] if below else [])]
     return "\n".join([*lines, ""])
 
 
-def more_tables(comparison: Comparison) -> list[tuple[str, list[list[str]]]]:
-    """Heading and lines of the tables below the first; those without lines are not shown."""
+def more_tables(comparison: Comparison) -> list[tuple[str, list[list[str]], list[str]]]:
+    """Heading, lines and notes of the tables below the first; those without lines are not shown."""
+    made = comparison.verdict
+    tables = (
+        [] if made is None else [(heading(made), place_table(made), []), (PAIRS, pair_table(made), sentences(made))]
+    )
     return [
-        (folds_heading(comparison), fold_table(comparison)),
-        (LESION_HEADING, lesion_table(comparison.lesions)),
-        (GROUP_HEADING, [list(line) for line in comparison.groups]),
-        *((class_heading(kind), class_table(comparison, kind)) for kind in CLASS_SCORES),
+        *tables,
+        (folds_heading(comparison), fold_table(comparison), []),
+        (LESION_HEADING, lesion_table(comparison.lesions), []),
+        (GROUP_HEADING, [list(line) for line in comparison.groups], []),
+        *((class_heading(kind), class_table(comparison, kind), []) for kind in CLASS_SCORES),
     ]
+
+
+def _statement(made: Verdict) -> list[tuple[str, list[list[str]], list[str]]]:
+    return [(heading(made), place_table(made), []), (PAIRS, pair_table(made), sentences(made))]
 
 
 def class_heading(kind: str) -> str:
@@ -287,7 +307,9 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
             mean, deviation = row.folds.get(name, (math.nan, math.nan))
             record |= {f"{name}_fold_mean": mean, f"{name}_fold_sd": deviation}
         record |= lesion_record(lesions.get(row.title))
-        record["run_ids"] = " ".join(result.run_ids) if result else ""
+        if comparison.verdict and result:
+            record |= place_record(comparison.verdict, row.title)
+        record["run_ids"] = " ".join(i for each in result.trainings for i in each.run_ids) if result else ""
         record["run_name"] = result.run_name if result else ""
         record["dataset_digest"] = comparison.digest
         out.append({key: _plain(value) for key, value in record.items()})
@@ -303,6 +325,6 @@ def option_rows(comparison: Comparison) -> list[list[str]]:
     rows = []
     for row in comparison.rows:
         params = row.result.params if row.result else {}
-        values = [str(params.get(option, "")) for option in OPTIONS]
+        values = [given(row.result, option) if option in params and row.result else "" for option in OPTIONS]
         rows.append([row.title, *values, row.result.name if row.result else ""])
     return rows

@@ -89,8 +89,8 @@ def joint_draws(
 ) -> tuple[Values, Values]:
     """Scores of all rows over draws of subjects, the same for all, and of seeds, each row's own.
 
-    Draws with replacement vary less than new samples do: those of subjects are widened by what is missing, and seeds are
-    drawn from Student's t, as three of them drawn with replacement would vary by a third too little.
+    Draws with replacement vary less than new samples do: those of subjects are widened by what is missing, and seeds
+    are drawn from Student's t, as three of them drawn with replacement would vary by a third too little.
 
     Returns (rows, draws) over subjects alone, and over subjects and seeds; without draws in which a row has no score.
     """

@@ -10,10 +10,11 @@ from scripts.verdict.row import Row, Values
 
 
 def corrected_best(rows: Sequence[Row], times: Values, sign: int, rng: np.random.Generator) -> float:
-    """Mean, over draws, of the score of the row that is best in the draw, on what was not drawn.
+    """The mean score of all rows, and what choosing the best of them gains on what it was not chosen by.
 
-    Each draw chooses by some subjects and some seeds of every row, and scores by the other subjects and, of rows with
-    several, the other seeds. The choice is made on fewer subjects than there are, so that the mean is a little too low.
+    Each draw chooses by some subjects and some seeds of every row, and scores the chosen row against the mean of all by
+    the other subjects and, of rows with several, the other seeds. The choice is made on fewer subjects than there are,
+    so that the gain is a little too small.
 
     Args:
         times: (draws, subjects), of `subject_draws`.
@@ -29,11 +30,12 @@ def corrected_best(rows: Sequence[Row], times: Values, sign: int, rng: np.random
         chosen_by.append(_weighted(row.drawn(times), counts))
         scored_by.append(_weighted(row.drawn(left_out), others))
     used, rest = np.stack(chosen_by), np.stack(scored_by)
-    known = ~np.isnan(used).any(axis=0)
-    best = np.argmax(sign * used[:, known], axis=0)
-    scores = rest[:, known][best, np.arange(len(best))]
-    scores = scores[~np.isnan(scores)]
-    return float(scores.mean()) if len(scores) else float("nan")
+    known = ~np.isnan(used + rest).any(axis=0)
+    if not known.any():
+        return float("nan")
+    used, rest = used[:, known], rest[:, known]
+    gain = rest[np.argmax(sign * used, axis=0), np.arange(used.shape[1])] - rest.mean(axis=0)
+    return float(np.mean([row.values().mean() for row in rows]) + gain.mean())
 
 
 def seed_draws(seeds: int, draws: int, rng: np.random.Generator) -> Values:

@@ -160,9 +160,9 @@ def test_holm() -> None:
 
 
 def test_p_values_are_wilcoxon_s() -> None:
-    rows = [matrices(0.7, seed=1), matrices(0.9, seed=2), matrices(0.89, seed=3), matrices(0.9, seed=2)]
-    against = subject_mean_iou(rows[1])
-    raw = [wilcoxon(subject_mean_iou(row) - against).pvalue for row in (rows[0], rows[2])]
+    made = [matrices(0.7, seed=1), matrices(0.9, seed=2), matrices(0.89, seed=3), matrices(0.9, seed=2)]
+    rows = [subject_mean_iou(each) for each in made]
+    raw = [wilcoxon(row - rows[1]).pvalue for row in (rows[0], rows[2])]
     given = p_values(rows, best=1)
     assert given[1] is None
     assert given[3] == 1.0  # the same on every subject
@@ -338,7 +338,7 @@ def test_the_table_of_the_paper(add: Add, store: Path, tmp_path: Path, capsys: p
     text = capsys.readouterr().out
     lines = [re.split(r"\s{2,}", line) for line in text.splitlines()]
     assert ["Model", "Pixel accuracy", "Mean IoU", "Mean class accuracy", "p"] in lines
-    (best,) = (line for line in lines if line[0] == "DeepLabv3")
+    best = next(line for line in lines if line[0] == "DeepLabv3")
     value = 100 * scores(pooled(matrices(0.9)))["mean_iou"]
     assert re.fullmatch(rf"{value:.2f} \* \[\d\d\.\d\d, \d\d\.\d\d\]", best[2])
     assert best[-1] == "best"
@@ -352,7 +352,7 @@ def test_files(add: Add, compare: Compare, tmp_path: Path) -> None:
     add({"deeplabv3": matrices(0.9)}, pictures=True)
     compare()
     out = tmp_path / "comparison"
-    names = {"index.html", "comparison.md", "comparison.csv", "chart-tiny.png", "pictures-tiny.png"}
+    names = {"index.html", "comparison.md", "comparison.csv", "differences.csv", "chart-tiny.png", "pictures-tiny.png"}
     assert {p.name for p in out.iterdir()} == names
     with (out / "comparison.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))

@@ -1,0 +1,95 @@
+"""The score that rows are compared by (`--metric`), as what every subject adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.scoring.metrics import CLASS_METRICS
+from scripts.comparison.store import Result
+from scripts.verdict.row import Row, Values
+from transforms.errors import UserError
+from transforms.plain_text import one_line
+from transforms.vocabulary import is_lesion
+
+MEANS = {"mean_iou": "iou", "mean_class_accuracy": "sensitivity", "mean_dice": "dice"}
+"""Means over the classes, and of what."""
+
+Parts = tuple[Values, Values]
+
+
+def default_metric(classes: Sequence[str]) -> str:
+    """The Dice of the first class that is a lesion; mean IoU where none is."""
+    lesions = [name for name in classes if is_lesion(name)]
+    return f"dice/{lesions[0]}" if lesions else "mean_iou"
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a small score is a good one."""
+    return "false_positives" in metric
+
+
+def verdict_rows(titles: Sequence[str], results: Sequence[Result], metric: str) -> list[Row]:
+    """Each row with all its trainings, for `scripts.verdict.statement.state`.
+
+    Raises:
+        UserError: no such score, or a row does not have it.
+    """
+    rows = []
+    for title, result in zip(titles, results, strict=True):
+        parts = [_parts(each, metric, title) for each in (result, *result.seeds)]
+        numerators, denominators = zip(*parts, strict=True)
+        rows.append(Row(title, np.stack(numerators), np.stack(denominators)))
+    return rows
+
+
+def fold_numbers(result: Result) -> NDArray[np.int64]:
+    """(subjects,): the fold of each subject, in order of name."""
+    fold_of = {subject: number for number, fold in enumerate(result.folds) for subject in fold}
+    return np.array([fold_of.get(subject, 0) for subject in sorted(result.subjects)], np.int64)
+
+
+def _parts(result: Result, metric: str, title: str) -> Parts:
+    """Numerator and denominator, (subjects, parts), in order of name."""
+    kind, _, name = metric.partition("/")
+    subjects = sorted(result.subjects)
+    if metric in MEANS or metric == "pixel_accuracy" or (kind in CLASS_METRICS and name in result.classes):
+        matrices = np.stack([result.subjects[subject] for subject in subjects]).astype(np.float64)
+        if metric == "pixel_accuracy":
+            return np.trace(matrices, axis1=1, axis2=2)[:, None], matrices.sum(axis=(1, 2))[:, None]
+        which = slice(None) if metric in MEANS else [result.classes.index(name)]
+        numerator, denominator = _of_classes(matrices, MEANS.get(metric, kind))
+        return numerator[:, which], denominator[:, which]
+    measures = {} if result.lesions is None else dict(result.lesions.measures())
+    measures |= {long.partition("/")[0]: m for long, m in measures.items() if long.startswith("mean_image_dice")}
+    if metric not in measures:
+        _refuse(result, metric, title, list(measures))
+    measure = measures[metric]
+    if result.lesions is None or sorted({image.subject for image in result.lesions.images}) != subjects:
+        raise UserError(f"--metric {metric}: {title} has lesions of other subjects; evaluate it again")
+    return measure.numerator[:, None].astype(np.float64), measure.denominator[:, None].astype(np.float64)
+
+
+def _of_classes(matrices: Values, kind: str) -> Parts:
+    """Numerator and denominator of each class, (subjects, classes), of one of `CLASS_METRICS`."""
+    tp = np.diagonal(matrices, axis1=1, axis2=2)
+    in_truth, predicted = matrices.sum(axis=2), matrices.sum(axis=1)
+    total, union = matrices.sum(axis=(1, 2))[:, None], in_truth + predicted - tp
+    parts: dict[str, Parts] = {
+        "iou": (tp, union),
+        "dice": (2 * tp, in_truth + predicted),
+        "sensitivity": (tp, in_truth),
+        "specificity": (total - union, total - in_truth),
+    }
+    return parts[kind]
+
+
+def _refuse(result: Result, metric: str, title: str, measures: Sequence[str]) -> None:
+    names = ["pixel_accuracy", *MEANS, *(f"{kind}/{name}" for kind in CLASS_METRICS for name in result.classes)]
+    lacks = "" if measures else "; its lesions were not counted"
+    raise UserError(
+        f"--metric {one_line(metric)}: unknown, or not known of {title}{lacks}; choose from "
+        f"{', '.join(one_line(name) for name in [*names, *measures])}"
+    )

@@ -1,0 +1,50 @@
+"""What a reader must know before believing a comparison's tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from engines.base.replaced_options import upgraded
+from scripts.comparison.store import Result
+
+OPTIONS_TO_NOTE = (
+    "recipe", "image_height", "sampling", "augmentation", "loss", "class_weights", "ema_decay", "mirror_averaging",
+    "init_weights", "keep", "seed", "git_commit",
+)  # fmt: skip
+"""Options that should be the same for all models; the others are the networks' own."""
+
+
+def notes(results: Sequence[Result], scores: Sequence[Mapping[str, float]], titles: Sequence[str]) -> Iterable[str]:
+    """Sentences on how many subjects there are, how the rows were made, and what their means are over."""
+    subjects = len(results[0].subjects)
+    yield _counted(results[0].classes, scores, titles)
+    if subjects < 2:
+        yield "One subject: there are no intervals and no test."
+    elif subjects < 20:
+        yield f"So few subjects ({subjects}) make the intervals too narrow: read nothing into small differences."
+    if results[0].section == "validation" and any(r.params.get("keep") == "best" for r in results):
+        yield "The best epoch of each stage was chosen on these subjects, which favours every row (keep: best)."
+    several = {title: len(result.trainings) for title, result in zip(titles, results, strict=True) if result.seeds}
+    if several:
+        each = ", ".join(f"{title} {count}" for title, count in several.items())
+        yield f"Means over trainings with different seeds: {each}; intervals of this table are over subjects alone."
+    for option in OPTIONS_TO_NOTE:
+        values = {given(result, option) for result in results if result.params}
+        if len(values) > 1:
+            yield f"Not trained alike: {option} is {', '.join(sorted(values))}."
+
+
+def given(result: Result, option: str) -> str:
+    """The value of an option, of a row with several trainings all."""
+    return " and ".join(sorted({str(upgraded(each.params).get(option, "none")) for each in result.trainings}))
+
+
+def _counted(classes: Sequence[str], scores: Sequence[Mapping[str, float]], titles: Sequence[str]) -> str:
+    """How many classes the means are over: a class that only some rows predict counts in those alone."""
+    each = [sum(not math.isnan(row[f"iou/{name}"]) for name in classes) for row in scores]
+    counts = dict(zip(titles, each, strict=True))
+    if len(set(counts.values())) == 1:
+        return f"Means are over the {next(iter(counts.values()))} of {len(classes)} classes that occur."
+    names = ", ".join(f"{title} {count}" for title, count in counts.items())
+    return f"Means are over the classes that occur or are predicted, of {len(classes)}: {names}."

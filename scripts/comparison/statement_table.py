@@ -1,0 +1,196 @@
+"""The statement of a comparison as tables, sentences and records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scripts.comparison.metric import default_metric, fold_numbers, lower_is_better, verdict_rows
+from scripts.comparison.store import Result
+from scripts.verdict.spread import MIN_SEEDS
+from scripts.verdict.statement import BETTER, Pair, Place, Statement, state
+
+FEW_SUBJECTS = 20
+"""With fewer, an interval holds the truth less often than it says."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A statement with the name of its score."""
+
+    metric: str
+    statement: Statement
+
+    @property
+    def factor(self) -> float:
+        """By which scores are multiplied for the tables."""
+        return 1.0 if lower_is_better(self.metric) else 100.0
+
+
+def verdict(
+    titles: Sequence[str],
+    results: Sequence[Result],
+    draws: int,
+    seed: int,
+    metric: str | None = None,
+    margin: float | None = None,
+) -> Verdict | None:
+    """What may be said of the rows; None with fewer than two rows or subjects, or where a row has no such score.
+
+    Args:
+        metric: see `scripts.comparison.metric`; None for the Dice of a lesion, else mean IoU.
+        margin: differences up to which rows are equivalent, as the tables show them (points of per cent).
+
+    Raises:
+        UserError: no such score.
+    """
+    metric = metric or default_metric(results[0].classes)
+    rows, lower = verdict_rows(titles, results, metric), lower_is_better(metric)
+    fraction = None if margin is None else margin / (1 if lower else 100)
+    found = state(rows, fold_numbers(results[0]), draws, seed, fraction, lower)
+    return None if found is None else Verdict(metric, found)
+
+
+def heading(verdict: Verdict) -> str:
+    """What the tables show."""
+    unit = "" if verdict.factor == 1 else ", per cent"
+    return f"Statement on {verdict.metric}{unit}"
+
+
+def place_table(verdict: Verdict) -> list[list[str]]:
+    """A line for each row: score, seeds, ranks."""
+    head = ["Model", "Seeds", verdict.metric, "SD of seeds", "Rank", "First", "Rank by subject"]
+    return [head, *([place.title, *_place(place, verdict)] for place in verdict.statement.places)]
+
+
+def _place(place: Place, verdict: Verdict) -> list[str]:
+    def number(value: float) -> str:
+        return _number(value * verdict.factor)
+
+    mark = " *" if place.title == verdict.statement.best else ""
+    return [
+        str(place.seeds),
+        f"{number(place.score)}{mark} [{number(place.low)}, {number(place.high)}]",
+        number(place.seed_sd),
+        _rank(place.rank, place.rank_low, place.rank_high),
+        f"{100 * place.first:.0f} %",
+        _rank(place.subject_rank, place.subject_rank_low, place.subject_rank_high),
+    ]
+
+
+def pair_table(verdict: Verdict) -> list[list[str]]:
+    """A line for each pair: difference, tests, word."""
+    equivalence = verdict.statement.margin is not None
+    head = ["First", "Second", "Difference", "p", *(["p equivalent"] if equivalence else []), "P(false)", "First is"]
+    return [head, *([pair.first, pair.second, *_pair(pair, verdict)] for pair in verdict.statement.pairs)]
+
+
+def _pair(pair: Pair, verdict: Verdict) -> list[str]:
+    difference, low, high = (_signed(x * verdict.factor) for x in (pair.difference, pair.low, pair.high))
+    return [
+        f"{difference} [{low}, {high}]",
+        p_number(pair.p),
+        *([] if pair.equivalence_p is None else [p_number(pair.equivalence_p)]),
+        p_number(pair.false_claim),
+        pair.word,
+    ]
+
+
+def sentences(verdict: Verdict) -> list[str]:
+    """What the tables mean, and what they do not."""
+    statement, factor = verdict.statement, verdict.factor
+    within = f", drawn within {statement.folds} folds" if statement.folds > 1 else ""
+    words = [
+        "Score: mean over the seeds. [95 % interval over subjects" + within + " and seeds]; p: exchange of two rows' "
+        "results by subject, with the seeds' share, Holm over all pairs; P(false): share of the draws in which the "
+        "first is not the better; rank by score and by the mean rank in every subject.",
+        _claim(verdict),
+    ]
+    best = next(place for place in statement.places if place.title == statement.best)
+    corrected = "n/a" if math.isnan(statement.corrected) else _number(statement.corrected * factor)
+    words.append(
+        f"{best.title} is the best of these {len(statement.places)} rows on the same subjects that it is scored on, "
+        f"which favors it: {_number(best.score * factor)}, corrected for the choice {corrected}; P(not the first of "
+        f"all) {p_number(statement.false_best)}."
+    )
+    if not math.isnan(statement.tau):
+        words.append(f"Ranks by score and by subject agree with a Kendall's tau of {statement.tau:.2f}.")
+    if statement.subjects < FEW_SUBJECTS:
+        words.append(
+            f"Too few subjects ({statement.subjects}): intervals may hold the truth less often than in 95 %, see "
+            "docs/evaluation.md."
+        )
+    return words
+
+
+def _claim(verdict: Verdict) -> str:
+    statement = verdict.statement
+    if not statement.seeds_count:
+        few = ", ".join(place.title for place in statement.places if place.seeds < MIN_SEEDS)
+        return (
+            f"Fewer than {MIN_SEEDS} seeds ({few}): what is said of these rows is of these trained models, not of "
+            "their networks, and is never better or equivalent."
+        )
+    better = [f"{pair.first} than {pair.second}" for pair in statement.pairs if pair.word == BETTER]
+    return f"Better: {'; '.join(better)}." if better else "No row is better than another, as far as this can be said."
+
+
+def records(verdict: Verdict) -> list[dict[str, Any]]:
+    """A dictionary for each pair, scores as fractions."""
+    return [
+        {
+            "metric": verdict.metric,
+            "first": pair.first,
+            "second": pair.second,
+            "difference": pair.difference,
+            "difference_low": pair.low,
+            "difference_high": pair.high,
+            "p": pair.p,
+            "p_false_claim": pair.false_claim,
+            "p_equivalent": pair.equivalence_p,
+            "margin": verdict.statement.margin,
+            "word": pair.word,
+        }
+        for pair in verdict.statement.pairs
+    ]
+
+
+def place_record(verdict: Verdict, title: str) -> dict[str, Any]:
+    """Columns of one row."""
+    place = next(place for place in verdict.statement.places if place.title == title)
+    best = title == verdict.statement.best
+    return {
+        "metric": verdict.metric,
+        "metric_score": place.score,
+        "metric_low": place.low,
+        "metric_high": place.high,
+        "seeds": place.seeds,
+        "seed_sd": place.seed_sd,
+        "rank": place.rank,
+        "rank_low": place.rank_low,
+        "rank_high": place.rank_high,
+        "p_first": place.first,
+        "rank_by_subject": place.subject_rank,
+        "corrected_for_choice": verdict.statement.corrected if best else math.nan,
+    }
+
+
+def p_number(p: float) -> str:
+    """Three digits."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}"
+
+
+def _rank(rank: float, low: float, high: float) -> str:
+    if math.isnan(rank):
+        return "n/a"
+    return f"{rank:.0f}" if math.isnan(low) else f"{rank:.0f} [{low:.0f}, {high:.0f}]"
