@@ -68,7 +68,7 @@ def errors(world: World, rows: int, subjects: Sequence[int], seeds: Sequence[int
                 for s in seeds:
                     rng = np.random.default_rng([n, s])
                     drawn = (experiment(here, score, rows, s, n, rng) for _ in progress(number, f"{score}, {n}, {s}"))
-                    calls = [(better(each, rng).any(), better(each, rng, False).any()) for each in drawn]
+                    calls = [(bool(better(each, rng).any()), bool(better(each, rng, False).any())) for each in drawn]
                     yield {
                         "score": score,
                         "seeds alike": "no" if uneven else "yes",

@@ -28,7 +28,8 @@ def exchanged(rows: Sequence[Row], pairs: Sequence[tuple[int, int]]) -> Values:
     sums = [part.sum(axis=1) for part in (numerators, denominators)]
     center = [(part[first] + part[second]) / 2 for part in sums]
     parts = [influence(numerators[side], denominators[side], *center) for side in (first, second)]
-    return parts[0] - parts[1]
+    difference: Values = parts[0] - parts[1]
+    return difference
 
 
 def signs_of(subjects: int, draws: int, rng: np.random.Generator) -> Values:

@@ -70,7 +70,7 @@ def seed_spread(rows: Sequence[Row], folds: NDArray[np.int64]) -> SeedSpread:
     if not enough.any():
         return SeedSpread(scale, 1)
     own, by_subjects, freedom = np.zeros((3, len(rows)))
-    for index in np.flatnonzero(enough):
+    for index in np.flatnonzero(enough).tolist():
         row = rows[index]
         influence = row.influence()
         own[index] = row.values().var(ddof=1)
@@ -78,7 +78,7 @@ def seed_spread(rows: Sequence[Row], folds: NDArray[np.int64]) -> SeedSpread:
         by_subjects[index] = variance_over_subjects(rest, folds).sum() / (row.seeds - 1)
         freedom[index] = row.seeds - 1
     common = float((own * freedom).sum() / freedom.sum())
-    for index in np.flatnonzero(enough):
+    for index in np.flatnonzero(enough).tolist():
         left = max(own[index], common) - by_subjects[index]
         scale[index] = np.sqrt(max(0.0, left) / rows[index].seeds)
     return SeedSpread(scale, int(freedom.sum()))

@@ -159,7 +159,7 @@ def _pairs(
     order = np.argsort(-sign * scores, kind="stable")
     numbers = [(int(order[a]), int(order[b])) for a, b in all_pairs(len(rows))]
     scales = pair_scales(spread, numbers)
-    p = holm(exchange_p(exchanged(rows, numbers), signs, scales, spread.freedom))
+    p = holm(exchange_p(exchanged(rows, numbers), signs, scales, spread.freedom).tolist())
     same: list[float] | None = None
     if margin is not None:
         each = (
