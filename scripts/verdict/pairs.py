@@ -27,14 +27,13 @@ def exchanged(rows: Sequence[Row], pairs: Sequence[tuple[int, int]]) -> Values:
     first, second = (list(numbers) for numbers in zip(*pairs, strict=True))
     sums = [part.sum(axis=1) for part in (numerators, denominators)]
     center = [(part[first] + part[second]) / 2 for part in sums]
-    parts = [influence(numerators[side], denominators[side], *center) for side in (first, second)]
-    difference: Values = parts[0] - parts[1]
-    return difference
+    parts: list[Values] = [influence(numerators[side], denominators[side], *center) for side in (first, second)]
+    return parts[0] - parts[1]
 
 
 def signs_of(subjects: int, draws: int, rng: np.random.Generator) -> Values:
     """(draws, subjects) of 1 and -1: which subjects' results are exchanged."""
-    return 2.0 * rng.integers(0, 2, (draws, subjects)) - 1
+    return np.where(rng.random((draws, subjects)) < 0.5, 1.0, -1.0)
 
 
 def exchange_p(differences: Values, signs: Values, scales: Values, freedom: int) -> Values:
