@@ -1,12 +1,13 @@
-"""k-fold cross-validation of a bundle: every subject is validated on once, by a network that never saw it.
+"""k-fold cross-validation of bundles: every subject is validated on once, by a network that never saw it.
 
-    python -m scripts.crossval BUNDLE [--folds 5] [--dataset_dir DATASET] [--seed 0] [--out FOLDER] [any option of it]
+    python -m scripts.crossval BUNDLE… [--folds 5] [--seeds 0,1,2] [--dataset_dir DATASET] [--out FOLDER] [any option]
 
-The subjects of the data set's training and validation sections are dealt into folds by the seed, or by --folds_file,
-a CSV file with the columns subject and fold. Each fold is a training of its own (`OUT/fold-1`, …) and an MLflow run
-below that of the cross-validation. The same command again resumes: finished folds are skipped, an interrupted one
-continues. The table at the end is over all subjects; `python -m scripts.compare --crossval` lays those of several
-bundles side by side.
+The subjects of the data set's training and validation sections are dealt into folds by --fold_seed, or by --folds_file,
+a CSV file with the columns subject and fold; they are the same for all bundles and seeds. Each fold is a training of
+its own (`OUT/fold-1`, …; of several bundles or seeds `OUT/BUNDLE-seed-SEED/fold-1`, …) and an MLflow run below that of
+its cross-validation. --jobs trains several at once, --cluster as jobs of a cluster. The same command again resumes:
+finished folds are skipped, an interrupted one continues. The table at the end is over all subjects; with three seeds
+or more it says which bundle is better. `python -m scripts.compare --crossval` makes the page of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Annotated
 import typer
 
 from scripts.commandline import run_app
+from transforms.errors import UserError
+from transforms.plain_text import one_line
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -27,7 +30,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 @app.command(help=__doc__, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def command(
     context: typer.Context,
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name of a folder in bundles/.")],
+    bundles: Annotated[list[str], typer.Argument(metavar="BUNDLE…", help="Names of folders in bundles/.")],
     folds: Annotated[int | None, typer.Option(help="Number of folds.", show_default="5")] = None,
     folds_file: Annotated[
         Path | None, typer.Option("--folds_file", help="CSV file: subject,fold. Default: the seed deals the folds.")
@@ -36,7 +39,17 @@ def command(
         Path | None, typer.Option("--dataset_dir", help="Dataset folder. Default: the synthetic sample.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the folds and of every training.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder. Default: outputs/crossval/BUNDLE-DATASET.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds of the trainings: 0,1,2.", show_default="--seed")] = None,
+    fold_seed: Annotated[
+        int | None, typer.Option("--fold_seed", min=0, help="Of the folds.", show_default="--seed")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Trainings at once.", show_default="1; on SLURM all")] = None,
+    cluster: Annotated[str | None, typer.Option(help="slurm, or local (this machine), through submitit.")] = None,
+    cluster_option: Annotated[
+        list[str] | None,
+        typer.Option("--cluster_option", help="KEY=VALUE of submitit, such as slurm_partition=gpu; may be repeated."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder. Default: in outputs/crossval.")] = None,
     tracking_uri: Annotated[str | None, typer.Option("--tracking_uri", help="MLflow store or server.")] = None,
     experiment_name: Annotated[
         str, typer.Option("--experiment_name", help="MLflow experiment.", envvar="MLFLOW_EXPERIMENT_NAME")
@@ -57,17 +70,24 @@ def command(
     from rich.console import Console
 
     from scripts.comparison.table import console, records  # seconds: MLflow, torch, MONAI
+    from scripts.crossvalidation.at_once import Place
     from scripts.crossvalidation.run import cross_validate
 
+    names, options = _words([*bundles, *context.args])
+    if cluster_option and cluster is None:
+        raise UserError("--cluster_option: belongs to the jobs of a cluster; give --cluster with it")
+    place = Place(jobs, cluster, dict(_pair(text) for text in cluster_option or ()))
     try:
         comparison = cross_validate(
-            bundle,
+            names,
             folds,
             folds_file,
             dataset_dir,
-            seed,
+            [seed] if seeds is None else _seeds(seeds),
+            seed if fold_seed is None else fold_seed,
             threshold_rule,
-            context.args,
+            options,
+            place=place,
             attributes=attributes,
             out=out,
             tracking_uri=tracking_uri,
@@ -80,6 +100,32 @@ def command(
         print(json.dumps(records(comparison), indent=1))
     else:
         Console(highlight=False, soft_wrap=True).print(console(comparison), markup=False)
+
+
+def _words(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The bundles, which come first, and the options of the trainings."""
+    first = next((number for number, word in enumerate(given) if word.startswith("-")), len(given))
+    names = list(given[:first])
+    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
+    if twice is not None:
+        raise UserError(f"{one_line(twice)}: given twice; name every bundle once")
+    if not names:
+        raise UserError(f"{one_line(given[0])}: expected a bundle first; name the bundles before the options")
+    return names, list(given[first:])
+
+
+def _seeds(text: str) -> list[int]:
+    words = text.split(",")
+    if not all(word.isascii() and word.isdigit() for word in words) or len(set(map(int, words))) < len(words):
+        raise UserError(f"--seeds {one_line(text)}: expected different integers from 0 on, such as 0,1,2")
+    return [int(word) for word in words]
+
+
+def _pair(text: str) -> tuple[str, str | int]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise UserError(f"--cluster_option {one_line(text)}: expected KEY=VALUE, such as slurm_partition=gpu")
+    return key, int(value) if value.isdigit() else value
 
 
 def main(argv: Sequence[str] | None = None) -> int:

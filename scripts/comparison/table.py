@@ -110,7 +110,7 @@ def compare(
         all_notes.append(f"No statement on {metric or default_metric(names)}: a row has no such score.")
     return Comparison(
         first.dataset, first.section, first.digest, len(first.subjects), first.classes, trivial, rows, top,
-        titles[best], tuple(all_notes), lesions, made,
+        titles[best], tuple(all_notes), lesions, verdict=made,
     )  # fmt: skip
 
 

@@ -1,9 +1,12 @@
-"""One training per fold, one after another, and the table over all subjects."""
+"""One training per fold, bundle and seed, and the table over all subjects."""
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -12,18 +15,21 @@ from engines.base.paths import bundle_folder, bundle_folders, project_root
 from engines.records.attributes import Attributes, check_known, dataset_attributes, read_attributes
 from engines.records.mlflow_run import Tracking
 from engines.records.mlflow_store import disable_telemetry
+from engines.records.tables import write_text
 from engines.runs.owned_run import own, tracked
 from engines.scoring.operating_point import rule_rate
 from scripts.comparison.draws import DRAWS, SEED
 from scripts.comparison.group_table import FILE as GROUPS
 from scripts.comparison.group_table import with_groups
 from scripts.comparison.lesion_table import LesionRow
+from scripts.comparison.store import Result
 from scripts.comparison.table import Comparison, Row, compare, console
+from scripts.crossvalidation.at_once import Place, run_all
 from scripts.crossvalidation.fold_table import results
 from scripts.crossvalidation.folds import FOLDS, TRAINED, Folds, digest_of, read_folds, trained_subjects, write_folds
-from scripts.crossvalidation.process import run_training, terminable
+from scripts.crossvalidation.process import terminable
 from scripts.crossvalidation.state import Plan, begin, fold_folder, is_finished, save, set_finished, training_command
-from scripts.crossvalidation.views import fold_views, write_view
+from scripts.crossvalidation.views import Views, fold_views, write_view
 from scripts.importers.writing.split import folds_of
 from scripts.sample import ensure_sample
 from transforms.dataset import Dataset
@@ -32,14 +38,36 @@ from transforms.plain_text import one_line
 
 OURS = ("--output_dir", "--resume", "--tags", "--run_name", "--config_file")
 """Options of a training that a fold is given by this command."""
+TABLE = "crossval.txt"
+
+
+@dataclass(frozen=True)
+class Cross:
+    """One cross-validation: a bundle and a seed.
+
+    Attributes:
+        label: what messages add to the number of a fold; empty where there is one cross-validation only.
+    """
+
+    plan: Plan
+    config: Path
+    out: Path
+    tracking: Tracking
+    label: str
+
+    def say(self, number: int, words: str) -> None:
+        """Tell something of a fold."""
+        text = f"Fold {number} of {self.plan.folds}{self.label}: {words}"
+        Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
 
 
 def cross_validate(
-    bundle: str,
+    bundles: Sequence[str],
     folds: int | None,
     folds_file: Path | None,
     dataset_dir: Path | None,
-    seed: int,
+    seeds: Sequence[int],
+    fold_seed: int,
     threshold_rule: str | None,
     options: Sequence[str],
     *,
@@ -47,44 +75,66 @@ def cross_validate(
     out: Path | None,
     tracking_uri: str | None,
     experiment_name: str,
+    place: Place | None = None,
 ) -> Comparison:
-    """Train every fold that is not finished, and compare over all subjects.
+    """Train every fold of every bundle and seed that is not finished, and compare over all subjects.
 
     Args:
         folds: how many; `FOLDS` where neither this nor a file is given.
         folds_file: which subject is in which fold, see `read_folds`.
         attributes: table of what images can be grouped by, see `read_attributes`.
+        seeds: of the trainings; the folds are the same for all.
+        fold_seed: by which the folds are dealt.
         options: of the trainings, as on their command line.
+        out: folder; of several cross-validations the one that holds theirs.
+        place: where, and how many at once.
 
     Raises:
         UserError: an option that does not fit, another cross-validation in `out`, or a fold that failed.
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after the fold's training has ended too.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the trainings have ended too.
     """
     disable_telemetry()
-    config = _config(bundle)
+    configs = {bundle: _config(bundle) for bundle in bundles}
     if threshold_rule is not None:
         rule_rate(threshold_rule)
     data = Dataset.load(dataset_dir or ensure_sample(project_root() / "data" / "sample"))
     grouping = image_attributes(data, attributes)
-    dealt, folds_digest = _folds(data, folds, folds_file, seed)
-    views = fold_views(data, dealt, seed)
+    dealt, folds_digest = _folds(data, folds, folds_file, fold_seed)
+    views = fold_views(data, dealt, fold_seed)
     options = [*_checked(options), "--experiment_name", experiment_name]
     options += ["--tracking_uri", tracking_uri] if tracking_uri else []
-    plan = Plan(bundle, len(dealt), seed, data.digest, tuple(options), folds_digest)
-    out = (out or project_root() / "outputs" / "crossval" / f"{bundle}-{data.root.name}").resolve()
-    run_id = begin(out, plan)
-    params = {"bundle": bundle, "folds": plan.folds, "seed": seed, "dataset": data.name, "dataset_digest": data.digest}
-    params |= {"folds_digest": digest_of(dealt)}
-    name = f"{bundle}, {plan.folds} folds"
-    tracking = Tracking(experiment_name, name, tracking_uri, params, tags={"kind": "crossval"})
-    with terminable(), own(out, tracking, task="cross-validation", option="--out"), tracked(tracking, run_id):
-        save(out, plan, tracking.run_id)
-        tracking.log_artifacts(write_folds(dealt, out / "folds.csv"))
-        for number, view in enumerate(views, start=1):
-            write_view(view, fold_folder(out, number) / "dataset")
-            _train(plan, config, out, number, tracking)
-        comparison = compare(results(out, plan, threshold_rule), DRAWS, SEED)
-        return log_comparison(by_group(comparison, grouping, out), out, tracking)
+    several = len(bundles) * len(seeds) > 1
+    name = data.root.name if several else f"{bundles[0]}-{data.root.name}"
+    folder = (out or project_root() / "outputs" / "crossval" / name).resolve()
+    crosses = []
+    for bundle, seed in itertools.product(bundles, seeds):
+        own_seed = None if folds_digest is not None or fold_seed == seed else fold_seed
+        plan = Plan(bundle, len(dealt), seed, data.digest, tuple(options), folds_digest, own_seed)
+        params = {"bundle": bundle, "folds": plan.folds, "seed": seed, "fold_seed": fold_seed}
+        params |= {"dataset": data.name, "dataset_digest": data.digest, "folds_digest": digest_of(dealt)}
+        name = f"{bundle}, {plan.folds} folds" + (f", seed {seed}" if several else "")
+        tracking = Tracking(experiment_name, name, tracking_uri, params, tags={"kind": "crossval"})
+        label = f" of {bundle}, seed {seed}" if several else ""
+        own_folder = folder / f"{bundle}-seed-{seed}" if several else folder
+        crosses.append(Cross(plan, configs[bundle], own_folder, tracking, label))
+    with terminable(), ExitStack() as stack:
+        for cross in crosses:
+            _start(cross, stack, dealt, views)
+        tasks = [(cross, number) for number in range(1, len(dealt) + 1) for cross in crosses]
+        _train(tasks, place or Place())
+        each = [_summary(cross, threshold_rule, grouping) for cross in crosses]
+    return _together(crosses, threshold_rule, grouping, folder) if several else each[0]
+
+
+def _start(cross: Cross, stack: ExitStack, dealt: Folds, views: Views) -> None:
+    """Begin or resume: folder, MLflow run, data sets of the folds."""
+    run_id = begin(cross.out, cross.plan)
+    stack.enter_context(own(cross.out, cross.tracking, task="cross-validation", option="--out"))
+    stack.enter_context(tracked(cross.tracking, run_id))
+    save(cross.out, cross.plan, cross.tracking.run_id)
+    cross.tracking.log_artifacts(write_folds(dealt, cross.out / "folds.csv"))
+    for number, view in enumerate(views, start=1):
+        write_view(view, fold_folder(cross.out, number) / "dataset")
 
 
 def _config(bundle: str) -> Path:
@@ -113,23 +163,41 @@ def _checked(options: Sequence[str]) -> list[str]:
     return list(options)
 
 
-def _train(plan: Plan, config: Path, out: Path, number: int, tracking: Tracking) -> None:
-    """Train one fold in a process of its own, unless that was done."""
-    say = Console(stderr=True, highlight=False)
-    if is_finished(out, number):
-        say.print(f"Fold {number} of {plan.folds}: finished earlier.")
-        return
-    say.print(f"Fold {number} of {plan.folds}: {fold_folder(out, number)}", soft_wrap=True)
-    tags = {"fold": str(number), "folds": str(plan.folds), "crossval_name": tracking.run_name}
+def _train(tasks: Sequence[tuple[Cross, int]], place: Place) -> None:
+    """Train the folds that are not finished, each in a process of its own; all that run end before an error is told."""
+    left = []
+    for cross, number in tasks:
+        if is_finished(cross.out, number):
+            cross.say(number, "finished earlier.")
+        else:
+            left.append((cross, number))
+
+    def start(index: int) -> list[str]:
+        cross, number = left[index]
+        cross.say(number, str(fold_folder(cross.out, number)))
+        return training_command([sys.executable], cross.plan, cross.config, cross.out, number, _tags(cross, number))
+
+    def end(index: int, code: int) -> None:
+        cross, number = left[index]
+        if code == 0:
+            set_finished(cross.out, number, _tags(cross, number))
+
+    failed = run_all(len(left), start, end, place)
+    if failed is not None:
+        cross, number = left[failed[0]]
+        raise UserError(
+            f"fold {number} of {cross.plan.folds}{cross.label} ended with code {failed[1]}, see above; the same "
+            "command again goes on with it"
+        )
+
+
+def _tags(cross: Cross, number: int) -> dict[str, str]:
+    """Of the MLflow run of a fold's training."""
+    tracking = cross.tracking
+    tags = {"fold": str(number), "folds": str(cross.plan.folds), "crossval_name": tracking.run_name}
     if tracking.run_id is not None:
         tags |= {"crossval": tracking.run_id, "mlflow.parentRunId": tracking.run_id}
-    words = training_command([sys.executable], plan, config, out, number, tags)
-    code = run_training(words)
-    if code:
-        raise UserError(
-            f"fold {number} of {plan.folds} ended with code {code}, see above; the same command again goes on with it"
-        )
-    set_finished(out, number, tags)
+    return tags
 
 
 def image_attributes(data: Dataset, path: Path | None) -> Attributes:
@@ -145,6 +213,24 @@ def image_attributes(data: Dataset, path: Path | None) -> Attributes:
     images = ((item["subject"], Path(item["image"]).stem) for name in TRAINED for item in data.content[name])
     check_known(given, images, data.name)
     return given.over(known)
+
+
+def _summary(cross: Cross, rule: str | None, grouping: Attributes) -> Comparison:
+    """All subjects of all folds, each scored by the network that did not train with it."""
+    comparison = compare(results(cross.out, cross.plan, rule), DRAWS, SEED)
+    return log_comparison(by_group(comparison, grouping, cross.out), cross.out, cross.tracking)
+
+
+def _together(crosses: Sequence[Cross], rule: str | None, grouping: Attributes, folder: Path) -> Comparison:
+    """Every bundle with all its seeds as rows of one table, also written as crossval.txt."""
+    rows: dict[tuple[str, str], list[Result]] = {}
+    for cross in crosses:
+        for result in results(cross.out, cross.plan, rule):
+            rows.setdefault((cross.plan.bundle, result.stage), []).append(result)
+    means = [replace(first, seeds=tuple(others)) for first, *others in rows.values()]
+    comparison = by_group(compare(means, DRAWS, SEED), grouping, folder)
+    write_text(folder / TABLE, console(comparison) + "\n")
+    return comparison
 
 
 def by_group(comparison: Comparison, attributes: Attributes, out: Path) -> Comparison:
@@ -165,7 +251,7 @@ def log_comparison(comparison: Comparison, out: Path, tracking: Tracking, only: 
         tracking.log_metrics(row.scores, step=0, prefix=f"{stage}/")
         tracking.log_metrics({name: mean for name, (mean, _) in row.folds.items()}, 0, prefix=f"{stage}/fold_mean/")
         tracking.log_metrics({name: sd for name, (_, sd) in row.folds.items()}, 0, prefix=f"{stage}/fold_sd/")
-    path = out / "crossval.txt"
+    path = out / TABLE
     path.write_text(console(comparison) + "\n", encoding="utf-8")
     tracking.log_artifacts(path)
     tracking.log_artifacts(out / GROUPS)

@@ -24,7 +24,8 @@ class Plan:
 
     Attributes:
         options: of the bundle, as given: "--max_epochs", "20", …
-        folds_digest: of prescribed folds; None where the seed deals them.
+        folds_digest: of prescribed folds; None where a seed deals them.
+        fold_seed: by which the folds are dealt; None where it is `seed`, or the folds are prescribed.
     """
 
     bundle: str
@@ -33,6 +34,7 @@ class Plan:
     dataset_digest: str
     options: tuple[str, ...]
     folds_digest: str | None = None
+    fold_seed: int | None = None
 
 
 def begin(out: Path, plan: Plan) -> str | None:

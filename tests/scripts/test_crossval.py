@@ -157,7 +157,7 @@ Go = Callable[..., int]
 @pytest.fixture
 def trainings(store: Path, monkeypatch: pytest.MonkeyPatch) -> Trainings:
     made = Trainings(store)
-    monkeypatch.setattr("scripts.crossvalidation.run.run_training", made)
+    monkeypatch.setattr("scripts.crossvalidation.at_once.run_training", made)
     monkeypatch.setattr("engines.scoring.confusion_files.save_figure", lambda figure, path: path)
     return made
 
@@ -373,3 +373,42 @@ def test_a_folder_that_another_cross_validation_has(
     assert "in use by a cross-validation (process" in capsys.readouterr().err
     experiments = MlflowClient(f"sqlite:///{store}").search_experiments()
     assert [e.name for e in experiments] == ["Default"]
+
+
+def test_bundles_and_seeds_are_rows_of_one_table(
+    go: Go, trainings: Trainings, tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert go("fcn", "--seeds", "0,4", "--json", "--max_epochs", "2") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["model"], row.get("seeds")) for row in rows[1:]] == [("U-Net", 2), ("FCN unet", 2)]
+    given = {(Path(c["--output_dir"]).parent.name, c["--seed"]) for c in trainings.commands}
+    assert given == {("unet-seed-0", "0"), ("unet-seed-4", "4"), ("fcn-seed-0", "0"), ("fcn-seed-4", "4")}
+    assert len(trainings.commands) == 12
+    assert all(command["--max_epochs"] == "2" for command in trainings.commands)
+    folds = {(tmp_path / "cv" / f"{name}" / "folds.csv").read_text() for name, _ in given}
+    assert len(folds) == 1  # the same whatever the seed of the training
+    assert "Fewer than 3 seeds" in (tmp_path / "cv" / "crossval.txt").read_text()
+    where = ["--tracking_uri", str(store), "--out", str(tmp_path / "c"), "--json"]
+    assert compare_command.main([*where, "--crossval"]) == 0
+    capsys.readouterr()
+    assert go("fcn", "--seeds", "0,4,5", "--max_epochs", "2") == 0
+    assert "Fold 1 of 3 of unet, seed 4: finished earlier." in capsys.readouterr().err
+    assert len(trainings.commands) == 18
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seeds", "0,0"], "--seeds 0,0: expected different integers"),
+        (["--seeds", "a"], "--seeds a: expected different integers"),
+        (["unet"], "unet: given twice"),
+        (["--cluster", "sge"], "--cluster sge: unknown; choose from local, slurm"),
+        (["--cluster_option", "a=1"], "give --cluster with it"),
+    ],
+)
+def test_options_that_do_not_fit(
+    words: list[str], message: str, go: Go, trainings: Trainings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert go(*words) == 2
+    assert message in capsys.readouterr().err
+    assert trainings.commands == []
