@@ -13,9 +13,9 @@ import numpy as np
 from engines.records.score_table import MEAN_TITLES, TITLES
 from engines.runs.score_report import TRIVIAL
 from engines.scoring.metrics import PAPER_METRICS, scores, trivial_scores
+from scripts.comparison.caveats import given, notes
 from scripts.comparison.lesion_table import LesionRow, lesion_notes, lesion_record, lesion_rows, lesion_table
 from scripts.comparison.metric import default_metric
-from scripts.comparison.notes import given, notes
 from scripts.comparison.statement_table import (
     Verdict,
     heading,
