@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 import time
@@ -11,12 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from engines.base.threads import for_several
 from scripts.crossvalidation import process
 from scripts.crossvalidation.process import Terminated, run_training
 from transforms.errors import UserError
 
 PAUSE = 0.2
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 CLUSTERS = ("local", "slurm")
 LIMITS = {"timeout_min": 60 * 24 * 7}
 """Parameters of a cluster's jobs, where others are not given."""
@@ -143,8 +147,26 @@ class _Process:
 
 
 def _here(place: Place) -> Starter:
-    environment = for_several(int(place.at_once))
-    return lambda words: _Process(words, environment)
+    environment, devices = for_several(int(place.at_once)), gpus()
+    started: list[tuple[str, _Process]] = []
+
+    def start(words: Sequence[str]) -> Running:
+        if len(devices) < 2:
+            return _Process(words, environment)
+        busy = [device for device, each in started if each.poll() is None]
+        free = min(devices, key=busy.count)
+        started.append((free, _Process(words, {**environment, VISIBLE: free})))
+        return started[-1][1]
+
+    return start
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    given = os.environ.get(VISIBLE)
+    if given is not None:
+        return [name.strip() for name in given.split(",") if name.strip()]
+    return [str(number) for number in range(torch.cuda.device_count())]
 
 
 class _Job:

@@ -77,3 +77,11 @@ def test_jobs_of_the_local_engine(tmp_path: Path) -> None:
     assert codes == {0: 0, 1: 1}
     with pytest.raises(UserError, match="--cluster_option: "):
         run_all(1, words.__getitem__, codes.__setitem__, Place(cluster="local", folder=tmp_path, options={"x": 1}))
+
+
+def test_each_takes_the_gpu_with_the_fewest_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
+    code = "import os, sys; sys.argv[2] = os.environ['CUDA_VISIBLE_DEVICES']\n" + BOTH  # ends if the two differ
+    words = [[sys.executable, "-c", code, str(tmp_path), ""]] * 2
+    assert run_all(2, words.__getitem__, lambda *_: None, Place(jobs=2)) is None
+    assert {path.name for path in tmp_path.iterdir()} == {"2", "5"}
