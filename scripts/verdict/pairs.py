@@ -33,7 +33,7 @@ def exchanged(rows: Sequence[Row], pairs: Sequence[tuple[int, int]]) -> Values:
 
 def signs_of(subjects: int, draws: int, rng: np.random.Generator) -> Values:
     """(draws, subjects) of 1 and -1: which subjects' results are exchanged."""
-    return np.where(rng.random((draws, subjects)) < 0.5, 1.0, -1.0)
+    return 2 * rng.integers(0, 2, (draws, subjects)).astype(np.float64) - 1
 
 
 def exchange_p(differences: Values, signs: Values, scales: Values, freedom: int) -> Values:
