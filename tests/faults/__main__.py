@@ -34,14 +34,17 @@ def main() -> int:
     import parts
 
     state = State(folder / "results.jsonl")
-    found: dict[str, Any] = {}
+    faults = 0
     for name in options.only:
         start = time.monotonic()
         print(f"== {name}", flush=True)
-        found[name] = getattr(parts, name)(folder / name, state, options)
+        found = getattr(parts, name)(folder / name, state, options)
         state.add(name, "seconds", {"seconds": round(time.monotonic() - start)}, again=True)
-        found[name]["seconds"] = sum(one["seconds"] for one in state.of(name, "seconds"))
-    return _report(folder, options, found)
+        found["seconds"] = sum(one["seconds"] for one in state.of(name, "seconds"))
+        _report(folder, options.seed, {name: found})
+        faults += len(found["faults"])
+    print((folder / "summary.txt").read_text())
+    return int(faults > 0)
 
 
 def _options() -> argparse.Namespace:
@@ -96,20 +99,19 @@ class State:
                 file.write(json.dumps(line) + "\n")
 
 
-def _report(folder: Path, options: argparse.Namespace, found: dict[str, Any]) -> int:
+def _report(folder: Path, seed: int, found: dict[str, Any]) -> None:
+    """Put what a part found into the summaries, in which those of the other parts stay."""
     path = folder / "summary.json"
     before = json.loads(path.read_text()) if path.is_file() else {}
-    everything = {**before, "seed": options.seed, **found}
+    everything = {**before, "seed": seed, **found}
     path.write_text(json.dumps(everything, indent=1) + "\n")
-    lines = [f"seed {options.seed}"]
+    lines = [f"seed {seed}"]
     for part in PARTS:
         for name, value in everything.get(part, {}).items():
             shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
             shown = "".join(f"\n    {one}" for one in value) or "none" if isinstance(value, list) else shown
             lines.append(f"{part:9} {name:40} {shown}")
     (folder / "summary.txt").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
-    return int(any(found[part].get("faults") for part in found))
 
 
 if __name__ == "__main__":

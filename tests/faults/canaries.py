@@ -30,6 +30,8 @@ ROOT_UID = "1.2.826.0.1.3680043.8.498.9"
 TEXTS = {"PN", "LO", "SH", "LT", "ST", "UT", "UC", "AE"}
 NOT_THESE = {"SOPClassUID", "TransferSyntaxUID", "MediaStorageSOPClassUID", "SpecificCharacterSet"}
 PER_FILE, FILES = 70, 20
+FILES_ARE_NAMED = ("file name", "folder name")
+"""On the console, to whom has the file; nowhere else."""
 _TOKEN = re.compile(rb"QZ[A-Z]{10}")
 _DATE = re.compile(rb"(?<![\d.])((?:18|19)\d\d)[-/.]?(\d\d)[-/.]?(\d\d)(?![\d.])")
 
@@ -158,6 +160,8 @@ def run(folder: Path, store: Path, seed: int) -> dict[str, Any]:
     names: dict[str, str] = {}
     for name, content in _everything(out):
         for token in planted.found_in(content) | planted.found_in(name.encode()):
+            if name.startswith("printed/") and planted.tokens[token] in FILES_ARE_NAMED:
+                continue
             leaks[token] += 1
             names.setdefault(token, f"{planted.tokens[token]} in {name}")
     faults += [f"leaked: {names[token]}" for token in leaks]
@@ -187,7 +191,7 @@ def _commands(folder: Path, out: Path) -> Iterator[tuple[str, Callable[[], objec
     both = {"bundle": "unet", "dataset_dir": data, "output_dir": trained, "tracking_uri": out / "mlflow.db"}
     yield "training", bundle(words_of("train", {**options, **both}))
     yield "evaluation", bundle(words_of("evaluate", both))
-    formats = "['nifti','png','overlay','source','probabilities','geojson','findings']"
+    formats = "['nifti','png','overlay','probabilities','geojson','findings']"
     results = {"dataset_dir": folder / "plainly named", "results_dir": out / "segmented", "formats": formats}
     yield "inference", bundle(words_of("inference", {"bundle": "unet", "output_dir": trained, **results}))
     zipped = ["unet", str(out / "unet.zip"), "--output_dir", str(trained), "--data_licence", "none"]
