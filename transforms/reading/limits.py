@@ -27,6 +27,10 @@ SECONDS = 60
 JPEG_SCANS = 100
 """Passes over the image in one progressive JPEG file; encoders make about ten."""
 HEADER_BYTES = 2**24
+"""Before the pixels of a NIfTI file."""
+TEXT_HEADER_BYTES = 2**18
+DIMENSIONS = 4
+"""Of MetaIO and NRRD; all but two of size 1."""
 ANNOTATION_BYTES = 2**26
 """Of one annotation file, unpacked; as Python objects they take 25 times as much."""
 CROSSINGS = 50_000_000

@@ -20,8 +20,6 @@ META_SUFFIXES, NRRD_SUFFIXES = (".mha", ".mhd"), (".nrrd", ".nhdr")
 _META_LINE = re.compile(r"\s*([A-Za-z][\w.-]*(?: [\w.-]+)*)\s*[=:]\s*(.*)")
 _NRRD_LINE = re.compile(r"([A-Za-z][A-Za-z ]*): ?(.*)")
 _NAME = re.compile(r'[^/\\%:*?"<>|\x00-\x1f]+')
-_MOST_DIMENSIONS = 4
-_HEADER_BYTES = 2**18
 _META_BYTES = {
     **{"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4},
     **{"MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8},
@@ -50,7 +48,7 @@ def check_header(path: Path) -> str:
     meta = path.name.lower().endswith(META_SUFFIXES)
     fields, start = (_meta_fields if meta else _nrrd_fields)(path)
     sizes, width = (_meta_size if meta else _nrrd_size)(path, fields)
-    if not 2 <= len(sizes) <= _MOST_DIMENSIONS or min(sizes) < 1:
+    if not 2 <= len(sizes) <= limits.DIMENSIONS or min(sizes) < 1:
         raise UserError(f"{path}: a volume of size {' x '.join(map(str, sizes[:9]))}; expected one slice")
     rows = math.prod(sizes) // sizes[0]
     limits.check_size(path, rows, sizes[0], width)
@@ -85,7 +83,7 @@ def _check_packed(path: Path, fields: Fields, data: Path, start: int, expected: 
 def _lines(path: Path) -> list[tuple[bytes, int]]:
     """Lines of the header, as far as it may be long, and where each ends."""
     with path.open("rb") as file:
-        content = file.read(_HEADER_BYTES)
+        content = file.read(limits.TEXT_HEADER_BYTES)
     lines, at = [], 0
     while (end := content.find(b"\n", at)) >= 0:
         lines.append((content[at:end].rstrip(b"\r"), end + 1))
