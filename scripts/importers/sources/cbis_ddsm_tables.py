@@ -64,7 +64,7 @@ def read_tables(folder: Path) -> tuple[list[Region], list[str]]:
     """All regions, without repetitions, and the names of tables that are not there.
 
     Raises:
-        UserError: none of the tables is there, or a row is not as published; names file, line and column.
+        UserError: none of the tables is there or has a row, or a row is not as published; names file, line and column.
     """
     found = [path for path in files_below(folder) if path.name.lower() in TABLES] if folder.is_dir() else []
     if not found:
@@ -73,6 +73,8 @@ def read_tables(folder: Path) -> tuple[list[Region], list[str]]:
             "page, and say with --tables where they are"
         )
     regions = dict.fromkeys(region for path in found for region in _read_table(path))
+    if not regions:
+        raise UserError(f"{found[0]}: a table without rows; get it again from the archive's page")
     names = {path.name.lower() for path in found}
     return list(regions), [name for name in TABLES if name not in names]
 

@@ -381,3 +381,12 @@ def test_cases_can_be_read_in_another_process(tmp_path, monkeypatch) -> None:
         shape = case.read_image().pixels.shape
         np.testing.assert_array_equal(copy.read_label(shape), case.read_label(shape))
         assert copy.tally.overlaps == case.tally.overlaps
+
+
+def test_tables_without_rows(tmp_path, capsys) -> None:
+    archive = write_archive(tmp_path / "in")
+    for rows in archive.rows.values():
+        rows.clear()
+    archive.tables()
+    assert main(["cbis-ddsm", str(tmp_path / "in"), str(tmp_path / "out"), "--quiet"]) == 2
+    assert "_set.csv: a table without rows; get it again" in capsys.readouterr().err
