@@ -15,7 +15,7 @@ Differences from the paper:
   and none follows the class scores.
 - The ASPP is Chen et al.'s: 1x1 and three 3x3 convolutions of 256 channels with dilations 12, 24, 36 (6, 12,
   18 at output stride 16), the image average, and a 1x1 convolution of all of them to 256.
-- Group normalisation has 32 groups, the default of its authors, and fewer in proportion at smaller widths.
+- Group normalization has 32 groups, the default of its authors, and fewer in proportion at smaller widths.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class DeepLabV3(StagedNetwork):
     stages: ClassVar[tuple[str, ...]] = ("deeplabv3",)
 
     def __init__(self, out_channels: int, in_channels: int = 3, width: float = 1.0, output_stride: int = 8) -> None:
-        """Build and initialise all layers."""
+        """Build and initialize all layers."""
         super().__init__(out_channels, in_channels)
         if output_stride not in STRIDES:
             raise ValueError(f"output_stride must be one of {', '.join(map(str, STRIDES))}; got {output_stride}")
@@ -152,7 +152,7 @@ class ASPP(nn.Module):
 
 
 def normed_conv(in_channels: int, channels: int, kernel: int, dilation: int, width: float) -> nn.Sequential:
-    """Convolution, group normalisation, ReLU."""
+    """Convolution, group normalization, ReLU."""
     conv = same_conv(in_channels, channels, kernel, dilation, bias=False)
     return nn.Sequential(conv, group_norm(channels, width), nn.ReLU(inplace=True))
 

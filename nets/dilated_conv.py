@@ -6,8 +6,8 @@ dilated VGG16 does (512 → 4096 channels, 7x7, dilation 4):
 1. Above 2**26 weights oneDNN has no fast gradient of the weights and falls back to its reference code:
    minutes for one step where seconds are needed, dilated or not. `MAX_FAST_WEIGHTS` is that cliff. Beyond it
    the convolution is done here tap by tap: for each of the kernel's places one matrix product, over just
-   those pixels whose neighbour at that place is inside the map. That is also less work, as no zeros of the
-   padding are multiplied: at dilation 4 a 7x7 kernel finds 62 % of its neighbours in a map of 32x32 and 33 %
+   those pixels whose neighbor at that place is inside the map. That is also less work, as no zeros of the
+   padding are multiplied: at dilation 4 a 7x7 kernel finds 62 % of its neighbors in a map of 32x32 and 33 %
    in one of 16x16.
 2. A dilation as large as the map leaves kernel rows that never meet a pixel, and `nn.Conv2d` multiplies them
    all the same. They are cut off before, on every device.

@@ -106,7 +106,7 @@ class Dilation10(StagedNetwork):
         dropout: float = 0.5,
         context_dilations: Sequence[int] = TABLE_6,
     ) -> None:
-        """Build all layers, initialise them, and enter `stage`."""
+        """Build all layers, initialize them, and enter `stage`."""
         super().__init__(out_channels, in_channels, dropout)
         if not context_dilations or any(d != int(d) or d < 0 for d in context_dilations):
             raise ValueError(f"context_dilations must be whole numbers from 0 up, got {context_dilations}")

@@ -111,7 +111,7 @@ class FCN(StagedNetwork):
         dropout: float = 0.5,
         relu_after_transposed: bool = True,
     ) -> None:
-        """Build all layers, initialise them, and enter `stage`."""
+        """Build all layers, initialize them, and enter `stage`."""
         super().__init__(out_channels, in_channels, dropout)
         self.relu_after_transposed = relu_after_transposed
         add_layers(self, ENCODER, in_channels, out_channels, width)

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ALIGN_CORNERS = False
-"""The only convention: a pixel is a square, its value belongs to the square's centre."""
+"""The only convention: a pixel is a square, its value belongs to the square's center."""
 
 
 def upsample(x: Tensor, factor: int) -> Tensor:
     """Bilinear upsampling by an integer factor: (N, C, h, w) → (N, C, factor * h, factor * w).
 
-    Beyond the outermost centres the edge value is repeated.
+    Beyond the outermost centers the edge value is repeated.
     """
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=ALIGN_CORNERS)
 

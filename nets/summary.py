@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Field:
-    """What one value of a map sees: `extent` pixels of the input, `step` pixels from its neighbour's."""
+    """What one value of a map sees: `extent` pixels of the input, `step` pixels from its neighbor's."""
 
     extent: float
     step: float

@@ -10,7 +10,7 @@ Differences from the paper:
 - "Each convolution or transposed convolution along the network is followed by" a ReLU: not `scores`, the
   class scores themselves.
 - Table 4 describes the encoder alone. The decoder is the original's: four times a 2x2 transposed convolution
-  to half the channels, the encoder's map of the same level cut to its centre and concatenated, two
+  to half the channels, the encoder's map of the same level cut to its center and concatenated, two
   convolutions.
 - Table 4 gives max_pool3 512 and max_pool4 1024 output channels; a pooling keeps its 256 and 512.
 - No dropout: the paper does not mention it.
@@ -39,7 +39,7 @@ STEP, SMALLEST = 16, 188
 class ValidUNet(StagedNetwork):
     """(N, in_channels, H, W) → logits (N, out_channels, H, W), for any H and W.
 
-    With `padded=False` → logits (N, out_channels, H - 184, W - 184) of the centre, for H and W of 188 + 16 k.
+    With `padded=False` → logits (N, out_channels, H - 184, W - 184) of the center, for H and W of 188 + 16 k.
 
     Args:
         out_channels: number of classes.
@@ -60,7 +60,7 @@ class ValidUNet(StagedNetwork):
     stages: ClassVar[tuple[str, ...]] = ("unet",)
 
     def __init__(self, out_channels: int, in_channels: int = 3, width: float = 1.0, padded: bool = True) -> None:
-        """Build and initialise all layers."""
+        """Build and initialize all layers."""
         super().__init__(out_channels, in_channels)
         self.padded = padded
         widths = [scaled(channels, width) for channels in CHANNELS]
@@ -90,7 +90,7 @@ class ValidUNet(StagedNetwork):
         initialise.small(self.scores)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits at the size of the image, or of its centre with `padded=False`."""
+        """Logits at the size of the image, or of its center with `padded=False`."""
         self.check_input(x)  # (N, in_channels, H, W)
         height, width = x.shape[-2:]
         if self.padded:

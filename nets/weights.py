@@ -74,8 +74,8 @@ class Report:
         kind: "torchvision vgg16", "torchvision resnet18" or "checkpoint".
         loaded: parameters that now hold what the file has.
         replaced: parameters that the file has in another shape, for another number of classes; as
-            initialised.
-        missing: parameters that the file does not have; as initialised.
+            initialized.
+        missing: parameters that the file does not have; as initialized.
         unused: keys of the file that the network does not have.
     """
 

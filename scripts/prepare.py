@@ -70,7 +70,7 @@ def folder(
     *,
     common: ImportOptions,
 ) -> Summary:
-    """Images with label images (PNG, TIFF, NIfTI, …) in which each grey value is a class."""
+    """Images with label images (PNG, TIFF, NIfTI, …) in which each gray value is a class."""
     from scripts.importers.sources.folder import import_folder
 
     return import_folder(
@@ -269,7 +269,7 @@ def cityscapes(
     *,
     common: ImportOptions,
 ) -> Summary:
-    """Cityscapes as downloaded: 34 ids to the 19 evaluated classes, official splits, colour."""
+    """Cityscapes as downloaded: 34 ids to the 19 evaluated classes, official splits, color."""
     from scripts.importers.sources.cityscapes import import_cityscapes
 
     return import_cityscapes(root, out, common)

@@ -1,4 +1,4 @@
-"""Reading images and dataset folders, crops, normalisation, writing label maps: MONAI dictionary transforms.
+"""Reading images and dataset folders, crops, normalization, writing label maps: MONAI dictionary transforms.
 
 Import from the modules: `from transforms.dataset import Dataset`. Commands that only read files start fast because
 nothing is imported here.

@@ -41,7 +41,7 @@ def rows_and_columns(crop_size: CropSize) -> tuple[int, int]:
 
 
 class RandBalancedCropd(Randomizable, MapTransform):
-    """Read one rectangular crop of an image and its label, centred on a pixel of a class chosen at random.
+    """Read one rectangular crop of an image and its label, centered on a pixel of a class chosen at random.
 
     A class is drawn uniformly among those present in the image except the `ubiquitous` ones (among all present
     when there is no other), then one of its pixels uniformly: exactly, from per-row counts, without a list of
@@ -49,7 +49,7 @@ class RandBalancedCropd(Randomizable, MapTransform):
     image, with `VOID` labels that the loss ignores.
 
     Args:
-        keys: the image key and the label key; both hold paths of `.npy` files, (H, W); colour images are (H, W, 3).
+        keys: the image key and the label key; both hold paths of `.npy` files, (H, W); color images are (H, W, 3).
         crop_size: side of the crop, or (rows, columns), in pixels of the working resolution.
         num_classes: labels are 0 … num_classes - 1; other values (void) are never chosen.
         ubiquitous: classes that are in nearly every crop and therefore not drawn.
@@ -85,7 +85,7 @@ class RandBalancedCropd(Randomizable, MapTransform):
         self._center = (0, 0)
 
     def randomize(self, data: tuple[str, NDArray[np.uint8], tuple[int, int]], wanted: int | None = None) -> None:
-        """Draw the centre pixel (row, column) of a window (rows, columns) for a label map and remember it.
+        """Draw the center pixel (row, column) of a window (rows, columns) for a label map and remember it.
 
         `wanted` is the value of `CROP_CLASS`, if the item has one.
         """
@@ -153,7 +153,7 @@ class RandBalancedCropd(Randomizable, MapTransform):
 
 
 def _uniform(random: np.random.RandomState, window: int, extent: int) -> int:
-    """Centre of a window whose place within [0, extent) is drawn uniformly."""
+    """Center of a window whose place within [0, extent) is drawn uniformly."""
     return int(random.randint(max(1, extent - window + 1))) + window // 2
 
 

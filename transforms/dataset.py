@@ -90,7 +90,7 @@ class Dataset:
 
     @property
     def source_values(self) -> list[int] | None:
-        """Grey value of each class in the label images that the data set was made from, or None."""
+        """Gray value of each class in the label images that the data set was made from, or None."""
         values = self.content.get("source_values")
         return None if values is None else [int(value) for value in values]
 
@@ -219,7 +219,7 @@ class Dataset:
 
 
 def open_array(path: str | Path) -> np.ndarray[Any, Any]:
-    """Memory map of an images/ or labels/ file: (rows, columns), or (rows, columns, 3) where images have colour.
+    """Memory map of an images/ or labels/ file: (rows, columns), or (rows, columns, 3) where images have color.
 
     Slice it, and only that part is read.
     """

@@ -1,4 +1,4 @@
-"""Random saturation of colour images (paper, section 3.3: Cityscapes)."""
+"""Random saturation of color images (paper, section 3.3: Cityscapes)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 class RandSaturationd(RandomizableTransform, MapTransform):
-    """Move every pixel away from, or towards, the gray of its own brightness: gray + f (colour - gray).
+    """Move every pixel away from, or toward, the gray of its own brightness: gray + f (color - gray).
 
     f is uniform in [1 - `factor`, 1 + `factor`]: 0 is a gray picture, 1 the picture itself. Brightness is kept; a gray
     image (1, H, W) or (3, H, W) is unchanged.

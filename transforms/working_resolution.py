@@ -1,6 +1,6 @@
 """The working resolution: how an image is brought to the height a network sees, and logits back to a label's size.
 
-One convention everywhere: pixel centres at half-integers (`align_corners=False`).
+One convention everywhere: pixel centers at half-integers (`align_corners=False`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resize_label(label: Tensor, size: tuple[int, int]) -> Tensor:
-    """Label map (C, H, W), any integer type → (C, *size), each pixel the label at its centre."""
+    """Label map (C, H, W), any integer type → (C, *size), each pixel the label at its center."""
     if tuple(label.shape[-2:]) == size:
         return label
     return F.interpolate(label[None], size=size, mode="nearest-exact")[0]

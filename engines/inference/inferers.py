@@ -33,7 +33,7 @@ def multiple_of(strides: Iterable[int | Sequence[int]]) -> int:
 class PaddedInferer(SimpleInferer):
     """One forward pass; where a network takes certain sizes only, the image's last row and column are repeated.
 
-    At least two cells remain at the lowest level: one alone has no variance that instance normalisation could use.
+    At least two cells remain at the lowest level: one alone has no variance that instance normalization could use.
 
     (N, C, H, W) → logits (N, classes, H, W), differentiable. Of a network that returns several logits while it is
     trained (deep supervision) all of them, enlarged to that size: a list, for the loss.

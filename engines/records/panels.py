@@ -65,7 +65,7 @@ class PanelSaver:
     """Evaluator handler: writes one panel per subject with all of its views. Of several processes the first writes.
 
     Needs decollated batches with `subject` and `case` and outputs with `image` (C, h, w), `label` and `pred`
-    (1, H, W). Pictures are shown at `height` rows at the most.
+    (1, H, W). Pictures are shown at `height` rows at most.
     """
 
     def __init__(self, folder: Path, class_names: Sequence[str], height: int = 320) -> None:
@@ -121,7 +121,7 @@ class PanelSaver:
 
 
 def shrunk(output: Mapping[str, torch.Tensor], height: int) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[Any]]:
-    """Image (C, h, w), truth and prediction (h, w) of one output, at `height` rows at the most."""
+    """Image (C, h, w), truth and prediction (h, w) of one output, at `height` rows at most."""
     label = output["label"]
     shrink = min(1.0, height / label.shape[-2])
     size = (round(label.shape[-2] * shrink), max(1, round(label.shape[-1] * shrink)))

@@ -26,7 +26,7 @@ class SamplePredictions:
 
     Args:
         subjects: how many.
-        height: of the pictures, at the most.
+        height: of the pictures, at most.
         num_classes: larger values are void.
 
     Attributes:
@@ -73,7 +73,7 @@ class SamplePredictions:
 
 
 def write_label_maps(folder: Path, maps: Mapping[str, NDArray[np.uint8] | torch.Tensor]) -> None:
-    """Write folder/<case>.png, whose grey values are classes and whose palette shows them; others there are removed."""
+    """Write folder/<case>.png, whose gray values are classes and whose palette shows them; others there are removed."""
     if not is_main():
         return
     _empty(folder)

@@ -2,7 +2,7 @@
 
     python -m scripts.benchmark crops [--images 4] [--crops 200] [--crop_size 256] [--json]
 
-Three ways to the same thing, a normalised crop of 16-bit images of 3328 x 2560 pixels with 12 classes, centred on a
+Three ways to the same thing, a normalized crop of 16-bit images of 3328 x 2560 pixels with 12 classes, centered on a
 pixel of a class drawn at random, in the same process and from the same files:
 
     mapped   RandBalancedCropd, NormalizeRanged: the files are memory-mapped, a crop reads its own bytes
@@ -116,7 +116,7 @@ def stock(crop_size: int, **indices: Any) -> RandCropByLabelClassesd:
 
 
 def loading() -> list[Any]:
-    """MONAI's way to a normalised image."""
+    """MONAI's way to a normalized image."""
     return [
         LoadImaged(KEYS, reader="NumpyReader"),
         EnsureChannelFirstd(KEYS, channel_dim="no_channel"),

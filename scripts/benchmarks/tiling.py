@@ -99,7 +99,7 @@ def tiling(
 
 
 def pictures(path: Path | None, size: tuple[int, int] = SIZE) -> list[tuple[str, Tensor]]:
-    """Name and float32 (1, 3, H, W) of every image at `path`, normalised to [-0.5, 0.5]; without one, a drawn one."""
+    """Name and float32 (1, 3, H, W) of every image at `path`, normalized to [-0.5, 0.5]; without one, a drawn one."""
     if path is None:
         return [("drawn", drawn(*size))]
     found = []

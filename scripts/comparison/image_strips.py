@@ -47,7 +47,7 @@ def _rgb(path: Path) -> Image.Image:
 
 
 def sheet(many: Sequence[Case], class_names: Sequence[str]) -> Image.Image:
-    """One picture: a row for each case, a column for each model, and the colours of the classes below."""
+    """One picture: a row for each case, a column for each model, and the colors of the classes below."""
     heads = list(dict.fromkeys(head for case in many for head in case.pictures))
     font = ImageFont.load_default(12)
     width = max(80, *(picture.width for case in many for picture in case.pictures.values()))
@@ -94,5 +94,5 @@ def _legend(names: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.Image
 
 
 def colour_of(number: int) -> str:
-    """CSS colour of a class."""
+    """CSS color of a class."""
     return "#" + bytes(np.array(PALETTE[number % len(PALETTE)], np.uint8)).hex()

@@ -136,7 +136,7 @@ def _case(case: Case) -> str:
 
 
 def _png(picture: Image.Image) -> str:
-    """Base64 of a PNG, with as few colours as it has."""
+    """Base64 of a PNG, with as few colors as it has."""
     few = picture.getcolors(256)
     buffer = io.BytesIO()
     (picture.quantize(len(few), dither=Image.Dither.NONE) if few else picture).save(buffer, "PNG", optimize=True)

@@ -4,7 +4,7 @@
     anatomy    who the subject is, and where breast, nipple and muscle lie in a view
     tissue     gland, adipose texture, vessels, calcifications
     mass       the tumor and where it lies
-    exposure   from tissue to grey values
+    exposure   from tissue to gray values
     view       all of the above put together: one `View` = one picture and its masks
     marker     the burned-in letters
     polygons   masks to QuPath GeoJSON, exact along pixel edges

@@ -17,7 +17,7 @@ SIDES = ("L", "R")
 
 @dataclass(frozen=True)
 class Grid:
-    """Pixel centres in mm: `rows` (H,) from the top, `columns` (W,) from the chest wall."""
+    """Pixel centers in mm: `rows` (H,) from the top, `columns` (W,) from the chest wall."""
 
     height: int
 
@@ -39,7 +39,7 @@ class Grid:
         return len(self.rows), len(self.columns)
 
     def polar(self, row: float, column: float) -> tuple[np.ndarray, np.ndarray]:
-        """Distance (H, W) in mm from a point, and angle (H, W) in radians, 0 towards the chest wall."""
+        """Distance (H, W) in mm from a point, and angle (H, W) in radians, 0 toward the chest wall."""
         down, back = self.rows[:, None] - row, column - self.columns[None, :]
         return np.sqrt(down**2 + back**2), np.arctan2(down, back)
 
@@ -147,7 +147,7 @@ def _through(points: np.ndarray, steps: int = 12) -> np.ndarray:
 
 
 def _inside(curve: np.ndarray, grid: Grid) -> np.ndarray:
-    """Bool (H, W): pixel centres inside the closed curve (m, 2) in mm, by the even-odd rule."""
+    """Bool (H, W): pixel centers inside the closed curve (m, 2) in mm, by the even-odd rule."""
     start, end = curve, np.roll(curve, -1, axis=0)
     side, row = np.nonzero((start[:, :1] > grid.rows) != (end[:, :1] > grid.rows))
     share = (grid.rows[row] - start[side, 0]) / (end[side, 0] - start[side, 0])

@@ -1,4 +1,4 @@
-"""From tissue to grey values: attenuation, presentation processing, noise."""
+"""From tissue to gray values: attenuation, presentation processing, noise."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SKIN_MM = 1.9
 
 @dataclass(frozen=True)
 class Exposure:
-    """How one subject was exposed and her images processed: grey levels as shares of the full range."""
+    """How one subject was exposed and her images processed: gray levels as shares of the full range."""
 
     fat: float
     gland: float
     pectoral: float
     texture: float
-    rolloff: float  # mm over which the breast thins out towards the skin
+    rolloff: float  # mm over which the breast thins out toward the skin
     noise: float
     heel: float  # change along the field's width
     blur: float  # mm
@@ -83,7 +83,7 @@ def _fibres(exposure: Exposure, grid: Grid, draw: Draws) -> np.ndarray:
 
 
 def detected(ideal: np.ndarray, exposure: Exposure, grid: Grid, draw: Draws) -> np.ndarray:
-    """(H, W) grey value 0-1 with blur, heel effect, scatter and noise."""
+    """(H, W) gray value 0-1 with blur, heel effect, scatter and noise."""
     air = draw.uniform(-0.03, 0.03)  # below 0: cut to black, as some vendors do
     slope = 1 + exposure.heel * (0.5 - grid.columns / grid.columns[-1]) * draw.choose((-1, 1))
     sharp = ndimage.gaussian_filter(ideal, exposure.blur / grid.spacing)

@@ -26,7 +26,7 @@ class Tissue:
 class _Texture:
     """Fields (H, W), mean 0 and variance about 1, but for `strands`: 0 to about 1."""
 
-    streaks: np.ndarray  # run towards the nipple, as ducts do
+    streaks: np.ndarray  # run toward the nipple, as ducts do
     lobes: np.ndarray  # of the size of the gland's lobes and smaller
     fine: np.ndarray
     strands: np.ndarray  # thin bright lines: ducts and Cooper's ligaments
@@ -78,7 +78,7 @@ def _gland_excess(breast: Breast, anatomy: Anatomy, grid: Grid, texture: _Textur
 
 
 def _gland(excess: np.ndarray, texture: _Texture) -> np.ndarray:
-    """Amount of gland: a body with soft and ragged borders, thicker towards its middle, woven of strands."""
+    """Amount of gland: a body with soft and ragged borders, thicker toward its middle, woven of strands."""
     ragged = excess + 0.1 * texture.fine + 0.25 * (texture.strands - 0.35)
     body = smoothstep(ragged / 0.75 + 0.45)
     thick = 0.5 + 0.3 * np.clip(excess, 0, 1)

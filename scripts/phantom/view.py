@@ -14,7 +14,7 @@ from scripts.phantom.mass import mass_field, subject_mass
 from scripts.phantom.random_draws import Draws
 from scripts.phantom.tissue import tissue
 
-# Every annotated structure and its colour. They overlap, as annotations do: "adipose tissue" is the whole breast.
+# Every annotated structure and its color. They overlap, as annotations do: "adipose tissue" is the whole breast.
 # Where they overlap, the later one is meant.
 STRUCTURES: dict[str, tuple[int, int, int]] = {
     "adipose tissue": (230, 190, 80),

@@ -88,7 +88,7 @@ def data_facts(trained: Trained, data_licence: str | None = None) -> dict[str, A
 
 
 def intensity_rules(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """How grey values of a file become the network's input."""
+    """How gray values of a file become the network's input."""
     return {
         "windowing": settings["windowing"],
         "flip": settings.get("flip", "none"),

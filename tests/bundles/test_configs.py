@@ -104,7 +104,7 @@ def test_recipes_have_the_same_knobs_and_every_knob_reads_the_recipe(bundle: Pat
 
 @each_bundle
 def test_cityscapes_recipe_is_that_of_the_paper_but_for_the_input_pipeline(bundle: Path) -> None:
-    """Section 3.3: colour distortions, and crops anywhere instead of on rare classes."""
+    """Section 3.3: color distortions, and crops anywhere instead of on rare classes."""
     recipes = read(bundle / "configs" / "train.json")["recipes"]
     changed = {"_desc_", "balanced", "augmentation"}
     assert {k for k, v in recipes["paper"].items() if recipes["cityscapes"][k] != v} == changed

@@ -1,4 +1,4 @@
-"""Colour photographs on their way to a network."""
+"""Color photographs on their way to a network."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_crops_and_whole_images_of_colour_photographs(tmp_path: Path) -> None:
 
 def test_unbalanced_crops_lie_everywhere_equally_often(tmp_path: Path) -> None:
     label = np.zeros((6, 5), np.uint8)
-    label[0, 0] = 1  # would be the centre of every balanced crop
+    label[0, 0] = 1  # would be the center of every balanced crop
     np.save(tmp_path / "i.npy", label)
     np.save(tmp_path / "l.npy", label)
     crop = RandBalancedCropd(["image", "label"], 3, num_classes=2, ubiquitous=[0], balanced=False)

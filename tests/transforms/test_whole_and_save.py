@@ -139,7 +139,7 @@ def test_predictions_in_the_values_of_the_source(tmp_path: Path) -> None:
 
 
 def test_a_label_picture_has_a_colour_for_every_number(tmp_path: Path) -> None:
-    """More classes than the palette has colours: readers refuse a number behind its end."""
+    """More classes than the palette has colors: readers refuse a number behind its end."""
     label = np.arange(256, dtype=np.uint8).reshape(16, 16)
     save_indexed_png(label, tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as image:

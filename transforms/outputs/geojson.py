@@ -1,7 +1,7 @@
 """Segmentations as annotations for QuPath.
 
 Source: qupath-core's QuPathTypeAdapters and ROITypeAdapters (github.com/qupath/qupath): coordinates are pixel edges of
-the full-resolution image, rings are closed, a class has a name and a colour (a name alone does not open).
+the full-resolution image, rings are closed, a class has a name and a color (a name alone does not open).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def write_png(prediction: Prediction) -> None:
 
 
 def write_source(prediction: Prediction) -> None:
-    """Write `<name>_source.png`, in the grey values of the data set's own label images, e.g. Cityscapes' ids."""
+    """Write `<name>_source.png`, in the gray values of the data set's own label images, e.g. Cityscapes' ids."""
     values = np.asarray(prediction.source_values, dtype=np.uint8)
     _save(Image.fromarray(values[prediction.label]), prediction.path(SOURCE_ENDING))
 

@@ -26,15 +26,15 @@ class Prediction:
         classes: name of each class, from 0 on.
         folder: where results go.
         name: of the image below `folder`, without suffix: "sub/a" gives `folder/sub/a_seg.nii.gz`.
-        spacing_mm: (row, column) distance of pixel centres, or None where the file does not say.
-        image: normalised image (1 or 3, h, w) at the working resolution.
+        spacing_mm: (row, column) distance of pixel centers, or None where the file does not say.
+        image: normalized image (1 or 3, h, w) at the working resolution.
         logits: (classes, h, w) at the working resolution, or None if they were not kept.
         facts: "path", "laterality", "view", "spacing_source" and "burned_in" of the file, as text, "" where unknown.
         algorithm: "network", "stage" and "weights" (path, or a list of them), as text.
         lesions: numbers of the lesion classes; None for those that `transforms.vocabulary` knows.
         min_lesion_score: lesions of a lower score are not listed.
         disagreement: of an ensemble, float32 (rows, columns), see `engines.inference.ensemble`; None of one network.
-        source_values: grey value of each class in the label images that were learned from, or None.
+        source_values: gray value of each class in the label images that were learned from, or None.
     """
 
     label: NDArray[np.uint8]

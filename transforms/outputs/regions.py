@@ -48,7 +48,7 @@ def find_regions(
     Args:
         label: class of each pixel, (rows, columns).
         probabilities: (classes, h, w) over the same field of view, usually coarser: each pixel has the probability of
-            the coarse pixel that its centre is in.
+            the coarse pixel that its center is in.
         lesion: probability of a lesion, (rows, columns).
         lesions: the lesion classes.
     """

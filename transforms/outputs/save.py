@@ -25,14 +25,14 @@ class SaveSegmentationd(MapTransform):
     | nifti | `<name>_seg.nii.gz` | label map with pixel spacing, axes (column, row, 1) |
     | png | `<name>_labels.png` | the same as a palette picture whose values are the class numbers |
     | overlay | `<name>_overlay.png` | the image with its classes over it, at most 1024 rows |
-    | source | `<name>_source.png` | label map in the grey values of the data set's own label images |
+    | source | `<name>_source.png` | label map in the gray values of the data set's own label images |
     | probabilities | `<name>_prob.nii.gz` | probability of each class, at the working resolution |
     | disagreement | `<name>_disagreement.nii.gz` | by how much the members of an ensemble differ, at full resolution |
     | dicom_seg | `<name>_seg.dcm` | DICOM SEG of a DICOM source; **holds its patient and study attributes** |
     | geojson | `<name>.geojson` | QuPath annotations |
     | findings | `findings.csv` | a row for each image: areas, density, largest lesion |
 
-    `d["name"]` is the file's name without suffix, folders included; `d["image"]` is the normalised image (C, h, w),
+    `d["name"]` is the file's name without suffix, folders included; `d["image"]` is the normalized image (C, h, w),
     `d["spacing_mm"]` (row, column), `d["disagreement"]` (1, H, W) that of an ensemble, and `d["facts"]`, where it is
     there, what `LoadMammogramd` found out.
     But for DICOM SEG, nothing else of the original file is written.
@@ -42,7 +42,7 @@ class SaveSegmentationd(MapTransform):
         output_dir: folder for the files.
         num_classes: classes in the maps.
         formats: which of them to write.
-        source_values: grey value of each class in the label images that were learned from; "source" needs them.
+        source_values: gray value of each class in the label images that were learned from; "source" needs them.
         labels: name of each class, from 0 on; by default "class 1" and so on.
         algorithm: "network", "stage" and "weights" (path), which DICOM SEG states.
         logits_key: where `ArgmaxLiked` left the logits, if it did; "probabilities" needs them, and "geojson" states

@@ -84,7 +84,7 @@ def probe_dicom(path: Path) -> None:
     """Refuse what the header alone shows not to be a mammogram that can be read; pixels are not decoded.
 
     Raises:
-        UserError: as `read_dicom`, less what only the pixels show: damage, or colour.
+        UserError: as `read_dicom`, less what only the pixels show: damage, or color.
     """
     header = read_header(path, _TAGS, pixels=False)
     with quiet():

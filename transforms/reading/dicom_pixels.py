@@ -1,4 +1,4 @@
-"""From PixelData to stored values, for every transfer syntax that a decoder with a permissive licence reads.
+"""From PixelData to stored values, for every transfer syntax that a decoder with a permissive license reads.
 
 One decoder is chosen for each syntax, so that a result does not depend on what else is installed. All but Pillow's work
 in a process of their own, which a damaged file may end (`transforms.reading.decoder`).
@@ -102,7 +102,7 @@ def check_decoder(path: Path, header: FileDataset) -> str | None:
 
 
 def stored_values(path: Path, header: FileDataset, shape: tuple[int, int]) -> NDArray[Any]:
-    """Stored values (rows, columns), or (rows, columns, 3) of a colour image.
+    """Stored values (rows, columns), or (rows, columns, 3) of a color image.
 
     Raises:
         UserError: no decoder, pixels that break off or cannot be decoded, or another size than `shape`.

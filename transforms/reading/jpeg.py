@@ -1,4 +1,4 @@
-"""JPEG data of more than 8 bits and lossless JPEG data, by GDCM: the one decoder of these with a permissive licence."""
+"""JPEG data of more than 8 bits and lossless JPEG data, by GDCM: the one decoder of these with a permissive license."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Mammogram:
         intensity_range: smallest and largest POSSIBLE value, such as (0, 4095), whatever this image holds.
         laterality: "L" or "R", or None when neither header nor file name tells.
         view: "CC", "MLO" or another of `dicom_attributes.VIEWS`, or None.
-        spacing_mm: (row, column) distance of pixel centres, or None.
+        spacing_mm: (row, column) distance of pixel centers, or None.
         spacing_source: the attribute or format that stated the spacing, or "none".
         burned_in: whether text is burned into the pixels, or None when the file does not say.
         processing: whether it is FOR PROCESSING, before the device made an image for people of it; None if not stated.

@@ -16,7 +16,7 @@ from transforms.reading.volumes import volume_affine
 class ToVolumed(MapTransform):
     """Label maps (C, H, W) → (C, W, H, 1), first axis the column, as MONAI's own readers give images.
 
-    Sets `image_meta_dict` with `original_affine`, float64 (4, 4), from (column, row, slice) to millimetres to the
+    Sets `image_meta_dict` with `original_affine`, float64 (4, 4), from (column, row, slice) to millimeters to the
     right, the front and the top: that of the image file where its format has one, else the spacing alone. Needs `facts`
     and `spacing_mm` of `transforms.reading.load_mammogram.LoadMammogramd`.
     """

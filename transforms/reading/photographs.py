@@ -1,4 +1,4 @@
-"""Read a colour photograph, for data sets of street scenes such as Cityscapes."""
+"""Read a color photograph, for data sets of street scenes such as Cityscapes."""
 
 from __future__ import annotations
 

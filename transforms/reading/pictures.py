@@ -36,7 +36,7 @@ def read_picture(path: Path, palette: str = "grey") -> tuple[NDArray[Any], Spaci
             whether a color is black (0) or not.
 
     Raises:
-        UserError: not an image, damaged, several pages or slices, colour, or values that are not whole
+        UserError: not an image, damaged, several pages or slices, color, or values that are not whole
             numbers from 0 to 65535. The message names the file.
     """
     name = path.name.lower()

@@ -2,7 +2,7 @@
 
 Group norm and the image branch of its pyramid average over the whole image, so no halo makes a tile exact. But only
 the first convolution works at half the image's resolution, where its maps are largest. It is run in tiles, which are
-max-pooled at once while their mean and variance are gathered, and the pooled map is normalised afterwards. The numbers
+max-pooled at once while their mean and variance are gathered, and the pooled map is normalized afterwards. The numbers
 are the same: a group norm and a ReLU keep the order of a channel's values, or turn it around, and then the channel's
 convolution is taken with the other sign. Behind the pooling maps have 1/16 of the image's pixels and less, and are kept
 whole; the branches of the pyramid are summed one after the other instead of joined side by side.

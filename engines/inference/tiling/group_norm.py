@@ -1,8 +1,8 @@
-"""Group normalisation of maps that are large, or seen only in parts.
+"""Group normalization of maps that are large, or seen only in parts.
 
 torch's own kernel for channels last takes the variance as a difference of sums, and loses it where large parts of an
 image are air. Here it is taken about the mean, of one band of rows after the other that stays in the processor's cache;
-in that cache, too, a map is normalised in its place.
+in that cache, too, a map is normalized in its place.
 """
 
 from __future__ import annotations

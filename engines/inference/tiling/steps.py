@@ -121,7 +121,7 @@ def _radius(row: Row) -> int:
     """Cells that an output of the layer sees beyond its own on the side where it sees farther."""
     step = PROBE // row.output_size
     if row.stride > 1 and row.kernel_size > row.stride:
-        return int(row.receptive_field)  # centred on the cell's first pixel, no longer on the cell
+        return int(row.receptive_field)  # centered on the cell's first pixel, no longer on the cell
     return math.ceil((row.receptive_field - step) / 2)
 
 

@@ -106,7 +106,7 @@ def check_size(region: str, mask: Sequence[int], image: Sequence[int]) -> None:
 
 
 def resized(mask: Mask, shape: tuple[int, int]) -> Mask:
-    """The mask in another size: each pixel takes the value at its own centre."""
+    """The mask in another size: each pixel takes the value at its own center."""
     if mask.shape == shape:
         return mask
     rows, columns = (

@@ -2,7 +2,7 @@
 
 Source: VIA's own drawing (via.js, github.com/ox-vgg/via): coordinates are pixels of the original image, x to the right
 and y down; an ellipse has its center (cx, cy), its half axes (rx, ry) and `theta`, the rotation in radians from the x
-axis towards the y axis, which older exports leave out.
+axis toward the y axis, which older exports leave out.
 
 Pixel (row i, column j) covers [j, j+1] x [i, i+1] and belongs to an outline if its center is inside, as in
 `polygon_fill`. An outline is clipped by its image.
@@ -67,7 +67,7 @@ class Ellipse:
     Attributes:
         x, y: its center.
         rx, ry: its half axes before rotation.
-        theta: rotation in radians from the x axis towards the y axis (clockwise on the screen).
+        theta: rotation in radians from the x axis toward the y axis (clockwise on the screen).
     """
 
     x: float

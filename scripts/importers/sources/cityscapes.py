@@ -34,7 +34,7 @@ REFERENCE = "Cordts et al., The Cityscapes dataset for semantic urban scene unde
 
 
 def import_cityscapes(root: Path, out: Path, options: ImportOptions = DEFAULTS) -> Summary:
-    """Write a dataset folder of colour images with the official splits; each image is a subject of its own.
+    """Write a dataset folder of color images with the official splits; each image is a subject of its own.
 
     Args:
         root: the folder that holds leftImg8bit/ and gtFine/.

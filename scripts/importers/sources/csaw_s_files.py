@@ -1,7 +1,7 @@
 """The files of CSAW-S: which image, class and patient each one is, by its own name and nothing else in its path.
 
     anonymized_dataset/<PPP>/<PPP>_<n>.png                        an image; PPP is the patient
-    anonymized_dataset/<PPP>/<PPP>_<n>_8bit.png                   its 8-bit copy, beside images stored in colour
+    anonymized_dataset/<PPP>/<PPP>_<n>_8bit.png                   its 8-bit copy, beside images stored in color
     anonymized_dataset/<PPP>/<PPP>_<n>_<class>.png                a binary mask
     test_data/anonymized_dataset/<PPP>/<PPP>_<n>.png              a test image, of patients numbered anew
     test_data/annotator_{1,2,3}/<PPP>/<PPP>_<n>_<class>.png       its masks, by each of three experts
@@ -51,7 +51,7 @@ class Scan:
     Attributes:
         patient: three digits; training and test patients of one number are different people.
         image: the picture, or None where only masks are there.
-        twin: the 8-bit copy that stands beside pictures stored in colour, or None.
+        twin: the 8-bit copy that stands beside pictures stored in color, or None.
         masks: class name to its binary masks.
     """
 
@@ -62,7 +62,7 @@ class Scan:
 
     @property
     def source(self) -> Path | None:
-        """The file to read: the 8-bit copy if the picture is stored in colour."""
+        """The file to read: the 8-bit copy if the picture is stored in color."""
         if self.image is None or (self.twin is not None and header(self.image)[0] in ("RGB", "RGBA", "CMYK")):
             return self.twin
         return self.image

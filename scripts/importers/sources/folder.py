@@ -1,4 +1,4 @@
-"""Import images with label images: two folders, and what each grey value of a label image means."""
+"""Import images with label images: two folders, and what each gray value of a label image means."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def import_folder(
 
     Args:
         images, labels: folders; a label image has the name of its image, or that name and a suffix.
-        values: grey value (or palette index) to class name. The first name is class 0; a name that comes
+        values: gray value (or palette index) to class name. The first name is class 0; a name that comes
             twice joins two values in one class.
-        ignore: grey values of pixels that have no class; they are neither learned nor scored.
+        ignore: gray values of pixels that have no class; they are neither learned nor scored.
         suffix: what a label's name has after the image's, such as "_LI"; None finds it out.
         task: "anatomy" is all classes, "tumor" is two: what is called tumor, cancer, mass or lesion, and the rest.
-        unlabelled: what happens to an image without a label image: "error", "skip", or "keep" as test image.
+        unlabeled: what happens to an image without a label image: "error", "skip", or "keep" as test image.
 
     Raises:
         UserError: bad options, a missing label image, other values in it than named, or another size.

@@ -112,7 +112,7 @@ def muscle_ring(line: Ring, side: str | None, shape: tuple[int, int]) -> Ring:
 
 
 def draw_points(points: Ring, radius: float, mask: Mask) -> None:
-    """A disk around the pixel of each point: the pixels whose centres are at most `radius` away from its centre."""
+    """A disk around the pixel of each point: the pixels whose centers are at most `radius` away from its center."""
     rows, columns = mask.shape
     reach = int(radius)
     dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
@@ -125,7 +125,7 @@ def draw_points(points: Ring, radius: float, mask: Mask) -> None:
 
 
 def _draw_outline(ring: Ring, tally: Tally, mask: Mask) -> None:
-    """Fill an outline; one that holds no centre of a pixel becomes the pixels of its points."""
+    """Fill an outline; one that holds no center of a pixel becomes the pixels of its points."""
     if fill(mask, [ring]) == 0:
         tally.notes["outlines hold no pixel's centre, and were drawn as the pixels of their points"] += 1
         draw_points(ring, 0.0, mask)

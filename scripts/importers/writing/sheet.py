@@ -1,4 +1,4 @@
-"""A sheet of thumbnails with label colours over them: the quickest way to see that an import went well."""
+"""A sheet of thumbnails with label colors over them: the quickest way to see that an import went well."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def validation_groups(groups: Iterable[str], fraction: float, seed: int) -> set[
 
 
 def folds_of(groups: Iterable[str], count: int, seed: int) -> list[list[str]]:
-    """Deal n groups into `count` folds, whose sizes differ by one at the most: each group is in exactly one.
+    """Deal n groups into `count` folds, whose sizes differ by one at most: each group is in exactly one.
 
     The order is that of SHA-256 over seed and name, as in `validation_groups`; in what order the groups are given
     does not matter.

@@ -99,9 +99,9 @@ def write_dataset(
         cases: at least two subjects. A bad label is always an error.
         options: its `windowing` is what the cases were told to read with; only recorded here.
         labels: class names; the position is the class id.
-        images_only: nothing is labelled; every image goes to `test`, to be segmented but not trained on.
+        images_only: nothing is labeled; every image goes to `test`, to be segmented but not trained on.
         colour: the images are photographs; only recorded here.
-        source_values: grey value of each class in the source's label images, in which predictions can be written.
+        source_values: gray value of each class in the source's label images, in which predictions can be written.
         recorded: what else dataset.json says, or says in another way.
 
     Raises:
@@ -194,7 +194,7 @@ def _move(stage: Path, written: list[_Written]) -> None:
 
 
 def _sections(written: list[_Written], head: _Head) -> dict[str, list[_Written]]:
-    """Cases by section: as their source prescribes, else unlabelled to test, the rest by lot."""
+    """Cases by section: as their source prescribes, else unlabeled to test, the rest by lot."""
     labelled = [one.case.read_label is not None for one in written]
     if not head.images_only and not any(labelled) and not any(one.case.section for one in written):
         raise UserError(f"none of the {len(written)} images has a label; nothing can be trained")

@@ -26,7 +26,7 @@ NOTHING = mask()
 def test_distance_of_shifted_squares() -> None:
     square, shifted = mask((5, 5, 10, 10)), mask((5, 8, 10, 10))
     assert hausdorff95(square, square, (0.1, 0.1)) == 0
-    assert hausdorff95(square, shifted, (1.0, 0.5)) == pytest.approx(1.5)  # three columns of half a millimetre
+    assert hausdorff95(square, shifted, (1.0, 0.5)) == pytest.approx(1.5)  # three columns of half a millimeter
     assert hausdorff95(square.T, shifted.T, (0.2, 1.0)) == pytest.approx(0.6)
     assert math.isnan(hausdorff95(square, NOTHING, (1.0, 1.0)))
     assert math.isnan(hausdorff95(NOTHING, NOTHING, (1.0, 1.0)))

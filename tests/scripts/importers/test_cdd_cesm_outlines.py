@@ -50,7 +50,7 @@ def test_shapes_by_hand(content: dict[str, Any], picture: list[str]) -> None:
 
 
 def test_a_rotated_ellipse_points_down_to_the_right() -> None:
-    """30 degrees from x towards y, which is down; its area is pi rx ry, and its ends are where trigonometry says."""
+    """30 degrees from x toward y, which is down; its area is pi rx ry, and its ends are where trigonometry says."""
     content = {"name": "ellipse", "cx": 100.0, "cy": 80.0, "rx": 60.0, "ry": 20.0, "theta": math.pi / 6}
     mask = drawn(content, shape=(160, 200))
     assert mask.sum() == pytest.approx(math.pi * 60 * 20, rel=0.002)

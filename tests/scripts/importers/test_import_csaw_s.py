@@ -183,9 +183,9 @@ def test_an_image_in_colour_is_read_from_its_8_bit_copy(tmp_path) -> None:
     colour[..., 0] = 9
     save(folder / "002_0.png", colour)
     save(folder / "002_0_8bit.png", picture(1))
-    save(folder / "002_10_8bit.png", picture(99))  # its image is grey, so this one is not needed
+    save(folder / "002_10_8bit.png", picture(99))  # its image is gray, so this one is not needed
     grey = np.repeat(picture(3)[..., None], 3, axis=2)
-    save(root / "anonymized_dataset" / "003" / "003_1.png", grey)  # stored in colour, without a copy, but grey
+    save(root / "anonymized_dataset" / "003" / "003_1.png", grey)  # stored in color, without a copy, but gray
     summary = import_csaw_s(root, tmp_path / "out")
     assert summary.rejected == []
     assert sorted(by_pixels(tmp_path / "out", "training")) == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""Polygons become exactly the pixels whose centres are inside."""
+"""Polygons become exactly the pixels whose centers are inside."""
 
 from __future__ import annotations
 
