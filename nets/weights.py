@@ -92,8 +92,8 @@ class Report:
         lines = [f"Initial weights: {self.kind} {self.path.name}, sha256 {self.sha256}"]
         for head, keys in (
             ("loaded", self.loaded),
-            ("of another number of classes, as initialised", self.replaced),
-            ("not in the file, as initialised", self.missing),
+            ("of another number of classes, as initialized", self.replaced),
+            ("not in the file, as initialized", self.missing),
             ("in the file, not used", self.unused),
         ):
             if keys:

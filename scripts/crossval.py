@@ -94,7 +94,7 @@ def command(
             experiment_name=experiment_name,
         )
     except KeyboardInterrupt:
-        print("\nInterrupted. To go on: the same command again", file=sys.stderr)
+        print("\nInterrupted. To resume: the same command again", file=sys.stderr)
         raise typer.Exit(130) from None
     if as_json:
         print(json.dumps(records(comparison), indent=1))

@@ -43,7 +43,7 @@ Labels = Annotated[
 ]
 Values = Annotated[
     str | None,
-    typer.Option(help='Grey value of each class, first class first: "0=background,128=gland,255=tumor".'),
+    typer.Option(help='Gray value of each class, first class first: "0=background,128=gland,255=tumor".'),
 ]
 Merge = Annotated[str, typer.Option(help='Classes to join to others: "skin=mammary gland,text=background".')]
 Precedence = Annotated[str, typer.Option(help="Classes that win where they overlap, the highest first.")]
@@ -63,7 +63,7 @@ def folder(
     labels: Labels,
     out: Out,
     values: Values = None,
-    ignore: Annotated[str, typer.Option(help='Grey values without a class, as in "7,255".')] = "",
+    ignore: Annotated[str, typer.Option(help='Gray values without a class, as in "7,255".')] = "",
     suffix: Annotated[str | None, typer.Option(help="Ending of label names. Default: found out.")] = None,
     unlabelled: Annotated[str, typer.Option(help="Images without label: error, skip, or keep.")] = "error",
     task: Task = "anatomy",

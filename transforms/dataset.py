@@ -294,7 +294,7 @@ def _not_a_dataset(root: Path) -> str:
         names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in looked.iterdir())
         found = f"it holds {', '.join(names[:5]) or 'nothing'}{' …' if len(names) > 5 else ''}"
     else:
-        found = "there is a file of this name" if looked.exists() else "there is no such folder"
+        found = "there is a file of this name" if looked.exists() else "no such folder"
         inside = [path.name for path in looked.parent.glob("*/") if (path / "dataset.json").is_file()]
         if inside:
             found += f" (datasets beside it: {', '.join(sorted(inside)[:5])})"

@@ -42,14 +42,14 @@ def check_dataset_for_training(data: Dataset) -> list[str]:
 
 
 def subjects_apart(members: Iterable[Member]) -> str | None:
-    """Whether subjects stand in two sections: one phrase, or None."""
+    """Whether subjects are in two sections: one phrase, or None."""
     places: dict[str, set[str]] = defaultdict(set)
     for section, _, subject in members:
         places[subject].add(section)
     shared = sorted(subject for subject, sections in places.items() if len(sections) > 1)
     if not shared:
         return None
-    return f"{len(shared)} subjects stand in two sections, such as {shared[0]}: scores will be too good"
+    return f"{len(shared)} subjects are in two sections, such as {shared[0]}: scores will be too good"
 
 
 def copies_apart(members: Iterable[Member]) -> str | None:
@@ -63,7 +63,7 @@ def copies_apart(members: Iterable[Member]) -> str | None:
     first = apart[0][0]
     other = next(place for place in apart[0] if place[0] != first[0])
     both = f"{first[1]} ({first[0]}) and {other[1]} ({other[0]})"
-    return f"{len(apart)} images stand in two sections: {both} are the same"
+    return f"{len(apart)} images are in two sections: {both} are the same"
 
 
 def check_digest(path: str | Path, digest: str, imported: str | None) -> None:

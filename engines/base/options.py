@@ -68,7 +68,7 @@ def choose(options: Mapping[str, Any], name: str, option: str) -> Any:
         UserError: there is no such entry; lists those that are.
     """
     if name not in options:
-        raise UserError(f"{option} {name}: there is no such; there are {', '.join(options)}")
+        raise UserError(f"{option} {name}: unknown; choose from {', '.join(options)}")
     return options[name]
 
 

@@ -158,7 +158,7 @@ class DataGuard:
             more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
             raise UserError(
                 f"{self.data.root}: is not what the interrupted training was made with ({'; '.join(found[:NAMED])}"
-                f"{more}); bring it back, or train anew without --resume"
+                f"{more}); bring it back, or train again without --resume"
             )
 
     def write(self) -> None:

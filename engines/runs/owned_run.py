@@ -62,5 +62,5 @@ def resumable(output: Output) -> Iterator[None]:
         with errors_in_one_line(output.folder, lambda: hint if output.progress.exists() else ""):
             yield
     except KeyboardInterrupt:
-        words = ["To go on: the same command with --resume true"] if output.progress.exists() else []
+        words = ["To resume: the same command with --resume true"] if output.progress.exists() else []
         raise KeyboardInterrupt(*words) from None

@@ -31,7 +31,7 @@ def check_same(path: Path, saved: Mapping[str, Any], settings: Mapping[str, Any]
     if changed:
         raise UserError(
             f"{path}: the interrupted training had other settings ({'; '.join(changed)}); "
-            "give them again, or train anew without --resume"
+            "give them again, or train again without --resume"
         )
     if saved["stage"] not in stages:
         raise UserError(f"{path}: is of a stage {saved['stage']!r}, which is none of {', '.join(stages)}")

@@ -13,7 +13,7 @@ SCHEDULES = ("piecewise", "cosine")
 def check_schedule(schedule: str) -> None:
     """Raise UserError unless there is such a schedule."""
     if schedule not in SCHEDULES:
-        raise UserError(f"--lr_schedule {schedule}: there is no such; there are {', '.join(SCHEDULES)}")
+        raise UserError(f"--lr_schedule {schedule}: unknown; choose from {', '.join(SCHEDULES)}")
 
 
 def rate_of_epoch(stage: Stage, epoch: int, schedule: str, drop_factor: float, drop_period: int) -> float:

@@ -175,7 +175,7 @@ def check_list(stages: Sequence[str]) -> None:
 def check_keep(keep: str, patience: int) -> None:
     """Raise UserError unless a stage can end that way: early stopping would choose its last epoch by validation."""
     if keep not in KEEP:
-        raise UserError(f"--keep {keep}: there is no such; there are {', '.join(KEEP)}")
+        raise UserError(f"--keep {keep}: unknown; choose from {', '.join(KEEP)}")
     if keep == "last" and patience != 0:
         raise UserError(
             f"--keep last looks at no validation score, and early stopping does: give --patience 0, not {patience}"

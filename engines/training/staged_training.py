@@ -318,7 +318,7 @@ class StagedTraining:
         restore_threads(saved.get("threads"))
         if index == len(self.plan) - 1 and self._over(self.plan[index], saved["epoch"], saved["stopping"][0]):
             logger.info(
-                "Stage %s is already at epoch %d of %d%s: nothing left to train; raise max_epochs to go on.",
+                "Stage %s is already at epoch %d of %d%s: nothing left to train; raise max_epochs to train further.",
                 saved["stage"],
                 saved["epoch"],
                 self.plan[index].max_epochs,

@@ -82,7 +82,7 @@ def tiling(
     names = [name.strip() for name in networks.split(",")]
     unknown = [name for name in names if name not in NETWORKS]
     if unknown:
-        raise UserError(f"--networks {', '.join(unknown)}: there is no such; there are {', '.join(NETWORKS)}")
+        raise UserError(f"--networks {', '.join(unknown)}: unknown; choose from {', '.join(NETWORKS)}")
     if threads:
         torch.set_num_threads(threads)
     costs = []

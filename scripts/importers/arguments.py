@@ -34,5 +34,5 @@ def parse_numbers(text: str, option: str = "--ignore") -> list[int]:
     """Whole numbers between commas."""
     for part in parse_names(text):
         if not part.isdecimal():
-            raise UserError(f"{option}: {part!r} is not a grey value; expected a whole number from 0 to 255")
+            raise UserError(f"{option}: {part!r} is not a gray value; expected a whole number from 0 to 255")
     return [int(part) for part in parse_names(text)]

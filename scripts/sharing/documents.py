@@ -71,7 +71,7 @@ def data_licence(trained: Trained, stated: str | None) -> str:
     lines = [
         f"The weights in models/ were trained on the data set: {settings['dataset']}",
         "",
-        f"Licence, as recorded with the data set: {settings.get('licence') or 'none recorded'}",
+        f"License, as recorded with the data set: {settings.get('licence') or 'none recorded'}",
         *([f"Terms stated by who shares the weights: {stated}"] if stated else []),
         f"Reference, as recorded with the data set: {settings.get('reference') or 'none recorded'}",
         f"SHA-256 of its content (engines, Dataset.digest): {settings.get('dataset_digest', 'not recorded')}",
@@ -81,10 +81,10 @@ def data_licence(trained: Trained, stated: str | None) -> str:
     ]
     terms = f"{settings.get('licence', '')} {stated or ''}".upper()
     if re.search(r"\bNC\b|NON-?\s?COMMERCIAL", terms):
-        lines.append("NC in a licence: not for commercial use.")
+        lines.append("NC in a license: not for commercial use.")
     if re.search(r"\bND\b|NO-?\s?DERIV", terms):
-        lines.append("ND in a licence: adapted data may not be passed on; weights are shared here, no data.")
-    return "\n".join(lines) + "\nThe code has a licence of its own: see LICENSE.\n"
+        lines.append("ND in a license: adapted data may not be passed on; weights are shared here, no data.")
+    return "\n".join(lines) + "\nThe code has a license of its own: see LICENSE.\n"
 
 
 def _data(trained: Trained, metadata: Mapping[str, Any]) -> str:
@@ -93,7 +93,7 @@ def _data(trained: Trained, metadata: Mapping[str, Any]) -> str:
     reference = f" Reference: {facts['reference'].rstrip('.')}." if facts["reference"] else ""
     return (
         f"## Data\n\nTrained on the data set {facts['name']}.{reference} Terms: [data_license.txt](data_license.txt).\n"
-        f"Grey values: windowing `{rules['windowing']}`; images are {height}.\n\n"
+        f"Gray values: windowing `{rules['windowing']}`; images are {height}.\n\n"
         "| channel | class |\n|---|---|\n"
         + "".join(f"| {number} | {name} |\n" for number, name in enumerate(trained.classes))
         + "\nOther data sets, to score or train on, are made by `python -m scripts.prepare` ([data.md](data.md)).\n\n"

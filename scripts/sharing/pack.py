@@ -97,7 +97,7 @@ def check_terms(trained: Trained, stated: str | None) -> None:
     """
     if not trained.settings.get("licence") and not stated:
         raise UserError(
-            f"{trained.settings['dataset']}: no licence is recorded with the data set that these weights were trained "
+            f"{trained.settings['dataset']}: no license is recorded with the data set that these weights were trained "
             "on; say --data_licence, as in --data_licence 'CC BY 4.0' or 'own data, shared with the ethics board's "
             "consent'"
         )

@@ -182,7 +182,7 @@ def test_another_number_of_classes(make: type[nn.Module], tmp_path: Path) -> Non
     assert "scores.weight" in depends
     for key, value in after.state_dict().items():
         assert torch.equal(value, fresh[key] if key in depends else before.state_dict()[key]), key
-    assert f"{len(depends)} of another number of classes, as initialised: " in str(report)
+    assert f"{len(depends)} of another number of classes, as initialized: " in str(report)
 
 
 def test_a_context_of_other_length_lists_what_is_missing(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_context_of_other_length_lists_what_is_missing(tmp_path: Path) -> None
     assert report.unused == ("context2.weight", "context2.bias")
     report = init_weights(Dilation10(3, width=WIDTH), save(before.state_dict(), tmp_path / "b"))
     assert len(report.missing) == 16
-    assert "16 not in the file, as initialised: context3.weight" in str(report)
+    assert "16 not in the file, as initialized: context3.weight" in str(report)
 
 
 @pytest.mark.parametrize("make", [FCN, Dilation10, DeepLabV3], ids=lambda make: make.__name__)

@@ -314,7 +314,7 @@ def test_an_interruption_says_how_to_go_on(
 ) -> None:
     trainings.fails, trainings.error = {1}, KeyboardInterrupt
     assert go() == 130
-    assert "To go on: the same command again" in capsys.readouterr().err
+    assert "To resume: the same command again" in capsys.readouterr().err
     assert go() == 0
     client = MlflowClient(f"sqlite:///{store}")
     runs = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])

@@ -150,10 +150,10 @@ ERRORS = {
     "colour label": (
         ("--values", VALUES),
         [lambda pairs: spoil_label(pairs, np.dstack([np.full(SHAPE, v, np.uint8) for v in (1, 2, 3)]))],
-        r"LEFT_CC_LI\.png: a colour image",
+        r"LEFT_CC_LI\.png: a color image",
     ),
     "one class": (("--values", "0=background"), [], "names 1 class; expected two or more"),
-    "not a number": (("--values", "a=background,b=c"), [], "'a' is not a grey value"),
+    "not a number": (("--values", "a=background,b=c"), [], "'a' is not a gray value"),
     "no equals": (("--values", "64,128"), [], "'64' is not of the form left=right"),
     "value twice": (("--values", "64=a,64=b"), [], "'64' comes twice"),
     "value 256": (("--values", "64=a,256=b"), [], "label value 256 cannot occur"),

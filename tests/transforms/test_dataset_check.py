@@ -32,11 +32,11 @@ def test_a_good_one_passes(tiny_dataset: Path) -> None:
 
 def test_a_subject_in_two_sections(tiny_dataset: Path) -> None:
     edit(tiny_dataset, lambda c: c["validation"][0].update(subject="s000"))
-    with pytest.raises(UserError, match=r"1 subjects stand in two sections, such as s000: scores will be too good"):
+    with pytest.raises(UserError, match=r"1 subjects are in two sections, such as s000: scores will be too good"):
         check_dataset_for_training(Dataset.load(tiny_dataset))
     edit(tiny_dataset, lambda c: c["split"].update(by="image"))
     (warning,) = check_dataset_for_training(Dataset.load(tiny_dataset))
-    assert "1 subjects stand in two sections" in warning
+    assert "1 subjects are in two sections" in warning
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.bool_, np.complex64, np.int16, np.uint32])

@@ -225,5 +225,5 @@ def _pixels(path: Path, header: FileDataset, shape: tuple[int, int]) -> NDArray[
     if pixels.ndim == 3 and pixels.shape[2] == 3 and (pixels == pixels[:, :, :1]).all():
         pixels = pixels[:, :, 0]
     if pixels.ndim == 3 or attribute(header, "PhotometricInterpretation") == "PALETTE COLOR":
-        raise UserError(f"{path}: colour DICOM image; only grayscale mammograms are read")
+        raise UserError(f"{path}: color DICOM image; only grayscale mammograms are read")
     return pixels

@@ -141,7 +141,7 @@ def _decoded(path: Path, header: FileDataset, shape: tuple[int, int], decoder: s
         decoder = _PILLOW  # 8 of at most 12 bits: the same as baseline
     if decoder == _GDCM:
         if samples != 1:
-            raise UserError(f"{path}: colour DICOM image; only grayscale mammograms are read")
+            raise UserError(f"{path}: color DICOM image; only grayscale mammograms are read")
         bits = allocated, whole(path, header, "BitsStored", allocated)
         signed = whole(path, header, "PixelRepresentation", 0) == 1
         return _whole_jpeg(data, lambda stream: decode_jpeg(stream, str(syntax), shape, bits, signed))

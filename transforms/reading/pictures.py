@@ -83,7 +83,7 @@ def whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[Any]:
     if values.ndim == 3 and values.shape[2] in (1, 3) and (values == values[:, :, :1]).all():
         values = values[:, :, 0]
     if values.ndim != 2:
-        kind = "a colour image" if values.ndim == 3 and values.shape[2] == 3 else f"of shape {values.shape}"
+        kind = "a color image" if values.ndim == 3 and values.shape[2] == 3 else f"of shape {values.shape}"
         raise UserError(f"{path}: {kind}; expected a grayscale image (rows, columns)")
     if values.dtype == np.uint8 or values.dtype == np.uint16:
         return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("=")))
@@ -141,7 +141,7 @@ def palette_of(path: Path) -> list[tuple[int, int, int]]:
 
 def _values(path: Path, image: Any, palette: str) -> NDArray[Any]:
     if image.mode in EIGHT_BIT_MODES and any(";16" in str(tile[3]) for tile in image.tile):
-        raise UserError(f"{path}: 16 bits a value in colour or with transparency; save it as plain grayscale")
+        raise UserError(f"{path}: 16 bits a value in color or with transparency; save it as plain grayscale")
     if image.mode == "P" and palette == "mask":
         return np.asarray(image.convert("RGB")).max(axis=2)
     if image.mode == "CMYK" or (image.mode == "P" and palette == "grey"):

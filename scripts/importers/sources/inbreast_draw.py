@@ -127,7 +127,7 @@ def draw_points(points: Ring, radius: float, mask: Mask) -> None:
 def _draw_outline(ring: Ring, tally: Tally, mask: Mask) -> None:
     """Fill an outline; one that holds no center of a pixel becomes the pixels of its points."""
     if fill(mask, [ring]) == 0:
-        tally.notes["outlines hold no pixel's centre, and were drawn as the pixels of their points"] += 1
+        tally.notes["outlines hold no pixel's center, and were drawn as the pixels of their points"] += 1
         draw_points(ring, 0.0, mask)
 
 

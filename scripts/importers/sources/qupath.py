@@ -1,7 +1,7 @@
 """Import images that were annotated in QuPath: one GeoJSON file for each image.
 
 Every pixel that no annotation covers is the first class. Where annotations overlap, a later class in `classes`
-wins over an earlier one, whatever the order in the file - or, if all classes stand in Table 7 of the paper, the one
+wins over an earlier one, whatever the order in the file - or, if all classes are in Table 7 of the paper, the one
 of higher rank there.
 """
 
@@ -80,7 +80,7 @@ def import_qupath(
     tally.report(summary)
     if not precedence and table.order != tuple(range(len(table.names))):
         ranking = " over ".join(table.names[label] for label in reversed(table.order))
-        summary.notes.append(f"all classes stand in Table 7 of the paper, so its ranking decided: {ranking}")
+        summary.notes.append(f"all classes are in Table 7 of the paper, so its ranking decided: {ranking}")
     return summary
 
 

@@ -15,7 +15,7 @@ from transforms.plain_text import csv_cell
 def check_private_map(path: Path, out: Path) -> None:
     """Refuse a place for the private map inside the dataset, or one that holds something."""
     if out.resolve() in path.resolve().parents:
-        raise UserError(f"{path}: the private map may not lie inside the dataset {out}; choose another place")
+        raise UserError(f"{path}: the private map may not lie inside the dataset {out}; choose another path")
     if path.exists():
         raise UserError(f"{path}: exists; choose another name for the private map")
     if not path.absolute().parent.is_dir():
@@ -25,7 +25,7 @@ def check_private_map(path: Path, out: Path) -> None:
             pass
     except OSError as error:
         raise UserError(
-            f"{path}: the private map cannot be written there ({error.strerror}); choose another place"
+            f"{path}: the private map cannot be written there ({error.strerror}); choose another path"
         ) from None
 
 

@@ -130,7 +130,7 @@ def test_the_same_image_in_two_sections_does_not_begin(tiny_dataset: Path, tmp_p
     for kind in ("images", "labels"):
         source, copy = (tiny_dataset / kind / f"s00{number}_L_CC.npy" for number in (0, 5))
         copy.write_bytes(source.read_bytes())
-    with pytest.raises(UserError, match=r"1 images stand in two sections: s000_L_CC \(training\) and s005_L_CC"):
+    with pytest.raises(UserError, match=r"1 images are in two sections: s000_L_CC \(training\) and s005_L_CC"):
         DataGuard(Dataset.load(tiny_dataset), tmp_path).begin()
 
 

@@ -120,14 +120,14 @@ def test_cosine_starts_full_and_only_falls(epochs: int, rate: float) -> None:
 
 def test_schedules_have_names() -> None:
     check_schedule("cosine")
-    with pytest.raises(UserError, match="--lr_schedule step: there is no such; there are piecewise, cosine"):
+    with pytest.raises(UserError, match="--lr_schedule step: unknown; choose from piecewise, cosine"):
         check_schedule("step")
 
 
 def test_which_epoch_a_stage_ends_with() -> None:
     check_keep("best", 4)
     check_keep("last", 0)
-    with pytest.raises(UserError, match="--keep first: there is no such; there are best, last"):
+    with pytest.raises(UserError, match="--keep first: unknown; choose from best, last"):
         check_keep("first", 0)
     with pytest.raises(UserError, match=r"--keep last .* early stopping .* --patience 0, not 4"):
         check_keep("last", 4)

@@ -192,7 +192,7 @@ def test_an_image_in_colour_is_read_from_its_8_bit_copy(tmp_path) -> None:
     (folder / "002_0_8bit.png").unlink()
     summary = import_csaw_s(root, tmp_path / "two")
     assert [path.name for path, _ in summary.rejected] == ["002_0.png"]
-    assert "colour image" in summary.rejected[0][1]
+    assert "color image" in summary.rejected[0][1]
 
 
 def test_an_image_without_any_mask_is_left_out_and_a_damaged_mask_is_an_error(tmp_path) -> None:

@@ -281,7 +281,7 @@ def test_defects_of_regions(tmp_path, release) -> None:
         "1 regions have another number of points than they state, and were skipped",
         "1 regions have no points, and were skipped",
         "2 regions have points outside their image, which were moved to its border",
-        "1 outlines hold no pixel's centre, and were drawn as the pixels of their points",
+        "1 outlines hold no pixel's center, and were drawn as the pixels of their points",
         "1 outlines of the muscle have one point, and were skipped",
     ):
         assert note in summary.notes

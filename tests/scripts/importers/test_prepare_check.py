@@ -102,8 +102,8 @@ def test_a_subject_in_two_sections_and_a_copied_image(dataset, capsys) -> None:
     change(dataset, validation=[*stored["validation"], stored["training"][0]])
     code, report = check(dataset, capsys)
     assert code == 1
-    assert "1 subjects stand in two sections" in report["errors"][0]
-    assert "1 images stand in two sections: s00" in report["errors"][1]
+    assert "1 subjects are in two sections" in report["errors"][0]
+    assert "1 images are in two sections: s00" in report["errors"][1]
 
 
 def test_fractions_that_are_not_those_of_the_labels(dataset, capsys) -> None:

@@ -78,7 +78,7 @@ def test_copies_in_two_sections_and_absent_classes_are_noted(tmp_path) -> None:
         labels=["a", "b", "c"],
     )
     assert "no training pixel of c" in summary.notes
-    assert any(note.startswith("1 images stand in two sections: s00") for note in summary.notes)
+    assert any(note.startswith("1 images are in two sections: s00") for note in summary.notes)
 
 
 def test_ctrl_c_leaves_nothing(tmp_path) -> None:

@@ -215,7 +215,7 @@ class TestDocuments:
         assert "CC BY-NC-ND 4.0" in text
         assert "A. Author, A data set, 2020" in text
         assert "not for commercial use" in text
-        assert "ND in a licence" in text
+        assert "ND in a license" in text
         assert "own terms" in documents.data_licence(trained, "own terms")
 
     def test_sections(self) -> None:
@@ -350,7 +350,7 @@ class TestCommand:
             (["unet", "OUT", "--output_dir", "NOWHERE"], "no trained model here"),
             (["unet", "OUT", "--output_dir", "TRAINED", "--version", "one"], "--version one"),
             (["unet", "OUT", "--output_dir", "TRAINED", "--formats", "h5"], "--formats h5"),
-            (["unet", "OUT", "--output_dir", "UNLICENSED"], "no licence is recorded"),
+            (["unet", "OUT", "--output_dir", "UNLICENSED"], "no license is recorded"),
         ],
         ids=["bundle", "model", "version", "format", "licence"],
     )

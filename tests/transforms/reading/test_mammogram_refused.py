@@ -113,7 +113,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda p: saved(p / "a.jpg", b"<!DOCTYPE html><title>Log in</title>"),
         "a web page .* get the image again",
     ),
-    "colour png": (lambda p: picture(p / "a.png", RGB), "a colour image; expected a grayscale"),
+    "colour png": (lambda p: picture(p / "a.png", RGB), "a color image; expected a grayscale"),
     "two pages": (
         lambda p: picture(p / "a.tif", ramp((4, 4)), save_all=True, append_images=[Image.fromarray(ramp((4, 4)))]),
         "2 pages or frames",
