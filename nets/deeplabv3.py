@@ -158,7 +158,7 @@ def normed_conv(in_channels: int, channels: int, kernel: int, dilation: int, wid
 
 
 def group_norm(channels: int, width: float) -> nn.GroupNorm:
-    """32 groups at width 1 and in proportion at others: as many channels a group as at full width, where they
+    """32 groups at width 1 and in proportion at others: as many channels per group as at full width, where they
     divide.
 
     One channel a group would set the image branch of the ASPP, a single pixel, to zero.

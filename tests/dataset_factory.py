@@ -14,7 +14,7 @@ LABELS = ("background", "gland", "tumor")
 def make_dataset(
     folder: Path, subjects: int = 6, size: tuple[int, int] = (40, 32), seed: int = 0, name: str = "tiny"
 ) -> Path:
-    """Write a dataset folder of one image a subject: a bright disc (tumor) on a gray half (gland); two validate."""
+    """Write a dataset folder of one image per subject: a bright disc (tumor) on a gray half (gland); two validate."""
     rng = np.random.default_rng(seed)
     (folder / "images").mkdir(parents=True)
     (folder / "labels").mkdir()

@@ -104,7 +104,7 @@ class RandBalancedCropd(Randomizable, MapTransform):
     def _shifted(self, center: tuple[int, int], window: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int]:
         """A center for which the drawn pixel lies anywhere in the middle half of the crop.
 
-        A network that always sees what it looks for in the center learns the place instead of the look.
+        A network that always sees what it looks for in the center learns the position instead of the appearance.
         """
         row, column = (
             min(max(middle + int(self.R.randint(-(extent // 4), extent // 4 + 1)), 0), size - 1)

@@ -81,7 +81,7 @@ def plain_matrices(per_subject: Mapping[str, ArrayLike]) -> dict[str, list[list[
 
 
 def _json(head: Mapping[str, Any], matrices: Mapping[str, Any]) -> str:
-    """One line a subject, which people can read and compare."""
+    """One line per subject, which people can read and compare."""
     lines: Sequence[str] = [f"    {json.dumps(s)}: {json.dumps(m.tolist())}" for s, m in matrices.items()]
     start = json.dumps(head, indent=2, ensure_ascii=False)[:-2]
     return start + ',\n  "subjects": {\n' + ",\n".join(lines) + "\n  }\n}\n"

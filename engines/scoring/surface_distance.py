@@ -40,7 +40,7 @@ def hausdorff95(truth: NDArray[np.bool_], pred: NDArray[np.bool_], spacing: Sequ
 
 
 class SurfaceDistance:
-    """Evaluator handler: the distance of each class but the background, image by image. Takes seconds an image.
+    """Evaluator handler: the distance of each class but the background, image by image. Takes seconds per image.
 
     Needs decollated batches with `subject` and `case`, and outputs with `label` and `pred` (1, H, W). Void pixels of
     the truth are no class in the prediction either.

@@ -26,7 +26,7 @@ from scripts.importers.arguments import parse_names
 
 @dataclass(frozen=True)
 class Import:
-    """One import: images a second, and the peak memory in MB of its largest process (None if not on Linux)."""
+    """One import: images per second, and the peak memory in MB of its largest process (None if not on Linux)."""
 
     workers: int
     images: int

@@ -40,7 +40,7 @@ from transforms.errors import UserError
 )
 def test_every_subject_is_in_exactly_one_fold(names: set[str], seed: int, data: st.DataObject) -> None:
     count = data.draw(st.integers(2, len(names)))
-    images = data.draw(st.permutations([*names, *names]))  # several images a subject, in any order
+    images = data.draw(st.permutations([*names, *names]))  # several images per subject, in any order
     folds = folds_of(images, count, seed)
     assert sorted(name for fold in folds for name in fold) == sorted(names)
     assert max(map(len, folds)) - min(map(len, folds)) <= 1

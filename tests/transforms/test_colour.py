@@ -107,7 +107,7 @@ def test_photographs_are_read_as_colour_and_refused_with_a_reason(tmp_path: Path
     with pytest.raises(UserError, match=r"uint8 of shape \(3, 4\); expected uint8 \(rows, columns, 3\)"):
         read_photograph(tmp_path / "a.npy")
     Image.fromarray(np.zeros((3, 4), np.uint16)).save(tmp_path / "b.png")
-    with pytest.raises(UserError, match="8 bits a channel"):
+    with pytest.raises(UserError, match="8 bits per channel"):
         read_photograph(tmp_path / "b.png")
     (tmp_path / "c.png").write_bytes(b"nothing")
     with pytest.raises(UserError, match="or damaged"):

@@ -30,7 +30,7 @@ def put_refused(folder: Path, name: str, reason: str) -> None:
 
 
 def put_row(folder: Path, row: Mapping[str, str]) -> None:
-    """Replace or append a row; the file is written anew and renamed, so that a crash loses no other row."""
+    """Replace or append a row; the file is written again and renamed, so that a crash loses no other row."""
     path = folder / FILE
     row = {csv_cell(key): csv_cell(value) for key, value in row.items()}
     rows = [other for other in read_rows(path) if other["name"] != row["name"]]

@@ -204,7 +204,7 @@ def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
     limits.check_oblong(path, rows, columns)
     bits = whole(path, header, "BitsStored", allocated)
     if allocated not in (8, 16) or not 1 <= bits <= allocated:
-        raise UserError(f"{path}: {bits} of {allocated} bits a pixel; 8 or 16 allocated are read")
+        raise UserError(f"{path}: {bits} of {allocated} bits per pixel; 8 or 16 allocated are read")
     high = whole(path, header, "HighBit", bits - 1)
     if high != bits - 1:
         raise UserError(f"{path}: HighBit {high} with {bits} bits stored; the standard wants {bits - 1}")

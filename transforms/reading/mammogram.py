@@ -56,7 +56,7 @@ def probe_mammogram(path: Path) -> None:
 
 
 def read_mammogram(path: str | Path, windowing: str = "voi", bits: int | None = None) -> Mammogram:
-    """Read a DICOM file (told by its content), PNG, JPEG, TIFF, BMP, .npy, NIfTI, MHA or NRRD.
+    """Read a DICOM file (recognized by its content), PNG, JPEG, TIFF, BMP, .npy, NIfTI, MHA or NRRD.
 
     Args:
         path: one image.

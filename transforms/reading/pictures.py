@@ -141,7 +141,7 @@ def palette_of(path: Path) -> list[tuple[int, int, int]]:
 
 def _values(path: Path, image: Any, palette: str) -> NDArray[Any]:
     if image.mode in EIGHT_BIT_MODES and any(";16" in str(tile[3]) for tile in image.tile):
-        raise UserError(f"{path}: 16 bits a value in color or with transparency; save it as plain grayscale")
+        raise UserError(f"{path}: 16 bits per value in color or with transparency; save it as plain grayscale")
     if image.mode == "P" and palette == "mask":
         return np.asarray(image.convert("RGB")).max(axis=2)
     if image.mode == "CMYK" or (image.mode == "P" and palette == "grey"):

@@ -104,7 +104,7 @@ def _read_itk(path: Path) -> tuple[NDArray[Any], Affine]:
         )
         raise UserError(f"{path}: damaged image: {ended}; copy it again, or remove it") from None
     if answer["components"] != 1:
-        raise UserError(f"{path}: {answer['components']} values a pixel; expected grayscale")
+        raise UserError(f"{path}: {answer['components']} values per pixel; expected grayscale")
     if math.prod(values.shape[:-2]) != 1:
         raise UserError(f"{path}: a volume of shape {values.shape}; expected one slice")
     axes = len(answer["spacing"])

@@ -1,6 +1,6 @@
 """Whole mammograms in bounded memory, with the result of one pass over the whole image.
 
-Windows with an overlap see zeros where the image goes on, and what they say there is averaged with what their
+Windows with an overlap see zeros where the image continues, and what they say there is averaged with what their
 neighbors say. Here every tile reads as much of its surroundings as its cells can see (the halo) and keeps only the
 cells that saw all of it; nothing is averaged. Why that is exact: docs/adr/0004-exact-tiles.md.
 

@@ -133,7 +133,7 @@ def smooth_edges(mask: Mask, sigma: float) -> bool:
     A straight edge stays where it is, corners become round, and what is thinner than 1.35 sigma vanishes (a disk:
     below a radius of 1.18 sigma). The code published with CSAW-S (csaws_creation/, `APPLY_SMOOTHING`, off there too)
     filters the 8-bit mask instead and takes whatever is above 0, by which a mask of 0 and 255 grows by about three
-    pixels a side, and one of 0 and 1 shrinks by four.
+    pixels per side, and one of 0 and 1 shrinks by four.
 
     Returns:
         False if nothing would be left; the mask is then as it was.

@@ -1,4 +1,4 @@
-"""Read the annotations of INbreast: property lists of OsiriX, one file an image.
+"""Read the annotations of INbreast: property lists of OsiriX, one file per image.
 
     AllXML/<id>.xml              regions of interest with a name and points "(x, y)"
     …/<id>_muscle.xml            the pectoral muscle, as such a region or as a list ROIPoints of "{x, y}"

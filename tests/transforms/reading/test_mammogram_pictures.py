@@ -143,7 +143,7 @@ def png_of_16_bits(path: Path, colour_type: int, channels: int) -> Path:
 def test_sixteen_bits_that_pillow_would_cut_to_eight_are_refused(tmp_path) -> None:
     assert read_picture(png_of_16_bits(tmp_path / "grey.png", 0, 1))[0].max() == 4000
     for colour_type, channels in ((2, 3), (4, 2), (6, 4)):
-        with pytest.raises(UserError, match="16 bits a value in color or with transparency; save it as plain grays"):
+        with pytest.raises(UserError, match="16 bits per value in color or with transparency; save it as plain grays"):
             read_picture(png_of_16_bits(tmp_path / "a.png", colour_type, channels))
 
 
