@@ -394,7 +394,7 @@ def test_augmentations_keep_what_a_network_needs(process_state: None, tiny_datas
 
 
 def test_an_unknown_augmentation_is_refused(run_bundle: Run, tiny_dataset: Path) -> None:
-    with refused("--augmentation replica: there is no such; there are none, mammography"):
+    with refused("--augmentation replica: unknown; choose from none, mammography"):
         run_bundle(dataset_dir=str(tiny_dataset), augmentation="replica")
 
 

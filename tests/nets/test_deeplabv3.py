@@ -43,6 +43,6 @@ def test_norms_are_group_norms_at_every_width(width: float) -> None:
 
 
 def test_the_image_branch_is_alive_at_small_width() -> None:
-    """With one channel a group, a map of one pixel is normalised to zero."""
+    """With one channel a group, a map of one pixel is normalized to zero."""
     norm = group_norm(32, WIDTH)
     assert norm(torch.randn(1, 32, 1, 1)).abs().max() > 0.1

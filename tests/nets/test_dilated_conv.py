@@ -73,7 +73,7 @@ def test_channels_last_input() -> None:
 
 
 def test_by_hand() -> None:
-    """A 3x3 kernel of ones at dilation 2 sums the pixel and its neighbours two away."""
+    """A 3x3 kernel of ones at dilation 2 sums the pixel and its neighbors two away."""
     layer = DilatedConv2d(1, 1, 3, padding=2, dilation=2, bias=False)
     nn.init.ones_(layer.weight)
     x = torch.arange(9.0).view(1, 1, 3, 3)

@@ -34,7 +34,7 @@ def test_crops(capsys, monkeypatch) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_all_ways_crop_the_same_classes(tmp_path, monkeypatch) -> None:
-    """The stock chain draws its centres by the same rule, so that like is compared with like."""
+    """The stock chain draws its centers by the same rule, so that like is compared with like."""
     monkeypatch.setattr(crops, "SHAPE", (1300, 1300))
     item = crops.make_images(tmp_path, 1)[0]
     label = np.load(item["label"])

@@ -79,7 +79,7 @@ def one_each(chosen: Mapping[Path, Path | None]) -> dict[Path, Path | None]:
 
 
 def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
-    """Image files below a folder, sorted; DICOM is recognized by its content, the rest by suffix; see `image_candidates`.
+    """Image files below a folder, sorted: DICOM recognized by content, the rest by suffix; see `image_candidates`.
 
     Args:
         but_not_in: folders inside it, such as that of the labels, which are left out.

@@ -41,7 +41,7 @@ def test_monochrome1_equals_its_monochrome2_twin_whatever_reader_monai_prefers(
 
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
 def test_monochrome1_twin_with_a_mirrored_window(tmp_path, function) -> None:
-    centre = 4095 - 1700 + (1 if function == "LINEAR" else 0)  # LINEAR is centred half a value lower
+    centre = 4095 - 1700 + (1 if function == "LINEAR" else 0)  # LINEAR is centered half a value lower
     plain = read(tmp_path, ramp(), WindowCenter=1700, WindowWidth=900, VOILUTFunction=function)
     negative = read(
         tmp_path,
@@ -85,7 +85,7 @@ def test_for_processing_follows_the_sign_of_the_x_ray_intensity(tmp_path, sign, 
     np.testing.assert_array_equal(image.pixels, 4095 - ramp() if inverted else ramp())
 
 
-# Computed by hand from PS3.3 C.11.2.1.2 and C.11.2.1.3 for centre 2048, width 1025, output 0 … 4095
+# Computed by hand from PS3.3 C.11.2.1.2 and C.11.2.1.3 for center 2048, width 1025, output 0 … 4095
 GOLDEN = {
     "LINEAR": {0: 0, 1535: 0, 1536: 2, 2047: 2046, 2048: 2049, 2559: 4093, 2560: 4095, 4095: 4095},
     "LINEAR_EXACT": {0: 0, 1535: 0, 1536: 2, 2048: 2048, 2560: 4093, 2561: 4095, 4095: 4095},
