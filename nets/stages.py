@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from nets.twin import twin
+from nets.shared_copy import shared_copy
 
 Network = TypeVar("Network", bound="StagedNetwork")
 
@@ -81,7 +81,7 @@ class StagedNetwork(nn.Module):
         if f"{name}.weight" not in dict(self.named_parameters()):
             return self
         summed = nn.Parameter(first.weight.sum(dim=1, keepdim=True).detach(), first.weight.requires_grad)
-        network = twin(self, lambda key, value: summed if key == f"{name}.weight" else value)
+        network = shared_copy(self, lambda key, value: summed if key == f"{name}.weight" else value)
         network.in_channels = 1
         cast(nn.Conv2d, network.get_submodule(name)).in_channels = 1
         return network

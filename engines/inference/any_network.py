@@ -67,11 +67,11 @@ def _on_meta(network: nn.Module, channels: int) -> Trial | None:
     if isinstance(network, torch.jit.ScriptModule):
         return None
     try:
-        ghost = on_meta(network).eval()
+        meta_network = on_meta(network).eval()
     except Exception as error:  # whatever a network of any origin may raise
         logger.debug("%s cannot be copied to the meta device: %s", type(network).__name__, error)
         return None
-    return _try(ghost, torch.empty(1, channels, 1, 1, device="meta"), MULTIPLES)
+    return _try(meta_network, torch.empty(1, channels, 1, 1, device="meta"), MULTIPLES)
 
 
 def _for_real(network: nn.Module, channels: int) -> Trial | None:

@@ -17,14 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engines.inference.tiling.execution import Place, enlarge, run_in_memory
-from engines.inference.tiling.grid import Air, Sight
+from engines.inference.tiling.execution import Devices, enlarge, run_in_memory
+from engines.inference.tiling.grid import ReceptiveField, UniformBackground
 from engines.inference.tiling.group_norm import Moments, normalise, rescale
 from engines.inference.tiling.memory import on_meta
 from engines.inference.tiling.steps import Run, Step, Store, bytes_taken, is_plain, measure
 from nets import DeepLabV3
 from nets.deeplabv3 import ASPP, BLOCKS, Residual
-from nets.twin import twin
+from nets.shared_copy import shared_copy
 
 STEM_STRIDE = 4
 SIDES = (128, 256)
@@ -32,7 +32,7 @@ SIDES = (128, 256)
 
 
 @dataclass(frozen=True)
-class Needs:
+class MemoryNeeds:
     """What was measured of the network.
 
     Attributes:
@@ -56,13 +56,13 @@ def is_streamed(network: nn.Module) -> bool:
     return isinstance(network, DeepLabV3) and is_plain(network, DeepLabV3.forward)
 
 
-def needs(network: DeepLabV3, image: Tensor) -> Needs:
+def needs(network: DeepLabV3, image: Tensor) -> MemoryNeeds:
     """Measure the network for images (N, C, H, W) of that C and number type."""
-    ghost = on_meta(network)
-    stem = measure(ghost, stem_of(ghost), image.shape[1], image.dtype)
+    meta_network = on_meta(network)
+    stem = measure(meta_network, stem_of(meta_network), image.shape[1], image.dtype)
     stem = replace(stem, channels=(0, stem.channels[1]))  # the convolution's map is not kept
-    behind = bytes_taken(lambda x: _behind_the_stem(ghost, x), stem.channels[1], image.dtype, SIDES)
-    return Needs(stem, *behind)
+    behind = bytes_taken(lambda x: _behind_the_stem(meta_network, x), stem.channels[1], image.dtype, SIDES)
+    return MemoryNeeds(stem, *behind)
 
 
 def stem_of(network: DeepLabV3) -> Run:
@@ -75,13 +75,13 @@ def stem_of(network: DeepLabV3) -> Run:
     return run
 
 
-def run_streamed(network: DeepLabV3, measured: Needs, image: Tensor, place: Place, skip_air: bool) -> Tensor:
+def run_streamed(network: DeepLabV3, measured: MemoryNeeds, image: Tensor, devices: Devices, skip_air: bool) -> Tensor:
     """The whole pass: (N, C, H, W) → see `execution.Result`; takes `measured.memory` at least."""
     sign = torch.where(network.norm1.weight < 0, -1.0, 1.0)
-    turned = twin(network, lambda name, x: x * sign[:, None, None, None].to(x) if name == "conv1.weight" else x)
+    turned = shared_copy(network, lambda name, x: x * sign[:, None, None, None].to(x) if name == "conv1.weight" else x)
     step, moments = measured.stem, Moments()
     sizes = step.sizes(image.shape[-2:])
-    pooled = Store([sizes[1]], place.device, channels_last=True)
+    pooled = Store([sizes[1]], devices.device, channels_last=True)
 
     def write(number: int, part: Tensor, at: tuple[slice, slice]) -> None:
         nonlocal moments
@@ -92,12 +92,14 @@ def run_streamed(network: DeepLabV3, measured: Needs, image: Tensor, place: Plac
         else:
             pooled.write(0, part, at)
 
-    run_in_memory(step, stem_of(turned), image, Sight(Air(image) if skip_air else None), place, write)
+    run_in_memory(
+        step, stem_of(turned), image, ReceptiveField(UniformBackground(image) if skip_air else None), devices, write
+    )
     moments.mean = moments.mean * sign
     scale, shift = moments.scale_and_shift(network.norm1)
     (x,) = pooled.finished()
     scores = _behind_the_stem(network, rescale(x, scale * sign[:, None, None], shift))
-    return enlarge(scores, network.output_stride, (image.shape[-2], image.shape[-1]), place)
+    return enlarge(scores, network.output_stride, (image.shape[-2], image.shape[-1]), devices)
 
 
 def _behind_the_stem(network: DeepLabV3, x: Tensor) -> Tensor:

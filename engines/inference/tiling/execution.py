@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.inference.finite import finite
-from engines.inference.tiling.grid import Air, Sight, cheapest
+from engines.inference.tiling.grid import ReceptiveField, UniformBackground, cheapest
 from engines.inference.tiling.memory import is_out_of_memory, size_of
 from engines.inference.tiling.steps import Run, Step, Store, Tileable, Write, run_step, runs
 from nets import ValidUNet
@@ -27,7 +27,7 @@ MOST_LABELS = 256
 
 
 @dataclass(frozen=True)
-class Place:
+class Devices:
     """Where things are computed and kept.
 
     Attributes:
@@ -48,9 +48,9 @@ class Place:
 class Result:
     """Logits (N, classes, H, W), or labels uint8 (N, 1, H, W), put together from parts."""
 
-    def __init__(self, size: tuple[int, ...], place: Place) -> None:
-        self._store = Store([size], place.store)
-        self._labels, self._decision = place.labels, place.decision
+    def __init__(self, size: tuple[int, ...], devices: Devices) -> None:
+        self._store = Store([size], devices.store)
+        self._labels, self._decision = devices.labels, devices.decision
 
     def write(self, number: int, logits: Tensor, at: tuple[slice, slice]) -> None:
         """Put in the logits of one part."""
@@ -74,45 +74,45 @@ def labels_of(logits: Tensor, decision: Decision | None = None) -> Tensor:
     return logits.max(dim=1, keepdim=True).indices.to(torch.uint8)  # many times faster than argmax
 
 
-def run_tiles(network: nn.Module, steps: Sequence[Step], image: Tensor, place: Place, skip_air: bool) -> Tensor:
+def run_tiles(network: nn.Module, steps: Sequence[Step], image: Tensor, devices: Devices, skip_air: bool) -> Tensor:
     """The whole pass of a network of which `can_tile` is true: (N, C, H, W) → see `Result`."""
-    sight = Sight(Air(image) if skip_air else None)
+    field = ReceptiveField(UniformBackground(image) if skip_air else None)
     if isinstance(network, ValidUNet):
         (run,) = runs(network)
-        height, width = (steps[0].reach.answers(length) for length in image.shape[-2:])
-        result = Result((height, width), place)
-        run_in_memory(steps[0], run, image, sight, place, result.write)
+        height, width = (steps[0].geometry.answers(length) for length in image.shape[-2:])
+        result = Result((height, width), devices)
+        run_in_memory(steps[0], run, image, field, devices, result.write)
         return result.finished()
     kept: list[Tensor] = []
     source = image
     for step, run in zip(steps, runs(network), strict=True):
-        store = Store(step.sizes(source.shape[-2:]), place.store, channels_last=place.device.type == "cpu")
-        run_in_memory(step, run, source, sight, place, store.write, sum(map(size_of, kept)))
+        store = Store(step.sizes(source.shape[-2:]), devices.store, channels_last=devices.device.type == "cpu")
+        run_in_memory(step, run, source, field, devices, store.write, sum(map(size_of, kept)))
         *skips, source = store.finished()
         kept += skips
-        sight = step.sight(sight)
+        field = step.field(field)
     parts = cast(Tileable, network)
-    scores = parts.join(*(part.to(place.device) for part in (*kept, source)))
-    return enlarge(scores, parts.tile_stride, (image.shape[-2], image.shape[-1]), place)
+    scores = parts.join(*(part.to(devices.device) for part in (*kept, source)))
+    return enlarge(scores, parts.tile_stride, (image.shape[-2], image.shape[-1]), devices)
 
 
 def run_in_memory(
-    step: Step, run: Run, source: Tensor, sight: Sight, place: Place, write: Write, beside: int = 0
+    step: Step, run: Run, source: Tensor, field: ReceptiveField, devices: Devices, write: Write, beside: int = 0
 ) -> None:
     """One step over all of `source`, in the fastest tiles that leave room for `beside` bytes of maps and its own.
 
     Raises the RuntimeError of a tile that does not fit although it is the smallest possible.
     """
-    memory = place.memory
-    if place.store.type == place.device.type:
-        memory -= beside + step.resident(source, first=sight.scale == 1)
-    slowness = partial(step.slowness, batch=len(source)) if place.device.type == "cpu" else None
-    max_cells, last = max(step.max_cells(memory, len(source)), step.reach.least_cells), None
+    memory = devices.memory
+    if devices.store.type == devices.device.type:
+        memory -= beside + step.resident(source, first=field.scale == 1)
+    slowness = partial(step.slowness, batch=len(source)) if devices.device.type == "cpu" else None
+    max_cells, last = max(step.max_cells(memory, len(source)), step.geometry.least_cells), None
     while True:
-        grid = cheapest(step.reach, source.shape[-2:], max_cells, sight, slowness)
+        grid = cheapest(step.geometry, source.shape[-2:], max_cells, field, slowness)
         height, width = (max(span.stop - span.start for span in spans) for spans in grid)
         try:
-            computed = run_step(step, run, source, grid, write, place.device, sight)
+            computed = run_step(step, run, source, grid, write, devices.device, field)
         except RuntimeError as error:
             if not is_out_of_memory(error) or grid == last:
                 raise
@@ -121,11 +121,11 @@ def run_in_memory(
             logger.debug("%d x %d tiles of up to %d x %d, %d run", *map(len, grid), height, width, computed)
             return
         max_cells, last = height * width // 2, grid
-        if place.device.type == "cuda":
+        if devices.device.type == "cuda":
             torch.cuda.empty_cache()
 
 
-def enlarge(scores: Tensor, factor: int, size: tuple[int, int], place: Place) -> Tensor:
+def enlarge(scores: Tensor, factor: int, size: tuple[int, int], devices: Devices) -> Tensor:
     """Scores (N, classes, h, w) enlarged by `factor` as `nets.resize.upsample` does, cut to `size`: see `Result`.
 
     In strips, each with a row more on both sides: the bilinear weights of a strip are those of the whole, to the bit.
@@ -133,9 +133,9 @@ def enlarge(scores: Tensor, factor: int, size: tuple[int, int], place: Place) ->
     scores = scores.contiguous()
     height = scores.shape[-2]
     whole = size == (factor * height, factor * scores.shape[-1])
-    if whole and scores.device.type == place.store.type and not place.labels:
+    if whole and scores.device.type == devices.store.type and not devices.labels:
         return upsample(scores, factor)
-    result = Result(size, place)
+    result = Result(size, devices)
     for top in range(0, height, STRIP):
         first, last = max(0, top - 1), min(height, top + STRIP + 1)
         start, stop = top * factor, min((top + STRIP) * factor, size[0])

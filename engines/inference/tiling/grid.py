@@ -40,7 +40,7 @@ Grid = tuple[list[Span], list[Span]]
 
 
 @dataclass(frozen=True)
-class Reach:
+class TileGeometry:
     """How a step's tiles are cut.
 
     Attributes:
@@ -86,15 +86,15 @@ class Reach:
 
 
 @dataclass(frozen=True)
-class Sight:
+class ReceptiveField:
     """What a cell of a map sees of the image: its own `scale` pixels and `blur` more on each side."""
 
-    air: Air | None = None
+    air: UniformBackground | None = None
     scale: int = 1
     blur: int = 0
 
 
-class Air:
+class UniformBackground:
     """Where an image (N, C, H, W) has but one value, that of one of its corners: digital mammograms around the breast.
 
     What a network makes of such a region depends only on its size and on the borders of the image it touches, so
@@ -114,42 +114,42 @@ class Air:
         blocks = torch.nn.functional.max_pool2d(other[None], BLOCK, ceil_mode=True)[0].cpu().numpy()
         self._sums = np.pad(blocks.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
 
-    def empty(self, grid: Grid, scale: int, reach: int) -> NDArray[np.bool_]:
+    def empty(self, grid: Grid, scale: int, margin: int) -> NDArray[np.bool_]:
         """Which tiles, (rows, columns) of them, see air alone.
 
-        The tiles are of a map whose cells are `scale` pixels wide and see `reach` pixels beyond.
+        The tiles are of a map whose cells are `scale` pixels wide and see `margin` pixels beyond.
         """
         sums = self._sums
         if sums is None:
             return np.zeros((len(grid[0]), len(grid[1])), dtype=bool)
         (top, bottom), (left, right) = (
-            self._blocks(spans, scale, reach, size) for spans, size in zip(grid, self.size, strict=True)
+            self._blocks(spans, scale, margin, size) for spans, size in zip(grid, self.size, strict=True)
         )
         inside = sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)] - sums[np.ix_(bottom, left)]
         empty: NDArray[np.bool_] = inside + sums[np.ix_(top, left)] == 0
         return empty
 
     @staticmethod
-    def _blocks(spans: Sequence[Span], scale: int, reach: int, size: int) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    def _blocks(spans: Sequence[Span], scale: int, margin: int, size: int) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
         starts, stops = np.array([(span.start, span.stop) for span in spans]).T * scale
-        return (starts - reach).clip(0) // BLOCK, -(-(stops + reach).clip(None, size) // BLOCK)
+        return (starts - margin).clip(0) // BLOCK, -(-(stops + margin).clip(None, size) // BLOCK)
 
-    def key(self, rows: Span, columns: Span, scale: int, reach: int) -> tuple[int, ...]:
+    def key(self, rows: Span, columns: Span, scale: int, margin: int) -> tuple[int, ...]:
         """Equal for two tiles that see air alone if the network must answer the same."""
         key: list[int] = []
         for span, size in zip((rows, columns), self.size, strict=True):
-            before = max(-reach, min(span.start * scale, reach))
-            behind = max(-reach, min(size - span.stop * scale, reach))
+            before = max(-margin, min(span.start * scale, margin))
+            behind = max(-margin, min(size - span.stop * scale, margin))
             key += [before, behind, span.stop - span.start, span.core_start - span.start]
             key.append(span.core_stop - span.core_start)
         return tuple(key)
 
 
 def cheapest(
-    reach: Reach,
+    geometry: TileGeometry,
     size: Sequence[int],
     max_cells: int,
-    sight: Sight | None = None,
+    field: ReceptiveField | None = None,
     slowness: Callable[[int], float] | None = None,
 ) -> Grid:
     """The grid that takes the least time, of those whose tiles read at most `max_cells`.
@@ -157,10 +157,10 @@ def cheapest(
     If there is none, the one with the smallest tiles.
 
     Args:
-        reach: of the step.
+        geometry: of the step.
         size: (h, w) of its input.
         max_cells: see above.
-        sight: what those cells see of the image; tiles of air cost nothing.
+        field: what those cells see of the image; tiles of air cost nothing.
         slowness: time for a cell in a tile of so many cells, of any unit.
 
     Raises:
@@ -168,20 +168,20 @@ def cheapest(
     """
     if min(size) < 1:
         raise ValueError(f"an image of {size[0]} x {size[1]} has no pixels to segment")
-    sight = sight or Sight()
-    options = [[reach.spans(length, side) for side in reach.sides(length)] for length in size]
+    field = field or ReceptiveField()
+    options = [[geometry.spans(length, side) for side in geometry.sides(length)] for length in size]
     best = (options[0][-1], options[1][-1])
     least = float("inf")
     for grid in itertools.product(options[0], options[1]):  # from large tiles to small
         heights, widths = (np.array([span.stop - span.start for span in spans]) for spans in grid)
         largest = int(heights.max()) * int(widths.max())
-        if largest > max_cells or (largest < reach.least_cells and least < float("inf")):
+        if largest > max_cells or (largest < geometry.least_cells and least < float("inf")):
             continue
         time = (
-            np.outer(heights, widths) * (1.0 if slowness is None else slowness(largest)) + TILE_PIXELS / sight.scale**2
+            np.outer(heights, widths) * (1.0 if slowness is None else slowness(largest)) + TILE_PIXELS / field.scale**2
         )
-        if sight.air is not None:
-            time = time * ~sight.air.empty(grid, sight.scale, sight.blur)
+        if field.air is not None:
+            time = time * ~field.air.empty(grid, field.scale, field.blur)
         if time.sum() < least:
             least, best = float(time.sum()), grid
     return best

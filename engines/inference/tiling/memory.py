@@ -22,7 +22,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nets.twin import Network, twin
+from nets.shared_copy import Network, shared_copy
 
 logger = logging.getLogger("mammoseg")
 
@@ -75,7 +75,7 @@ class LiveBytes(TorchDispatchMode):
 
 def on_meta(network: Network) -> Network:
     """A copy of `network` without numbers, to be run on the meta device."""
-    return twin(network, lambda name, value: torch.empty_like(value, device="meta"), watched=False)
+    return shared_copy(network, lambda name, value: torch.empty_like(value, device="meta"), watched=False)
 
 
 def peak_bytes(run: Callable[[Tensor], Any], shape: Sequence[int], dtype: torch.dtype) -> int:

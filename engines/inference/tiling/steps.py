@@ -10,7 +10,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from engines.inference.tiling.grid import Grid, Reach, Sight, Span
+from engines.inference.tiling.grid import Grid, ReceptiveField, Span, TileGeometry
 from engines.inference.tiling.memory import on_meta, peak_bytes, size_of
 from nets import ValidUNet
 from nets.summary import Row, summarise
@@ -51,14 +51,14 @@ class Step:
     """What was measured of a `Run`.
 
     Attributes:
-        reach: halo and alignment, from the kernels, strides and dilations of its layers.
+        geometry: halo and alignment, from the kernels, strides and dilations of its layers.
         strides: cells of the input for one of each output.
         channels: of each output.
         fixed: bytes that it takes for a tile of any size (copies of weights).
         per_cell: further bytes for each cell of the input read, and each image of the batch.
     """
 
-    reach: Reach
+    geometry: TileGeometry
     strides: tuple[int, ...]
     channels: tuple[int, ...]
     fixed: float
@@ -85,13 +85,13 @@ class Step:
         beyond = math.log2(max(1.0, cells * batch * self.per_cell / CACHE))
         return 1 + 0.35 * beyond * min(1.0, NARROW / self.per_cell)
 
-    def sight(self, before: Sight) -> Sight:
+    def field(self, before: ReceptiveField) -> ReceptiveField:
         """What a cell of the map that the step hands on sees, if one of its input sees `before`."""
-        blur = before.blur + before.scale * self.reach.halo
-        return Sight(before.air, before.scale * self.strides[-1], blur)
+        blur = before.blur + before.scale * self.geometry.halo
+        return ReceptiveField(before.air, before.scale * self.strides[-1], blur)
 
 
-def measure(ghost: nn.Module, run: Run, channels: int, dtype: torch.dtype) -> Step:
+def measure(meta_network: nn.Module, run: Run, channels: int, dtype: torch.dtype) -> Step:
     """Measure a function with SAME padding of a network that is on the meta device."""
     sides = (PROBE, 2 * PROBE)
     maps: tuple[Tensor, ...] = ()
@@ -100,12 +100,12 @@ def measure(ghost: nn.Module, run: Run, channels: int, dtype: torch.dtype) -> St
         nonlocal maps
         maps = run(x)
 
-    rows = summarise(ghost, once, torch.empty(1, channels, PROBE, PROBE, dtype=dtype, device="meta"))
+    rows = summarise(meta_network, once, torch.empty(1, channels, PROBE, PROBE, dtype=dtype, device="meta"))
     strides = tuple(PROBE // y.shape[-1] for y in maps)
     align = max(strides)
     halo = -(-max((_radius(row) for row in rows), default=0) // align) * align
     fixed, per_cell = bytes_taken(run, channels, dtype, sides)
-    return Step(Reach(align, halo), strides, tuple(y.shape[1] for y in maps), fixed, per_cell)
+    return Step(TileGeometry(align, halo), strides, tuple(y.shape[1] for y in maps), fixed, per_cell)
 
 
 def bytes_taken(
@@ -125,12 +125,12 @@ def _radius(row: Row) -> int:
     return math.ceil((row.receptive_field - step) / 2)
 
 
-def measure_valid(ghost: ValidUNet, dtype: torch.dtype) -> Step:
+def measure_valid(meta_network: ValidUNet, dtype: torch.dtype) -> Step:
     """Measure the unpadded U-Net, one step from image to logits; it is on the meta device."""
     sides = (SMALLEST + 16 * STEP, SMALLEST + 48 * STEP)
-    fixed, per_cell = bytes_taken(runs(ghost)[0], ghost.in_channels, dtype, sides)
-    reach = Reach(STEP, LOST, valid=(SMALLEST, LOST), shift=LOST if ghost.padded else 0)
-    return Step(reach, (1,), (ghost.out_channels,), fixed, per_cell)
+    fixed, per_cell = bytes_taken(runs(meta_network)[0], meta_network.in_channels, dtype, sides)
+    geometry = TileGeometry(STEP, LOST, valid=(SMALLEST, LOST), shift=LOST if meta_network.padded else 0)
+    return Step(geometry, (1,), (meta_network.out_channels,), fixed, per_cell)
 
 
 def runs(network: nn.Module) -> Sequence[Run]:
@@ -155,13 +155,13 @@ def is_plain(network: nn.Module, forward: Callable[..., Tensor]) -> bool:
 
 def measured(network: nn.Module, image: Tensor) -> list[Step]:
     """What the network's `runs` need for images (N, C, H, W) of that C and number type."""
-    ghost = on_meta(network)
-    if isinstance(ghost, ValidUNet):
-        return [measure_valid(ghost, image.dtype)]
+    meta_network = on_meta(network)
+    if isinstance(meta_network, ValidUNet):
+        return [measure_valid(meta_network, image.dtype)]
     steps: list[Step] = []
     channels = image.shape[1]
-    for run in runs(ghost):
-        steps.append(measure(ghost, run, channels, image.dtype))
+    for run in runs(meta_network):
+        steps.append(measure(meta_network, run, channels, image.dtype))
         channels = steps[-1].channels[-1]
     return steps
 
@@ -178,7 +178,7 @@ class Store:
     channels_last: bool = False
     maps: list[Tensor | None] = field(default_factory=list)
 
-    def write(self, number: int, tile: Tensor, place: tuple[slice, slice]) -> None:
+    def write(self, number: int, tile: Tensor, position: tuple[slice, slice]) -> None:
         """Put the core of a tile, (N, C, h, w), into map `number`."""
         if not self.maps:
             self.maps = [None] * len(self.sizes)
@@ -188,26 +188,28 @@ class Store:
             layout = torch.channels_last if self.channels_last else torch.contiguous_format
             whole = torch.empty(size, dtype=tile.dtype, device=self.device, memory_format=layout)
             self.maps[number] = whole
-        whole[..., place[0], place[1]] = tile.to(self.device)
+        whole[..., position[0], position[1]] = tile.to(self.device)
 
     def finished(self) -> list[Tensor]:
         """All maps."""
         return [whole for whole in self.maps if whole is not None]
 
 
-def run_step(step: Step, run: Run, source: Tensor, grid: Grid, write: Write, device: torch.device, sight: Sight) -> int:
-    """Hand every core of every output to `write`, which is told the output, the tile and its place there.
+def run_step(
+    step: Step, run: Run, source: Tensor, grid: Grid, write: Write, device: torch.device, field: ReceptiveField
+) -> int:
+    """Hand every core of every output to `write`, with the number of the output and the position there.
 
     Returns how many tiles went through the network; those of air alone are computed once for each kind.
     """
-    empty = None if sight.air is None else sight.air.empty(grid, sight.scale, sight.blur + _margin(step))
+    empty = None if field.air is None else field.air.empty(grid, field.scale, field.blur + _margin(step))
     known: dict[tuple[int, ...], list[Tensor]] = {}
     computed = 0
     for i, rows in enumerate(grid[0]):
         for j, columns in enumerate(grid[1]):
             key = None
-            if sight.air is not None and empty is not None and empty[i, j]:
-                key = sight.air.key(rows, columns, sight.scale, sight.blur + _margin(step))
+            if field.air is not None and empty is not None and empty[i, j]:
+                key = field.air.key(rows, columns, field.scale, field.blur + _margin(step))
             cores = known.get(key) if key is not None else None
             if cores is None:
                 cores = _cores(step, run(_read(step, source, rows, columns, device)), rows, columns)
@@ -215,8 +217,11 @@ def run_step(step: Step, run: Run, source: Tensor, grid: Grid, write: Write, dev
             if key is not None and key not in known:
                 known[key] = [core.clone() for core in cores]
             for number, (core, stride) in enumerate(zip(cores, step.strides, strict=True)):
-                place = (_at(rows.core_start, core.shape[-2], stride), _at(columns.core_start, core.shape[-1], stride))
-                write(number, core, place)
+                position = (
+                    _at(rows.core_start, core.shape[-2], stride),
+                    _at(columns.core_start, core.shape[-1], stride),
+                )
+                write(number, core, position)
     return computed
 
 
@@ -226,7 +231,7 @@ def _at(start: int, length: int, stride: int) -> slice:
 
 def _margin(step: Step) -> int:
     """Pixels beyond a tile's own that a mirror may show it."""
-    return 0 if step.reach.valid is None else step.reach.align
+    return 0 if step.geometry.valid is None else step.geometry.align
 
 
 def _read(step: Step, source: Tensor, rows: Span, columns: Span, device: torch.device) -> Tensor:
@@ -237,8 +242,8 @@ def _read(step: Step, source: Tensor, rows: Span, columns: Span, device: torch.d
             tile = tile.narrow(dim, span.start, span.stop - span.start)
         else:
             outside.append((dim, torch.arange(span.start, span.stop, device=source.device)))
-    for dim, place in outside:
-        tile = tile.index_select(dim, mirrored(place, source.shape[dim]))
+    for dim, cells in outside:
+        tile = tile.index_select(dim, mirrored(cells, source.shape[dim]))
     if device.type != "cpu":
         return tile.to(device).contiguous()
     # Not `contiguous`: of one channel, a map is in both layouts, and torch would take it for the other.
@@ -255,5 +260,5 @@ def _cores(step: Step, maps: Sequence[Tensor], rows: Span, columns: Span) -> lis
 
 
 def _core(step: Step, span: Span, stride: int) -> slice:
-    first = 0 if step.reach.valid is not None else (span.core_start - span.start) // stride
+    first = 0 if step.geometry.valid is not None else (span.core_start - span.start) // stride
     return slice(first, first - (-(span.core_stop - span.core_start) // stride))

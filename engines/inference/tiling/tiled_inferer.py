@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from engines.inference.inferers import PaddedInferer, size_multiple
-from engines.inference.tiling.deeplabv3_steps import Needs, is_streamed, needs, run_streamed
-from engines.inference.tiling.execution import Place, labels_of, run_tiles
+from engines.inference.tiling.deeplabv3_steps import MemoryNeeds, is_streamed, needs, run_streamed
+from engines.inference.tiling.execution import Devices, labels_of, run_tiles
 from engines.inference.tiling.memory import GB, default_memory, is_out_of_memory, network_bytes
 from engines.inference.tiling.steps import Step, can_tile, measured
 from nets import DeepLabV3
@@ -84,7 +84,7 @@ class TiledInferer(Inferer):
         self.labels = labels
         self.decision = decision
         self._warned: set[tuple[str, int]] = set()
-        self._known: tuple[nn.Module, tuple[Any, ...], list[Step] | Needs] | None = None
+        self._known: tuple[nn.Module, tuple[Any, ...], list[Step] | MemoryNeeds] | None = None
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """The logits, or labels, of `inputs` (N, C, H, W).
@@ -101,7 +101,7 @@ class TiledInferer(Inferer):
         return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
 
     def _network(self, image: Tensor, network: nn.Module) -> Tensor:
-        place = self._place(image, network)
+        devices = self._devices(image, network)
         if isinstance(network, StagedNetwork):
             network.check_input(image)
         if not can_tile(network) and not is_streamed(network):
@@ -111,18 +111,18 @@ class TiledInferer(Inferer):
             network = network.for_gray()
             image = image[:, : network.in_channels]
         if isinstance(known, list):
-            return run_tiles(network, known, image, place, self.skip_air)
-        if known.memory(image) <= place.memory:
-            return run_streamed(cast(DeepLabV3, network), known, image, place, self.skip_air)
+            return run_tiles(network, known, image, devices, self.skip_air)
+        if known.memory(image) <= devices.memory:
+            return run_streamed(cast(DeepLabV3, network), known, image, devices, self.skip_air)
         return self._otherwise(image, network)
 
-    def _place(self, image: Tensor, network: Callable[..., Tensor]) -> Place:
+    def _devices(self, image: Tensor, network: Callable[..., Tensor]) -> Devices:
         parameters = network.parameters() if isinstance(network, nn.Module) else iter(())
         device = next((p.device for p in parameters), image.device)
         memory = default_memory(device) if self.memory_gb is None else int(self.memory_gb * GB)
-        return Place(device, self.device or image.device, memory, self.labels, self.decision)
+        return Devices(device, self.device or image.device, memory, self.labels, self.decision)
 
-    def _measured(self, network: nn.Module, image: Tensor) -> list[Step] | Needs:
+    def _measured(self, network: nn.Module, image: Tensor) -> list[Step] | MemoryNeeds:
         """What was measured of the network, and again only if something has changed."""
         key = (getattr(network, "stage", None), image.shape[1], image.dtype)
         known = self._known
@@ -134,27 +134,27 @@ class TiledInferer(Inferer):
 
     def _otherwise(self, image: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """One pass over the whole image if it fits, else overlapping windows."""
-        place = self._place(image, network)
+        devices = self._devices(image, network)
         logits = None
-        if network_bytes(network, image, image.shape, *args, **kwargs) <= place.memory:
+        if network_bytes(network, image, image.shape, *args, **kwargs) <= devices.memory:
             try:
-                logits = PaddedInferer()(image.to(place.device), network, *args, **kwargs)
+                logits = PaddedInferer()(image.to(devices.device), network, *args, **kwargs)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
                 logger.warning("out of memory with a whole image of %d x %d", *image.shape[-2:])
         if logits is None:
-            logits = self._windows(image, network, place, *args, **kwargs)
-        return (labels_of(logits, self.decision) if self.labels else logits).to(place.store)
+            logits = self._windows(image, network, devices, *args, **kwargs)
+        return (labels_of(logits, self.decision) if self.labels else logits).to(devices.store)
 
     def _windows(
-        self, image: Tensor, network: Callable[..., Tensor], place: Place, *args: Any, **kwargs: Any
+        self, image: Tensor, network: Callable[..., Tensor], devices: Devices, *args: Any, **kwargs: Any
     ) -> Tensor:
         step = max(WINDOW_STEP, size_multiple(network, image.shape[1]))
         side = max(step, WINDOW // step * step)
         while side > step:
             shape = (1, image.shape[1], side, side)
-            if network_bytes(network, image, shape, *args, **kwargs) <= place.memory:
+            if network_bytes(network, image, shape, *args, **kwargs) <= devices.memory:
                 break
             side -= step
         name = type(network).__name__
@@ -163,7 +163,7 @@ class TiledInferer(Inferer):
             "%s is not exact in tiles, and an image of %d x %d does not fit into %.2f GB: windows of %d x %d with "
             "an overlap of %g instead. What lies outside a window is not seen, and labels differ from those of "
             "one whole pass (docs/results.md, Whole mammograms); a larger memory_gb avoids it",
-            name, *image.shape[-2:], place.memory / GB, side, side, OVERLAP,
+            name, *image.shape[-2:], devices.memory / GB, side, side, OVERLAP,
         )  # fmt: skip
         self._warned.add((name, side))
         while True:
@@ -173,8 +173,8 @@ class TiledInferer(Inferer):
                 overlap=OVERLAP,
                 mode="gaussian",
                 padding_mode="replicate",
-                sw_device=place.device,
-                device=place.store,
+                sw_device=devices.device,
+                device=devices.store,
             )
             try:
                 logits: Tensor = windows(image, PaddedInferer(), network, *args, **kwargs)

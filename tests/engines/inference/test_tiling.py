@@ -201,7 +201,7 @@ def test_the_halo_is_what_a_cell_sees(make, stage) -> None:
     network = build(make, stage)
     channels = 3
     for step, run in zip(measured(network, torch.zeros(1, 3, 8, 8)), runs(network), strict=True):
-        halo, align = step.reach.halo, step.reach.align
+        halo, align = step.geometry.halo, step.geometry.align
         core = 4 * align
         for beyond, reached in ((halo, False), (halo - align, True)):
             x = torch.zeros(1, channels, core + halo + 2 * align, core + halo + 2 * align)
@@ -317,7 +317,7 @@ def test_strips_are_enlarged_as_the_whole(size: tuple[int, int], labels: bool) -
     scores = torch.randn(2, 4, 70, 3)
     cpu = torch.device("cpu")
     expected = upsample(scores, 8)[..., : size[0], : size[1]]
-    got = tiling_run.enlarge(scores, 8, size, tiling_run.Place(cpu, cpu, GB, labels))
+    got = tiling_run.enlarge(scores, 8, size, tiling_run.Devices(cpu, cpu, GB, labels))
     if labels:
         assert torch.equal(got, expected.argmax(1, keepdim=True).to(torch.uint8))
     else:
@@ -564,7 +564,7 @@ def test_what_a_network_does_beside_its_parts_is_not_left_out(kind: str) -> None
 
 @pytest.mark.parametrize(("make", "stage"), EVERY)
 def test_a_watched_or_pruned_network_is_run_as_it_is(make, stage) -> None:
-    """A hook may look at values, which the ghost has not, or belong to something that cannot be copied."""
+    """A hook may look at values, which the network on the meta device lacks, or hold what cannot be copied."""
     network, seen, lock = build(make, stage), [], threading.Lock()
     first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
     first.register_forward_hook(lambda module, args, y: seen.append(y.mean().item()) if lock else None)

@@ -15,7 +15,7 @@ Network = TypeVar("Network", bound=nn.Module)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def twin(network: Network, instead: Callable[[str, Tensor], Tensor], watched: bool = True) -> Network:
+def shared_copy(network: Network, instead: Callable[[str, Tensor], Tensor], watched: bool = True) -> Network:
     """A copy of `network` with `instead(name, tensor)` for each of its parameters and buffers; no value is copied.
 
     Hooks are the network's own; without `watched` those that look at results are left out.
