@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engines.base.distributed import local_device, rank, shard, world_size
-    from engines.base.options import check_knobs, choose, switch
+    from engines.base.options import check_options, choose, switch
     from engines.base.paths import as_path, bundle_root, project_root
     from engines.inference.ensemble import Disagreement
     from engines.inference.inferers import MirrorAveraging, PaddedInferer
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "base.distributed": "local_device rank shard world_size",
-    "base.options": "check_knobs choose switch",
+    "base.options": "check_options choose switch",
     "base.paths": "as_path bundle_root project_root",
     "inference.ensemble": "Disagreement",
     "inference.inferers": "MirrorAveraging PaddedInferer",
@@ -99,7 +99,7 @@ __all__ = [
     "begin",
     "bundle_root",
     "check",
-    "check_knobs",
+    "check_options",
     "choose",
     "class_weights",
     "classes_but_lesions",

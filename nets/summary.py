@@ -114,8 +114,8 @@ def _through(module: nn.Module, source: Field) -> Field:
     """The receptive field behind a layer whose input has `source`."""
     kernel, stride, dilation = (_one(getattr(module, name)) for name in ("kernel_size", "stride", "dilation"))
     if isinstance(module, nn.ConvTranspose2d):
-        places = -(-kernel // stride)  # values of the input that one value of the output can see
-        return Field(source.extent + (places - 1) * source.step, source.step / stride)
+        values = -(-kernel // stride)  # values of the input that one value of the output can see
+        return Field(source.extent + (values - 1) * source.step, source.step / stride)
     return Field(source.extent + (kernel - 1) * dilation * source.step, source.step * stride)
 
 

@@ -18,7 +18,7 @@ from repository import ROOT
 
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
-from engines.scoring.confusion_files import write_evidence
+from engines.scoring.confusion_files import write_confusion_files
 
 FOLDER = ROOT / "mlflow"
 BUNDLES = sorted(p.parents[1].name for p in ROOT.glob("bundles/*/configs/train.json"))
@@ -47,7 +47,7 @@ def test_a_moved_store_finds_its_files_after_what_the_readme_says(store: Path, t
     tracking = Tracking("e", "r", str(old / "mlflow.db"))
     tracking.start()
     about = {"labels": {"0": "a", "1": "b"}, "dataset": "d", "dataset_digest": "d", "split_digest": "s"}
-    for path in write_evidence(Output(tmp_path / "out"), "front", {"s": np.eye(2, dtype=int)}, about, "test"):
+    for path in write_confusion_files(Output(tmp_path / "out"), "front", {"s": np.eye(2, dtype=int)}, about, "test"):
         tracking.log_artifacts(path, "eval")
     tracking.end("FINISHED")
     shutil.move(old, new)

@@ -43,10 +43,10 @@ def check_dataset_for_training(data: Dataset) -> list[str]:
 
 def subjects_apart(members: Iterable[Member]) -> str | None:
     """Whether subjects are in two sections: one phrase, or None."""
-    places: dict[str, set[str]] = defaultdict(set)
+    found: dict[str, set[str]] = defaultdict(set)
     for section, _, subject in members:
-        places[subject].add(section)
-    shared = sorted(subject for subject, sections in places.items() if len(sections) > 1)
+        found[subject].add(section)
+    shared = sorted(subject for subject, sections in found.items() if len(sections) > 1)
     if not shared:
         return None
     return f"{len(shared)} subjects are in two sections, such as {shared[0]}: scores will be too good"
@@ -54,10 +54,10 @@ def subjects_apart(members: Iterable[Member]) -> str | None:
 
 def copies_apart(members: Iterable[Member]) -> str | None:
     """Whether images of the same digest stand in two sections: one phrase, or None."""
-    places: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for section, case, digest in members:
-        places[digest].append((section, case))
-    apart = [where for where in places.values() if len({section for section, _ in where}) > 1]
+        found[digest].append((section, case))
+    apart = [where for where in found.values() if len({section for section, _ in where}) > 1]
     if not apart:
         return None
     first = apart[0][0]

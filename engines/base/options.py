@@ -40,13 +40,13 @@ OPTIONAL = {"image_height", "memory_gb"}
 """None stands for the stored resolution, and for what there is."""
 
 
-def check_knobs(knobs: Mapping[str, Any]) -> None:
+def check_options(options: Mapping[str, Any]) -> None:
     """Check those of a config's options that are single numbers; `engines.training.plan` checks the ones of the stages.
 
     Raises:
         UserError: names the option, what it is and what it may be.
     """
-    for name, value in knobs.items():
+    for name, value in options.items():
         if name in SWITCHES:
             switch(value, f"--{name}")
         if value is None and name in OPTIONAL:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from engines.base.machine_errors import explain
-from engines.base.options import check_knobs
+from engines.base.options import check_options
 from engines.records.output_folder import Output
 from engines.runs.session import running_workflow
 from transforms.dataset_check import check_dataset_for_training
@@ -63,7 +63,7 @@ def _steps(get: Callable[[str], Any], parsed: dict[str, Any]) -> Iterator[tuple[
         parsed[key] = get(key)
         return type(parsed[key]).__name__
 
-    yield "knobs", lambda: _knobs(get("knobs"))
+    yield "options", lambda: _options(get("options"))
     for key in PARTS:
         yield key, lambda key=key: build(key)  # type: ignore[misc]
         if key not in parsed:
@@ -75,9 +75,9 @@ def _steps(get: Callable[[str], Any], parsed: dict[str, Any]) -> Iterator[tuple[
     yield "validate::dataloader", lambda: _whole_image(get("validate::evaluator"), parsed)
 
 
-def _knobs(knobs: Mapping[str, Any]) -> str:
-    check_knobs(knobs)
-    return f"{len(knobs)} options"
+def _options(options: Mapping[str, Any]) -> str:
+    check_options(options)
+    return f"{len(options)} options"
 
 
 def _labels(data: Any) -> str:

@@ -23,11 +23,11 @@ PACKAGES = ("torch", "monai", "pytorch-ignite", "mlflow")
 
 
 def run_parameters(
-    network: nn.Module, data: Dataset, knobs: Mapping[str, Any], loss: SegmentationLoss | None = None
+    network: nn.Module, data: Dataset, options: Mapping[str, Any], loss: SegmentationLoss | None = None
 ) -> dict[str, Any]:
-    """The flat parameters of an MLflow run: knobs, network, data set, software, and the loss that is trained with."""
+    """The flat parameters of an MLflow run: options, network, data set, software, and the loss that is trained with."""
     return {
-        **{key: value for key, value in with_switches(knobs).items() if value is not None},
+        **{key: value for key, value in with_switches(options).items() if value is not None},
         "network": type(network).__name__,
         "parameters": sum(p.numel() for p in network.parameters()),
         **{key: value for key, value in identity(data).items() if key != "labels"},
@@ -46,10 +46,10 @@ def _device(network: nn.Module) -> str:
     return f"{device.type} ({name})"
 
 
-def settings(data: Dataset, knobs: Mapping[str, Any], loss: SegmentationLoss | None = None) -> dict[str, Any]:
+def settings(data: Dataset, options: Mapping[str, Any], loss: SegmentationLoss | None = None) -> dict[str, Any]:
     """Plain values stored beside the weights: with them evaluation and inference rebuild network and input."""
     return {
-        **with_switches(knobs),
+        **with_switches(options),
         **({} if loss is None else {"loss_parameters": loss.parameters_used}),
         "ignore_label": data.ignore_label,
         "windowing": data.windowing,

@@ -13,7 +13,7 @@ from engines.records.output_folder import Output
 from engines.records.panels import PanelSaver
 from engines.records.predictions import SamplePredictions
 from engines.records.score_table import class_table, score_table
-from engines.scoring.confusion_files import identity, write_evidence
+from engines.scoring.confusion_files import identity, write_confusion_files
 from engines.scoring.lesions import LesionDetection
 from engines.scoring.metrics import scores, trivial_scores
 from engines.scoring.single_pass import PassHandler
@@ -63,7 +63,7 @@ class Report:
         """
         data, output, tracking = self.data, self.output, self.tracking
         per_subject = evaluator.state.metric_details["confusion"]
-        evidence = write_evidence(output, name, per_subject, identity(data), self.section)
+        confusion_files = write_confusion_files(output, name, per_subject, identity(data), self.section)
         self.samples.write(output.predictions, name)
         rows = {TRIVIAL: trivial_scores(per_subject, data.class_names)}
         rows.update({row: dict(values) for row, values in (earlier or {}).items()})
@@ -83,7 +83,7 @@ class Report:
             logger.info("%s\n", measured.write(output, tracking, name))
         tracking.log_metrics(final, step=0)
         tracking.log_metrics({k: v for k, v in rows[TRIVIAL].items() if "/" not in k}, step=0, prefix="all_background/")
-        for path in (*tables, *evidence, output.epochs_file):
+        for path in (*tables, *confusion_files, output.epochs_file):
             tracking.log_artifacts(path, "eval")
         tracking.log_artifacts(output.predictions, "eval/predictions")
         tracking.log_artifacts(output.panels, "panels")

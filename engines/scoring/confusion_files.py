@@ -29,7 +29,7 @@ def identity(data: Dataset) -> dict[str, Any]:
     }
 
 
-def write_evidence(
+def write_confusion_files(
     output: Output, row: str, per_subject: Mapping[str, ArrayLike], about: Mapping[str, Any], section: str
 ) -> list[Path]:
     """Write eval/confusion-<row>.json, and its matrix and class scores as pictures; return the files.

@@ -45,15 +45,15 @@ def class_figure(scores: Mapping[str, float], class_names: Sequence[str], title:
     count = len(class_names)
     figure = Figure(figsize=(6.4, 1.4 + 0.45 * count), dpi=100, layout="constrained")
     axes = figure.add_subplot()
-    places = np.arange(count)
+    positions = np.arange(count)
     for kind, offset, colour in (("iou", -0.19, "#0072B2"), ("dice", 0.19, "#E69F00")):
         values = [100 * scores[f"{kind}/{name}"] for name in class_names]
         shown = [0.0 if math.isnan(value) else value for value in values]
-        axes.barh(places + offset, shown, 0.36, color=colour, label="IoU" if kind == "iou" else "Dice")
-        for place, value in zip(places, values, strict=True):
+        axes.barh(positions + offset, shown, 0.36, color=colour, label="IoU" if kind == "iou" else "Dice")
+        for position, value in zip(positions, values, strict=True):
             text = "n/a" if math.isnan(value) else f"{value:.1f}"
-            axes.text(0 if math.isnan(value) else value, place + offset, f" {text}", va="center", fontsize=7)
-    axes.set_yticks(places, [_short(name) for name in class_names])
+            axes.text(0 if math.isnan(value) else value, position + offset, f" {text}", va="center", fontsize=7)
+    axes.set_yticks(positions, [_short(name) for name in class_names])
     axes.invert_yaxis()
     axes.set_xlim(0, 108)
     axes.set_xticks(range(0, 101, 20))

@@ -199,14 +199,14 @@ class LesionDetection:
         """Every score of the protocol; NaN where it has no value."""
         return {name: measure.value for name, measure in self.result.measures().items()}
 
-    def write_evidence(self, output: Output, row: str) -> Path:
+    def write_confusion_files(self, output: Output, row: str) -> Path:
         """Write lesions-<row>.json."""
         return write_lesion_result(output, row, self.result, self.about)
 
     def write(self, output: Output, tracking: Tracking, row: str) -> str:
         """Write all files, also to MLflow with every score's interval; return lines about it."""
         result = self.result
-        for path in (self.write_evidence(output, row), *write_lesion_tables(output, result)):
+        for path in (self.write_confusion_files(output, row), *write_lesion_tables(output, result)):
             tracking.log_artifacts(path, "eval")
         write_worst_cases(output, result.images)
         bounds = score_rows(result.measures())

@@ -8,7 +8,7 @@ from typing import Any
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import write_label_maps
-from engines.scoring.confusion_files import write_evidence
+from engines.scoring.confusion_files import write_confusion_files
 
 
 def leave_evidence(
@@ -17,7 +17,7 @@ def leave_evidence(
     """Write confusion matrices and pictures of a stage's weights; log them to its own MLflow run and the training's."""
     if "confusion" not in best:  # resumed from the record of an older version
         return
-    files = write_evidence(output, stage, best["confusion"], settings, "validation")
+    files = write_confusion_files(output, stage, best["confusion"], settings, "validation")
     files.append(output.eval / f"lesions-{stage}.json")  # if a class is a lesion
     pictures = output.predictions / stage
     write_label_maps(pictures, best["predictions"])

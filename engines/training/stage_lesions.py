@@ -61,7 +61,7 @@ class StageLesions:
                 *(stage, point.threshold, point.subjects, point.chosen_on, point.rule),
             )
         run_once(evaluator, [*also, detection])
-        detection.write_evidence(output, stage)
+        detection.write_confusion_files(output, stage)
         return detection.point
 
     def _choose(self, evaluator: SupervisedEvaluator) -> OperatingPoint | None:

@@ -87,7 +87,7 @@ def bundle_configs(folder: Path, common: Common) -> dict[str, Config]:
     own = _of_name(folder.name, network["title"])
     own["train"] |= {
         "recipes": resolved_recipes(folder / "network.json", network, common),
-        "knobs": {name: f"@{name}" for name, option in common.options.items() if "recipe" in option},
+        "options": {name: f"@{name}" for name, option in common.options.items() if "recipe" in option},
     }
     made = {}
     for name in CONFIGS:

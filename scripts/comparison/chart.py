@@ -20,24 +20,24 @@ def column_chart(comparison: Comparison) -> Figure:
     rows = comparison.rows
     figure = Figure(figsize=(max(4.8, 1.6 + 1.1 * len(rows)), 4.2), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    places = np.arange(len(rows))
+    positions = np.arange(len(rows))
     for number, name in enumerate(PAPER_METRICS):
         offset = (number - 1) * 0.27
         values = np.array([100 * row.scores[name] for row in rows])
         bounds = np.array([row.intervals.get(name, (math.nan, math.nan)) for row in rows]) * 100
         whiskers = np.nan_to_num(np.clip(np.stack([values - bounds[:, 0], bounds[:, 1] - values]), 0, None))
         axes.bar(
-            places + offset, np.nan_to_num(values), 0.25, yerr=whiskers, color=COLOURS[name], label=TITLES[name],
+            positions + offset, np.nan_to_num(values), 0.25, yerr=whiskers, color=COLOURS[name], label=TITLES[name],
             error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "#333333"},
         )  # fmt: skip
-        for place, value, up in zip(places + offset, values, whiskers[1], strict=True):
+        for position, value, up in zip(positions + offset, values, whiskers[1], strict=True):
             text = "n/a" if math.isnan(value) else f"{value:.0f}"
-            axes.text(place, np.nan_to_num(value) + up + 1, text, ha="center", va="bottom", fontsize=7)
+            axes.text(position, np.nan_to_num(value) + up + 1, text, ha="center", va="bottom", fontsize=7)
     axes.axhline(
         100 * comparison.trivial.scores["mean_iou"], color=COLOURS["mean_iou"], linestyle="--", linewidth=1,
         zorder=0, label="Mean IoU of all background",
     )  # fmt: skip
-    axes.set_xticks(places, [row.title.replace(" ", "\n", 1) for row in rows], fontsize=8)
+    axes.set_xticks(positions, [row.title.replace(" ", "\n", 1) for row in rows], fontsize=8)
     axes.set_xlim(-0.6, len(rows) - 0.4)
     axes.set_ylim(0, 108)
     axes.set_yticks(range(0, 101, 20))

@@ -77,16 +77,16 @@ def _two_lines(head: str) -> list[str]:
 
 
 def _legend(names: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> Image.Image:
-    places, x, y = [], 0, 0
+    positions, x, y = [], 0, 0
     for name in names:
         needed = 30 + int(font.getlength(name))
         if x and x + needed > width:
             x, y = 0, y + LINE
-        places.append((x, y))
+        positions.append((x, y))
         x += needed
     picture = Image.new("RGB", (max(1, width), y + LINE + GAP), (24, 24, 24))
     draw = ImageDraw.Draw(picture)
-    for number, (name, (x, y)) in enumerate(zip(names, places, strict=True)):
+    for number, (name, (x, y)) in enumerate(zip(names, positions, strict=True)):
         fill = PALETTE[number % len(PALETTE)]
         draw.rectangle((x, y + 3, x + 11, y + 14), fill=fill, outline=(180, 180, 180))
         draw.text((x + 16, y + 1), name, font=font, fill=(230, 230, 230))

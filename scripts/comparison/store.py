@@ -28,7 +28,7 @@ Matrices = dict[str, NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Result:
-    """One row's evidence: a stage of a training, an evaluation, or the folds of a cross-validation.
+    """The results of one row: a stage of a training, an evaluation, or the folds of a cross-validation.
 
     Attributes:
         subjects: subject → confusion matrix (rows = truth).

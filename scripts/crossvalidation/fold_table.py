@@ -41,11 +41,11 @@ def results(out: Path, plan: Plan, rule: str | None = None) -> list[Result]:
     return rows
 
 
-def fold_result(evidence: Path, stage: str, name: str, params: Mapping[str, str], model: Model) -> Result:
-    """The result of a fold, read from the folder of its evidence."""
-    lesions = evidence / f"lesions-{stage}.json"  # none where no class is a lesion, or the fold is older than that
+def fold_result(folder: Path, stage: str, name: str, params: Mapping[str, str], model: Model) -> Result:
+    """The result of a fold, read from its folder of confusion files."""
+    lesions = folder / f"lesions-{stage}.json"  # none where no class is a lesion, or the fold is older than that
     return of_evidence(
-        json.loads((evidence / f"confusion-{stage}.json").read_text(encoding="utf-8")),
+        json.loads((folder / f"confusion-{stage}.json").read_text(encoding="utf-8")),
         json.loads(lesions.read_text(encoding="utf-8")) if lesions.is_file() else None,
         run_name=name,
         run_ids=(name,),

@@ -65,13 +65,13 @@ def write_zip(folder: Path, out: Path) -> None:
                 shutil.copyfileobj(source, target, 1 << 20)
 
 
-def refuse_traces(folder: Path, places: Iterable[Path]) -> None:
+def refuse_traces(folder: Path, paths: Iterable[Path]) -> None:
     """Refuse to share files that name a folder of this machine.
 
     Raises:
         UserError: naming the first such file.
     """
-    texts = {text for place in places for text in _spellings(place)}
+    texts = {text for path in paths for text in _spellings(path)}
     for path in files_in(folder):
         content = path.read_bytes()
         for text in texts:

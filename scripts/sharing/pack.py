@@ -34,7 +34,7 @@ CONFIGS = (".json", ".yaml", ".yml", ".conf")
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ShareOptions:
     """What a person may say about a shared bundle; see the options of `scripts.share`."""
 
     version: str | None = None
@@ -57,32 +57,32 @@ class Shared:
     large_files: list[str]
 
 
-def share(bundle: str, out: Path, output_dir: Path | None, wishes: Wishes, overwrite: bool = False) -> Shared:
+def share(bundle: str, out: Path, output_dir: Path | None, options: ShareOptions, overwrite: bool = False) -> Shared:
     """Write a zip that holds a trained bundle and everything it needs.
 
     Args:
         bundle: name or path.
         out: the zip, or a folder for it.
         output_dir: see `find_trained`.
-        wishes: what to say about it.
+        options: what to say about it.
         overwrite: replace an existing zip.
 
     Raises:
         UserError: nothing trained, no terms of the data, an existing zip, or an export that is not the same network.
     """
     trained = find_trained(bundle, output_dir)
-    check_terms(trained, wishes.data_licence)
+    check_terms(trained, options.data_licence)
     check_documents(trained)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / trained.name
-        metadata = stage(trained, folder, wishes)
+        metadata = stage(trained, folder, options)
         path = zip_path(out, trained.name, metadata["version"], overwrite)
-        metadata["exports"] = run_exports(folder, wishes.formats)
-        write_documents(trained, folder, metadata, wishes.data_licence)
+        metadata["exports"] = run_exports(folder, options.formats)
+        write_documents(trained, folder, metadata, options.data_licence)
         large = archive.write_large_files(folder)
         archive.write_sums(folder)
-        places = (folder, project_root(), CODE, trained.weights.parents[1], Path.home(), Path(sys.prefix))
-        archive.refuse_traces(folder, places)
+        paths = (folder, project_root(), CODE, trained.weights.parents[1], Path.home(), Path(sys.prefix))
+        archive.refuse_traces(folder, paths)
         archive.write_zip(folder, path)
         count = len(archive.files_in(folder))
     digest, size = file_sha256(path), path.stat().st_size
@@ -117,7 +117,7 @@ def zip_path(out: Path, name: str, version: str, overwrite: bool) -> Path:
     return path
 
 
-def stage(trained: Trained, folder: Path, wishes: Wishes) -> dict[str, Any]:
+def stage(trained: Trained, folder: Path, options: ShareOptions) -> dict[str, Any]:
     """Write configs, code, weights and metadata.json; return the metadata."""
     (folder / "configs").mkdir(parents=True)
     for path in sorted(trained.bundle.glob("configs/*")):
@@ -135,10 +135,10 @@ def stage(trained: Trained, folder: Path, wishes: Wishes) -> dict[str, Any]:
         trained,
         packages={**required_packages(files), **network_package(trained)},
         multiple=_multiple(trained),
-        version=wishes.version,
-        changelog=wishes.changelog,
-        authors=wishes.authors,
-        data_licence=wishes.data_licence,
+        version=options.version,
+        changelog=options.changelog,
+        authors=options.authors,
+        data_licence=options.data_licence,
     )
     write_json(folder / "configs" / "metadata.json", metadata)
     return metadata

@@ -93,10 +93,10 @@ def test_a_training_whose_workers_start_from_nothing(tiny_dataset: Path, tmp_pat
 
 
 def test_kill_and_interrupt_then_resume(tiny_dataset: Path, tmp_path: Path, store: Path) -> None:
-    knobs = ["--dataset_dir", tiny_dataset, "--stages", "['front']", "--patience", "0", *shlex.split(SLIM)]
-    knobs += ["--crops_per_image", "10"]  # epochs long enough to be interrupted
+    options = ["--dataset_dir", tiny_dataset, "--stages", "['front']", "--patience", "0", *shlex.split(SLIM)]
+    options += ["--crops_per_image", "10"]  # epochs long enough to be interrupted
     epochs, out = 100_000, tmp_path / "out"
-    words = arguments("training", CONFIG, *knobs, "--max_epochs", str(epochs), *places(out, store))
+    words = arguments("training", CONFIG, *options, "--max_epochs", str(epochs), *places(out, store))
     progress = out / "models" / "progress.pt"
 
     def saved_epoch() -> int:
@@ -134,7 +134,7 @@ def test_kill_and_interrupt_then_resume(tiny_dataset: Path, tmp_path: Path, stor
     interrupted = saved_epoch()
 
     last = interrupted + 2
-    finish = arguments("training", CONFIG, *knobs, "--max_epochs", str(last))
+    finish = arguments("training", CONFIG, *options, "--max_epochs", str(last))
     result = run_forked([*finish, *places(out, store), "--resume", "true"], environment=environment())
     assert result.returncode == 0, result.stderr
     assert f"Resuming stage front after epoch {interrupted}" in result.stdout

@@ -126,7 +126,7 @@ def test_every_option_stands_below_its_sentence(bundle: Path, name: str) -> None
     config = read(bundle / "configs" / f"{name}.json")
     keys = list(config)
     own = [key for key in keys if key in options and f"_desc_{key}" in config]
-    assert set(own) >= set(config.get("knobs", {})) | {"dataset_dir", "output_dir", "device"}
+    assert set(own) >= set(config.get("options", {})) | {"dataset_dir", "output_dir", "device"}
     for key in own:
         assert config[f"_desc_{key}"] == options[key]["_desc_"]
         assert keys.index(key) == keys.index(f"_desc_{key}") + 1

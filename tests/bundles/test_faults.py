@@ -47,15 +47,15 @@ def points(store: Path, name: str) -> list[list[tuple[int, float]]]:
 def test_a_damaged_state_costs_an_epoch_and_ends_with_the_same_weights(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, store: Path
 ) -> None:
-    knobs = {**UNET, "dataset_dir": str(tiny_dataset)}
-    run_bundle(**knobs, max_epochs=4, output_dir=str(tmp_path / "whole"))
-    run_bundle(**knobs, max_epochs=3)
+    options = {**UNET, "dataset_dir": str(tiny_dataset)}
+    run_bundle(**options, max_epochs=4, output_dir=str(tmp_path / "whole"))
+    run_bundle(**options, max_epochs=3)
     out = tmp_path / "out"
     damage(out / "models" / "progress.pt")
     table = (out / "eval" / "epochs.csv").read_text()
     as_a_spreadsheet = table.replace(",", ";").replace(".", ",").replace("\n", "\r\n")
     (out / "eval" / "epochs.csv").write_bytes(as_a_spreadsheet.encode("utf-8-sig"))
-    run_bundle(**knobs, max_epochs=4, resume=True)
+    run_bundle(**options, max_epochs=4, resume=True)
     whole, resumed = last_state(tmp_path / "whole"), last_state(out)
     assert all(torch.equal(resumed["network"][name], value) for name, value in whole["network"].items())
     assert resumed["best"]["epoch"] == whole["best"]["epoch"]
@@ -72,8 +72,8 @@ def test_a_damaged_state_costs_an_epoch_and_ends_with_the_same_weights(
 def test_other_data_or_two_at_once_are_refused_before_anything_is_touched(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path
 ) -> None:
-    knobs = {**UNET, "dataset_dir": str(tiny_dataset)}
-    run_bundle(**knobs, max_epochs=1)
+    options = {**UNET, "dataset_dir": str(tiny_dataset)}
+    run_bundle(**options, max_epochs=1)
     out = tmp_path / "out"
 
     def files() -> dict[Path, bytes]:
@@ -81,37 +81,37 @@ def test_other_data_or_two_at_once_are_refused_before_anything_is_touched(
 
     before = files()
     with locked(out, "training", "--output_dir"), refused(f"in use by a training (process {os.getpid()} on"):
-        run_bundle(**knobs, max_epochs=2)
+        run_bundle(**options, max_epochs=2)
     label = tiny_dataset / "labels" / "s000_L_CC.npy"
     kept, facts = label.read_bytes(), label.stat()
     array = np.load(label)
     array[0, 0] = 2
     np.save(label, array)
     with refused("labels/s000_L_CC.npy: other content"):
-        run_bundle(**knobs, max_epochs=2, resume=True)
+        run_bundle(**options, max_epochs=2, resume=True)
     os.utime(label, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     with refused("other content"):
-        run_bundle(**knobs, max_epochs=2, resume=True, verify=True)
+        run_bundle(**options, max_epochs=2, resume=True, verify=True)
     assert files() == before
     label.write_bytes(kept)
-    run_bundle(**knobs, max_epochs=2, resume=True)
+    run_bundle(**options, max_epochs=2, resume=True)
     assert last_state(out)["epoch"] == 2
 
 
 def test_two_evaluations_of_a_section_at_once(run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> None:
     run_bundle(**UNET, dataset_dir=str(tiny_dataset), max_epochs=1)
     out = tmp_path / "out"
-    knobs = {"bundle": "unet", "dataset_dir": str(tiny_dataset)}
-    run_bundle("evaluate", **knobs)
+    options = {"bundle": "unet", "dataset_dir": str(tiny_dataset)}
+    run_bundle("evaluate", **options)
     (folder,) = {path.parent for path in (out / "eval").glob("*/scores.csv")}
     with locked(folder, "evaluation", "--output_dir"), refused("in use by a evaluation"):
-        run_bundle("evaluate", **knobs)
+        run_bundle("evaluate", **options)
     damage(out / "models" / "model.pt")
-    run_bundle("evaluate", **knobs)  # with the same weights, of the stage
+    run_bundle("evaluate", **options)  # with the same weights, of the stage
     damage(out / "models" / "unet.pt")
     for config in ("evaluate", "inference"):
         with refused("model.pt: damaged or cut short"):
-            run_bundle(config, **knobs)
+            run_bundle(config, **options)
 
 
 def test_weights_of_another_network_and_weights_without_numbers(
@@ -121,17 +121,17 @@ def test_weights_of_another_network_and_weights_without_numbers(
     models = tmp_path / "out" / "models"
     record = json.loads((models / "model.json").read_text())
     del record["weights_sha256"]  # as an older version wrote it
-    knobs = {"bundle": "unet", "dataset_dir": str(tiny_dataset)}
+    options = {"bundle": "unet", "dataset_dir": str(tiny_dataset)}
     (models / "model.json").write_text(json.dumps({**record, "width": 0.1}))
     for config in ("evaluate", "inference"):
         with refused("another network than this UNet"):
-            run_bundle(config, **knobs)
+            run_bundle(config, **options)
     (models / "model.json").write_text(json.dumps(record))
     state = torch.load(models / "model.pt", weights_only=True)
     torch.save({name: value * float("nan") for name, value in state.items()}, models / "model.pt")
     for config in ("evaluate", "inference"):
         with refused("weights are NaN or infinite"):
-            run_bundle(config, **knobs)
+            run_bundle(config, **options)
 
 
 def test_a_labelled_data_set_with_a_test_section_alone_is_evaluated(

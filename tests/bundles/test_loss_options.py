@@ -123,9 +123,9 @@ def as_before(folder: Path, dice_weight: float) -> None:
 def test_a_training_with_dice_weight_is_resumed_evaluated_and_used(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, dice_weight: float, options: dict[str, Any]
 ) -> None:
-    knobs = {"bundle": "unet", "dataset_dir": str(tiny_dataset), **options}
-    run_bundle(**knobs, max_epochs=2, output_dir=str(tmp_path / "whole"))
-    run_bundle(**knobs, max_epochs=1)
+    common = {"bundle": "unet", "dataset_dir": str(tiny_dataset), **options}
+    run_bundle(**common, max_epochs=2, output_dir=str(tmp_path / "whole"))
+    run_bundle(**common, max_epochs=1)
     models = tmp_path / "out" / "models"
     as_before(models, dice_weight)
     run_bundle("evaluate", bundle="unet", dataset_dir=str(tiny_dataset))
@@ -142,7 +142,7 @@ def test_a_training_with_dice_weight_is_resumed_evaluated_and_used(
     if dice_weight == 0.5:
         with refused("'dice_weight': 0.5} → "):
             run_bundle(bundle="unet", dataset_dir=str(tiny_dataset), max_epochs=2, resume=True, loss=options["loss"])
-    run_bundle(**knobs, max_epochs=2, resume=True)
+    run_bundle(**common, max_epochs=2, resume=True)
     whole, resumed = (checkpoint(tmp_path / name / "models" / "progress.pt") for name in ("whole", "out"))
     assert equal(whole["network"], resumed["network"])
 
@@ -172,13 +172,13 @@ def evaluated(folder: Path) -> dict[str, str]:
 def test_sampling_by_class_is_resumed_to_the_last_bit_and_does_not_depend_on_workers(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path
 ) -> None:
-    knobs = {"bundle": "unet", "dataset_dir": str(tiny_dataset), "sampling": "class", "anywhere_share": 0.25}
-    run_bundle(**knobs, max_epochs=2, output_dir=str(tmp_path / "whole"))
-    run_bundle(**knobs, max_epochs=1)
-    run_bundle(**knobs, max_epochs=2, resume=True, num_workers=2)
+    common = {"bundle": "unet", "dataset_dir": str(tiny_dataset), "sampling": "class", "anywhere_share": 0.25}
+    run_bundle(**common, max_epochs=2, output_dir=str(tmp_path / "whole"))
+    run_bundle(**common, max_epochs=1)
+    run_bundle(**common, max_epochs=2, resume=True, num_workers=2)
     whole, resumed = (checkpoint(tmp_path / name / "models" / "progress.pt") for name in ("whole", "out"))
     assert equal(whole["network"], resumed["network"])
-    run_bundle(**{**knobs, "sampling": "image"}, max_epochs=2, output_dir=str(tmp_path / "image"))
+    run_bundle(**{**common, "sampling": "image"}, max_epochs=2, output_dir=str(tmp_path / "image"))
     assert not equal(whole["network"], checkpoint(tmp_path / "image" / "models" / "progress.pt")["network"])
 
 
@@ -187,9 +187,9 @@ def test_the_moving_average_is_what_is_validated_kept_and_resumed(
 ) -> None:
     """In two stages, the first of which is frozen in the second; with dropout and accumulated gradients."""
     stages = ["front", "context"]
-    knobs = {"dataset_dir": str(tiny_dataset), "stages": stages, "ema_decay": 0.5, "micro_batch_size": 2}
-    knobs |= {"learning_rate": {"front": 0.05, "context": 0.01}}
-    run_bundle(**knobs, max_epochs=2, keep="last", patience=0, output_dir=str(tmp_path / "whole"))
+    common = {"dataset_dir": str(tiny_dataset), "stages": stages, "ema_decay": 0.5, "micro_batch_size": 2}
+    common |= {"learning_rate": {"front": 0.05, "context": 0.01}}
+    run_bundle(**common, max_epochs=2, keep="last", patience=0, output_dir=str(tmp_path / "whole"))
     whole = checkpoint(tmp_path / "whole" / "models" / "progress.pt")
     average = {k.removeprefix("module."): v for k, v in whole["average"].items() if k.startswith("module.")}
     kept = checkpoint(tmp_path / "whole" / "models" / "context.pt")
@@ -205,14 +205,14 @@ def test_the_moving_average_is_what_is_validated_kept_and_resumed(
     record = json.loads((tmp_path / "whole" / "models" / "context.json").read_text())
     assert float(again["mean_iou"]) == pytest.approx(record["validation"]["mean_iou"], abs=1e-6)
 
-    run_bundle(**knobs, max_epochs={"front": 2, "context": 1}, keep="last", patience=0)
-    run_bundle(**knobs, max_epochs=2, keep="last", patience=0, resume=True)
+    run_bundle(**common, max_epochs={"front": 2, "context": 1}, keep="last", patience=0)
+    run_bundle(**common, max_epochs=2, keep="last", patience=0, resume=True)
     resumed = checkpoint(tmp_path / "out" / "models" / "progress.pt")
     assert equal(whole["average"], resumed["average"])
     assert equal(whole["network"], resumed["network"])
     assert equal(kept, checkpoint(tmp_path / "out" / "models" / "context.pt"))
     with refused("ema_decay: 0.5 → 0.0"):
-        run_bundle(**{**knobs, "ema_decay": 0.0}, max_epochs=3, keep="last", patience=0, resume=True)
+        run_bundle(**{**common, "ema_decay": 0.0}, max_epochs=3, keep="last", patience=0, resume=True)
 
 
 def test_the_best_epoch_is_that_of_the_average(run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ def artifacts(client: MlflowClient, run_id: str, folder: str) -> set[str]:
 def test_every_stage_and_every_evaluation_leaves_its_matrices(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, client: MlflowClient, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    knobs = {"dataset_dir": str(tiny_dataset)}
-    run_bundle(**knobs, stages=list(STAGES), max_epochs=1, tags={"site": "a"})
+    options = {"dataset_dir": str(tiny_dataset)}
+    run_bundle(**options, stages=list(STAGES), max_epochs=1, tags={"site": "a"})
     out = tmp_path / "out" / "eval"
     rows = {row["model"]: row for row in read_csv(out / "scores.csv")}
     for stage in STAGES:
@@ -80,7 +80,7 @@ def test_every_stage_and_every_evaluation_leaves_its_matrices(
     truth = np.asarray(Image.open(out / "predictions" / "truth" / "s004_L_CC.png"))
     assert np.array_equal(truth, np.load(tiny_dataset / "labels" / "s004_L_CC.npy"))
 
-    run_bundle("evaluate", **knobs, surface_distance=True)
+    run_bundle("evaluate", **options, surface_distance=True)
     said = capfd.readouterr().out
     assert "Lesions (tumor): 2 in 2 of 2 images, 2 of 2 subjects; a hit is: IoU of at least 0.1." in said
     assert "lesions found, by false positives per image: " in said
@@ -105,17 +105,17 @@ def test_every_stage_and_every_evaluation_leaves_its_matrices(
     assert run.data.params["recipe"] == "quick"
     assert f"of run {parent.info.run_id}: recipe quick, seed 0, trained on tiny" in said
 
-    run_bundle("evaluate", **knobs, lesion_class="none")
+    run_bundle("evaluate", **options, lesion_class="none")
     assert not (out / "tiny-validation" / "lesions.csv").exists()
     with refused("--lesion_class cyst: no such class; there are background, gland, tumor, none"):
-        run_bundle("evaluate", **knobs, lesion_class="cyst")
+        run_bundle("evaluate", **options, lesion_class="cyst")
 
 
 def test_a_resumed_training_keeps_the_matrices_of_its_best_epoch(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, client: MlflowClient
 ) -> None:
-    knobs = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "patience": 0}
-    run_bundle(**knobs, max_epochs=1, learning_rate=0.01)
+    options = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "patience": 0}
+    run_bundle(**options, max_epochs=1, learning_rate=0.01)
     first = (tmp_path / "out" / "eval" / "confusion-front.json").read_text(encoding="utf-8")
     progress = tmp_path / "out" / "models" / "progress.pt"
     saved = torch.load(progress, weights_only=True)
@@ -123,7 +123,7 @@ def test_a_resumed_training_keeps_the_matrices_of_its_best_epoch(
     saved["best"]["scores"]["mean_iou"] = 1.0  # no later epoch is better
     torch.save(saved, progress)
     (tmp_path / "out" / "eval" / "confusion-front.json").unlink()
-    run_bundle(**knobs, max_epochs=2, learning_rate=0.01, resume=True)
+    run_bundle(**options, max_epochs=2, learning_rate=0.01, resume=True)
     (stage,) = runs(client, kind="stage")
     path = client.download_artifacts(stage.info.run_id, "eval/confusion-front.json", str(tmp_path))
     assert Path(path).read_text(encoding="utf-8") == first

@@ -97,8 +97,8 @@ def test_keep_last_ends_every_stage_with_its_last_epoch_whatever_the_validation_
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path
 ) -> None:
     """Also if that epoch was not validated: with an interval of 2, `best` would end with the second of three."""
-    knobs = {"dataset_dir": str(tiny_dataset), "stages": ["front", "context"], "keep": "last", "patience": 0}
-    run_bundle(max_epochs=3, val_interval=2, learning_rate={"front": 0.05, "context": 0.02}, **knobs)
+    options = {"dataset_dir": str(tiny_dataset), "stages": ["front", "context"], "keep": "last", "patience": 0}
+    run_bundle(max_epochs=3, val_interval=2, learning_rate={"front": 0.05, "context": 0.02}, **options)
     models = tmp_path / "out" / "models"
     record = json.loads((models / "context.json").read_text())
     assert (record["epoch"], record["keep"]) == (3, "last")
@@ -125,13 +125,13 @@ def test_fine_tuning_changes_the_crops_of_the_last_epochs_also_of_a_resumed_trai
 
     monkeypatch.setattr(RandBalancedCropd, "__call__", spy)
     last = {"epochs": 1, "crop_size": [32, 24], "learning_rate": 0.001}
-    knobs = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "fine_tuning": last}
-    run_bundle(max_epochs=2, output_dir=str(tmp_path / "whole"), **knobs)
+    options = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "fine_tuning": last}
+    run_bundle(max_epochs=2, output_dir=str(tmp_path / "whole"), **options)
     half = len(seen) // 2
     assert [set(seen[:half]), set(seen[half:])] == [{(24, 24)}, {(32, 24)}]
     seen.clear()
-    run_bundle(max_epochs=1, **knobs)
-    run_bundle(max_epochs=2, resume=True, **knobs)
+    run_bundle(max_epochs=1, **options)
+    run_bundle(max_epochs=2, resume=True, **options)
     assert [set(seen[:half]), set(seen[half:])] == [{(24, 24)}, {(32, 24)}]
     one, two = (torch.load(tmp_path / name / "models" / "front.pt", weights_only=True) for name in ("whole", "out"))
     assert all(torch.equal(one[name], two[name]) for name in one)
@@ -150,9 +150,9 @@ def test_an_interrupted_training_ends_like_an_uninterrupted_one(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, store: Path, whole: dict[str, Any]
 ) -> None:
     before = len(mlflow_runs(store))
-    knobs = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "patience": 3}
-    run_bundle(max_epochs=2, **knobs)
-    run_bundle(max_epochs=4, resume=True, **knobs)
+    options = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "patience": 3}
+    run_bundle(max_epochs=2, **options)
+    run_bundle(max_epochs=4, resume=True, **options)
     resumed = torch.load(tmp_path / "out" / "models" / "progress.pt", weights_only=True)
     for key in ("epoch", "stopping"):
         assert resumed[key] == whole[key]
@@ -168,9 +168,9 @@ def test_an_interrupted_training_ends_like_an_uninterrupted_one(
 def test_resuming_a_finished_training_says_so(
     run_bundle: Run, tiny_dataset: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    knobs = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "max_epochs": 1}
-    run_bundle(**knobs)
-    run_bundle(resume=True, **knobs)
+    options = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "max_epochs": 1}
+    run_bundle(**options)
+    run_bundle(resume=True, **options)
     assert "already at epoch 1 of 1: nothing left to train; raise max_epochs" in capfd.readouterr().out
 
 
@@ -236,10 +236,10 @@ def test_background_only_images_and_small_images_train(run_bundle: Run, tiny_dat
 def test_early_stopping_says_when_and_why(
     run_bundle: Run, tiny_dataset: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    knobs = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "learning_rate": 1e-12}
-    run_bundle(max_epochs=5, patience=1, **knobs)
+    options = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "learning_rate": 1e-12}
+    run_bundle(max_epochs=5, patience=1, **options)
     assert "stopped early (mean_iou did not improve) after epoch 2 of 5; best epoch 1" in capfd.readouterr().out
-    run_bundle(max_epochs=3, patience=0, **knobs)
+    run_bundle(max_epochs=3, patience=0, **options)
     assert "ended after epoch 3 of 3; best epoch 1" in capfd.readouterr().out
 
 
@@ -295,17 +295,17 @@ def test_every_checkpoint_holds_plain_values_only(run_bundle: Run, tiny_dataset:
 def test_a_training_starts_from_a_file_of_weights(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    knobs = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "max_epochs": 1}
-    run_bundle(**knobs)
+    options = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "max_epochs": 1}
+    run_bundle(**options)
     weights = tmp_path / "out" / "models" / "front.pt"
-    run_bundle(**knobs, init_weights=str(weights), learning_rate=1e-12, output_dir=str(tmp_path / "next"))
+    run_bundle(**options, init_weights=str(weights), learning_rate=1e-12, output_dir=str(tmp_path / "next"))
     assert "Initial weights: checkpoint front.pt" in capfd.readouterr().out
     before, after = (
         torch.load(p, weights_only=True)["conv1_1.weight"] for p in (weights, tmp_path / "next/models/front.pt")
     )
     assert torch.allclose(before, after, atol=1e-6)
     with refused("--init_weights"):
-        run_bundle(**knobs, init_weights=str(tmp_path / "none.pth"))
+        run_bundle(**options, init_weights=str(tmp_path / "none.pth"))
 
 
 def test_a_diverging_training_stops_with_a_hint(run_bundle: Run, tiny_dataset: Path, store: Path) -> None:
@@ -364,8 +364,8 @@ def test_the_cityscapes_recipe_trains_on_colour_and_predicts_the_original_ids(ru
             folder.mkdir(parents=True)
             Image.fromarray(pixels).save(folder / f"{city}_000000_000019_{ending}.png")
     import_cityscapes(tmp_path / "cs", tmp_path / "data", ImportOptions(progress=False))
-    knobs = {"dataset_dir": str(tmp_path / "data"), "bundle": "unet", "recipe": "cityscapes"}
-    run_bundle(**knobs, max_epochs=1, crop_size=16)
+    options = {"dataset_dir": str(tmp_path / "data"), "bundle": "unet", "recipe": "cityscapes"}
+    run_bundle(**options, max_epochs=1, crop_size=16)
     trained = json.loads((tmp_path / "out" / "models" / "model.json").read_text())
     assert (trained["augmentation"], trained["balanced"], trained["colour"]) == ("cityscapes", False, True)
     pictures = tmp_path / "cs" / "leftImg8bit" / "val"
@@ -401,11 +401,11 @@ def test_an_unknown_augmentation_is_refused(run_bundle: Run, tiny_dataset: Path)
 def test_rectangles_adamw_cosine_dice_and_mirror_averaging(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    knobs = {"solver": "adamw", "lr_schedule": "cosine", "loss": "dice_cross_entropy", "mirror_averaging": True}
-    run_bundle(bundle="unet", dataset_dir=str(tiny_dataset), max_epochs=2, **{**knobs, "crop_size": [40, 24]})
+    options = {"solver": "adamw", "lr_schedule": "cosine", "loss": "dice_cross_entropy", "mirror_averaging": True}
+    run_bundle(bundle="unet", dataset_dir=str(tiny_dataset), max_epochs=2, **{**options, "crop_size": [40, 24]})
     assert "crops of (40, 24)" in capfd.readouterr().out
     trained = json.loads((tmp_path / "out" / "models" / "model.json").read_text())
-    assert {name: trained[name] for name in knobs} == knobs
+    assert {name: trained[name] for name in options} == options
     rates = [float(row["learning_rate"]) for row in read_csv(tmp_path / "out" / "eval" / "epochs.csv")]
     assert rates == pytest.approx([0.002, 0.001])
     run_bundle("evaluate", bundle="unet", dataset_dir=str(tiny_dataset))
@@ -422,9 +422,9 @@ def test_no_network_and_batches_of_one_and_a_last_batch_of_one(
     stage = json.loads((ROOT / "bundles" / bundle / "configs" / "train.json").read_text())["recipes"]["quick"][
         "stages"
     ][0]
-    knobs = {"bundle": bundle, "dataset_dir": str(tiny_dataset), "stages": [stage], "max_epochs": 1}
-    run_bundle(**knobs, batch_size=3, micro_batch_size=3, crops_per_image=1)
-    run_bundle(**knobs, batch_size=1, micro_batch_size=1, crops_per_image=1)
+    options = {"bundle": bundle, "dataset_dir": str(tiny_dataset), "stages": [stage], "max_epochs": 1}
+    run_bundle(**options, batch_size=3, micro_batch_size=3, crops_per_image=1)
+    run_bundle(**options, batch_size=1, micro_batch_size=1, crops_per_image=1)
     assert len(read_csv(tmp_path / "out" / "eval" / "epochs.csv")) == 1
     image, results = tiny_dataset / "images" / "s000_L_CC.npy", tmp_path / "results"
     run_bundle("inference", bundle=bundle, dataset_dir=str(image), results_dir=str(results), formats=["png"])

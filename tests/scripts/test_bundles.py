@@ -71,7 +71,7 @@ def test_a_new_option_is_one_edit(root: Path) -> None:
     config = train(root)
     assert {recipe["dropped"] for recipe in config["recipes"].values()} == {0.25}
     assert config["dropped"] == "$@recipes[@recipe]['dropped']"
-    assert config["knobs"]["dropped"] == "@dropped"
+    assert config["options"]["dropped"] == "@dropped"
     keys = list(config)
     assert keys[keys.index("dropped") - 1] == "_desc_dropped"
     assert "| `dropped` | ✓ |  |  | Share of pixels that is left out. |" in (root / "docs/options.md").read_text(

@@ -18,7 +18,7 @@ from engines.base.network_file import NetworkRows, all_rows
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import write_images, write_label_maps
-from engines.scoring.confusion_files import write_evidence
+from engines.scoring.confusion_files import write_confusion_files
 from engines.scoring.lesion_files import LesionResult, write_lesion_result
 from engines.scoring.matching import FALSE, HIT, ImageLesions, Judged, Lesion, Rule
 from engines.scoring.metrics import PAPER_METRICS, scores
@@ -79,7 +79,7 @@ def add(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
         tracking.start()
         for stage, subjects in stages.items():
             tracking.start_stage(stage, {"learning_rate": 0.1})
-            for path in write_evidence(output, stage, subjects, about, "validation"):
+            for path in write_confusion_files(output, stage, subjects, about, "validation"):
                 tracking.log_artifacts(path, "eval", tracking.stage_run_id)
             if lesions and stage in lesions:
                 path = write_lesion_result(output, stage, lesions[stage], {**about, "section": "validation"})
@@ -261,7 +261,7 @@ def test_evaluations_on_another_section(store: Path, tmp_path: Path, add: Add, c
     tracking = Tracking("e", "unet evaluation", str(store), tags={"kind": "evaluation", "stage": "unet"})
     tracking.start()
     about = {"labels": LABELS, "dataset": "tiny", "dataset_digest": "d" * 64, "split_digest": "s"}
-    for path in write_evidence(output, "unet", matrices(0.8, first=20), about, "test"):
+    for path in write_confusion_files(output, "unet", matrices(0.8, first=20), about, "test"):
         tracking.log_artifacts(path, "eval")
     tracking.end("FINISHED")
     assert [row["run_name"] for row in compare()[1:]] == ["run unet"]

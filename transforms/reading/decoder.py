@@ -97,9 +97,9 @@ class _Process:
             self.end()
         if self._running is None:
             # the same packages as here, one thread, and no option that is meant for this process
-            places = [place for place in sys.path if place and Path(place).exists()]
+            paths = [path for path in sys.path if path and Path(path).exists()]
             environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-            environment |= {"PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
+            environment |= {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
             environment["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
             self._running = subprocess.Popen(
                 [sys.executable, str(_PROGRAM)],

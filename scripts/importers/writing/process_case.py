@@ -50,7 +50,7 @@ class Task:
     rules: Rules
 
 
-def do_case(task: Task) -> Record:
+def process_case(task: Task) -> Record:
     """Write `key`.image.npy, `key`.label.npy and, as the last, `key`.json; or find them whole from an earlier run.
 
     Raises:
@@ -87,7 +87,7 @@ def _do_case(task: Task) -> Record:
     return record
 
 
-def lost_case(task: Task) -> Record:
+def failed_case(task: Task) -> Record:
     """The record of a case whose process died."""
     reason = f"{task.case.source}: reading it ended the process: it is damaged, or the memory did not suffice"
     if task.rules.strict:

@@ -25,7 +25,7 @@ from scripts.importers.writing.finished_cases import Files, Record, new_key
 from scripts.importers.writing.import_summary import Summary, counted_syntaxes
 from scripts.importers.writing.notes import PLANNED, notes_of
 from scripts.importers.writing.parallel import in_order, worker_count
-from scripts.importers.writing.process_case import Rules, Task, do_case, lost_case
+from scripts.importers.writing.process_case import Rules, Task, failed_case, process_case
 from scripts.importers.writing.progress import with_progress
 from scripts.importers.writing.split import sections_of
 from scripts.importers.writing.staging import check_output, staged_folder
@@ -129,7 +129,7 @@ def write_dataset(
     processes = worker_count(options.workers, [case.source for case in cases])
     with staged_folder(out, options.overwrite, keep=_CASES) as stage:
         tasks = _tasks(stage, cases, head)
-        records = with_progress(in_order(do_case, tasks, processes, lost_case), len(cases), options.progress)
+        records = with_progress(in_order(process_case, tasks, processes, failed_case), len(cases), options.progress)
         pairs, twin_notes = without_twins(list(zip(cases, records, strict=True)), options.intent)
         written, rejected = _named(pairs)
         sections = _sections(written, head)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from engines.records.output_folder import Output, portable
 from engines.records.predictions import SamplePredictions, write_label_maps
-from engines.scoring.confusion_files import write_evidence
+from engines.scoring.confusion_files import write_confusion_files
 from engines.scoring.figures import class_figure, confusion_figure
 from engines.scoring.metrics import scores
 
@@ -29,7 +29,7 @@ ABOUT = {
 
 def test_matrices_are_written_by_subject_with_what_they_were_counted_on(tmp_path: Path) -> None:
     matrices = {"s2": np.array([[1, 2], [3, 4]]), "s1": [[5, 0], [0, 6]]}
-    files = write_evidence(Output(tmp_path), "front", matrices, ABOUT, "validation")
+    files = write_confusion_files(Output(tmp_path), "front", matrices, ABOUT, "validation")
     assert [p.name for p in files] == ["confusion-front.json", "confusion-front.png", "classes-front.png"]
     assert json.loads(files[0].read_text(encoding="utf-8")) == {
         "format": 1,
@@ -45,7 +45,9 @@ def test_matrices_are_written_by_subject_with_what_they_were_counted_on(tmp_path
 
 
 def test_the_same_result_leaves_the_same_bytes(tmp_path: Path) -> None:
-    made = [write_evidence(Output(tmp_path / n), "a", {"s": [[1, 0], [0, 1]]}, ABOUT, "test") for n in ("x", "y")]
+    made = [
+        write_confusion_files(Output(tmp_path / n), "a", {"s": [[1, 0], [0, 1]]}, ABOUT, "test") for n in ("x", "y")
+    ]
     assert [p.read_bytes() for p in made[0]] == [p.read_bytes() for p in made[1]]
 
 
@@ -109,7 +111,7 @@ def test_one_image_of_each_of_the_first_subjects_is_kept(tmp_path: Path) -> None
 @pytest.mark.parametrize("kept", ["epochs.csv", "mine.json"])
 def test_a_new_training_drops_the_results_of_the_one_before(tmp_path: Path, kept: str) -> None:
     output = Output(tmp_path)
-    write_evidence(output, "old", {"s": [[1, 0], [0, 1]]}, ABOUT, "validation")
+    write_confusion_files(output, "old", {"s": [[1, 0], [0, 1]]}, ABOUT, "validation")
     write_label_maps(output.predictions / "old", {"c": np.zeros((2, 2), np.uint8)})
     (output.eval / kept).touch()
     output.clear_results()

@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
-from engines.scoring.confusion_files import identity, write_evidence
+from engines.scoring.confusion_files import identity, write_confusion_files
 from engines.scoring.lesions import lesion_detection
 from engines.scoring.matching import HIT, ImageLesions, Judged, Lesion
 from scripts import compare as compare_command
@@ -33,13 +33,13 @@ FOLDS = 2
 def leave_evidence(output: Output, data: Dataset, stage: str, good: int, level: int) -> list[Path]:
     """Matrices and lesions of every validation subject: `good` of 12 pixels right, probabilities around `level`."""
     matrices = {item["subject"]: np.diag([good, 4, 3]) + 1 for item in data.items("validation")}
-    paths = write_evidence(output, stage, matrices, identity(data), "validation")
+    paths = write_confusion_files(output, stage, matrices, identity(data), "validation")
     detection = lesion_detection(data, "validation", {})
     assert detection is not None
     lesion, found = Lesion(50, 0.01, 9.0, (0, 0, 9, 9), 0.9, 0.5), (Judged(0.9, 81, (0, 0, 9, 9), HIT, 0),)
     bins = (((level, 4),), ((10, 80),))
     detection.images = [ImageLesions(s, f"{s}_L_CC", 4, 4, 2, (lesion,), found, bins) for s in matrices]
-    return [*paths, detection.write_evidence(output, stage)]
+    return [*paths, detection.write_confusion_files(output, stage)]
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from scripts.importers.writing import staging, writer
 from scripts.importers.writing.case_keys import case_keys
 from scripts.importers.writing.cases import Case
 from scripts.importers.writing.parallel import in_order, worker_count
-from scripts.importers.writing.process_case import Rules, Task, lost_case
+from scripts.importers.writing.process_case import Rules, Task, failed_case
 from scripts.importers.writing.progress import with_progress
 from scripts.prepare import main
 from transforms.errors import UserError
@@ -231,7 +231,7 @@ def test_a_file_that_ends_its_process_is_left_out(tmp_path) -> None:
     assert [path.name for path, _ in summary.rejected] == ["1.txt"]
     assert "reading it ended the process" in summary.rejected[0][1]
     with pytest.raises(UserError, match=r"1\.txt: reading it ended the process"):
-        lost_case(Task(tmp_path, "key", cases[1], Rules(tuple(LABELS), strict=True)))
+        failed_case(Task(tmp_path, "key", cases[1], Rules(tuple(LABELS), strict=True)))
 
 
 def test_errors_come_in_the_order_of_the_cases(tmp_path) -> None:

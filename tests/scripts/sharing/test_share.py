@@ -22,7 +22,7 @@ from scripts.share import main, parse_formats
 from scripts.sharing import archive, documents, exports, metadata
 from scripts.sharing.code import copy_code, script_names
 from scripts.sharing.identity import check_documents
-from scripts.sharing.pack import Wishes, stage, zip_path
+from scripts.sharing.pack import ShareOptions, stage, zip_path
 from scripts.sharing.requirements import installed, required_packages
 from scripts.sharing.trained import Trained, find_bundle, find_trained
 from transforms.digests import file_sha256
@@ -374,7 +374,7 @@ class TestCommand:
 
 def test_the_staged_folder(trained: Trained, tmp_path: Path) -> None:
     folder = tmp_path / "stage" / "unet"
-    stage(trained, folder, Wishes(version="2.0.0"))
+    stage(trained, folder, ShareOptions(version="2.0.0"))
     configs = {p.name for p in (ROOT / "bundles" / "unet" / "configs").iterdir()}
     assert {p.name for p in (folder / "configs").iterdir()} == configs
     for name in configs - {"metadata.json"}:

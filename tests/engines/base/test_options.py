@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from repository import ROOT
 
-from engines.base.options import REAL, WHOLE, check_knobs, switch, with_switches
+from engines.base.options import REAL, WHOLE, check_options, switch, with_switches
 from transforms.errors import UserError
 
 
@@ -39,7 +39,7 @@ from transforms.errors import UserError
 )
 def test_refused_with_the_name_and_what_may_be(name: str, value: Any) -> None:
     with pytest.raises(UserError, match=f"--{name} .*expected a (whole )?number"):
-        check_knobs({name: value})
+        check_options({name: value})
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_refused_with_the_name_and_what_may_be(name: str, value: Any) -> None:
     ],
 )
 def test_the_ends_of_the_ranges_are_accepted(name: str, value: Any) -> None:
-    check_knobs({name: value, "init_weights": None, "stages": ["front"]})
+    check_options({name: value, "init_weights": None, "stages": ["front"]})
 
 
 def test_every_checked_number_is_an_option_of_the_bundles() -> None:
     configs = ROOT / "bundles" / "dilation10" / "configs"
     train, inference = (json.loads((configs / f"{name}.json").read_text()) for name in ("train", "inference"))
-    assert {*WHOLE, *REAL} <= {*train["knobs"], *inference}
+    assert {*WHOLE, *REAL} <= {*train["options"], *inference}
 
 
 @pytest.mark.parametrize(("value", "meant"), [(True, True), ("true", True), ("False", False), ("false", False)])
@@ -72,8 +72,8 @@ def test_a_switch_that_is_neither_is_refused() -> None:
     with pytest.raises(UserError, match="--resume yes: expected true or false"):
         switch("yes", "--resume")
     with pytest.raises(UserError, match="--balanced 0: expected true or false"):
-        check_knobs({"balanced": 0})
-    check_knobs({"balanced": "false", "mirror_averaging": False})
+        check_options({"balanced": 0})
+    check_options({"balanced": "false", "mirror_averaging": False})
 
 
 def test_a_training_records_switches_as_true_or_false() -> None:
