@@ -20,7 +20,7 @@ from nets import initialise
 from nets.dilated_conv import DilatedConv2d
 
 MIN_CHANNELS = 8
-"""Hidden channel counts are multiples of this at every width: vector units and group norm like them so."""
+"""Hidden channel counts are multiples of this at every width, as SIMD units and group normalization need."""
 
 
 class Conv(NamedTuple):

@@ -15,7 +15,7 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
     (60, 60, 160), (250, 170, 170), (20, 120, 110), (190, 160, 230), (130, 30, 30), (90, 90, 90),
     (30, 160, 230), (240, 240, 240),
 )  # fmt: skip
-"""Color of each class; class 0 is black, and told apart without red-green alone."""
+"""Class colors; background is black. Distinguishable with red-green color blindness."""
 
 VOID_COLOUR = (255, 255, 255)
 WRONG, RIGHT = (220, 50, 47), (60, 60, 60)

@@ -37,7 +37,7 @@ SWITCHES = {"balanced", "mirror_averaging"}
 
 ABOVE_ZERO = {"width", "lr_drop_factor", "memory_gb"}
 OPTIONAL = {"image_height", "memory_gb"}
-"""None stands for the stored resolution, and for what there is."""
+"""May be None: stored resolution; automatic memory limit."""
 
 
 def check_options(options: Mapping[str, Any]) -> None:

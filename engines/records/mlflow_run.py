@@ -173,7 +173,7 @@ class Tracking:
         if experiment is not None:
             if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
                 raise UserError(
-                    f"takes no runs: the experiment {self.experiment_name} was deleted; bring it back with mlflow "
+                    f"cannot log: experiment {self.experiment_name} is deleted; restore it with mlflow "
                     f"experiments restore --experiment-id {experiment.experiment_id}, or give another --experiment_name"
                 )
             return str(experiment.experiment_id)

@@ -91,7 +91,7 @@ def check_server(uri: str, seconds: float = 5.0) -> None:
 
 
 def make_database(uri: str) -> None:
-    """Make the tables of an SQLite store that is not there yet, whole or not at all.
+    """Create the tables of a new SQLite store, atomically.
 
     Left to MLflow, two trainings that start at once on a new file both make its tables, and leave a file that can
     never be opened again.

@@ -1,4 +1,4 @@
-"""Text files and tables of an output folder: written whole or not at all, read as spreadsheets leave them."""
+"""Text files and tables of an output folder: written atomically, read also after a spreadsheet saved them."""
 
 from __future__ import annotations
 

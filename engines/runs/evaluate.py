@@ -179,7 +179,7 @@ def _check(data: Dataset, section: str, settings: Mapping[str, Any]) -> None:
     data.check_labels(data.items(section))
     if settings.get("dataset") == data.name and settings.get("split_digest") != data.split_digest:
         logger.warning(
-            "%s is split otherwise than when these weights were trained: they may know some of the subjects.",
+            "%s has a different split than at training time: some subjects may have been trained on.",
             data.name,
         )
 

@@ -12,7 +12,7 @@ from engines.scoring.metrics import PAPER_METRICS
 from scripts.comparison.table import Comparison
 
 COLOURS = dict(zip(PAPER_METRICS, ("#0072B2", "#E69F00", "#009E73"), strict=True))
-"""Okabe and Ito's: told apart with every kind of color vision."""
+"""Okabe and Ito's palette, distinguishable with every kind of color vision."""
 
 
 def column_chart(comparison: Comparison) -> Figure:

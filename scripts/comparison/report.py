@@ -27,7 +27,7 @@ def by_dataset(results: Sequence[Result]) -> list[list[Result]]:
 
 
 def file_names(datasets: Iterable[str]) -> list[str]:
-    """What each data set's files are called: its name without what file systems do not like, and never that of two."""
+    """Unique, filesystem-safe file name per data set."""
     found: list[str] = []
     for dataset in datasets:
         name = plain = re.sub(r"[^\w.-]+", "_", dataset).strip("_") or "dataset"

@@ -13,7 +13,7 @@ _STRIP = 256
 
 @dataclass(frozen=True)
 class Region:
-    """Pixels of one class that hang together over their sides.
+    """A 4-connected component of one class.
 
     Attributes:
         number: its value in the region map, from 1 on.
@@ -43,7 +43,7 @@ def find_regions(
 ) -> tuple[NDArray[np.int32], list[Region]]:
     """Region map, int32 (rows, columns) with 0 for background, and its regions in order of their numbers.
 
-    Pixels hang together over their sides, not their corners (4-connectivity).
+    Pixels are connected over their sides, not their corners (4-connectivity).
 
     Args:
         label: class of each pixel, (rows, columns).

@@ -14,7 +14,7 @@ from transforms.reading.dicom import may_be_dicom
 class Finished:
     """Whether an item of `engines.find_images` has all its results: for `--resume true`.
 
-    Every file is written whole or not at all, so one that is there is complete. Whether the same weights made it is
+    Every file is written atomically, so one that exists is complete. Whether the same weights made it is
     not known. DICOM SEG is expected of DICOM files only.
 
     Args:

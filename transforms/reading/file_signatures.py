@@ -1,4 +1,4 @@
-"""What a file is that is certainly no image, told by its first bytes: so that its owner knows what to do with it."""
+"""Recognize common non-image files by magic number, for actionable errors."""
 
 from __future__ import annotations
 

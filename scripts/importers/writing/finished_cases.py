@@ -74,7 +74,7 @@ class Files:
 def save_case(
     folder: Path, pixels: NDArray[Any], label: Label | None, rows: NDArray[np.uint32] | None, record: Record
 ) -> None:
-    """Each file appears whole or not at all; the record comes last, so that with it the others are there.
+    """Each file is written atomically; the record is written last, so that its presence implies the others.
 
     A case that no other run can find again gets no record.
     """

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all."""
+"""Atomic creation of a folder."""
 
 from __future__ import annotations
 

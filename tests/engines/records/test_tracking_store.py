@@ -112,7 +112,7 @@ def test_a_deleted_experiment_is_told_with_the_way_back(tmp_path: Path, caplog: 
     with caplog.at_level(logging.WARNING, "mammoseg"), tracked(tracking):
         pass
     assert [r.getMessage() for r in caplog.records if r.name == "mammoseg"] == [
-        f"MLflow at {uri} takes no runs: the experiment e was deleted; bring it back with mlflow experiments restore "
+        f"MLflow at {uri} cannot log: experiment e is deleted; restore it with mlflow experiments restore "
         f"--experiment-id {experiment}, or give another --experiment_name: going on without it; all numbers are also "
         "in the output folder."
     ]
