@@ -1,4 +1,4 @@
-"""What stands between data and networks: stages, metrics, tracking, reports.
+"""Stages, metrics, tracking and reports: the layer between data and networks.
 
 Names are imported on first use: who needs a path does not wait for MLflow.
 """

@@ -1,4 +1,4 @@
-"""The one bilinear resize of this package.
+"""The bilinear resize used throughout this package.
 
 Every network ends on a map that is `factor` times smaller than its input. Cell i of that map stands for the
 input's pixels i * factor … (i + 1) * factor - 1, because every stride rounds up. Scaling by the exact factor

@@ -1,4 +1,4 @@
-"""Reading files of `torch.save` without trusting them: no code runs, and damage is found before a number is used."""
+"""Safe reading of files of `torch.save`: no code is executed, and damage is found before use."""
 
 from __future__ import annotations
 

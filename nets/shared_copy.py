@@ -1,4 +1,4 @@
-"""Copies of a network that share its parameters, or have others in their place, and leave the network as it is."""
+"""Copies of a network that share or replace its parameters and leave the network unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks trained in stages (sections 2.1 and 2.3); a network trained in one go is the case of one stage."""
+"""Networks trained in stages (sections 2.1 and 2.3); other networks have a single stage."""
 
 from __future__ import annotations
 

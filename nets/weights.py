@@ -1,4 +1,4 @@
-"""Initial weights from a file: ImageNet's for the encoders, or those of an earlier stage or another dataset.
+"""Initial weights from a file: ImageNet's for the encoders, or those of an earlier stage or another data set.
 
 Sections 2.1 ("FCN32 will be initialized using VGG16 ImageNet pre-trained weights … FCN16 will be trained
 using FCN32 weights"), 2.4 ("a reference image classification model pre-trained on the ImageNet dataset") and

@@ -1,4 +1,4 @@
-"""What every command of this folder does around its own work: run, and end with one line instead of a traceback."""
+"""Common entry of all commands: run, and end with one line instead of a traceback."""
 
 from __future__ import annotations
 

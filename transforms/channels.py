@@ -1,4 +1,4 @@
-"""From stored pixels to the channels of a network: gray mammograms, and the color photographs of street scenes."""
+"""Stored pixels to network channels: grayscale mammograms, and color photographs of street scenes."""
 
 from __future__ import annotations
 

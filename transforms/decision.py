@@ -1,4 +1,4 @@
-"""From class scores to a class: the highest probability, or a threshold on that of a lesion."""
+"""Class scores to a class: the highest probability, or a threshold on that of a lesion."""
 
 from __future__ import annotations
 

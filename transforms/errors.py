@@ -1,4 +1,4 @@
-"""The one kind of error that is meant for the user."""
+"""The error for users' mistakes."""
 
 from __future__ import annotations
 

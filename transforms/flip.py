@@ -1,4 +1,4 @@
-"""On which side of an image the breast hangs, and images brought to one side.
+"""Breast side of an image, and mirroring to one side.
 
 In a mammogram as it is acquired, a left breast touches the left edge and a right breast the right one. Some archives
 hold mirrored copies: their laterality does not say where the breast is, their pixels do.

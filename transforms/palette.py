@@ -1,4 +1,4 @@
-"""Colors of the classes, and label maps and images as pictures."""
+"""Class colors, and label maps and images as pictures."""
 
 from __future__ import annotations
 

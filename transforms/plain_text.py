@@ -1,4 +1,4 @@
-"""Names and messages as one line of plain text, whatever a file is called or a class was named."""
+"""Names and messages as one line of plain text, for arbitrary file and class names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pixels of each class in each row of a label map: enough to draw a pixel of a class exactly uniformly.
+"""Pixels of each class in each row of a label map, sufficient for exactly uniform draws of a class's pixel.
 
 An importer keeps them beside the label map, a hundredth of its size, so that the first crop of an image costs no more
 than the others: `labels/NAME.npy` has its counts in `row_counts/NAME.npy`, (classes, rows) uint32.

@@ -1,4 +1,4 @@
-"""JSON as the standard has it, which Python reads more freely: no NaN, no endless number, no bottomless nesting."""
+"""Strict JSON: no NaN, no numbers beyond a float, limited nesting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The original orientation of images that were mirrored for the network."""
+"""Original orientation of images that were mirrored for the network."""
 
 from __future__ import annotations
 

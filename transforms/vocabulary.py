@@ -1,4 +1,4 @@
-"""What class names mean: which are lesions, which make up breast density, and their coded concepts for DICOM.
+"""Meaning of class names: lesions, parts of breast density, and coded concepts for DICOM.
 
 The one vocabulary that importers, DICOM SEG, findings and evaluation share. A name is first looked up as a whole. If it
 is not in the table, its words are: "malignant mass" is a mass and "breast tumor" a tumor. A name with a negation

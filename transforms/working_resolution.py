@@ -1,4 +1,4 @@
-"""The working resolution: how an image is brought to the height a network sees, and logits back to a label's size.
+"""Working resolution: resizing of images to the network's height, and of logits back to the label's size.
 
 One convention everywhere: pixel centers at half-integers (`align_corners=False`).
 """

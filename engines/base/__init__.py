@@ -1,1 +1,1 @@
-"""What every other room uses: options, paths, processes, versions."""
+"""Options, paths, processes and versions, used by every other room."""

@@ -1,4 +1,4 @@
-"""Output that stops nothing: letters that a console does not have, and consoles that have gone."""
+"""Console output that never stops a run: unsupported characters and closed terminals."""
 
 from __future__ import annotations
 

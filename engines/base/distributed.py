@@ -1,4 +1,4 @@
-"""Training in several processes, started by torchrun: one for each GPU, or for a few CPU cores.
+"""Training in several processes, started by torchrun: one per GPU, or per few CPU cores.
 
 Every process holds the network and sees its share of the crops and of the validation subjects; gradients are averaged
 by DistributedDataParallel, confusion matrices are summed, and only the first process writes.

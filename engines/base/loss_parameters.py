@@ -1,4 +1,4 @@
-"""What a loss was computed with, as text."""
+"""Parameters of the loss, as text."""
 
 from __future__ import annotations
 

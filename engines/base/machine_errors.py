@@ -1,4 +1,4 @@
-"""What the machine refuses, in one line: disks, shared memory, memory."""
+"""Errors of the machine in one line: disk, shared memory, memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""network.json: what a bundle's network is called in tables, and in which order its rows come.
+"""network.json: title and order of a bundle's rows in tables.
 
     {"title": "Dilation10", "order": 3, "stages": {"front": "Dilation10 Front", "context": "Dilation10 Context", …}, …}
 

@@ -1,4 +1,4 @@
-"""The numbers a person gives, checked before anything is built from them."""
+"""Checks of numeric and boolean options, made before anything is built from them."""
 
 from __future__ import annotations
 

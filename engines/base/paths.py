@@ -1,4 +1,4 @@
-"""Where things are, found from the code's own place and never from the working directory."""
+"""Paths derived from the location of the code, never from the working directory."""
 
 from __future__ import annotations
 

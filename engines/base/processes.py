@@ -1,4 +1,4 @@
-"""Which process on which machine: enough to tell, later, whether it is still there."""
+"""Identity of a process on a machine, for a later check whether it still exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processors of this machine: how many this process may use, and how busy others keep them."""
+"""Processors of this machine: number available to this process, and their load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of earlier versions: what replaces them, and how records made with them are read."""
+"""Options of earlier versions: their replacements, and reading of records made with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: all of them are a Ctrl-C, after which a run is closed and can be resumed.
+"""Signals that end a process, all handled like Ctrl-C: the run is closed and can be resumed.
 
 SIGTERM (kill, Kubernetes, Docker), SIGHUP (a closed terminal), SIGUSR1 and SIGUSR2 (what SLURM sends before the time is
 up, `--signal`), SIGBREAK (Windows, a closed console). A handler that someone has installed stays, and so does `nohup`.

@@ -1,4 +1,4 @@
-"""Threads of torch: as many as the machine has room for, unless the user says how many.
+"""Number of torch threads: what the machine has room for, unless the user specifies it.
 
 Two trainings with two threads each on two processors do not share them; they wait for each other, and both take three
 times as long as with one thread each. The number changes in which order sums are taken, hence their rounding.

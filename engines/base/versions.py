@@ -1,4 +1,4 @@
-"""Whether a bundle runs with the MONAI it was made with."""
+"""Comparison of the installed MONAI with the version a bundle was made with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must be known of a network that was not made for this project: the sizes it takes, and what it returns.
+"""Input sizes and outputs of an arbitrary network, found by trial.
 
 Nothing is asked of such a network but to take images (N, C, H, W) and to return logits (N, classes, H, W) for some
 sizes. Which sizes is found by trial. Several outputs, as for deep supervision, are lists or tuples of logits, one of

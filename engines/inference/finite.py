@@ -1,4 +1,4 @@
-"""Scores that are numbers: NaN would become class 0 without a word."""
+"""Check for finite scores: NaN would silently become class 0."""
 
 from __future__ import annotations
 

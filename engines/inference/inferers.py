@@ -1,4 +1,4 @@
-"""How an image goes through a network: padded where it needs that, and averaged with its mirror image if wished."""
+"""Inferers: padding to the sizes a network takes, and averaging with the mirror image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole images through a network: in one pass, or in exact tiles if they are large."""
+"""Inference on whole images: in one pass, or in exact tiles for large ones."""
 
 from __future__ import annotations
 

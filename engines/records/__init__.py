@@ -1,1 +1,1 @@
-"""What a run leaves: output folder, checkpoints, MLflow run, panels, tables."""
+"""Records of a run: output folder, checkpoints, MLflow run, panels, tables."""

@@ -1,4 +1,4 @@
-"""What a training read: a digest of every image and label, and what dataset.json said of them.
+"""Record of the training data: a digest of every image and label, and its entry in dataset.json.
 
 A resumed training must have the same data. Reading all of it again takes as long as an epoch, so only files whose size
 or modification time differ are; an edit that keeps both is found by `--verify true` alone.

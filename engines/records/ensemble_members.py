@@ -1,4 +1,4 @@
-"""The trainings that an ensemble is made of: where they are, of which bundle, and what they must share."""
+"""Members of an ensemble: their output folders and bundles, and the settings they must share."""
 
 from __future__ import annotations
 

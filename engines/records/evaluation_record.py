@@ -1,4 +1,4 @@
-"""Which evaluation a folder holds: of what training, on what data, by what rules."""
+"""Record of an evaluation: training, data and rules."""
 
 from __future__ import annotations
 

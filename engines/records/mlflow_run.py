@@ -1,4 +1,4 @@
-"""MLflow: one training is one run of its own, with a nested run per stage.
+"""MLflow runs: one per training, with a nested run per stage.
 
 MONAI's own handler continues whatever run of the experiment is not finished; this one is told its run. A tracking
 store that fails is reported once and never stops a training: the same numbers are in the output folder.

@@ -1,4 +1,4 @@
-"""MLflow's stores: where they are, whether they answer, and the names that they take."""
+"""MLflow stores: location, reachability, and permitted names."""
 
 from __future__ import annotations
 

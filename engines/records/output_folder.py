@@ -1,4 +1,4 @@
-"""Everything a run leaves on disk: readable without MLflow, and never half written."""
+"""Output folder of a run: readable without MLflow, files written atomically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures: image, truth, prediction and where they differ, one PNG per subject (as the paper's Figure 7)."""
+"""Panels: image, truth, prediction and difference, one PNG per subject (as the paper's Figure 7)."""
 
 from __future__ import annotations
 

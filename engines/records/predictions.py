@@ -1,4 +1,4 @@
-"""Small label maps of a few subjects, kept with every result, so that networks can be laid side by side (Figure 8)."""
+"""Small label maps of a few subjects, kept with every result for comparison across networks (Figure 8)."""
 
 from __future__ import annotations
 

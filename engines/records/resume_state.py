@@ -1,4 +1,4 @@
-"""What an interrupted training is resumed from: models/progress.pt, and the same of one epoch before."""
+"""State from which a training is resumed: models/progress.pt, and that of the epoch before."""
 
 from __future__ import annotations
 

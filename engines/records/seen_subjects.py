@@ -1,4 +1,4 @@
-"""Whether a training saw the subjects that it is to be scored on."""
+"""Check whether a training saw the subjects to be scored."""
 
 from __future__ import annotations
 

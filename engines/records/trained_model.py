@@ -1,4 +1,4 @@
-"""The weights of a training and what is recorded beside them, checked before anything is made of them."""
+"""Trained weights and the record beside them, checked before use."""
 
 from __future__ import annotations
 

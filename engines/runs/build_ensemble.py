@@ -1,4 +1,4 @@
-"""The ensemble of a config's `members`: each network built by the inference.json of its own bundle."""
+"""Ensemble of a config's `members`: each network built by the inference.json of its own bundle."""
 
 from __future__ import annotations
 

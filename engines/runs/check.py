@@ -1,4 +1,4 @@
-"""`run check`: everything that can go wrong before the first epoch, one line each."""
+"""`run check`: all checks that can be made before the first epoch, one line each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of a bundle's run, compared with the keys of the config files that it was started with."""
+"""Check of command-line overrides against the keys of the config files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The MLflow run and the output folder of a task: opened by one place, closed by the same."""
+"""MLflow run and output folder of a task, opened and closed in one place."""
 
 from __future__ import annotations
 

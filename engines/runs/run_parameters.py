@@ -1,4 +1,4 @@
-"""What a run was made with: for MLflow, and beside the weights."""
+"""Parameters of a run: for MLflow, and for the record beside the weights."""
 
 from __future__ import annotations
 

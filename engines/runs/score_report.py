@@ -1,4 +1,4 @@
-"""Table, per-subject scores and pictures of weights that are scored."""
+"""Score table, per-subject scores and panels of the weights under evaluation."""
 
 from __future__ import annotations
 

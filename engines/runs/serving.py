@@ -1,4 +1,4 @@
-"""What `mlflow models serve` answers: an image file is sent, its label map or an overlay comes back, as PNG.
+"""Request handling of `mlflow models serve`: image file in, label map or overlay out, as PNG.
 
 The logged model has two faces. `mlflow.pytorch.load_model` gives the network alone, a graph that executes nothing on
 loading. MLflow's server, and `mlflow.pyfunc.load_model`, run the code of this project that lies in the model's folder

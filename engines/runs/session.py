@@ -1,4 +1,4 @@
-"""What happens before a bundle's work begins: overrides checked, errors made readable, noise kept out.
+"""Setup of a bundle's run: override checks, readable errors, filtered warnings.
 
 Called first by every run id of every bundle, so that a mistyped option costs a second and not a training.
 """

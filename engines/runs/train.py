@@ -1,4 +1,4 @@
-"""A bundle's training from first check to final table."""
+"""Training of a bundle, from first check to final table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Candidates: the places where a network suspects a lesion, each with a score and a fixed region of its own.
+"""Lesion candidates: positions suspected by a network, each with a score and a fixed region.
 
 The definition (docs/evaluation.md). Of a map p of the probability that a pixel is a lesion:
 

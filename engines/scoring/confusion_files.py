@@ -1,4 +1,4 @@
-"""What a result can be checked and compared by: the confusion matrix of every subject, with what it was counted on."""
+"""Confusion matrices per subject, stored with the identity of the data they were counted on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Charts of one result, as PNG files: the confusion matrix, and the scores of each class."""
+"""Charts of one result as PNG files: confusion matrix, and scores per class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of lesions over many images: the FROC curve, what is read off it, and intervals over subjects.
+"""Lesion scores over many images: FROC curve, sensitivities, and intervals over subjects.
 
 Every score is a sum over subjects divided by a sum over subjects, so that one bootstrap serves all: subjects are drawn
 with replacement, and both sums are made of the draw. Thresholds stay where they are (docs/evaluation.md).

@@ -1,4 +1,4 @@
-"""How the probability of a lesion is spread over an image: enough to know the mask's Dice at any threshold.
+"""Histogram of the lesion probability of an image, from which the Dice at any threshold follows.
 
 Thresholds are multiples of a thousandth. Bins are compared as the mask is (`transforms.decision`), in single precision:
 what a histogram says of a threshold is, to the pixel, what the mask at that threshold holds.

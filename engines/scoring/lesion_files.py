@@ -1,4 +1,4 @@
-"""What is left of lesion scores: tables for people, and one file from which they can all be made again."""
+"""Files of lesion scores: tables for people, and one JSON file that reproduces all of them."""
 
 from __future__ import annotations
 

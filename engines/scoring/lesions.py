@@ -1,4 +1,4 @@
-"""Lesions instead of pixels, counted while an evaluator runs: the protocol of docs/evaluation.md.
+"""Lesion-level counting during an evaluation: the protocol of docs/evaluation.md.
 
 MONAI's `compute_froc_curve_data` is not used: it takes scored points, has no rule for a second candidate on a lesion,
 and leaves out the lowest of the scores.

@@ -1,4 +1,4 @@
-"""Which lesions of an image were found, and which candidates are false: the protocol of docs/evaluation.md."""
+"""Matching of candidates and lesions in one image: the protocol of docs/evaluation.md."""
 
 from __future__ import annotations
 

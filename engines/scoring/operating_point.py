@@ -1,4 +1,4 @@
-"""The operating point of a network: which probability makes the mask, and which candidates are kept.
+"""Operating point of a network: threshold of the mask, and minimum score of a candidate.
 
 Chosen by a stated rule on subjects that are then not scored with it (docs/evaluation.md), stored beside the weights,
 and used by evaluation and inference.

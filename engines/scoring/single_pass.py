@@ -1,4 +1,4 @@
-"""One run of an evaluator with handlers that are attached for it alone."""
+"""One pass of an evaluator with handlers attached for it alone."""
 
 from __future__ import annotations
 

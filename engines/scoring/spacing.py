@@ -1,4 +1,4 @@
-"""Pixel spacing of a data set's images, and of those whose files state none."""
+"""Pixel spacing of a data set's images, or the given one where files state none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far apart the outlines of truth and prediction are: the 95th percentile of the Hausdorff distance, in mm."""
+"""95th percentile of the Hausdorff distance between the outlines of truth and prediction, in mm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moving average of the weights (torch.optim.swa_utils): smoother than the last step's, and often better."""
+"""Moving average of the weights (torch.optim.swa_utils)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a pixel of each class counts in the loss."""
+"""Class weights of the loss."""
 
 from __future__ import annotations
 

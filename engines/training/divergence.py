@@ -1,4 +1,4 @@
-"""A training that is lost ends at once, and never with weights that are no numbers."""
+"""Detection of divergence: the training ends at once, and no non-finite weights are saved."""
 
 from __future__ import annotations
 

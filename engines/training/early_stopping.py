@@ -1,4 +1,4 @@
-"""When a stage has had enough epochs."""
+"""Early stopping of a stage."""
 
 from __future__ import annotations
 

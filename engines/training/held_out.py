@@ -1,4 +1,4 @@
-"""Training subjects that are kept from the training, so that an operating point can be chosen on them."""
+"""Training subjects held out for the choice of an operating point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Going on with an interrupted training: whether it is the same one, and its state put back."""
+"""Resuming an interrupted training: comparison with the given settings, and restoring of its state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses side by side: the paper's weighted cross-entropy (section 3.4) and those that others use for small lesions.
+"""Losses: the paper's weighted cross-entropy (section 3.4), and those used for small lesions.
 
 All take logits (N, C, H, W) and labels (N, 1, H, W) of any integer type, as MONAI engines pass them, and return a
 scalar. Pixels of `ignore_label` and `VOID` change neither the loss nor any gradient; a batch without a valid pixel has

@@ -1,4 +1,4 @@
-"""How the learning rate falls from epoch to epoch, as a formula: a resumed training needs no scheduler state."""
+"""Learning-rate schedules as functions of the epoch: a resumed training needs no scheduler state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a staged training is made of: its stages, their numbers, and the network at one of them."""
+"""Plan of a staged training: its stages, their numbers, and the network at one of them."""
 
 from __future__ import annotations
 

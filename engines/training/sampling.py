@@ -1,4 +1,4 @@
-"""Class first, then an image that holds it, then a pixel of it: rare classes are seen however few images hold them.
+"""Class-balanced sampling across images: a class, then an image that contains it, then one of its pixels.
 
 The paper's rule (section 3.1.2, `transforms.crops`) visits all images equally often and balances the classes within
 each: a class that few images hold stays rare. Here the class is drawn first. A stated share of the crops comes from

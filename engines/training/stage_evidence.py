@@ -1,4 +1,4 @@
-"""What the scores of a stage were made of, on disk and in MLflow."""
+"""Files behind the scores of a stage, on disk and in MLflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lesions of the weights that a stage ends with, and the operating point that is stored beside them."""
+"""Lesion scores of the weights at the end of a stage, and the operating point stored beside them."""
 
 from __future__ import annotations
 

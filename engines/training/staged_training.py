@@ -63,8 +63,8 @@ class StagedTraining:
         monitor: the validation score that early stopping and the choice of the best epoch look at (higher is better);
             see `monitored_score`.
         patience: epochs without improvement of at least `min_delta` before a stage ends; 0 never ends it early.
-        keep: "best" ends a stage with the weights of the epoch with the highest `monitor`; "last" with those of its last
-            epoch, whatever the validation says, so that validation scores stay those of subjects nothing was chosen by.
+        keep: "best" restores the epoch with the highest `monitor`; "last" keeps the final epoch, so that validation
+            scores stay free of selection bias.
         settings: plain values stored beside the weights, with which evaluation and inference rebuild the network.
         ema_decay: above 0, a stage is validated and ends with the moving average of its weights, see `MovingAverage`.
     """

@@ -1,4 +1,4 @@
-"""What a person sees while a network trains: a bar on a terminal, plain lines in a log file."""
+"""Progress of a training: a bar on a terminal, plain lines in a log file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast DICOM mammograms become a dataset folder, with one process and with more.
+"""Speed of importing DICOM mammograms into a dataset folder, with one and several processes.
 
     python -m scripts.benchmark imports FOLDER [--workers 1,2] [--json]
 

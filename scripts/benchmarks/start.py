@@ -1,4 +1,4 @@
-"""How long commands take to start: the help of each, and a training up to its first iteration.
+"""Start-up time of commands: the help of each, and a training up to its first iteration.
 
     python -m scripts.benchmark start [--repeats 5] [--json]
 

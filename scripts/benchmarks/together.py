@@ -1,4 +1,4 @@
-"""Trainings at the same time: how much slower each is than one alone.
+"""Concurrent trainings: slowdown of each compared with one alone.
 
     python -m scripts.benchmark together [--trainings 2] [--epochs 4] [--repeats 3] [--json]
 

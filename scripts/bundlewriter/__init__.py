@@ -1,1 +1,1 @@
-"""What `python -m scripts.bundles` is made of."""
+"""Implementation of `python -m scripts.bundles`."""

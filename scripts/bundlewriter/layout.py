@@ -1,4 +1,4 @@
-"""JSON as people write it: what fits on a line stays on it, and blank lines set off what does not."""
+"""Compact JSON layout: short lists and objects on one line, blank lines around longer ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bundle for a network that somebody else wrote."""
+"""A new bundle for a third-party network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table in docs/options.md: every option, where it is one, and its sentence."""
+"""Table of docs/options.md: every option, the configs that have it, and its description."""
 
 from __future__ import annotations
 

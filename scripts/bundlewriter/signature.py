@@ -1,4 +1,4 @@
-"""A network's arguments: those given, and those that every bundle's network has, by the names its class uses."""
+"""Constructor arguments of a network: those given, and the common ones under the names its class uses."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What `scripts.compare` is made of: results from the MLflow store, statistics, tables, charts, pictures, the page."""
+"""Implementation of `scripts.compare`: results from the MLflow store, statistics, tables, charts, page."""

@@ -1,4 +1,4 @@
-"""Which results are compared: filters, the latest of each row, and the refusal to mix what was scored differently."""
+"""Selection of results: filters, the latest of each row, and refusal to mix different scoring."""
 
 from __future__ import annotations
 

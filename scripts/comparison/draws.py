@@ -1,4 +1,4 @@
-"""How many bootstrap samples of the subjects are drawn, and their seed."""
+"""Number and seed of the bootstrap samples of the subjects."""
 
 DRAWS = 2000
 SEED = 0

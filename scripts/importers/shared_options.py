@@ -1,4 +1,4 @@
-"""The options that all formats of `scripts.prepare` share, added to their commands; and what happens after an import.
+"""Options shared by all formats of `scripts.prepare`, and the steps after an import.
 
 A format's command has its own options and a keyword `common`, which becomes the shared ones:
 

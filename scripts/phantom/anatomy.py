@@ -1,4 +1,4 @@
-"""Who the synthetic subject is, and where breast, nipple and pectoral muscle lie in each view."""
+"""Anatomy of a synthetic subject: position of breast, nipple and pectoral muscle in each view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A synthetic view as the DICOM file that a hospital would hand over, made-up identifiers included.
+"""A synthetic view as a DICOM file as hospitals deliver it, made-up identifiers included.
 
 Digital Mammography X-Ray Image Storage - For Presentation (PS3.3 A.27, modules C.8.11). Every file says in its
 header that it is synthetic. Six made-up scanners differ in what real ones differ in; the pixels do not depend on

@@ -1,4 +1,4 @@
-"""The letters that are burned into a mammogram: side, view. A 5 x 7 font, so that no font file is needed."""
+"""Burned-in letters of a mammogram: side, view. A 5 x 7 font, so that no font file is needed."""
 
 from __future__ import annotations
 

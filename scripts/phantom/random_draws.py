@@ -1,4 +1,4 @@
-"""The random stream of the phantom: only steps whose result numpy promises to keep.
+"""Random stream of the phantom, restricted to operations whose results numpy guarantees.
 
 numpy keeps the raw bits of a BitGenerator and of SeedSequence the same for ever and everywhere (NEP 19), but
 not what `Generator.normal` or `Generator.integers` make of them; so the few draws needed are made here.

@@ -1,4 +1,4 @@
-"""What fills the breast: gland and adipose texture."""
+"""Texture of the breast: gland and adipose tissue."""
 
 from __future__ import annotations
 

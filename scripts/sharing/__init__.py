@@ -1,1 +1,1 @@
-"""What `python -m scripts.share` is made of."""
+"""Implementation of `python -m scripts.share`."""

@@ -1,4 +1,4 @@
-"""docs/ of a shared bundle: the bundle's own texts, with what this training is in place of what it could be."""
+"""docs/ of a shared bundle: the bundle's own texts, completed with the facts of this training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a bundle's documents are its own: a copied README or metadata.json names the network it was copied from."""
+"""Check that a bundle's documents are its own: a copied README or metadata.json names another network."""
 
 from __future__ import annotations
 

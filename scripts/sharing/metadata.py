@@ -1,4 +1,4 @@
-"""metadata.json of a shared bundle: what the training says, in place of what the repository could not know."""
+"""metadata.json of a shared bundle, completed with the facts of the training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a DICOM segmentation takes over from the image it belongs to: whose image it is, and which.
+"""Attributes that a DICOM segmentation takes over from its source image.
 
 The one place of this project that reads names, identifiers and dates; they go into the DICOM SEG and nowhere else.
 """

@@ -1,4 +1,4 @@
-"""One table for a folder of images: areas, density, the largest lesion, and what was refused."""
+"""Table of findings for a folder of images: areas, density, largest lesion, refused files."""
 
 from __future__ import annotations
 

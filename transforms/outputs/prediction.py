@@ -1,4 +1,4 @@
-"""What every output format is made from: one segmented image."""
+"""One segmented image, the input of every output format."""
 
 from __future__ import annotations
 

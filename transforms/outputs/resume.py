@@ -1,4 +1,4 @@
-"""Which images a run that was interrupted has done already."""
+"""Images that an interrupted run has already finished."""
 
 from __future__ import annotations
 

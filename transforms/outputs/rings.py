@@ -1,4 +1,4 @@
-"""Outlines of regions along the edges of their pixels, exactly.
+"""Exact outlines of regions along the edges of their pixels.
 
 Pixel (row i, column j) covers x from j to j + 1 and y from i to i + 1. Every side of a pixel that has another region,
 or none, behind it is an edge, directed so that its own region lies on the right of someone who walks along it with x

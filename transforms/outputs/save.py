@@ -1,4 +1,4 @@
-"""Write segmentations in the formats that were asked for."""
+"""Writing of segmentations in the requested formats."""
 
 from __future__ import annotations
 

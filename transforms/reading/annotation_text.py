@@ -1,4 +1,4 @@
-"""The text of an annotation file, also if it is packed."""
+"""Text of an annotation file, plain or compressed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What compressed pixels say of themselves: their size, and whether they are whole.
+"""Headers of compressed pixel data: size and completeness.
 
 A decoder allocates what its data asks for, whatever the file's header says, and some fill in what is missing.
 Sources: ITU-T T.81 B.2.2 (JPEG), T.87 C.2 (JPEG-LS), T.800 A.4 and A.5, I.4 (JPEG 2000).

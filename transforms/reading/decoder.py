@@ -1,4 +1,4 @@
-"""Decoders that damaged data can crash, in one lasting process beside each process that reads.
+"""Isolation of decoders that damaged data can crash, in one persistent process per reading process.
 
 GDCM, OpenJPEG, CharLS, pylibjpeg-rle and ITK are compiled code without memory safety. Here they decode in a process
 that is started when the first file needs it, answers one request after the other, and is started again after it ended:

@@ -1,4 +1,4 @@
-"""The few DICOM attributes of a mammogram that are kept: side, view, spacing, burned-in text.
+"""The DICOM attributes of a mammogram that are kept: side, view, spacing, burned-in text.
 
 Only values from closed lists or numbers leave this file, so that no name, identifier or date can ride along.
 """

@@ -1,4 +1,4 @@
-"""From stored DICOM values to intensities in which brighter means denser.
+"""Stored DICOM values to intensities in which brighter means denser.
 
 The chain of PS3.4 N.2 - modality LUT, VOI LUT or window, one inversion - maps each stored value on its own.
 It is therefore computed once for the possible stored values, and applied to the image as a table.

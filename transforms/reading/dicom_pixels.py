@@ -1,4 +1,4 @@
-"""From PixelData to stored values, for every transfer syntax that a decoder with a permissive license reads.
+"""PixelData to stored values, for every transfer syntax that a decoder with a permissive license reads.
 
 One decoder is chosen for each syntax, so that a result does not depend on what else is installed. All but Pillow's work
 in a process of their own, which a damaged file may end (`transforms.reading.decoder`).

@@ -1,4 +1,4 @@
-"""Compressed pixels that end early inside a file that is otherwise whole: decoders fill in the rest without a word.
+"""Detection of compressed pixels that end early in an otherwise complete file: decoders fill the rest silently.
 
 What is filled in is constant, so that only images which end in a constant area are looked at; of TIFF, all strips.
 """

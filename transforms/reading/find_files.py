@@ -1,4 +1,4 @@
-"""Files below a folder, also behind links, and links that lead nowhere; which of them may be images."""
+"""Files below a folder, links included, and broken links; selection of possible images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much one image or annotation file may ask for: checked on headers, before anything is allocated.
+"""Limits of one image or annotation file: checked on headers, before anything is allocated.
 
 Small files can claim to be large: a header of 100,000 x 100,000 pixels, gigabytes of zeros in some kilobytes of
 compressed data. All limits of reading are here; docs/data.md lists them.

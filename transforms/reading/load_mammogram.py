@@ -1,4 +1,4 @@
-"""Whole images of any format that is read, for inference."""
+"""Whole images of any supported format, for inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One mammogram, whatever file it came in: brighter is denser, row 0 is on top, nothing says whose it is."""
+"""One mammogram of any supported format: brighter is denser, row 0 is on top, no identifiers."""
 
 from __future__ import annotations
 

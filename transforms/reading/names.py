@@ -1,4 +1,4 @@
-"""File names without what names their format."""
+"""File names without the suffixes of their format."""
 
 from __future__ import annotations
 

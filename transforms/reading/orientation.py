@@ -1,4 +1,4 @@
-"""In which order rows and columns lie, for formats whose header says it.
+"""Order of rows and columns, for formats whose header states it.
 
 A mammogram is shown as DICOM stores it: columns run to the patient's left, rows to the back (or, where a volume's plane
 has other axes, to the feet). Our own NIfTI files are written so. Other programs store the rows from the bottom

@@ -1,4 +1,4 @@
-"""Open a picture with Pillow: only the formats that are read, whatever else Pillow knows.
+"""Opening of pictures with Pillow, restricted to the supported formats.
 
 Pillow looks at the content. Without a list of formats it would hand PostScript in a file called a.png to Ghostscript,
 which executes it.

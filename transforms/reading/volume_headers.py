@@ -1,4 +1,4 @@
-"""The text headers of MetaIO and NRRD, looked at before ITK opens the file.
+"""Text headers of MetaIO and NRRD, checked before ITK opens the file.
 
 A header can name any file as its data: a pipe, a device, /etc/passwd. Only a regular file in the header's own folder is
 read. It can also state any size, and NRRD of 16 dimensions ends the process that reads it.

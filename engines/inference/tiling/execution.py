@@ -1,4 +1,4 @@
-"""Runs a network's steps over a whole image in tiles that fit the memory, and puts the results together."""
+"""Execution of a network's steps over a whole image, in tiles that fit into memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the tiles of a map lie: which cells each answers for (its core), and which it reads (core and halo).
+"""Tile grids: the cells each tile answers for (core) and the cells it reads (core and halo).
 
 Cores start at multiples of the step's alignment, the product of its strides, so that every pooling of a tile meets
 the same pairs of cells as in the whole map; together they cover the map once. Halos end at the border of the map, where

@@ -1,4 +1,4 @@
-"""How much memory a forward pass takes, counted before it is run, and how much there is.
+"""Memory of a forward pass, computed before it runs, and free memory.
 
 A network is run on torch's meta device, which knows shapes but holds no numbers: full width and a full mammogram take
 milliseconds and no memory. Every operator that runs is seen, and what its results occupy is counted until they are

@@ -1,4 +1,4 @@
-"""Parts of a network that see only their surroundings, run tile by tile over a map."""
+"""Steps of a network with a limited receptive field, run tile by tile over a map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label images: values as they are stored, and what palettes and small bit depths make of them.
+"""Label images: stored values, palettes and small bit depths.
 
 A palette index is only as good as its palette: programs order it by how often a color occurs, so that 0 and 1 may
 change places from one file to the next. And 1 of a 1-bit image is what other programs write as 255.

@@ -1,4 +1,4 @@
-"""Binary maps of structures become one label map: ranked, superposed, and smoothed if wished.
+"""Merging of binary structure masks into one label map: ranking, superposition, optional smoothing.
 
 Source: the paper, section 3.1.2: "the pixels should superpose other pixels when merging the binary maps into single
 pixel-wise annotations. All binary maps except calcifications, text, nipple and auxiliary lymph nodes can be smoothed

@@ -1,4 +1,4 @@
-"""How large a region is drawn of which the annotator gave one or two points only."""
+"""Radius of regions that were annotated by one or two points only."""
 
 POINT_RADIUS = 2.0
 """Of the disk, in pixels."""

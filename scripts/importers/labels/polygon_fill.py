@@ -1,4 +1,4 @@
-"""Polygons to pixels, exactly: a pixel belongs to a polygon if its center is inside.
+"""Exact polygon rasterization: a pixel belongs to a polygon if its center is inside.
 
 Pixel (row i, column j) covers [j, j+1] x [i, i+1], so its center is (x, y) = (j + 0.5, i + 0.5). A center that
 lies exactly on an edge belongs to the polygon on its right or below, so that polygons which share an edge

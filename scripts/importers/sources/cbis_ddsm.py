@@ -1,4 +1,4 @@
-"""Import CBIS-DDSM: digitised film mammograms with masks of masses and calcifications, from the archive's download.
+"""Import CBIS-DDSM: digitized film mammograms with masks of masses and calcifications, from the archive's download.
 
 Sources: Lee et al., Sci Data 4:170177 (2017); The Cancer Imaging Archive, doi 10.7937/K9/TCIA.2016.7O02S9CY, CC BY
 3.0. Masks of another size than their image, and crops in the place of masks, are known to users of the data:

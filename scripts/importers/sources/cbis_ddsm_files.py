@@ -1,4 +1,4 @@
-"""The files of CBIS-DDSM as the archive's downloads leave them: which belong to an image, and which one is a mask.
+"""Files of CBIS-DDSM as the archive's downloads leave them: grouping by image, and recognition of masks.
 
     <PatientID>/<study>/<series>/1-1.dcm                 with UIDs, or with dates and descriptions as folder names
 

@@ -1,4 +1,4 @@
-"""The four tables of CBIS-DDSM: which regions of interest each image has, and its place in the official split.
+"""The four tables of CBIS-DDSM: regions of interest per image, and the official split.
 
     {mass,calc}_case_description_{train,test}_set.csv
 

@@ -1,4 +1,4 @@
-"""What a row of CDD-CESM's annotations says, as a few fixed words: findings, and the attributes of an image.
+"""Findings and attributes of a row of CDD-CESM's annotations, as fixed terms.
 
 The table's free text never reaches a dataset folder: a word is either in the lists here, or left out.
 """

@@ -1,4 +1,4 @@
-"""Outlines drawn with the VGG Image Annotator (VIA 2) to pixels: polygons, ellipses, rectangles, lines, points.
+"""Rasterization of outlines of the VGG Image Annotator (VIA 2): polygons, ellipses, rectangles, lines, points.
 
 Source: VIA's own drawing (via.js, github.com/ox-vgg/via): coordinates are pixels of the original image, x to the right
 and y down; an ellipse has its center (cx, cy), its half axes (rx, ry) and `theta`, the rotation in radians from the x

@@ -1,4 +1,4 @@
-"""The two tables of CDD-CESM: what is known of each image, and its outlines.
+"""The two tables of CDD-CESM: image attributes, and outlines.
 
     Radiology-manual-annotations.xlsx (or .csv)        one row per image; in the workbook, the sheet "all"
     Radiology_hand_drawn_segmentations_v2.csv          one row per outline, exported by the VGG Image Annotator

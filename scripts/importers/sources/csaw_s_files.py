@@ -1,4 +1,4 @@
-"""The files of CSAW-S: which image, class and patient each one is, by its own name and nothing else in its path.
+"""Files of CSAW-S: image, class and patient, derived from the file name alone.
 
     anonymized_dataset/<PPP>/<PPP>_<n>.png                        an image; PPP is the patient
     anonymized_dataset/<PPP>/<PPP>_<n>_8bit.png                   its 8-bit copy, beside images stored in color

@@ -1,4 +1,4 @@
-"""Import DICOM mammograms without labels: a cleaned folder without names, to be segmented now or annotated later."""
+"""Import DICOM mammograms without labels: a de-identified folder, to be segmented now or annotated later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Import images with label images: two folders, and what each gray value of a label image means."""
+"""Import images with label images: two folders, and the class of each gray value of a label image."""
 
 from __future__ import annotations
 

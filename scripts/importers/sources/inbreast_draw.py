@@ -1,4 +1,4 @@
-"""Regions of INbreast to pixels: outlines, single points, and the open line of the pectoral muscle."""
+"""Rasterization of INbreast's regions: outlines, single points, and the open line of the pectoral muscle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which annotation file belongs to an image: by its name, in any of the forms that QuPath and its users leave."""
+"""Matching of annotation files and images by name, in all forms that QuPath and its users produce."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the finished work of an interrupted import may be used again: same code, same settings, same files."""
+"""Key of a finished case: same code, settings and files allow an interrupted import to reuse it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an import would do, from the files' headers alone."""
+"""Dry run of an import, from the files' headers alone."""
 
 from __future__ import annotations
 

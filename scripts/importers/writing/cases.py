@@ -1,4 +1,4 @@
-"""What an importer hands to the writer, and how files become cases."""
+"""Cases: the interface between importers and the writer, and the grouping of files."""
 
 from __future__ import annotations
 

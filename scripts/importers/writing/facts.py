@@ -1,4 +1,4 @@
-"""What is known of the images of a dataset, and what of it would spoil a training."""
+"""Properties of a data set's images, and defects that would invalidate a training."""
 
 from __future__ import annotations
 

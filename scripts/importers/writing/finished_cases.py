@@ -1,4 +1,4 @@
-"""The files of a finished case: whole or not there, and known again by another run of the same import."""
+"""Files of a finished case: written atomically, and recognized by a later run of the same import."""
 
 from __future__ import annotations
 

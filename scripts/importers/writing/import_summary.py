@@ -1,4 +1,4 @@
-"""What an import did, for people and programs."""
+"""Summary of an import, for people and programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Look at everything in a dataset folder: what would spoil a training, and what a person should know."""
+"""Integrity report of a dataset folder: errors and notes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person should know about a dataset that has just been made, one line each."""
+"""Notes on a newly made data set, one line each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One function over many things in several processes, with the results in order.
+"""A function mapped over items in several processes, with results in order.
 
 Processes are always spawned, as on Windows and macOS, so that a run on Linux behaves the same.
 """

@@ -1,4 +1,4 @@
-"""The one file that says which source became which case. It lies outside the dataset, for its owner's eyes only."""
+"""Private map from sources to cases, kept outside of the data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One case from its sources to files, and what is checked on the way."""
+"""Processing of one case: from its sources to files, with checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar for a person, a line now and then for a log file."""
+"""Progress of a long command: a bar on a terminal, occasional lines in a log file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sheet of thumbnails with label colors over them: the quickest way to see that an import went well."""
+"""Contact sheet of thumbnails with label overlays, for a quick visual check of an import."""
 
 from __future__ import annotations
 

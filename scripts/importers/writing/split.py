@@ -1,4 +1,4 @@
-"""Which subjects are validated on: the same ones on every machine, for one seed."""
+"""Split by subject: reproducible on every machine for a given seed."""
 
 from __future__ import annotations
 

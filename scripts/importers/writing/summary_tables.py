@@ -1,4 +1,4 @@
-"""What the commands of `scripts.prepare` print: for people as a table, for programs as a dictionary."""
+"""Output of the commands of `scripts.prepare`: a table for people, a dictionary for programs."""
 
 from __future__ import annotations
 

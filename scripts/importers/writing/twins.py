@@ -1,4 +1,4 @@
-"""Images that a device stored twice: as measured (FOR PROCESSING), and as made for people (FOR PRESENTATION).
+"""Images stored twice by a device: FOR PROCESSING and FOR PRESENTATION.
 
 The two show the same breast with other gray values (PS3.3 A.27.2), and a network that learns from both learns neither.
 """

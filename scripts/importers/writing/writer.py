@@ -1,4 +1,4 @@
-"""The one writer of dataset folders, used by every importer.
+"""Writer of dataset folders, used by every importer.
 
 It reads the cases, in several processes if that pays, numbers subjects, names files by number, splits by subject, and
 writes into a hidden folder that becomes the output at the very end: whatever happens, there is a whole dataset or
