@@ -55,7 +55,7 @@ def test_a_moved_store_finds_its_files_after_what_the_readme_says(store: Path, t
     assert len(statements) == 2
     with closing(sqlite3.connect(new / "mlflow.db")) as database:
         for statement in statements:
-            places = (("/old/place", old), ("/new/place", new))
+            places = (("/old/path", old), ("/new/path", new))
             for name, place in places:  # MLflow writes a place as part of a URI
                 statement = statement.replace(name, place.as_uri()[len("file://") :])
             database.execute(statement)
