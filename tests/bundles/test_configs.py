@@ -94,12 +94,12 @@ def test_the_summary_shows_the_network_of_the_bundle(bundle: Path) -> None:
 
 
 @each_bundle
-def test_recipes_have_the_same_knobs_and_every_knob_reads_the_recipe(bundle: Path) -> None:
+def test_recipes_have_the_same_options_and_every_option_reads_the_recipe(bundle: Path) -> None:
     config = read(bundle / "configs" / "train.json")
-    knobs = [set(recipe) - {"_desc_"} for recipe in config["recipes"].values()]
-    assert all(k == knobs[0] for k in knobs)
-    for knob in knobs[0]:
-        assert config[knob] == f"$@recipes[@recipe]['{knob}']"
+    first, *others = [set(recipe) - {"_desc_"} for recipe in config["recipes"].values()]
+    assert all(options == first for options in others)
+    for name in first:
+        assert config[name] == f"$@recipes[@recipe]['{name}']"
 
 
 @each_bundle
@@ -147,7 +147,7 @@ def test_paper_recipe_is_table_8(bundle: Path) -> None:
         "patience": 4,  # Validation Patience
         "width": 1.0,
     }
-    assert {knob: recipe[knob] for knob in expected} == expected
+    assert {key: recipe[key] for key in expected} == expected
 
 
 @pytest.mark.parametrize(
