@@ -19,7 +19,7 @@ def read_photograph(path: str | Path) -> Mammogram:
     """Read a PNG, JPEG, TIFF or BMP file, or the .npy of a dataset folder: uint8 (rows, columns, 3), red, green, blue.
 
     Raises:
-        UserError: missing, damaged, or more than 8 bits a channel.
+        UserError: missing, damaged, or more than 8 bits per channel.
     """
     check_there(Path(path))
     try:
@@ -32,7 +32,7 @@ def read_photograph(path: str | Path) -> Mammogram:
         with warnings.catch_warnings(), open_picture(path) as image:
             warnings.simplefilter("ignore")
             if image.mode not in ("RGB", "RGBA", "P", "L"):
-                raise UserError(f"{path}: Pillow mode {image.mode}; expected a colour image of 8 bits a channel")
+                raise UserError(f"{path}: Pillow mode {image.mode}; expected a color image of 8 bits per channel")
             if ends_early(Path(path), image, np.asarray(image), np.asarray):
                 raise UserError(f"{path}: damaged: its compressed pixels end early; copy it again")
             pixels = np.ascontiguousarray(as_shown(image, np.asarray(image.convert("RGB"))))
