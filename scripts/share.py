@@ -51,11 +51,11 @@ def command(
     """Share one bundle."""
     from rich.console import Console
 
-    from scripts.sharing.pack import Wishes, share  # seconds: torch, MONAI and MLflow
+    from scripts.sharing.pack import ShareOptions, share  # seconds: torch, MONAI and MLflow
 
-    wishes = Wishes(version, changelog, authors, data_licence, parse_formats(formats))
+    options = ShareOptions(version, changelog, authors, data_licence, parse_formats(formats))
     with Console(stderr=True).status("copying, exporting and comparing the model …"), ended_by_signals(_terminated):
-        shared = share(bundle, out, output_dir, wishes, overwrite)
+        shared = share(bundle, out, output_dir, options, overwrite)
     print(json.dumps({**asdict(shared), "path": str(shared.path)}, indent=1) if as_json else summary(shared))
 
 

@@ -20,7 +20,7 @@ from engines.base.lock import locked
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.tables import read_csv
-from engines.scoring.confusion_files import identity, write_evidence
+from engines.scoring.confusion_files import identity, write_confusion_files
 from engines.scoring.lesions import lesion_detection
 from engines.scoring.matching import HIT, ImageLesions, Judged, Lesion
 from scripts import compare as compare_command
@@ -133,7 +133,7 @@ class Trainings:
         tracking.start()
         tracking.start_stage("unet", {})
         matrices = {item["subject"]: np.diag([5, 4, 3]) + int(tags["fold"]) for item in data.items("validation")}
-        for path in write_evidence(output, "unet", matrices, identity(data), "validation"):
+        for path in write_confusion_files(output, "unet", matrices, identity(data), "validation"):
             tracking.log_artifacts(path, "eval", tracking.stage_run_id)
         detection = lesion_detection(data, "validation", {})
         assert detection is not None
@@ -143,7 +143,7 @@ class Trainings:
         found = (Judged(0.9, 81, (0, 0, 9, 9), HIT, 0),) if hit else ()
         cases = {item["subject"]: Path(item["image"]).stem for item in data.items("validation")}
         detection.images = [ImageLesions(s, cases[s], 4, 4, int(fold), (lesion,), found, bins) for s in matrices]
-        tracking.log_artifacts(detection.write_evidence(output, "unet"), "eval", tracking.stage_run_id)
+        tracking.log_artifacts(detection.write_confusion_files(output, "unet"), "eval", tracking.stage_run_id)
         output.write_config({"stages": ["unet"]})
         output.save_stage("unet", {}, {"labels": {}}, {}, 1)
         tracking.end_stage({})
