@@ -24,7 +24,7 @@ def notes(results: Sequence[Result], scores: Sequence[Mapping[str, float]], titl
     elif subjects < 20:
         yield f"So few subjects ({subjects}) make the intervals too narrow: read nothing into small differences."
     if results[0].section == "validation" and any(r.params.get("keep") == "best" for r in results):
-        yield "The best epoch of each stage was chosen on these subjects, which favours every row (keep: best)."
+        yield "The best epoch of each stage was chosen on these subjects, which favors every row (keep: best)."
     several = {title: len(result.trainings) for title, result in zip(titles, results, strict=True) if result.seeds}
     if several:
         each = ", ".join(f"{title} {count}" for title, count in several.items())
