@@ -74,13 +74,13 @@ def plan(
     learning_rate: float | Mapping[str, float],
     fine_tuning: Mapping[str, Any] | None = None,
 ) -> list[Stage]:
-    """The stages in training order; a knob is one number for all of them or a number per stage name.
+    """The stages in training order; an option is one number for all of them or a number per stage name.
 
     A crop size may also be a pair, [rows, columns]. `fine_tuning`, if any, holds the `epochs`, `crop_size` and
     `learning_rate` of the last epochs of every stage.
 
     Raises:
-        UserError: no stage, or a knob without a number for a stage or with one that cannot be.
+        UserError: no stage, or an option without a number for a stage or with one that cannot be.
     """
     check_list(stages)
 
@@ -109,10 +109,10 @@ def _fine_tuning(stage: str, given: Any) -> FineTuning | None:
     )
 
 
-def _number(stage: str, knob: str, value: Any, kind: type) -> Any:
+def _number(stage: str, option: str, value: Any, kind: type) -> Any:
     number = value.get(stage) if isinstance(value, Mapping) else value
     if isinstance(number, bool) or not isinstance(number, (int, float)) or number <= 0:
-        raise UserError(f"{knob} of stage {stage!r} must be a number above 0, got {number!r}")
+        raise UserError(f"{option} of stage {stage!r} must be a number above 0, got {number!r}")
     return kind(number)
 
 

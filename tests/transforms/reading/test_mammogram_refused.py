@@ -62,7 +62,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda p: write_dicom(
             p / "a.dcm", RGB, 8, SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0
         ),
-        r"a\.dcm: colour DICOM",
+        r"a\.dcm: color DICOM",
     ),
     "cut short": (lambda p: cut(p / "a.dcm"), r"a\.dcm: damaged .* cut short, \d+ of 12288 bytes"),
     "cut in the header": (lambda p: saved(p / "a.dcm", cut(p / "b.dcm").read_bytes()[:700]), r"a\.dcm: "),
