@@ -26,6 +26,8 @@ except ImportError:  # Windows, where an open file cannot be deleted: the open f
     fcntl = None  # type: ignore[assignment]
 
 NAME = ".in_use"
+MOST_LEFT = 20
+"""Records of processes that were killed one after the other."""
 _OPEN: WeakSet[IO[str]] = WeakSet()
 
 
@@ -46,7 +48,8 @@ class Lock:
     Attributes:
         token: of this lock alone.
         left: the record of a process that ended without releasing it, if it was one of this machine and this folder
-            that certainly does not exist any more; else None.
+            that certainly does not exist any more; else None. Its "left" has the records of those that ended before
+            it, as it had not dealt with them when it ended.
     """
 
     token: str
@@ -122,7 +125,9 @@ def locked(
         gone = before is not None and holder is not None and _is_of(before, folder) and holder.is_alive() is False
         lock = Lock(os.urandom(8).hex(), before if gone else None)
         if handle is not None:
-            _write(handle, {**(about or {}), "task": task, "folder": str(folder.resolve()), "token": lock.token})
+            more = {"left": _chain(before)} if gone else {}  # until this process has dealt with them and ends
+            about = {**(about or {}), "task": task, "folder": str(folder.resolve()), "token": lock.token, **more}
+            _write(handle, about)
         yield lock
     except BaseException:
         _release(path, handle, made)
@@ -161,6 +166,15 @@ def _check(
         f"{folder}: in use by a {before.get('task', 'process')} (process {holder.pid} on {holder.host}, since "
         f"{before.get('since')}); wait for it, stop it, or give another {option}{doubt}"
     )
+
+
+def _chain(before: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """A record and those in it."""
+    if before is None:
+        return []
+    earlier = before.get("left")
+    known = [one for one in earlier if isinstance(one, dict)] if isinstance(earlier, list) else []
+    return [{name: value for name, value in before.items() if name != "left"}, *known][:MOST_LEFT]
 
 
 def _is_of(record: Mapping[str, Any], folder: Path) -> bool:

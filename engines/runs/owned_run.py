@@ -29,7 +29,8 @@ def own(
     with locked(folder, task, option, force, tracking.store_record(), remedy) as lock:
         tracking.set_lock(lock.token)
         if lock.left is not None:
-            tracking.end_left(lock.left)
+            for left in (lock.left, *lock.left.get("left", ())):
+                tracking.end_left(left)
         yield
 
 

@@ -46,6 +46,8 @@ TRAININGS: dict[str, dict[str, Any]] = {
     },
     "unet, logged model": {"bundle": "unet", "max_epochs": 1, "log_model": True},
 }
+TRACEBACK, LOST = "Traceback (most recent call last)", "exception ignored "
+"""Python's own, and one of an object that is being removed: there a signal is lost, and the command goes on."""
 STAGE = re.compile(r"^Stage (\w+)", re.MULTILINE)
 OTHERS = ("import", "evaluation", "inference", "share")
 
@@ -163,8 +165,9 @@ def chain(command: Command, reference: Print, size: tuple[int, float], rng: rand
 
 def _traceback(output: str) -> bool:
     """Whether there is one, other than Python's own of a Ctrl-C that comes before the bundle's first line runs."""
+    output = re.sub(r"Exception ignored in[^\n]*\n", LOST, output)
     early = output.rstrip().endswith("KeyboardInterrupt") and "/engines/" not in output and "/scripts/" not in output
-    return "Traceback (most recent call last)" in output and not early
+    return TRACEBACK in output.replace(f"{LOST}{TRACEBACK}", "") and not early
 
 
 def left(command: Command, log: Path) -> Print:
@@ -259,6 +262,7 @@ def _share(source: Path, data: Path, trained: Path, folder: Path) -> Command:
     from scripts.share import main
 
     words = ["unet", str(folder / "unet.zip"), "--output_dir", str(trained / "out"), "--data_licence", "none"]
+    words.append("--overwrite")  # the last one may have been killed when its zip was there
     return Command(lambda _: lambda: main([*words, "--formats", "ts"]), lambda: _below(folder), folder)
 
 

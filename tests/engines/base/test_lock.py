@@ -88,6 +88,21 @@ def test_kill_9_releases_it_and_tells_what_was_left(tmp_path: Path) -> None:
         assert lock.left is None
 
 
+def test_those_that_were_killed_before_they_could_clean_up_are_handed_on(tmp_path: Path) -> None:
+    """A process that takes the lock of a killed one may be killed before it has closed that one's run."""
+    tokens: list[str] = []
+    for _ in range(3):
+        process = start(tmp_path / "out")
+        tokens.append(json.loads((tmp_path / "out" / NAME).read_text())["token"])
+        process.kill()
+        process.wait()
+    with locked(tmp_path / "out", "training", "--output_dir") as lock:
+        assert lock.left is not None
+        assert [lock.left["token"], *(one["token"] for one in lock.left["left"])] == tokens[::-1]
+    with locked(tmp_path / "out", "training", "--output_dir") as lock:
+        assert lock.left is None
+
+
 def test_a_process_that_nobody_waited_for_is_gone(tmp_path: Path) -> None:
     process = start(tmp_path / "out")
     process.kill()
