@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.scoring.intervals import interval
 from engines.scoring.matching import FALSE, ImageLesions, Lesion
 
 RATES = (0.25, 0.5, 1.0, 2.0)
@@ -45,10 +46,14 @@ def ratio(numerator: Values, denominator: Values | float) -> Values:
 
 @dataclass(frozen=True)
 class Measure:
-    """A score as what each subject (in order of name) contributes to its numerator and denominator."""
+    """A score as what each subject (in order of name) contributes to its numerator and denominator.
+
+    `largest` is what it can be at most, 1 where it is a share.
+    """
 
     numerator: Values
     denominator: Values
+    largest: float = 1.0
 
     @property
     def value(self) -> float:
@@ -56,7 +61,7 @@ class Measure:
         return float(ratio(np.asarray(self.numerator.sum()), self.denominator.sum()))
 
     def interval(self, draws: int = DRAWS, seed: int = SEED) -> tuple[float, float]:
-        """95 % interval (2.5th to 97.5th percentile); NaN with fewer than two subjects, or nothing to divide by."""
+        """95 % interval, see `engines.scoring.intervals`; NaN with fewer than two subjects, or nothing to divide by."""
         return mean_interval([self], draws, seed)
 
 
@@ -67,7 +72,8 @@ def mean_interval(measures: Sequence[Measure], draws: int = DRAWS, seed: int = S
         return math.nan, math.nan
     times = subject_draws(number, draws, seed)
     samples = [ratio(times @ measure.numerator, times @ measure.denominator) for measure in measures]
-    low, high = np.nanpercentile(np.mean(samples, axis=0), [2.5, 97.5])
+    value = float(np.mean([measure.value for measure in measures]))
+    low, high = interval(np.mean(samples, axis=0), value, number, measures[0].largest)
     return float(low), float(high)
 
 
@@ -156,7 +162,7 @@ class Froc:
             found = self._per_subject(partial(_lesions_found, threshold=score))
             samples = ratio(times @ found, drawn)
             here = step_of == step
-            low[here], high[here] = np.nanpercentile(samples, [2.5, 97.5])
+            low[here], high[here] = interval(samples, float(found.sum() / lesions.sum()), len(self.subjects), 1.0)
         return low, high
 
     def at(self, threshold: float | None) -> dict[str, Measure]:
@@ -179,11 +185,15 @@ class Froc:
                 (subjects > 0).astype(np.float64),
                 (self._per_subject(lambda image: bool(image.counted)) > 0).astype(np.float64),
             ),
-            "lesion_false_positives_per_image": self._measure(lambda image: _false(image, threshold), lambda _: 1),
+            "lesion_false_positives_per_image": self._measure(
+                lambda image: _false(image, threshold), lambda _: 1, math.inf
+            ),
         }
         if self.normal:
             measures["lesion_false_positives_per_normal_image"] = self._measure(
-                lambda image: _false(image, threshold) * (image.dice is None), lambda image: image.dice is None
+                lambda image: _false(image, threshold) * (image.dice is None),
+                lambda image: image.dice is None,
+                math.inf,
             )
         return measures
 
@@ -225,9 +235,12 @@ class Froc:
         }
 
     def _measure(
-        self, numerator: Callable[[ImageLesions], float], denominator: Callable[[ImageLesions], float]
+        self,
+        numerator: Callable[[ImageLesions], float],
+        denominator: Callable[[ImageLesions], float],
+        largest: float = 1.0,
     ) -> Measure:
-        return Measure(self._per_subject(numerator), self._per_subject(denominator))
+        return Measure(self._per_subject(numerator), self._per_subject(denominator), largest)
 
     def _per_subject(self, value: Callable[[ImageLesions], float]) -> Values:
         """Sums over the images of each subject."""

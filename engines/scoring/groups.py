@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engines.scoring.froc import DRAWS, SEED, Froc, Measure, size_bands
+from engines.scoring.intervals import FEW_SIGN, few_subjects, sign
 from engines.scoring.matching import ImageLesions
 
 LEAST_SUBJECTS = 5
@@ -137,7 +138,15 @@ def sentences(found: Sequence[Group]) -> list[str]:
     """The groups as lines of a table."""
     table = [list(HEAD), *map(cells, found)] if found else []
     widths = [max(len(row[column]) for row in table) for column in range(len(HEAD))] if found else []
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    return [*lines, *few_notes(found)]
+
+
+def few_notes(found: Sequence[Group]) -> list[str]:
+    """What the sign behind the intervals of small groups means, if there are such."""
+    smallest = min((group.subjects for group in found if group.measures), default=0)
+    sentence = few_subjects(smallest)
+    return [] if sentence is None else [f"{FEW_SIGN} {sentence}"]
 
 
 def _text(measure: Measure, factor: float, draws: int, seed: int) -> str:
@@ -145,4 +154,5 @@ def _text(measure: Measure, factor: float, draws: int, seed: int) -> str:
     if value != value:
         return "n/a"
     digits = 1 if factor == 100 else 2
-    return f"{factor * value:.{digits}f} [{factor * low:.{digits}f}, {factor * high:.{digits}f}]"
+    few = sign(len(measure.numerator))
+    return f"{factor * value:.{digits}f} [{factor * low:.{digits}f}, {factor * high:.{digits}f}]{few}"

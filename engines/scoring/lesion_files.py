@@ -13,6 +13,7 @@ from engines.records.output_folder import Output
 from engines.records.tables import write_text
 from engines.scoring.froc import DRAWS, RATES, SEED, Froc, Measure
 from engines.scoring.histogram import Histogram
+from engines.scoring.intervals import few_subjects, sign
 from engines.scoring.matching import ImageLesions, Judged, Lesion, Rule
 
 FORMAT = 1
@@ -102,7 +103,8 @@ class LesionResult:
                 lines.append(f"{DICE[start]}: {_text(measure)}")
         if self.point is not None:
             lines.append(point_sentence(self.point))
-        return lines
+        few = few_subjects(len(froc.subjects))
+        return lines if few is None else [*lines, few]
 
     def _scores(self) -> str:
         """The smallest score that is kept; of several folds the range."""
@@ -266,6 +268,6 @@ def _text(measure: Measure, factor: float = 100) -> str:
     value, (low, high) = measure.value, measure.interval()
     if math.isnan(value):
         return "n/a"
-    digits, unit = (1, " %") if factor == 100 else (2, "")
-    bounds = "" if math.isnan(low) else f" [{factor * low:.{digits}f}, {factor * high:.{digits}f}]"
+    digits, unit, few = (*((1, " %") if factor == 100 else (2, "")), sign(len(measure.numerator)))
+    bounds = "" if math.isnan(low) else f" [{factor * low:.{digits}f}, {factor * high:.{digits}f}]{few}"
     return f"{factor * value:.{digits}f}{unit}{bounds}"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from engines.base.replaced_options import upgraded
+from engines.scoring.intervals import few_subjects
 from scripts.comparison.store import Result
 
 OPTIONS_TO_NOTE = (
@@ -21,8 +22,8 @@ def notes(results: Sequence[Result], scores: Sequence[Mapping[str, float]], titl
     yield _counted(results[0].classes, scores, titles)
     if subjects < 2:
         yield "One subject: there are no intervals and no test."
-    elif subjects < 20:
-        yield f"So few subjects ({subjects}) make the intervals too narrow: read nothing into small differences."
+    elif few := few_subjects(subjects):
+        yield few
     if results[0].section == "validation" and any(r.params.get("keep") == "best" for r in results):
         yield "The best epoch of each stage was chosen on these subjects, which favors every row (keep: best)."
     several = {title: len(result.trainings) for title, result in zip(titles, results, strict=True) if result.seeds}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from engines.scoring.froc import Measure, mean_interval
+from engines.scoring.intervals import sign
 from engines.scoring.lesion_files import LesionResult, point_sentence
 from scripts.comparison.store import Result
 
@@ -83,7 +84,7 @@ def lesion_table(rows: Sequence[LesionRow]) -> list[list[str]]:
     folds = FOLD_COLUMNS if any(row.folds for row in rows) else {}
     table = [["Model", *COLUMNS.values(), *folds.values()]]
     for row in rows:
-        cells = [_cell(row.scores[name], row.intervals[name]) for name in COLUMNS]
+        cells = [_cell(row, name) for name in COLUMNS]
         spread = [row.folds.get(name, (math.nan, math.nan)) for name in folds]
         table.append([shown_title(row), *cells, *(f"{_percent(mean)} ± {_percent(sd)}" for mean, sd in spread)])
         if row.result.point is not None and "mean_image_dice_argmax" in row.scores:
@@ -94,7 +95,7 @@ def lesion_table(rows: Sequence[LesionRow]) -> list[list[str]]:
 def _without_threshold(row: LesionRow, folds: int) -> list[str]:
     """The scores that the threshold changes, without it."""
     plain = {"lesion_dice": "lesion_dice_argmax", "mean_image_dice": "mean_image_dice_argmax"}
-    cells = [_cell(row.scores[plain[n]], row.intervals[plain[n]]) if n in plain else "" for n in COLUMNS]
+    cells = [_cell(row, plain[n]) if n in plain else "" for n in COLUMNS]
     return [f"{row.title}, most likely class", *cells, *[""] * folds]
 
 
@@ -138,8 +139,10 @@ def _measures(lesions: LesionResult) -> dict[str, Measure]:
     }
 
 
-def _cell(value: float, bounds: tuple[float, float]) -> str:
-    interval = "" if math.isnan(bounds[0]) else f" [{_percent(bounds[0])}, {_percent(bounds[1])}]"
+def _cell(row: LesionRow, name: str) -> str:
+    value, bounds = row.scores[name], row.intervals[name]
+    few = sign(len({image.subject for image in row.result.images}))
+    interval = "" if math.isnan(bounds[0]) else f" [{_percent(bounds[0])}, {_percent(bounds[1])}]{few}"
     return _percent(value) + interval
 
 

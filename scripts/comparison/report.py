@@ -69,7 +69,8 @@ def _about(draws: int, seed: int) -> list[str]:
     return [
         "Scores are of the pooled confusion matrix of all subjects, at the labels' own resolution; void pixels are not "
         "counted.",
-        f"Intervals: {draws} bootstrap samples of the subjects, seed {seed}; 2.5th to 97.5th percentile.",
+        f"Intervals: {draws} bootstrap samples of the subjects, seed {seed}; 2.5th to 97.5th percentile, "
+        "widened by what draws with replacement lack.",
         "A class in neither truth nor prediction is left out of the means; one that is predicted but not there has "
         "IoU 0 and counts.",
         "Research software, not for clinical use.",

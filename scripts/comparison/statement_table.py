@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engines.scoring.intervals import few_subjects, sign
 from scripts.comparison.metric import default_metric, fold_numbers, lower_is_better, verdict_rows
 from scripts.comparison.store import Result
 from scripts.verdict.spread import MIN_SEEDS
 from scripts.verdict.statement import BETTER, Pair, Place, Statement, state
-
-FEW_SUBJECTS = 20
-"""With fewer, an interval holds the truth less often than it says."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def _place(place: Place, verdict: Verdict) -> list[str]:
     mark = " *" if place.title == verdict.statement.best else ""
     return [
         str(place.seeds),
-        f"{number(place.score)}{mark} [{number(place.low)}, {number(place.high)}]",
+        f"{number(place.score)}{mark} [{number(place.low)}, {number(place.high)}]{sign(verdict.statement.subjects)}",
         number(place.seed_sd),
         _rank(place.rank, place.rank_low, place.rank_high),
         f"{100 * place.first:.0f} %",
@@ -90,7 +88,7 @@ def pair_table(verdict: Verdict) -> list[list[str]]:
 def _pair(pair: Pair, verdict: Verdict) -> list[str]:
     difference, low, high = (_signed(x * verdict.factor) for x in (pair.difference, pair.low, pair.high))
     return [
-        f"{difference} [{low}, {high}]",
+        f"{difference} [{low}, {high}]{sign(verdict.statement.subjects)}",
         p_number(pair.p),
         *([] if pair.equivalence_p is None else [p_number(pair.equivalence_p)]),
         p_number(pair.false_claim),
@@ -117,12 +115,8 @@ def sentences(verdict: Verdict) -> list[str]:
     )
     if not math.isnan(statement.tau):
         words.append(f"Ranks by score and by subject agree with a Kendall's tau of {statement.tau:.2f}.")
-    if statement.subjects < FEW_SUBJECTS:
-        words.append(
-            f"Too few subjects ({statement.subjects}): intervals may hold the truth less often than in 95 %, see "
-            "docs/evaluation.md."
-        )
-    return words
+    few = few_subjects(statement.subjects)
+    return words if few is None else [*words, few]
 
 
 def _claim(verdict: Verdict) -> str:

@@ -1,9 +1,9 @@
 """How sure the comparison is: intervals by resampling subjects, and a paired test against the best.
 
-The subjects are the unit: images of one person are not independent. An interval is the 2.5th to 97.5th percentile of
-a score over bootstrap samples, each the pooled confusion matrix of as many subjects drawn with replacement; all rows
-share the draws. The test is Wilcoxon's signed-rank test of the subjects' own mean IoU against those of the row with the
-best pooled mean IoU, its p-values corrected by Holm for the number of rows tested.
+The subjects are the unit: images of one person are not independent. An interval is that of `engines.scoring.intervals`
+over bootstrap samples, each the pooled confusion matrix of as many subjects drawn with replacement; all rows share the
+draws. The test is Wilcoxon's signed-rank test of the subjects' own mean IoU against those of the row with the best
+pooled mean IoU, its p-values corrected by Holm for the number of rows tested.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
 from engines.records.score_table import MEAN_TITLES
+from engines.scoring.intervals import interval
 from engines.scoring.metrics import overall_scores, scores
 from scripts.comparison.draws import DRAWS, SEED
 
@@ -48,7 +49,8 @@ def mean_intervals(
         drawn = overall_scores(np.tensordot(times.astype(np.float64), matrices, axes=1))
         for name in INTERVALS:
             samples[name].append(drawn[name])
-    bounds = {name: np.nanpercentile(np.mean(each, axis=0), [2.5, 97.5]) for name, each in samples.items()}
+    values = mean_scores([scores(pooled(subjects)) for subjects in trainings])
+    bounds = {name: interval(np.mean(each, axis=0), values[name], number, 1.0) for name, each in samples.items()}
     return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from engines.records.score_table import MEAN_TITLES, TITLES
 from engines.runs.score_report import TRIVIAL
+from engines.scoring.intervals import sign
 from engines.scoring.metrics import PAPER_METRICS, scores, trivial_scores
 from scripts.comparison.caveats import given, notes
 from scripts.comparison.lesion_table import LesionRow, lesion_notes, lesion_record, lesion_rows, lesion_table
@@ -143,11 +144,11 @@ def percent(value: float) -> str:
     return "n/a" if math.isnan(value) else f"{100 * value:.2f}"
 
 
-def interval(bounds: tuple[float, float] | None) -> str:
-    """ "[61.02, 70.11]", or nothing."""
+def interval(bounds: tuple[float, float] | None, subjects: int) -> str:
+    """ "[61.02, 70.11]", with a sign if the subjects are few, or nothing."""
     if bounds is None or math.isnan(bounds[0]):
         return ""
-    return f"[{percent(bounds[0])}, {percent(bounds[1])}]"
+    return f"[{percent(bounds[0])}, {percent(bounds[1])}]{sign(subjects)}"
 
 
 def p_text(row: Row, comparison: Comparison) -> str:
@@ -165,7 +166,7 @@ def cells(row: Row, comparison: Comparison, mark: Any = "{} *".format) -> list[s
     for name in PAPER_METRICS:
         text = percent(row.scores[name])
         text = mark(text) if row.title in comparison.best[name] else text
-        out.append(" ".join(filter(None, (text, interval(row.intervals.get(name))))))
+        out.append(" ".join(filter(None, (text, interval(row.intervals.get(name), comparison.subjects)))))
     return out
 
 
@@ -257,10 +258,6 @@ def more_tables(comparison: Comparison) -> list[tuple[str, list[list[str]], list
     ]
 
 
-def _statement(made: Verdict) -> list[tuple[str, list[list[str]], list[str]]]:
-    return [(heading(made), place_table(made), []), (PAIRS, pair_table(made), sentences(made))]
-
-
 def class_heading(kind: str) -> str:
     """What a table by class shows."""
     return f"{CLASS_SCORES[kind]} of each class, per cent"
@@ -270,9 +267,8 @@ def class_table(comparison: Comparison, kind: str) -> list[list[str]]:
     """The classes' names, then row by row title and score of each class, and the mean with its interval."""
     table = [["Model", *comparison.classes, "mean"]]
     for row in comparison.rows:
-        mean = " ".join(
-            filter(None, (percent(row.scores[f"mean_{kind}"]), interval(row.intervals.get(f"mean_{kind}"))))
-        )
+        bounds = interval(row.intervals.get(f"mean_{kind}"), comparison.subjects)
+        mean = " ".join(filter(None, (percent(row.scores[f"mean_{kind}"]), bounds)))
         table.append([row.title, *(percent(row.scores[f"{kind}/{c}"]) for c in comparison.classes), mean])
     return table
 

@@ -1,12 +1,12 @@
-"""Intervals of one score over subjects, to be compared by their coverage: docs/evaluation.md says which is used."""
+"""Intervals of one score over subjects, to be compared by their coverage: docs/verdict.md says which is used."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import stats
 
+from engines.scoring.intervals import interval
 from scripts.verdict.row import Values, mean_ratio
-from scripts.verdict.spread import widening
 
 METHODS = ("percentile", "percentile, widened", "BCa", "logit, Student's t", "logit, bootstrap-t")
 
@@ -24,7 +24,7 @@ def intervals(numerator: Values, denominator: Values, draws: int, rng: np.random
     return np.array(
         [
             np.nanpercentile(samples, [2.5, 97.5]),
-            np.nanpercentile(value + widening(number) * (samples - value), [2.5, 97.5]),
+            interval(samples, value, number, 1.0),
             _bca(numerator, denominator, samples),
             _inverse(np.array([logit - t * error, logit + t * error])),
             _inverse(np.array([logit - high * error, logit - low * error])),

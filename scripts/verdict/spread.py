@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
 
+from engines.scoring.intervals import widening
 from scripts.verdict.row import Row, Values
 
 MIN_SEEDS = 3
@@ -37,12 +37,6 @@ def variance_over_subjects(influence: Values, folds: NDArray[np.int64]) -> Value
         here = influence[..., folds == fold]
         total = total + here.shape[-1] * here.var(axis=-1, ddof=1)
     return total
-
-
-def widening(subjects: int, folds: int = 1) -> float:
-    """By how much draws are too narrow: a sample's variance is too small, and Student's t is wider than the normal."""
-    freedom = subjects - folds
-    return float(np.sqrt(subjects / freedom) * stdtrit(freedom, 0.975) / ndtri(0.975))
 
 
 @dataclass(frozen=True)

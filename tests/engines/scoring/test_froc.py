@@ -13,6 +13,7 @@ from lesion_definition import curve
 from scipy.ndimage import gaussian_filter
 
 from engines.scoring.froc import Froc, size_bands, subject_draws
+from engines.scoring.intervals import widening
 from engines.scoring.matching import FALSE, HIT, NEITHER, ImageLesions, Judged, Lesion, Rule, judge
 
 
@@ -161,7 +162,8 @@ def test_intervals_are_over_subjects_at_a_fixed_threshold() -> None:
     names = sorted(range(12), key=lambda n: f"s{n}")
     found = np.array([(n % 3 > 0) * (1 + n % 2) for n in range(12)])
     samples = [(t @ found[names]) / (t @ lesions[names]) for t in times]
-    assert (low, high) == pytest.approx(tuple(np.percentile(samples, [2.5, 97.5])), abs=1e-12)
+    wide = measure.value + widening(12) * (np.array(samples) - measure.value)
+    assert (low, high) == pytest.approx(tuple(np.percentile(wide, [2.5, 97.5]).clip(0, 1)), abs=1e-12)
     rows = Froc(images).rows(400, 7)
     assert [(r["sensitivity_low"], r["sensitivity_high"]) for r in rows if r["threshold"] == 0.5] == [(low, high)]
     assert not subject_draws(3, 5).flags.writeable

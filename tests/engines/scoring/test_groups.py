@@ -52,7 +52,8 @@ def test_scores_of_each_group_by_hand() -> None:
         *("Group", "Subjects", "Images", "Lesions", "Found", "at", "1", "FP", "FP", "per", "image"),
         *("Dice", "per", "image", "Dice"),
     ]
-    assert len(sentences(found)) == 4
+    assert len(sentences(found)) == 5
+    assert sentences(found)[-1].startswith("~ Too few subjects (5)")
     assert sentences([]) == []
 
 

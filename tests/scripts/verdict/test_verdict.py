@@ -13,7 +13,7 @@ from scripts.verdict.pairs import equivalence_p, exchange_p, exchanged, signs_of
 from scripts.verdict.ranks import bounds, ranks
 from scripts.verdict.row import Row, mean_ratio
 from scripts.verdict.simulated import MEAN, World, shift_for, true_score
-from scripts.verdict.spread import seed_spread, subject_draws, usable_folds, variance_over_subjects, widening
+from scripts.verdict.spread import seed_spread, subject_draws, usable_folds, variance_over_subjects
 from scripts.verdict.statement import BETTER, EQUIVALENT, UNDECIDED, state
 from scripts.verdict.winner import corrected_best, seed_draws
 
@@ -77,11 +77,6 @@ def test_variance_over_subjects() -> None:
     influence = np.array([1.0, 3.0, 10.0, 14.0]) / 4
     assert variance_over_subjects(influence, np.zeros(4, int)) == pytest.approx(influence.var(ddof=1) * 4)
     assert variance_over_subjects(influence, np.array([0, 0, 1, 1])) == pytest.approx(2 * (2 + 8) / 16)
-
-
-def test_widening_is_that_of_student_s_t() -> None:
-    assert widening(10) == pytest.approx(np.sqrt(10 / 9) * stats.t.ppf(0.975, 9) / stats.norm.ppf(0.975))
-    assert 1 < widening(1000) < 1.003
 
 
 def test_seeds_vary_at_least_as_the_rows_do_on_average() -> None:

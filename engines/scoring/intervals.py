@@ -1,0 +1,57 @@
+"""The 95 % interval of a score over subjects: one way for all tables, chosen by its coverage (docs/verdict.md)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
+
+Values = NDArray[np.float64]
+
+LEVELS = (2.5, 97.5)
+FEW_SUBJECTS = 20
+FEW_SIGN = "~"
+"""Behind an interval over fewer subjects than `FEW_SUBJECTS`."""
+
+COVERAGE = {10: ("94.7", "92.3"), 18: ("94.6", "92.7")}
+"""Subjects → per cent of simulated experiments whose interval held the truth, of mean Dice and of pooled Dice."""
+
+
+def widening(subjects: int, folds: int = 1) -> float:
+    """By how much draws are too narrow: a sample's variance is too small, and Student's t is wider than the normal."""
+    freedom = subjects - folds
+    return float(np.sqrt(subjects / freedom) * stdtrit(freedom, 0.975) / ndtri(0.975))
+
+
+def interval(samples: Values, value: float | Values, subjects: int, largest: float = math.inf) -> tuple[Values, Values]:
+    """Percentile interval, widened about the score by `widening`.
+
+    Args:
+        samples: (draws, ...), the score of bootstrap samples of the subjects; NaN where a sample has none.
+        value: (...), the score of all subjects.
+        subjects: how many there are; 2 or more.
+        largest: that the score can be; the smallest is 0.
+
+    Returns low and high, each (...).
+    """
+    with np.errstate(invalid="ignore"):
+        low, high = np.nanpercentile(value + widening(subjects) * (samples - value), LEVELS, axis=0)
+    return np.clip(low, 0, largest), np.clip(high, 0, largest)
+
+
+def sign(subjects: int) -> str:
+    """What stands behind an interval over so many subjects."""
+    return FEW_SIGN if subjects < FEW_SUBJECTS else ""
+
+
+def few_subjects(subjects: int) -> str | None:
+    """The sentence that belongs beside intervals over few subjects; None where there are enough."""
+    if not 2 <= subjects < FEW_SUBJECTS:
+        return None
+    held = " and ".join(f"{mean} % ({pooled} % of pooled scores) with {n}" for n, (mean, pooled) in COVERAGE.items())
+    return (
+        f"Too few subjects ({subjects}): read nothing into small differences. Intervals marked {FEW_SIGN} should hold the "
+        f"truth in 95 % of all experiments; in simulated ones they held it in {held} subjects."
+    )

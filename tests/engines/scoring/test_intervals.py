@@ -1,0 +1,36 @@
+"""The interval of a score over subjects, and what is said of few of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from engines.scoring.intervals import few_subjects, interval, sign, widening
+
+
+def test_widening_is_that_of_student_s_t() -> None:
+    assert widening(10) == pytest.approx(np.sqrt(10 / 9) * stats.t.ppf(0.975, 9) / stats.norm.ppf(0.975))
+    assert widening(10, folds=2) == pytest.approx(np.sqrt(10 / 8) * stats.t.ppf(0.975, 8) / stats.norm.ppf(0.975))
+    assert 1 < widening(1000) < 1.003
+
+
+def test_the_percentiles_are_moved_away_from_the_score() -> None:
+    samples = np.linspace(0.4, 0.6, 1001)  # 2.5th and 97.5th percentile: 0.405 and 0.595
+    low, high = interval(samples, 0.5, 10)
+    assert (float(low), float(high)) == pytest.approx((0.5 - 0.095 * widening(10), 0.5 + 0.095 * widening(10)))
+
+
+def test_an_interval_stays_where_a_score_can_be_and_leaves_out_samples_without_one() -> None:
+    samples = np.array([[0.01, 0.99], [0.02, 1.0], [np.nan, 1.0]])
+    low, high = interval(samples, np.array([0.01, 1.0]), 3, 1.0)
+    assert low[0] == 0
+    assert high.tolist() == [pytest.approx(0.01 + widening(3) * 0.00975), 1.0]
+    assert interval(np.array([0.9, 1.1]), 1.0, 3)[1] > 1  # false positives per image, say
+
+
+def test_few_subjects_are_told_with_the_coverage_that_was_measured() -> None:
+    assert few_subjects(20) is None
+    assert few_subjects(1) is None
+    assert "94.6 % (92.7 % of pooled scores) with 18 subjects" in str(few_subjects(19))
+    assert (sign(19), sign(20)) == ("~", "")
