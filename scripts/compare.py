@@ -80,6 +80,7 @@ def command(
     from scripts.comparison.report import by_dataset, write
     from scripts.comparison.store import Store
     from scripts.comparison.table import compare, console, records
+    from scripts.comparison.test_section import with_test_scores
 
     disable_telemetry()
     uri = as_tracking_uri(tracking_uri) if tracking_uri else default_tracking_uri()
@@ -88,6 +89,7 @@ def command(
     filters = Filters(dataset or (), _tags(tag or ()), run or (), section, kind, cross, every, threshold_rule)
     groups = by_dataset(chosen(store, filters))
     comparisons = [compare(comparable(each), draws, seed, metric, margin) for each in groups]
+    comparisons = with_test_scores(store, comparisons, draws, seed)
     if attributes is not None:
         comparisons = with_groups(comparisons, read_attributes(attributes), draws, seed, out)
     write(store, comparisons, out, draws, seed, pictures)

@@ -52,6 +52,6 @@ def few_subjects(subjects: int) -> str | None:
         return None
     held = " and ".join(f"{mean} % ({pooled} % of pooled scores) with {n}" for n, (mean, pooled) in COVERAGE.items())
     return (
-        f"Too few subjects ({subjects}): read nothing into small differences. Intervals marked {FEW_SIGN} should hold the "
-        f"truth in 95 % of all experiments; in simulated ones they held it in {held} subjects."
+        f"Too few subjects ({subjects}): read nothing into small differences. Intervals marked {FEW_SIGN} should hold "
+        f"the truth in 95 % of all experiments; in simulated ones they held it in {held} subjects."
     )

@@ -1,9 +1,11 @@
 """Whether the statement of `scripts.compare` is right: simulated experiments whose truth is known.
 
     python -m scripts.benchmark verdict [--part errors|power|coverage] [--experiments 2000] [--json]
+    python -m scripts.benchmark verdict --part seeds --experiment NAME [--metric mean_image_dice]
 
 errors: how often any row is called better where all are alike. power: how often a row that is better is called so.
-coverage: how often an interval that should hold the truth in 95 % of the experiments does.
+coverage: how often an interval that should hold the truth in 95 % of the experiments does. seeds: real trainings of the
+MLflow store that differ in their seed alone, half against half at random; every "better" is wrong.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from tqdm import tqdm
 from scripts.comparison.statistics import holm
 from scripts.verdict.intervals import METHODS, intervals
 from scripts.verdict.pairs import all_pairs, exchange_p, exchanged, pair_scales, signs_of
+from scripts.verdict.resampled_seeds import halves, old_method, single_pairs, subject_bootstrap
 from scripts.verdict.row import Row
 from scripts.verdict.simulated import MEAN, POOLED, World, experiment, shift_for, true_score
 from scripts.verdict.spread import SeedSpread, joint_draws, seed_spread, subject_draws
@@ -31,6 +34,7 @@ DRAWS = 1000
 POINTS = (1, 2, 5, 10)
 FEW = (10, 18)
 PARTS = ("errors", "power", "coverage")
+REAL = "seeds"
 
 Line = dict[str, Any]
 
@@ -131,6 +135,37 @@ def differences(world: World, subjects: Sequence[int], seeds: Sequence[int], num
                 yield {"score": f"difference of {score}", "subjects": n, "seeds": s, "joint draws": 100 * np.mean(held)}
 
 
+def real_seeds(experiment_name: str, tracking_uri: str | None, metric: str | None, splits: int) -> Iterator[Line]:
+    """Of every row of an experiment that was trained with six or more seeds: how often half is better than half."""
+    from engines.records.mlflow_store import as_tracking_uri, default_tracking_uri
+    from scripts.comparison.choice import Filters, chosen  # seconds: MLflow, torch
+    from scripts.comparison.metric import default_metric, fold_numbers, verdict_rows
+    from scripts.comparison.store import Store
+
+    uri = as_tracking_uri(tracking_uri) if tracking_uri else default_tracking_uri()
+    for result in chosen(Store(uri, experiment_name), Filters()):
+        score = metric or default_metric(result.classes)
+        row = verdict_rows([result.model.title], [result], score)[0]
+        if row.seeds < 6:
+            continue
+        rng, folds = np.random.default_rng(0), fold_numbers(result)
+        times = subject_draws(folds, DRAWS, rng)
+        singles = list(single_pairs(row))
+        values = 100 * row.values()
+        yield {
+            "row": row.title,
+            "score": score,
+            "subjects": row.subjects,
+            "seeds": row.seeds,
+            "mean": float(values.mean()),
+            "SD of seeds": float(values.std(ddof=1)),
+            "range": f"{values.min():.1f} to {values.max():.1f}",
+            **share("half against half: better", [bool(better(pair, rng).any()) for pair in halves(row, splits, rng)]),
+            **share("one against one: Wilcoxon", [old_method(pair) for pair in singles]),
+            **share("one against one: bootstrap", [subject_bootstrap(pair, times) for pair in singles]),
+        }
+
+
 def progress(number: int, what: str) -> Iterator[int]:
     """Count experiments, with a bar."""
     yield from tqdm(range(number), desc=what, leave=False, delay=2)
@@ -152,12 +187,18 @@ def verdict(
     pair_sd: Annotated[float, typer.Option(help="Points, of two rows' difference over subjects.")] = 10,
     training_sd: Annotated[float, typer.Option(help="Points, of two trainings' difference over subjects.")] = 10,
     seed_sd: Annotated[float, typer.Option(help="Points, over trainings of a row, the same in all subjects.")] = 1.5,
+    experiment: Annotated[str, typer.Option(help="MLflow experiment of --part seeds.")] = "",
+    tracking_uri: Annotated[str | None, typer.Option("--tracking_uri", help="MLflow store of --part seeds.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Score of --part seeds, as in scripts.compare.")] = None,
+    splits: Annotated[int, typer.Option(min=1, help="Halves drawn in --part seeds.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
 ) -> None:
     """Simulate whether "better" is right, and whether intervals hold the truth; minutes."""
-    unknown = sorted(set(part or ()) - set(PARTS))
+    unknown = sorted(set(part or ()) - {*PARTS, REAL})
     if unknown:
-        raise ValueError(f"--part {unknown[0]}: unknown; choose from {', '.join(PARTS)}")
+        raise ValueError(f"--part {unknown[0]}: unknown; choose from {', '.join((*PARTS, REAL))}")
+    if (REAL in (part or ())) != bool(experiment):
+        raise ValueError("--part seeds: goes together with --experiment NAME, whose rows have six or more seeds")
     n, s = _numbers("--subjects", subjects, 4), _numbers("--seeds", seeds, 3)
     world = World(subject=subject_sd / 100, pair=pair_sd / 100, training=training_sd / 100, seed=seed_sd / 100)
     tables: dict[str, Callable[[], Iterator[Line]]] = {
@@ -167,11 +208,16 @@ def verdict(
         "coverage of differences": lambda: differences(world, n, s, experiments),
     }
     made = {name: list(table()) for name, table in tables.items() if not part or name.split()[0] in part}
+    if experiment:
+        made[REAL] = list(real_seeds(experiment, tracking_uri, metric, splits))
+        if not made[REAL]:
+            raise ValueError(f"--experiment {experiment}: no row was trained alike with six or more seeds")
     if as_json:
         print(json.dumps(made))
         return
     for name, lines in made.items():
-        table = Table(*_texts(lines[0]), title=f"{name}, per cent of {experiments} experiments")
+        of = f"{splits} halves, and of all pairs of seeds" if name == REAL else f"{experiments} experiments"
+        table = Table(*_texts(lines[0]), title=f"{name}, per cent of {of}")
         for line in lines:
             table.add_row(*_texts(line).values())
         Console().print(table)

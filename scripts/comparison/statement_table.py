@@ -13,13 +13,37 @@ from scripts.comparison.store import Result
 from scripts.verdict.spread import MIN_SEEDS
 from scripts.verdict.statement import BETTER, Pair, Place, Statement, state
 
+TEST_PARTS = ("value", "low", "high")
+
+
+@dataclass(frozen=True)
+class TestScore:
+    """A row's score on the test section.
+
+    Attributes:
+        low, high: 95 % interval over subjects, and over seeds where there are enough of them.
+        scored: how many trainings were scored there so far; a section by which one of many is chosen is not untouched.
+        trainings: of this row.
+    """
+
+    __test__ = False  # no test of pytest's
+
+    title: str
+    value: float
+    low: float
+    high: float
+    subjects: int
+    scored: int
+    trainings: int = 1
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """A statement with the name of its score."""
+    """A statement with the name of its score, and the best row's score on the test section, if it has one."""
 
     metric: str
     statement: Statement
+    test: TestScore | None = None
 
     @property
     def factor(self) -> float:
@@ -115,8 +139,20 @@ def sentences(verdict: Verdict) -> list[str]:
     )
     if not math.isnan(statement.tau):
         words.append(f"Ranks by score and by subject agree with a Kendall's tau of {statement.tau:.2f}.")
+    if verdict.test is not None:
+        words.append(_tested(verdict.test, factor))
     few = few_subjects(statement.subjects)
     return words if few is None else [*words, few]
+
+
+def _tested(test: TestScore, factor: float) -> str:
+    """The score that owes nothing to the choice."""
+    low, high = _number(test.low * factor), _number(test.high * factor)
+    only = "it alone" if test.scored <= test.trainings else f"{test.scored} trainings, which favors the best of them"
+    return (
+        f"{test.title} on the test section, which was no part of this choice: {_number(test.value * factor)} [{low}, "
+        f"{high}]{sign(test.subjects)} ({test.subjects} subjects; scored there: {only})."
+    )
 
 
 def _claim(verdict: Verdict) -> str:
@@ -168,6 +204,7 @@ def place_record(verdict: Verdict, title: str) -> dict[str, Any]:
         "p_first": place.first,
         "rank_by_subject": place.subject_rank,
         "corrected_for_choice": verdict.statement.corrected if best else math.nan,
+        **{f"test_{part}": getattr(verdict.test, part) if best and verdict.test else math.nan for part in TEST_PARTS},
     }
 
 

@@ -343,11 +343,11 @@ def test_the_table_of_the_paper(add: Add, store: Path, tmp_path: Path, capsys: p
     assert ["Model", "Pixel accuracy", "Mean IoU", "Mean class accuracy", "p"] in lines
     best = next(line for line in lines if line[0] == "DeepLabv3")
     value = 100 * scores(pooled(matrices(0.9)))["mean_iou"]
-    assert re.fullmatch(rf"{value:.2f} \* \[\d\d\.\d\d, \d\d\.\d\d\]", best[2])
+    assert re.fullmatch(rf"{value:.2f} \* \[\d\d\.\d\d, \d\d\.\d\d\]~", best[2])
     assert best[-1] == "best"
     assert "Not trained alike: recipe is paper, quick." in text
     assert "Means are over the 3 of 3 classes that occur." in text
-    assert "So few subjects (8)" in text
+    assert "Too few subjects (8)" in text
 
 
 def test_files(add: Add, compare: Compare, tmp_path: Path) -> None:

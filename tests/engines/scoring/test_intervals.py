@@ -22,10 +22,10 @@ def test_the_percentiles_are_moved_away_from_the_score() -> None:
 
 
 def test_an_interval_stays_where_a_score_can_be_and_leaves_out_samples_without_one() -> None:
-    samples = np.array([[0.01, 0.99], [0.02, 1.0], [np.nan, 1.0]])
+    samples = np.array([[0.0, 0.99], [0.02, 1.0], [np.nan, 1.0]])
     low, high = interval(samples, np.array([0.01, 1.0]), 3, 1.0)
     assert low[0] == 0
-    assert high.tolist() == [pytest.approx(0.01 + widening(3) * 0.00975), 1.0]
+    assert high.tolist() == [pytest.approx(0.01 + widening(3) * 0.0095), 1.0]
     assert interval(np.array([0.9, 1.1]), 1.0, 3)[1] > 1  # false positives per image, say
 
 

@@ -9,8 +9,10 @@ import pytest
 from scipy import stats
 
 from scripts import benchmark
+from scripts.comparison.store import Result
 from scripts.verdict.pairs import equivalence_p, exchange_p, exchanged, signs_of
 from scripts.verdict.ranks import bounds, ranks
+from scripts.verdict.resampled_seeds import halves, old_method, single_pairs, subject_bootstrap
 from scripts.verdict.row import Row, mean_ratio
 from scripts.verdict.simulated import MEAN, World, shift_for, true_score
 from scripts.verdict.spread import seed_spread, subject_draws, usable_folds, variance_over_subjects
@@ -252,9 +254,52 @@ def test_benchmark_of_the_errors(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(0 <= line["any better, low"] <= line["any better"] <= line["any better, high"] <= 100 for line in lines)
 
 
+def test_halves_share_no_seed_and_pairs_are_all_pairs() -> None:
+    row = mean_row("a", np.arange(6.0)[:, None] + np.zeros((6, 4)))
+    for first, second in halves(row, 20, np.random.default_rng(0)):
+        assert sorted([*first.values(), *second.values()]) == [0, 1, 2, 3, 4, 5]
+    pairs = [(first.values()[0], second.values()[0]) for first, second in single_pairs(row)]
+    assert pairs == [(a, b) for a in range(6) for b in range(a + 1, 6)]
+
+
+def test_old_methods_call_two_lucky_trainings_better() -> None:
+    rng = np.random.default_rng(0)
+    alike = [mean_row("a", rng.normal(0.5, 0.1, (1, 40))) for _ in range(2)]
+    apart = [alike[0], mean_row("b", alike[0].numerator[..., 0] + rng.normal(0.05, 0.05, (1, 40)))]
+    times = subject_draws(ONE_FOLD, 500, rng)
+    assert (old_method(alike), subject_bootstrap(alike, times)) == (False, False)
+    assert (old_method(apart), subject_bootstrap(apart, times)) == (True, True)
+    assert not old_method([alike[0], alike[0]])
+
+
+def test_benchmark_of_real_seeds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from scripts.comparison import choice, store
+    from scripts.comparison.models import Model
+
+    def result(seed: int, others: tuple[Result, ...] = ()) -> Result:
+        found = np.random.default_rng(seed).integers(40, 60, 20)
+        subjects = {f"s{n:02d}": np.array([[100, 0], [100 - found[n], found[n]]]) for n in range(20)}
+        return Result("fcn32", "a", ("a",), "validation", ("background", "tumor"), "tiny", "d", subjects,
+                      folds=(subjects,), model=Model("fcn", "FCN32", (0, 0)), seeds=others)  # fmt: skip
+
+    monkeypatch.setattr(store, "Store", lambda uri, name: None)
+    rows = [result(0, tuple(result(seed) for seed in range(1, 10))), result(20)]
+    monkeypatch.setattr(choice, "chosen", lambda store, filters: rows)
+    words = ["verdict", "--part", "seeds", "--experiment", "e", "--splits", "10", "--json"]
+    assert benchmark.main(words) == 0
+    (line,) = json.loads(capsys.readouterr().out)["seeds"]
+    assert (line["row"], line["score"], line["subjects"], line["seeds"]) == ("FCN32", "dice/tumor", 20, 10)
+    assert line["one against one: Wilcoxon, low"] <= line["one against one: Wilcoxon"]
+    rows[:1] = []
+    assert benchmark.main(words) == 2
+    assert "no row was trained alike with six or more seeds" in capsys.readouterr().err
+
+
 def test_benchmark_refuses_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark.main(["verdict", "--part", "luck"]) == 2
     assert "--part luck: unknown; choose from errors, power, coverage" in capsys.readouterr().err
+    assert benchmark.main(["verdict", "--part", "seeds"]) == 2
+    assert "--part seeds: goes together with --experiment NAME" in capsys.readouterr().err
     assert benchmark.main(["verdict", "--seeds", "2"]) == 2
     assert "--seeds 2: expected 3 or more" in capsys.readouterr().err
 

@@ -1,0 +1,79 @@
+"""The best row's score on the test section, on which it was not chosen, where it was evaluated there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from mlflow.entities import Run
+
+from scripts.comparison.metric import verdict_rows
+from scripts.comparison.statement_table import TestScore
+from scripts.comparison.store import Result, Store
+from scripts.comparison.table import Comparison
+from scripts.verdict.spread import joint_draws, seed_spread, subject_draws
+from transforms.errors import UserError
+
+SECTION = "test"
+
+
+def with_test_scores(store: Store, comparisons: Sequence[Comparison], draws: int, seed: int) -> list[Comparison]:
+    """Comparisons of validation subjects, with the best row's score on the test section if its trainings have one."""
+    runs: list[Run] | None = None
+    out = []
+    for comparison in comparisons:
+        if comparison.verdict is None or comparison.section != "validation":
+            out.append(comparison)
+            continue
+        runs = list(store.runs()) if runs is None else runs
+        evaluated = [run for run in runs if _is_test_of(run, comparison.dataset)]
+        found = _score(store, comparison, evaluated, draws, seed)
+        out.append(
+            comparison if found is None else replace(comparison, verdict=replace(comparison.verdict, test=found))
+        )
+    return out
+
+
+def _is_test_of(run: Run, dataset: str) -> bool:
+    tags = run.data.tags
+    return (tags.get("kind"), tags.get("section"), tags.get("dataset")) == ("evaluation", SECTION, dataset)
+
+
+def _score(store: Store, comparison: Comparison, evaluated: Sequence[Run], draws: int, seed: int) -> TestScore | None:
+    verdict = comparison.verdict
+    row = next(row for row in comparison.rows if verdict and row.title == verdict.statement.best)
+    if verdict is None or row.result is None:
+        return None
+    found = [_latest(store, evaluated, training) for training in row.result.trainings]
+    results = [result for result in found if result is not None]
+    if len(results) < len(found) or len({result.basis for result in results}) != 1 or _overlap(row.result, results[0]):
+        return None
+    first, *others = results
+    try:
+        tested = verdict_rows([row.title], [replace(first, seeds=tuple(others))], verdict.metric)
+    except UserError:  # lesions that were not counted there
+        return None
+    value = float(tested[0].values().mean())
+    if np.isnan(value) or tested[0].subjects < 2:
+        return None
+    folds, rng = np.zeros(tested[0].subjects, np.int64), np.random.default_rng(seed)
+    drawn = joint_draws(tested, subject_draws(folds, draws, rng), seed_spread(tested, folds), folds, rng)[1]
+    low, high = np.percentile(drawn[0], [2.5, 97.5])
+    scored = len({run.data.tags.get("training_run_id", run.info.run_id) for run in evaluated})
+    return TestScore(row.title, value, float(low), float(high), tested[0].subjects, scored, len(results))
+
+
+def _latest(store: Store, evaluated: Iterable[Run], training: Result) -> Result | None:
+    """Of the evaluations of a training's stage, the latest that left its matrices."""
+    for run in evaluated:
+        tags = run.data.tags
+        if training.parent_id and tags.get("training_run_id") == training.parent_id and tags["stage"] == training.stage:
+            result = store.result(run)
+            if result is not None:
+                return result
+    return None
+
+
+def _overlap(validated: Result, tested: Result) -> bool:
+    return bool(validated.subjects.keys() & tested.subjects.keys())

@@ -1,0 +1,48 @@
+"""One recipe trained with many seeds, halved at random: how often one half is called better than the other.
+
+The two halves are alike but for the luck of their seeds, so every "better" is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import wilcoxon
+
+from scripts.verdict.row import Row, Values, mean_ratio
+
+
+def halves(row: Row, times: int, rng: np.random.Generator) -> Iterator[list[Row]]:
+    """Pairs of rows, each of half of the seeds of one row, drawn at random."""
+    half = row.seeds // 2
+    for _ in range(times):
+        order = rng.permutation(row.seeds)
+        yield [_some(row, order[:half]), _some(row, order[half : 2 * half])]
+
+
+def single_pairs(row: Row) -> Iterator[list[Row]]:
+    """Every two seeds as rows of one training each."""
+    for first in range(row.seeds):
+        for second in range(first + 1, row.seeds):
+            yield [_some(row, np.array([first])), _some(row, np.array([second]))]
+
+
+def old_method(rows: list[Row]) -> bool:
+    """Wilcoxon's signed-rank test of the subjects' scores of one training each, at 5 %: what most papers do."""
+    first, second = (mean_ratio(row.numerator[0], row.denominator[0]) for row in rows)
+    difference = (first - second)[~np.isnan(first - second)]
+    difference = difference[difference != 0]
+    return bool(len(difference) and wilcoxon(difference).pvalue < 0.05)
+
+
+def subject_bootstrap(rows: list[Row], times: Values) -> bool:
+    """Whether the 95 % percentile interval of the difference, over subjects alone, excludes 0."""
+    first, second = (row.drawn(times)[0] for row in rows)
+    low, high = np.nanpercentile(first - second, [2.5, 97.5])
+    return bool(low > 0 or high < 0)
+
+
+def _some(row: Row, seeds: NDArray[np.int64]) -> Row:
+    return Row("", row.numerator[seeds], row.denominator[seeds])
