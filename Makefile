@@ -52,7 +52,7 @@ docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 dist: $(VENV)/.installed
-	rm -rf build dist
+	rm -f dist/mammoseg-*
 	$(PY) -m build
 
 # About an hour on one core; the same command again goes on. Options: make test-faults FAULTS="--seed 1 --only kills"

@@ -6,12 +6,13 @@
     mammoseg compare
 
 `train`, `evaluate`, `infer` and `check` print the MONAI command that they run. Any option of a bundle can be given
-(docs/options.md). By default the sample data set, models, results and the MLflow store are in the working directory.
+(`train --help`). By default the sample data set, models, results and the MLflow store are in the working directory.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import shlex
 import shutil
@@ -22,10 +23,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 import mammoseg  # noqa: F401 - makes the following importable
-from engines.base.paths import bundle_folder, bundle_folders, bundle_root, is_installed, project_root
+from engines.base.paths import bundle_folder, bundle_folders, bundle_root, code_root, is_installed, project_root
 from scripts.commandline import Commands, run_app
+from transforms.command_names import command_names
 from transforms.errors import UserError
 
 OTHERS = {
@@ -55,10 +58,32 @@ class Mammoseg(Commands):
         found: Any = typer.main.get_command(importlib.import_module(f"scripts.{OTHERS[cmd_name][0]}").app)
         if cmd_name == "new":
             found = found.get_command(ctx, "new")
+        for each in (found, *getattr(found, "commands", {}).values()):
+            each.help = command_names(each.help or "")
         return found
 
     def summary(self, ctx: Any, name: str) -> str:
         return OTHERS[name][1] if name in OTHERS else super().summary(ctx, name)
+
+
+class OfBundles(typer.core.TyperCommand):
+    """A command that takes the options of bundles, and lists them."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        super().format_options(ctx, formatter)
+        with formatter.section("Options of bundles (with the defaults in docs/options.md)"):
+            formatter.write_dl([(f"--{name}", sentence) for name, sentence in bundle_options(str(ctx.info_name))])
+
+
+def bundle_options(command: str) -> list[tuple[str, str]]:
+    """Options of a command and what they are for, from the source of all configs."""
+    config = {"infer": "inference", "check": "train"}.get(command, command)
+    path = code_root() / "bundles" / "common" / "options.json"
+    if not path.is_file():  # a shared bundle
+        return []
+    options = json.loads(path.read_text(encoding="utf-8"))
+    recipes = config == "train"
+    return [(k, command_names(v["_desc_"])) for k, v in options.items() if config in v or (recipes and "recipe" in v)]
 
 
 app = typer.Typer(cls=Mammoseg, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -72,24 +97,24 @@ def bundle_names() -> list[str]:
 Bundle = Annotated[str, typer.Argument(metavar="BUNDLE", help="As dilation10.", autocompletion=bundle_names)]
 
 
-@app.callback(help=__doc__)
+@app.callback(help=__doc__, epilog=f"Documents: {code_root() / 'docs'}")
 def command() -> None:
     """Only its signature is used: the module's text is the help."""
 
 
-@app.command(context_settings=OPTIONS)
+@app.command(cls=OfBundles, context_settings=OPTIONS)
 def train(context: typer.Context, bundle: Bundle) -> None:
     """Train a bundle's network, stage by stage; any of its options may follow, as --max_epochs 20."""
     run(bundle, "train", "training", context.args)
 
 
-@app.command(context_settings=OPTIONS)
+@app.command(cls=OfBundles, context_settings=OPTIONS)
 def evaluate(context: typer.Context, bundle: Bundle) -> None:
     """Score a trained bundle on a dataset folder (--dataset_dir), by default on its validation section."""
     run(bundle, "evaluate", "evaluating", context.args)
 
 
-@app.command(context_settings=OPTIONS)
+@app.command(cls=OfBundles, context_settings=OPTIONS)
 def infer(
     context: typer.Context,
     bundle: Bundle,
@@ -99,7 +124,7 @@ def infer(
     run(bundle, "inference", "run", ["--dataset_dir", str(images), *context.args])
 
 
-@app.command(context_settings=OPTIONS)
+@app.command(cls=OfBundles, context_settings=OPTIONS)
 def check(
     context: typer.Context,
     what: Annotated[

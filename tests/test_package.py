@@ -13,6 +13,7 @@ import mammoseg
 from engines.base import paths
 from mammoseg import command
 from mammoseg.command import main, monai_command
+from transforms.command_names import command_names
 from transforms.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -181,3 +182,27 @@ def test_the_shell_completes_names_of_bundles(monkeypatch: pytest.MonkeyPatch) -
     program = [sys.executable, "-m", "mammoseg"]
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["deeplabv3", "dilation10"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("make one with `python -m scripts.prepare folder`", "make one with `mammoseg prepare folder`"),
+        ("as scripts.compare makes it", "as mammoseg compare makes it"),
+        ("python -m scripts.bundles new own", "mammoseg new own"),
+        ("python -m scripts.bundles --check", "python -m scripts.bundles --check"),
+    ],
+)
+def test_commands_are_called_what_they_are_called_in_an_installation(text: str, expected: str) -> None:
+    assert command_names(text, installed=True) == expected
+    assert command_names(text, installed=False) == text
+
+
+def test_help_lists_the_options_of_bundles(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert "--max_epochs" in printed
+    assert "--learning_rate" in printed
+    assert "--results_dir" not in printed
+    assert main(["infer", "--help"]) == 0
+    assert "--results_dir" in capsys.readouterr().out

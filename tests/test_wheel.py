@@ -70,11 +70,13 @@ def test_everything_in_an_empty_folder(environment: dict[str, str], tmp_path: Pa
     def run(*words: str, code: int = 0) -> str:
         done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == code, f"{words}: {done.stdout[-1000:]} {done.stderr[-1000:]}"
-        return done.stdout
+        return done.stdout + done.stderr
 
     run("python", "-c", "import engines", code=1)
     run("python", "-c", "from mammoseg.nets import FCN; import nets, engines; assert FCN is nets.FCN")
     assert f"results go to {tmp_path}" in run("mammoseg", "doctor")
+    assert "unknown bundle; choose from deeplabv3" in run("mammoseg", "check", "data/mine", code=2)
+    assert "make one with `mammoseg prepare folder" in run("mammoseg", "prepare", "check", "data/mine", code=2)
     run("mammoseg", "sample", "data/sample", "--subjects", "4", "--height", "128")
     run("mammoseg", "check", "data/sample")
     assert "ready to train" in run("mammoseg", "check", "unet", *SLIM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from transforms.command_names import command_names
 from transforms.plain_text import one_line
 
 PASSED_ON = re.compile(r"^transforms\.errors\.UserError: (.+)$", re.MULTILINE)
@@ -13,11 +14,11 @@ class UserError(ValueError):
     """Bad input: the message is one line that names the file, what was found, what was expected and what to do.
 
     Commands print it without a traceback and exit with a code other than 0. Line breaks and control characters in it,
-    as file names and headers may hold them, are escaped.
+    as file names and headers may hold them, are escaped; commands are called what they are called where the code is.
     """
 
     def __init__(self, message: object = "") -> None:
-        super().__init__(one_line(message))
+        super().__init__(one_line(command_names(str(message))))
 
 
 def user_error(error: BaseException | None) -> UserError | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from transforms.command_names import INSTALLED
+
 
 def code_root() -> Path:
     """The folder of the packages: the repository's root, that of a shared bundle, or the installed `mammoseg`."""
@@ -12,7 +14,7 @@ def code_root() -> Path:
 
 def is_installed() -> bool:
     """Whether this code is that of a wheel, inside the package `mammoseg`."""
-    return (code_root() / "py.typed").is_file()
+    return INSTALLED
 
 
 def project_root() -> Path:

@@ -48,9 +48,9 @@ FORMATS: dict[str, tuple[Callable[[Prediction], None], str]] = {
 """What a request can ask for: pixel values that are class numbers, or a picture to look at."""
 
 REQUIREMENTS = (
-    "fire", "highdicom", "itk", "jsonschema", "matplotlib", "mlflow", "monai", "nibabel", "numpy", "pandas", "pillow",
-    "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "python-gdcm", "pytorch-ignite",
-    "scikit-image", "scipy", "torch", "tqdm",
+    "fire", "highdicom", "itk-io", "jsonschema", "matplotlib", "mlflow", "monai", "nibabel", "numpy", "pandas",
+    "pillow", "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "python-gdcm",
+    "pytorch-ignite", "scikit-image", "scipy", "torch", "tqdm",
 )  # fmt: skip
 """Packages that the code in the model's folder imports."""
 

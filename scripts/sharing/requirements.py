@@ -21,6 +21,9 @@ INDIRECT = (
 )
 """Needed without being imported by name."""
 
+PARTS = {"itk": "itk-io"}
+"""Module → the one of several distributions that is meant; this one needs the other that is used, itk-core."""
+
 OWN_KEYS = ("monai", "torch", "numpy")
 """Have keys of their own in metadata.json."""
 
@@ -55,5 +58,7 @@ def installed(name: str) -> str | None:
 
 
 def _distribution(module: str, candidates: list[str]) -> str:
-    """The distribution of the module's name, which may only gather others (itk), or the first that holds it."""
+    """The distribution of the module's name, or the first that holds it."""
+    if module in PARTS:
+        return PARTS[module]
     return module if installed(module) is not None else min((name.lower() for name in candidates), default=module)

@@ -14,7 +14,7 @@ from typing import Any
 
 from scripts.importers.writing.cases import Case
 
-_PACKAGES = ("numpy", "pydicom", "pillow", "nibabel", "itk", "python-gdcm", "pyjpegls", "pylibjpeg-openjpeg")
+_PACKAGES = ("numpy", "pydicom", "pillow", "nibabel", "itk-io", "python-gdcm", "pyjpegls", "pylibjpeg-openjpeg")
 
 
 def case_keys(cases: Iterable[Case], settings: Any) -> list[str | None]:

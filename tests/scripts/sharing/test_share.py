@@ -95,7 +95,7 @@ class TestCode:
 
     def test_versions_are_those_installed(self, tmp_path: Path) -> None:
         packages = required_packages(copy_code(ROOT, ROOT / "bundles" / "unet", tmp_path))
-        assert {"pydicom", "nibabel", "itk", "mlflow", "pytorch-ignite", "scikit-image", "fire"} <= set(packages)
+        assert {"pydicom", "nibabel", "itk-io", "mlflow", "pytorch-ignite", "scikit-image", "fire"} <= set(packages)
         assert not {"monai", "torch", "numpy", "pytest", "onnxruntime", "ruff"} & set(packages)
         assert packages["pydicom"] == installed("pydicom")
         assert installed("no such package") is None
