@@ -1,10 +1,12 @@
 """Compare the trained networks: the paper's Tables 9 and 10 with intervals, charts and pictures, from the MLflow store.
 
     python -m scripts.compare [--dataset NAME] [--experiment NAME] [--tag KEY=VALUE] [--run NAME] [--out FOLDER]
+    python -m scripts.compare --dataset_dir DATASET --predictions NAME=FOLDER [--crossval]
 
 Rows are the stages of the trainings, the latest of each, on their validation subjects; with `--evaluations` or another
 `--section`, evaluations. Trainings that differ in nothing but the seed are one row. Results are only compared if they
-were scored on the same subjects of the same data. Files written to the folder `comparison`, replacing those of an
+were scored on the same subjects of the same data. With `--predictions` label maps of any other tool, or of a second
+reader, are rows beside them (docs/peers.md). Files written to the folder `comparison`, replacing those of an
 earlier comparison:
 
     index.html          one page with everything in it: opens from disk, can be sent to somebody
@@ -53,6 +55,23 @@ def command(
     tracking_uri: Annotated[
         str | None, typer.Option("--tracking_uri", help="Store or server. Default: as in trainings.")
     ] = None,
+    predictions: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=FOLDER of label maps by case (PNG, NIfTI, .npy, DICOM SEG); of one NAME several: seeds."
+        ),
+    ] = None,
+    dataset_dir: Annotated[
+        Path | None, typer.Option("--dataset_dir", help="Dataset folder whose labels --predictions are scored by.")
+    ] = None,
+    lesion_class: Annotated[
+        str | None,
+        typer.Option("--lesion_class", help="Of --predictions, as in evaluations. Default: as in the other rows."),
+    ] = None,
+    hit: Annotated[str | None, typer.Option(help="The same: iou, center or overlap.")] = None,
+    min_lesion_size: Annotated[
+        int | None, typer.Option("--min_lesion_size", min=0, help="The same: lesions of fewer pixels are void.")
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -71,28 +90,30 @@ def command(
     """Only its signature is used: the module's text is the help."""
     if threshold_rule is not None and not cross:
         raise UserError("--threshold_rule: chooses between folds; give --crossval with it")
+    if bool(predictions) != bool(dataset_dir):
+        raise UserError("--predictions and --dataset_dir: belong together; give both")
     from rich.console import Console
 
     from engines.records.attributes import read_attributes
     from engines.records.mlflow_store import as_tracking_uri, default_tracking_uri, disable_telemetry
-    from scripts.comparison.choice import Filters, chosen, comparable  # seconds: MLflow, matplotlib, torch
+    from scripts.comparison.choice import Filters, comparable  # seconds: MLflow, matplotlib, torch
     from scripts.comparison.group_table import with_groups
+    from scripts.comparison.peers.peer_choice import PeerOptions, chosen_with_peers
     from scripts.comparison.report import by_dataset, write
-    from scripts.comparison.store import Store
     from scripts.comparison.table import compare, console, records
     from scripts.comparison.test_section import with_test_scores
 
     disable_telemetry()
     uri = as_tracking_uri(tracking_uri) if tracking_uri else default_tracking_uri()
-    store = Store(uri, experiment)
     kind = "evaluation" if evaluations or section != "validation" else "stage"
     filters = Filters(dataset or (), _tags(tag or ()), run or (), section, kind, cross, every, threshold_rule)
-    groups = by_dataset(chosen(store, filters))
-    comparisons = [compare(comparable(each), draws, seed, metric, margin) for each in groups]
-    comparisons = with_test_scores(store, comparisons, draws, seed)
-    if attributes is not None:
-        comparisons = with_groups(comparisons, read_attributes(attributes), draws, seed, out)
-    write(store, comparisons, out, draws, seed, pictures)
+    peers = PeerOptions(predictions or (), dataset_dir, lesion_class, hit, min_lesion_size)
+    with chosen_with_peers(uri, experiment, filters, peers) as (store, results):
+        comparisons = [compare(comparable(each), draws, seed, metric, margin) for each in by_dataset(results)]
+        comparisons = with_test_scores(store, comparisons, draws, seed)
+        if attributes is not None:
+            comparisons = with_groups(comparisons, read_attributes(attributes), draws, seed, out)
+        write(store, comparisons, out, draws, seed, pictures)
     if as_json:
         print(json.dumps([row for comparison in comparisons for row in records(comparison)], indent=1))
         return

@@ -7,6 +7,7 @@
     python -m scripts.prepare cbis-ddsm DOWNLOAD OUT --tables CSV
     python -m scripts.prepare inbreast RELEASE OUT
     python -m scripts.prepare cdd-cesm RELEASE OUT
+    python -m scripts.prepare export-nnunet DATASET OUT
 
 Writes OUT/dataset.json, OUT/images/*.npy and OUT/labels/*.npy, split by subject, without names, identifiers or
 dates. Prints a table of what was written (`--json`: the same for programs). Exit code 0, or one line and 2.
@@ -23,6 +24,7 @@ import typer
 
 from scripts.commandline import Commands, run_app
 from scripts.importers.arguments import parse_names, parse_numbers, parse_pairs, parse_values
+from scripts.importers.export_command import export_nnunet
 from scripts.importers.import_options import SOURCE_OPTIONS, ImportOptions
 from scripts.importers.labels.point_radius import POINT_RADIUS
 from scripts.importers.shared_options import Images, Out, with_shared_options
@@ -295,6 +297,9 @@ def crops(
     from scripts.importers.sources.materialized_crops import import_crops
 
     return import_crops(dataset, out, common, crop_size=crop_size, per_image=per_image, augment=augment)
+
+
+app.command(name="export-nnunet")(export_nnunet)
 
 
 @app.command()

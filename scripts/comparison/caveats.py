@@ -26,6 +26,9 @@ def notes(results: Sequence[Result], scores: Sequence[Mapping[str, float]], titl
         yield few
     if results[0].section == "validation" and any(r.params.get("keep") == "best" for r in results):
         yield "The best epoch of each stage was chosen on these subjects, which favors every row (keep: best)."
+    files = [title for title, result in zip(titles, results, strict=True) if result.pictures is not None]
+    if files:
+        yield f"Label maps from files: {', '.join(files)}. With which subjects they were made is not known here."
     several = {title: len(result.trainings) for title, result in zip(titles, results, strict=True) if result.seeds}
     if several:
         each = ", ".join(f"{title} {count}" for title, count in several.items())

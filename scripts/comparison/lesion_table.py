@@ -73,6 +73,12 @@ def lesion_notes(results: Sequence[Result], rows: Sequence[LesionRow]) -> list[s
             )
     if any(row.result.point is not None for row in rows):
         words.append("Thresholds make the masks of the lesions' table; all other tables are of the most likely class.")
+    masks = [result.model.title for result in results if result.lesions and result.from_masks]
+    if masks:
+        words.append(
+            f"No probability maps: {', '.join(masks)}. Their candidates are the regions of their masks, which are one "
+            "point and no curve: where a column allows fewer false positives than that, nothing is found."
+        )
     missing = len(results) - len(counted)
     return words + ([f"{missing} rows are older than the lesions that are counted."] if missing else [])
 

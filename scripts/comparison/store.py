@@ -41,6 +41,8 @@ class Result:
         lesion_folds: those of each fold.
         model: the row that it belongs to.
         seeds: the same with other seeds.
+        pictures: folder of its pictures, if it is of files and not of the store.
+        from_masks: no probabilities were known: lesions were counted on the masks.
     """
 
     stage: str
@@ -61,6 +63,8 @@ class Result:
     lesion_folds: tuple[LesionResult, ...] = field(default=(), repr=False)
     model: Model = UNKNOWN
     seeds: tuple[Result, ...] = field(default=(), repr=False)
+    pictures: Path | None = None
+    from_masks: bool = False
 
     @property
     def trainings(self) -> tuple[Result, ...]:
@@ -75,7 +79,7 @@ class Result:
     @property
     def name(self) -> str:
         """How messages call it."""
-        return f"{self.run_name} ({self.run_ids[0][:8]})"
+        return f"{self.run_name} ({self.run_ids[0][:8]})" if self.run_ids else self.run_name
 
     @property
     def basis(self) -> tuple[Any, ...]:
@@ -169,6 +173,8 @@ class Store:
 
     def pictures(self, result: Result, kind: str, folder: Path) -> dict[str, Path]:
         """Case → file of the pictures in eval/predictions/<kind>, of the run or of the training that it belongs to."""
+        if result.pictures is not None:
+            return local_pictures(result, kind)
         for run_id in (result.run_ids[0], result.parent_id):
             if run_id is None:
                 continue
@@ -180,6 +186,29 @@ class Store:
                 continue
             return {file.stem: file for file in sorted(Path(path).glob("*.png"))}
         return {}
+
+
+class NoStore(Store):
+    """Where rows are of files alone."""
+
+    def __init__(self) -> None:
+        self.uri = "files"
+
+    def runs(self) -> Iterator[Run]:
+        """None."""
+        return iter(())
+
+    def pictures(self, result: Result, kind: str, folder: Path) -> dict[str, Path]:
+        """Those that the result has itself."""
+        return local_pictures(result, kind)
+
+
+def local_pictures(result: Result, kind: str) -> dict[str, Path]:
+    """Case → file of the pictures that a result of files has in its own folder."""
+    if result.pictures is None:
+        return {}
+    own = result.pictures / ("prediction" if kind == result.stage else kind)
+    return {file.stem: file for file in sorted(own.glob("*.png"))}
 
 
 def of_evidence(content: Mapping[str, Any], lesions: Mapping[str, Any] | None, **about: Any) -> Result:

@@ -1,0 +1,155 @@
+"""Finding and reading the label maps and probability maps of other tools."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from scripts.comparison.peers.seg_reader import is_segmentation, read_segmentation
+from scripts.importers.labels.label_images import read_label_image
+from transforms.errors import UserError
+from transforms.outputs.formats import ENDINGS
+
+LABEL_SUFFIXES = (".png", ".nii.gz", ".nii", ".npy", ".tif", ".tiff", ".dcm")
+LABEL_ENDINGS = (ENDINGS["png"], ENDINGS["nifti"], ENDINGS["dicom_seg"], *LABEL_SUFFIXES)
+"""What may follow a case's name; those of this project's own inference come first, as they end in the others."""
+
+PROBABILITY_ENDINGS = (ENDINGS["probabilities"], "_prob.npy", "_prob.npz", ".npz")
+"""The last is nnU-Net's (`--save_probabilities`, `--npz`)."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The files of one tool: case → path."""
+
+    labels: dict[str, Path] = field(default_factory=dict)
+    probabilities: dict[str, Path] = field(default_factory=dict)
+
+
+def find(folder: Path, cases: Collection[str], option: str) -> Found:
+    """The files of the cases, in a folder and its subfolders; others are not looked at.
+
+    Raises:
+        UserError: no such folder, two label maps of one case, a case without, or some cases alone with probabilities.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{option}: {folder} is no folder; expected one with a label map per case, such as CASE.png")
+    found = Found()
+    for path in _files(folder):
+        for files, endings in ((found.probabilities, PROBABILITY_ENDINGS), (found.labels, LABEL_ENDINGS)):
+            case = _case(path.name, endings, cases)
+            if case is None:
+                continue
+            files[case] = _preferred(files.get(case, path), path, endings, option)
+            break
+    _complete(found.labels, cases, folder, f"{option}: no label map", ", ".join(LABEL_SUFFIXES))
+    if found.probabilities:
+        _complete(found.probabilities, cases, folder, f"{option}: no probability map", ", ".join(PROBABILITY_ENDINGS))
+    return found
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (Path(place) / name for name in sorted(names))
+
+
+def _case(name: str, endings: Collection[str], cases: Collection[str]) -> str | None:
+    for ending in endings:
+        if name.lower().endswith(ending) and name[: -len(ending)] in cases:
+            return name[: -len(ending)]
+    return None
+
+
+def _preferred(known: Path, path: Path, endings: Sequence[str], option: str) -> Path:
+    """Of two files of a case in one folder, such as PNG and NIfTI of one label map, that whose ending comes first."""
+    if known.parent != path.parent:
+        raise UserError(f"{option}: two files of one case: {known} and {path}; leave one out")
+    return min(
+        known, path, key=lambda file: next(n for n, end in enumerate(endings) if file.name.lower().endswith(end))
+    )
+
+
+def _complete(files: Collection[str], cases: Collection[str], folder: Path, what: str, endings: str) -> None:
+    missing = sorted(set(cases) - set(files))
+    if missing:
+        raise UserError(
+            f"{what} of {len(missing)} of {len(cases)} cases in {folder}, such as {missing[0]}; expected CASE and "
+            f"one of {endings}"
+        )
+
+
+def read_labels(path: Path, class_names: list[str], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Values of a label map (rows, columns), uint8; of DICOM SEG the class numbers.
+
+    Raises:
+        UserError: it cannot be read, or has another size than the label.
+    """
+    values = read_segmentation(path, class_names) if is_segmentation(path) else read_label_image(path).values
+    if values.shape != shape:
+        raise UserError(
+            f"{path}: is {values.shape[0]} x {values.shape[1]}, the label {shape[0]} x {shape[1]} (rows x columns); "
+            "predict at the size of the dataset folder's images"
+        )
+    return values
+
+
+def read_probability(path: Path, lesions: Sequence[int], classes: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Probability of a lesion (rows, columns); smaller maps are enlarged to `shape` bilinearly.
+
+    Args:
+        lesions: numbers of the classes of lesions, whose probabilities are added.
+        classes: how many there are.
+
+    Raises:
+        UserError: it cannot be read, has another shape, or values that are no probabilities.
+    """
+    values = _channels(path, _array(path), classes)
+    if not np.isfinite(values).all() or values.min() < -1e-3 or values.max() > 1 + 1e-3:
+        raise UserError(f"{path}: values from {values.min():g} to {values.max():g}; expected probabilities from 0 to 1")
+    lesion = values[0] if len(values) == 1 else values[list(lesions)].sum(axis=0)
+    if lesion.shape != shape:
+        small = torch.from_numpy(np.ascontiguousarray(lesion))[None, None]
+        lesion = F.interpolate(small, size=shape, mode="bilinear")[0, 0].numpy()
+    clipped: NDArray[np.float32] = lesion.clip(0, 1)
+    return clipped
+
+
+def _array(path: Path) -> NDArray[Any]:
+    """As stored, NIfTI as (classes, rows, columns)."""
+    try:
+        if path.name.lower().endswith(".nii.gz"):
+            import nibabel as nib
+
+            volume = np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+            return volume.reshape(*volume.shape[:2], -1).transpose(2, 1, 0)
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            name = "probabilities" if "probabilities" in loaded.files else loaded.files[0]
+            return np.asarray(loaded[name])
+        return np.asarray(loaded)
+    except Exception as error:  # each library raises its own kinds on damaged files
+        raise UserError(
+            f"{path}: no probability map that can be read ({type(error).__name__}); write it again"
+        ) from None
+
+
+def _channels(path: Path, values: NDArray[Any], classes: int) -> NDArray[np.float32]:
+    """(1 or classes, rows, columns); axes of length 1, as nnU-Net's slices have, are left out."""
+    plain = values[None] if values.ndim == 2 else values
+    if plain.ndim == 4 and plain.shape[1] == 1:
+        plain = plain[:, 0]
+    if plain.ndim != 3 or plain.shape[0] not in (1, classes) or plain.dtype.kind not in "fiub" or not plain.size:
+        raise UserError(
+            f"{path}: an array of {plain.dtype} and shape {values.shape}; expected (rows, columns) of the lesion's "
+            f"probability, or ({classes}, rows, columns) of all classes"
+        )
+    return plain.astype(np.float32)
