@@ -22,7 +22,7 @@ from scipy.stats import binomtest
 from tqdm import tqdm
 
 from scripts.comparison.statistics import holm
-from scripts.verdict.intervals import METHODS, intervals
+from scripts.verdict.interval_methods import METHODS, intervals
 from scripts.verdict.pairs import all_pairs, exchange_p, exchanged, pair_scales, signs_of
 from scripts.verdict.resampled_seeds import halves, old_method, single_pairs, subject_bootstrap
 from scripts.verdict.row import Row
