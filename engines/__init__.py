@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from engines.base.distributed import local_device, rank, shard, world_size
     from engines.base.options import check_options, choose, switch
     from engines.base.paths import as_path, bundle_root, project_root
+    from engines.base.precision import precision_on
     from engines.inference.ensemble import Disagreement
     from engines.inference.inferers import MirrorAveraging, PaddedInferer
     from engines.inference.tiling.tiled_inferer import TiledInferer
@@ -44,6 +45,7 @@ _MODULES = {
     "base.distributed": "local_device rank shard world_size",
     "base.options": "check_options choose switch",
     "base.paths": "as_path bundle_root project_root",
+    "base.precision": "precision_on",
     "inference.ensemble": "Disagreement",
     "inference.inferers": "MirrorAveraging PaddedInferer",
     "inference.tiling.tiled_inferer": "TiledInferer",
@@ -119,6 +121,7 @@ __all__ = [
     "member_files",
     "min_score_of",
     "plan",
+    "precision_on",
     "project_root",
     "rank",
     "run_parameters",

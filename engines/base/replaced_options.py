@@ -14,6 +14,9 @@ REPLACED = {
 BEFORE = {"class_weights": "paper", "sampling": "image", "ema_decay": 0.0}
 """Options that trainings with `dice_weight` did not have, and what they did."""
 
+SINCE = {"precision": "fp32"}
+"""Options that earlier trainings did not have, and what they did."""
+
 
 def upgraded(settings: Mapping[str, Any], now: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Settings of a training (models/model.json, progress.pt) under the names of today's options.
@@ -23,7 +26,7 @@ def upgraded(settings: Mapping[str, Any], now: Mapping[str, Any] | None = None) 
         now: settings of today's training, if they are to be compared with: parameters that an earlier version did not
             have, and that play no role in what it did, are taken from these.
     """
-    new = dict(settings)
+    new = {**{key: value for key, value in SINCE.items() if key in (now or {})}, **settings}
     if "dice_weight" not in new:
         return new
     now = now or {}

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor
 
+from engines.base.precision import autocast
 from engines.inference.any_network import enlarged, logits_of, trial
 
 
@@ -37,7 +38,14 @@ class PaddedInferer(SimpleInferer):
 
     (N, C, H, W) → logits (N, classes, H, W), differentiable. Of a network that returns several logits while it is
     trained (deep supervision) all of them, enlarged to that size: a list, for the loss.
+
+    Args:
+        precision: fp32 or bf16, see `engines.base.precision`; the logits are fp32 with either.
     """
+
+    def __init__(self, precision: str = "fp32") -> None:
+        super().__init__()
+        self.precision = precision
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Any:
         """Pad at the bottom and the right, run the network, cut the padding off."""
@@ -48,7 +56,9 @@ class PaddedInferer(SimpleInferer):
         if below or right:
             inputs = F.pad(inputs, (0, right, 0, below), mode="replicate")
         inner = getattr(network, "module", network)
-        parts = logits_of(super().__call__(inputs, network, *args, **kwargs), inputs, type(inner).__name__)
+        with autocast(self.precision, inputs.device):
+            output = super().__call__(inputs, network, *args, **kwargs)
+        parts = [part.float() for part in logits_of(output, inputs, type(inner).__name__)]
         if len(parts) == 1 or not (torch.is_grad_enabled() and getattr(network, "training", False)):
             return parts[0][..., :rows, :columns]
         return [enlarged(part, inputs.shape[-2:])[..., :rows, :columns] for part in parts]

@@ -15,6 +15,7 @@ from torch import nn
 from engines.base.loss_parameters import flat_parameters
 from engines.base.options import with_switches
 from engines.base.paths import code_root
+from engines.base.precision import precision_used
 from engines.scoring.confusion_files import identity
 from engines.training.losses import SegmentationLoss
 from transforms.dataset import Dataset
@@ -28,28 +29,42 @@ def run_parameters(
     """The flat parameters of an MLflow run: options, network, data set, software, and the loss that is trained with."""
     return {
         **{key: value for key, value in with_switches(options).items() if value is not None},
+        **precision_used(options, _device(network)),
         "network": type(network).__name__,
         "parameters": sum(p.numel() for p in network.parameters()),
         **{key: value for key, value in identity(data).items() if key != "labels"},
         "classes": ", ".join(data.class_names),
         **({} if loss is None else flat_parameters(loss.parameters_used)),
-        "device": _device(network),
+        "device": _device_name(network),
         "git_commit": git_commit(code_root()),
         "versions": ", ".join([f"python {platform.python_version()}", *(f"{n} {version(n)}" for n in PACKAGES)]),
     }
 
 
-def _device(network: nn.Module) -> str:
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _device_name(network: nn.Module) -> str:
     """What it is trained on; the number of threads changes the rounding of sums."""
-    device = next(network.parameters()).device
+    device = _device(network)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     return f"{device.type} ({name})"
 
 
-def settings(data: Dataset, options: Mapping[str, Any], loss: SegmentationLoss | None = None) -> dict[str, Any]:
-    """Plain values stored beside the weights: with them evaluation and inference rebuild network and input."""
+def settings(
+    data: Dataset,
+    options: Mapping[str, Any],
+    loss: SegmentationLoss | None = None,
+    device: torch.device | None = None,
+) -> dict[str, Any]:
+    """Plain values stored beside the weights: with them evaluation and inference rebuild network and input.
+
+    On a `device` the precision is recorded as what it comes to there.
+    """
     return {
         **with_switches(options),
+        **precision_used(options, device),
         **({} if loss is None else {"loss_parameters": loss.parameters_used}),
         "ignore_label": data.ignore_label,
         "windowing": data.windowing,

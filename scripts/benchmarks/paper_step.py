@@ -20,6 +20,7 @@ import typer
 from monai.bundle import ConfigParser
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from engines.base.network_file import all_rows
 from engines.inference.inferers import PaddedInferer
@@ -74,11 +75,30 @@ def paper_step(
     Console().print(table)
 
 
-def recipe_of(bundle: str) -> dict[str, Any]:
-    """The `paper` recipe of a bundle."""
-    config = json.loads((ROOT / "bundles" / bundle / "configs" / "train.json").read_text(encoding="utf-8"))
-    recipe: dict[str, Any] = config["recipes"]["paper"]
-    return recipe
+def recipe_of(bundle: str, name: str = "paper") -> dict[str, Any]:
+    """A recipe of a bundle.
+
+    Raises:
+        UserError: it has none of that name.
+    """
+    recipes: dict[str, dict[str, Any]] = _config(bundle)["recipes"]
+    if name not in recipes:
+        raise UserError(f"--recipe {name}: expected one of {', '.join(recipes)}")
+    return recipes[name]
+
+
+def network_of(bundle: str, width: float, classes: int) -> nn.Module:
+    """A bundle's network at its last stage."""
+    parser = ConfigParser({"imports": ["$import nets"], "width": width, "num_classes": classes})
+    parser["network_def"] = _config(bundle)["network_def"]
+    network = parser.get_parsed_content("network_def")
+    return at_stage(network, stages_of(network))
+
+
+def _config(bundle: str) -> dict[str, Any]:
+    path = ROOT / "bundles" / bundle / "configs" / "train.json"
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return config
 
 
 def in_own_process(bundle: str, stage: str, classes: int) -> Step:
@@ -98,10 +118,7 @@ def in_own_process(bundle: str, stage: str, classes: int) -> Step:
 def measure(bundle: str, stage: str, classes: int) -> Step:
     """One forward and backward pass on random numbers, and one update."""
     recipe = recipe_of(bundle)
-    parser = ConfigParser({"imports": ["$import nets"], "width": recipe["width"], "num_classes": classes})
-    config = json.loads((ROOT / "bundles" / bundle / "configs" / "train.json").read_text(encoding="utf-8"))
-    parser["network_def"] = config["network_def"]
-    network = at_stage(parser.get_parsed_content("network_def"), stages_of(parser.get_parsed_content("network_def")))
+    network = network_of(bundle, recipe["width"], classes)
     set_stage(network, stage)
     (this,) = plan([stage], recipe["max_epochs"], recipe["crop_size"], recipe["learning_rate"])
     trained = [p for p in network.parameters() if p.requires_grad]

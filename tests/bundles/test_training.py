@@ -180,6 +180,24 @@ def test_resuming_with_other_settings_is_refused(run_bundle: Run, tiny_dataset: 
         run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=2, learning_rate=0.5, resume=True)
 
 
+def test_precision_is_recorded_as_what_it_came_to_and_kept_by_a_resumed_training(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path
+) -> None:
+    options = {"dataset_dir": str(tiny_dataset), "stages": ["front"]}
+    run_bundle(max_epochs=2, precision="bf16", output_dir=str(tmp_path / "whole"), **options)
+    run_bundle(max_epochs=1, precision="bf16", **options)
+    with refused("precision: bf16 → fp32"):
+        run_bundle(max_epochs=2, precision="auto", resume=True, **options)
+    run_bundle(max_epochs=2, precision="bf16", resume=True, **options)
+    one, two = (torch.load(tmp_path / name / "models" / "front.pt", weights_only=True) for name in ("whole", "out"))
+    assert all(torch.equal(one[name], two[name]) and one[name].dtype == torch.float32 for name in one)
+    run_bundle(max_epochs=2, output_dir=str(tmp_path / "auto"), **options)
+    records = [json.loads((tmp_path / name / "models" / "model.json").read_text()) for name in ("out", "auto")]
+    assert [each["precision"] for each in records] == ["bf16", "fp32"]
+    other = torch.load(tmp_path / "auto" / "models" / "front.pt", weights_only=True)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
 def bad_label(folder: Path, values: list[int]) -> None:
     label = np.load(folder / "labels" / "s000_L_CC.npy")
     label.flat[: len(values)] = values

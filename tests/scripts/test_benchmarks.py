@@ -53,3 +53,14 @@ def test_imports(tmp_path, capsys) -> None:
     assert benchmark.main(["imports", str(tmp_path), "--workers", "x"]) == 2
     assert benchmark.main(["imports", str(Path(tmp_path) / "absent")]) == 2
     assert "no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("threads")
+def test_precision(capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmark.main(["precision", "--bundles", "deeplabv3", "--width", "0.0625", "--repeats", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "8 x 160 x 160" in printed
+    assert "0.0625" in printed
+    assert benchmark.main(["precision", "--recipe", "slow"]) == 2
+    assert "--recipe slow: expected one of quick" in capsys.readouterr().err
+    assert benchmark.main(["precision", "--bundles", "deeplabv9"]) == 2

@@ -1,0 +1,49 @@
+"""Number formats of the forward pass: single precision, or half of it where the processor is made for it.
+
+Weights, gradients, optimizer, logits, losses and scores stay in single precision (fp32); what changes is the
+arithmetic of convolutions and matrix products, by PyTorch's autocast.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from transforms.errors import UserError
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+def precision_on(precision: Any, device: torch.device | str) -> str:
+    """`fp32` or `bf16`: what a choice comes to on a device.
+
+    `auto` is bf16 on a GPU that has it, else fp32: on a CPU bf16 pays only where the processor has instructions for it
+    (docs/options.md).
+
+    Raises:
+        UserError: none of `PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}")
+    if precision != "auto":
+        return str(precision)
+    is_gpu = torch.device(device).type == "cuda"
+    return "bf16" if is_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+def precision_used(options: Mapping[str, Any], device: torch.device | str | None) -> dict[str, str]:
+    """The option `precision` as it is on a device, for the record; of a config that has none, or no device, nothing."""
+    if "precision" not in options or device is None:
+        return {}
+    return {"precision": precision_on(options["precision"], device)}
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """The context in which a network computes in `precision`, fp32 or bf16."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)

@@ -1,0 +1,78 @@
+"""Number formats of the forward pass."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from engines import PaddedInferer, precision_on
+from engines.base.precision import precision_used
+from engines.base.replaced_options import upgraded
+from tests.refusals import refused
+
+
+def test_auto_is_fp32_on_a_cpu_and_what_is_asked_for_is_taken() -> None:
+    assert precision_on("auto", "cpu") == "fp32"
+    assert precision_on("bf16", torch.device("cpu")) == "bf16"
+    assert precision_on("fp32", torch.device("cuda")) == "fp32"
+
+
+@pytest.mark.parametrize(("has_bf16", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_auto_on_a_gpu_is_bf16_where_the_gpu_has_it(
+    has_bf16: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    assert precision_on("auto", "cuda") == expected
+
+
+@pytest.mark.parametrize("given", ["fp16", "float32", None, 16, True])
+def test_another_precision_is_refused_with_those_there_are(given: object) -> None:
+    with refused("expected one of auto, fp32, bf16"):
+        precision_on(given, "cpu")
+
+
+def test_the_record_has_what_auto_came_to() -> None:
+    assert precision_used({"precision": "auto", "seed": 1}, "cpu") == {"precision": "fp32"}
+    assert precision_used({"seed": 1}, "cpu") == {}
+    assert precision_used({"precision": "auto"}, None) == {}
+
+
+def test_trainings_from_before_the_option_were_fp32() -> None:
+    assert upgraded({"seed": 1}, {"seed": 1, "precision": "fp32"}) == {"seed": 1, "precision": "fp32"}
+    assert upgraded({"seed": 1, "precision": "bf16"}, {"precision": "fp32"})["precision"] == "bf16"
+    assert upgraded({"seed": 1}) == {"seed": 1}
+
+
+class Recorder(nn.Module):
+    """One convolution that notes the type of its result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3, padding=1)
+        self.seen: torch.dtype | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 1, H, W) → (N, 2, H, W)."""
+        result: torch.Tensor = self.conv(x)
+        self.seen = result.dtype
+        return result
+
+
+@pytest.mark.parametrize(("precision", "inside"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_the_network_computes_in_it_and_logits_and_gradients_are_fp32(precision: str, inside: torch.dtype) -> None:
+    torch.manual_seed(0)
+    network, image = Recorder(), torch.rand(2, 1, 8, 8)
+    network.strides = (1,)  # type: ignore[assignment]  # no trial of sizes, which would be recorded, too
+
+    logits = PaddedInferer(precision)(image, network)
+    logits.square().mean().backward()
+
+    assert network.seen == inside
+    assert logits.dtype == torch.float32
+    assert network.conv.weight.dtype == torch.float32
+    assert network.conv.weight.grad is not None
+    assert network.conv.weight.grad.dtype == torch.float32
+    expected = nn.functional.conv2d(image, network.conv.weight, network.conv.bias, padding=1)
+    tolerance = 0.0 if precision == "fp32" else 2**-6
+    torch.testing.assert_close(logits, expected, rtol=tolerance, atol=tolerance)
