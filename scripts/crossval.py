@@ -3,11 +3,12 @@
     python -m scripts.crossval BUNDLE… [--folds 5] [--seeds 0,1,2] [--dataset_dir DATASET] [--out FOLDER] [any option]
 
 The subjects of the data set's training and validation sections are dealt into folds by --fold_seed, or by --folds_file,
-a CSV file with the columns subject and fold; they are the same for all bundles and seeds. Each fold is a training of
-its own (`OUT/fold-1`, …; of several bundles or seeds `OUT/BUNDLE-seed-SEED/fold-1`, …) and an MLflow run below that of
-its cross-validation. --jobs trains several at once, --cluster as jobs of a cluster. The same command again resumes:
-finished folds are skipped, an interrupted one continues. The table at the end is over all subjects; with three seeds
-or more it says which bundle is better. `python -m scripts.compare --crossval` makes the page of it.
+a CSV file with the columns subject and fold (a number, or test: in none); they are the same for all bundles and seeds.
+Each fold is a training of its own (`OUT/fold-1`, …; of several bundles or seeds `OUT/BUNDLE-seed-SEED/fold-1`, …) and
+an MLflow run below that of its cross-validation. --jobs trains several at once, --cluster as jobs of a cluster. The
+same command again resumes: finished folds are skipped, an interrupted one continues. The table at the end is over all
+subjects; with three seeds or more it says which bundle is better. `python -m scripts.compare --crossval` makes the
+page of it.
 """
 
 from __future__ import annotations
@@ -33,8 +34,12 @@ def command(
     bundles: Annotated[list[str], typer.Argument(metavar="BUNDLE…", help="Names of folders in bundles/.")],
     folds: Annotated[int | None, typer.Option(help="Number of folds.", show_default="5")] = None,
     folds_file: Annotated[
-        Path | None, typer.Option("--folds_file", help="CSV file: subject,fold. Default: the seed deals the folds.")
+        Path | None,
+        typer.Option("--folds_file", "--split", help="CSV file: subject,fold. Default: the seed deals the folds."),
     ] = None,
+    test: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of the subjects that are in no fold, for a test at the end.")
+    ] = 0.0,
     dataset_dir: Annotated[
         Path | None, typer.Option("--dataset_dir", help="Dataset folder. Default: the synthetic sample.")
     ] = None,
@@ -88,6 +93,7 @@ def command(
             threshold_rule,
             options,
             place=place,
+            test=test,
             attributes=attributes,
             out=out,
             tracking_uri=tracking_uri,

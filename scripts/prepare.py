@@ -143,13 +143,6 @@ def csaw_s(
     ],
     out: Out,
     annotator: Annotated[str, typer.Option(help="Whose masks test images get: 1, 2, 3, or majority.")] = "majority",
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="suggested: the authors' validation patients. drawn: by --validation, --seed, --split_by. Default: "
-            "suggested, unless one of these is given."
-        ),
-    ] = None,
     merge: Merge = "",
     precedence: Precedence = "",
     smooth: Smooth = 0.0,
@@ -159,7 +152,9 @@ def csaw_s(
 ) -> Summary:
     """CSAW-S: a binary mask for each of 11 structures, and three experts for the test images."""
     from scripts.importers.sources.csaw_s import import_csaw_s
+    from scripts.importers.writing.given_split import split_word
 
+    split, common = split_word(common, ("suggested", "drawn"))
     return import_csaw_s(
         images,
         out,
@@ -179,7 +174,6 @@ def cbis_ddsm(
     images: Annotated[Path, typer.Argument(metavar="DOWNLOAD", help="Folder of the archive's own download.")],
     out: Out,
     tables: Annotated[Path | None, typer.Option(help="Folder of the four CSV tables. Default: below DOWNLOAD.")] = None,
-    split: Annotated[str, typer.Option(help="official: test as in the tables. drawn: by --validation.")] = "official",
     merge: Merge = "",
     precedence: Precedence = "",
     smooth: Smooth = 0.0,
@@ -189,13 +183,15 @@ def cbis_ddsm(
 ) -> Summary:
     """CBIS-DDSM: film mammograms with masks of masses and calcifications, from The Cancer Imaging Archive."""
     from scripts.importers.sources.cbis_ddsm import import_cbis_ddsm
+    from scripts.importers.writing.given_split import split_word
 
+    split, common = split_word(common, ("official", "drawn"))
     return import_cbis_ddsm(
         images,
         out,
         common,
         tables=tables,
-        split=split,
+        split=split or "official",
         merge=parse_pairs(merge, "--merge"),
         precedence=parse_names(precedence),
         smooth=smooth,

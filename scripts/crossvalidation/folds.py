@@ -20,6 +20,9 @@ COLUMNS = ("subject", "fold")
 FOLDS = 5
 """How many, where neither a number nor a file is given."""
 
+TEST = "test"
+"""Instead of a fold: subjects that are in none, and are tested on at the end."""
+
 Folds = list[list[str]]
 
 
@@ -29,7 +32,7 @@ def trained_subjects(data: Dataset) -> list[str]:
 
 
 def read_folds(path: Path, subjects: Collection[str]) -> Folds:
-    """The folds of a CSV file with the columns `subject` and `fold` (1, 2, …); other columns are ignored.
+    """The folds of a CSV file with the columns `subject` and `fold` (1, 2, …; "test" is in none); others are ignored.
 
     Args:
         path: the file.
@@ -40,7 +43,7 @@ def read_folds(path: Path, subjects: Collection[str]) -> Folds:
             named by number, since what they hold may identify a person.
     """
     rows = _table(path)
-    known, fold_of = set(subjects), dict[str, int]()
+    known, fold_of, tested = set(subjects), dict[str, int](), set[str]()
     for number, row in enumerate(rows, start=2):
         if not any(row.values()):
             continue  # an empty row of a spreadsheet
@@ -48,12 +51,15 @@ def read_folds(path: Path, subjects: Collection[str]) -> Folds:
         subject, fold = ((row[name] or "").strip() for name in COLUMNS)
         if subject not in known:
             raise UserError(f"{where}: its subject is not in the data set; give the file that belongs to it")
-        if subject in fold_of:
+        if subject in fold_of or subject in tested:
             raise UserError(f"{where}: its subject has a row already; expected one row per subject")
+        if fold == TEST:
+            tested.add(subject)
+            continue
         if not (fold.isascii() and fold.isdigit() and 0 < int(fold) <= len(known)):
             raise UserError(f"{where}: its fold is no number from 1 to {len(known)}; number the folds 1, 2, …")
         fold_of[subject] = int(fold)
-    return _dealt(path, known, fold_of)
+    return _dealt(path, known - tested, fold_of)
 
 
 def _table(path: Path) -> list[dict[str, str]]:
@@ -76,7 +82,7 @@ def _dealt(path: Path, subjects: Collection[str], fold_of: dict[str, int]) -> Fo
             f"--folds_file {one_line(path)}: has no row for {len(missing)} of {len(subjects)} subjects, such as "
             f"{one_line(missing[0])}; add one row per subject"
         )
-    count = max(fold_of.values())
+    count = max(fold_of.values(), default=0)
     folds = [sorted(name for name, fold in fold_of.items() if fold == number) for number in range(1, count + 1)]
     empty = [number for number, fold in enumerate(folds, start=1) if not fold]
     if count < 2 or empty:

@@ -30,7 +30,7 @@ from scripts.crossvalidation.folds import FOLDS, TRAINED, Folds, digest_of, read
 from scripts.crossvalidation.process import terminable
 from scripts.crossvalidation.state import Plan, begin, fold_folder, is_finished, save, set_finished, training_command
 from scripts.crossvalidation.views import Views, fold_views, write_view
-from scripts.importers.writing.split import folds_of
+from scripts.importers.writing.split import folds_of, held_out_groups
 from scripts.sample import ensure_sample
 from transforms.dataset import Dataset
 from transforms.errors import UserError
@@ -71,6 +71,7 @@ def cross_validate(
     threshold_rule: str | None,
     options: Sequence[str],
     *,
+    test: float = 0.0,
     attributes: Path | None = None,
     out: Path | None,
     tracking_uri: str | None,
@@ -82,6 +83,7 @@ def cross_validate(
     Args:
         folds: how many; `FOLDS` where neither this nor a file is given.
         folds_file: which subject is in which fold, see `read_folds`.
+        test: share of the subjects that are in no fold, but in the test section of every fold's data set.
         attributes: table of what images can be grouped by, see `read_attributes`.
         seeds: of the trainings; the folds are the same for all.
         fold_seed: by which the folds are dealt.
@@ -99,7 +101,7 @@ def cross_validate(
         rule_rate(threshold_rule)
     data = Dataset.load(dataset_dir or ensure_sample(project_root() / "data" / "sample"))
     grouping = image_attributes(data, attributes)
-    dealt, folds_digest = _folds(data, folds, folds_file, fold_seed)
+    dealt, folds_digest = _folds(data, folds, folds_file, fold_seed, test)
     views = fold_views(data, dealt, fold_seed)
     options = [*_checked(options), "--experiment_name", experiment_name]
     options += ["--tracking_uri", tracking_uri] if tracking_uri else []
@@ -145,11 +147,18 @@ def _config(bundle: str) -> Path:
     return config
 
 
-def _folds(data: Dataset, count: int | None, path: Path | None, seed: int) -> tuple[Folds, str | None]:
-    """The folds; and their digest where a file prescribes them."""
+def _folds(
+    data: Dataset, count: int | None, path: Path | None, seed: int, test: float = 0.0
+) -> tuple[Folds, str | None]:
+    """The folds; and their digest where a file prescribes them, or a share of the subjects is in none."""
+    subjects = trained_subjects(data)
     if path is None:
-        return folds_of(trained_subjects(data), FOLDS if count is None else count, seed), None
-    folds = read_folds(path, trained_subjects(data))
+        held = held_out_groups(subjects, test, seed)
+        folds = folds_of([s for s in subjects if s not in held], FOLDS if count is None else count, seed)
+        return folds, digest_of(folds) if held else None
+    if test:
+        raise UserError(f"--test {test:g}: {one_line(path)} says who is in no fold (fold: test); leave --test out")
+    folds = read_folds(path, subjects)
     if count not in (None, len(folds)):
         raise UserError(f"--folds {count}: {one_line(path)} has {len(folds)} folds; leave --folds out")
     return folds, digest_of(folds)

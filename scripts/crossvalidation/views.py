@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engines.records.tables import write_text
 from scripts.crossvalidation.folds import TRAINED
-from transforms.dataset import Dataset, open_array
+from transforms.dataset import SECTIONS, Dataset, open_array
 from transforms.errors import UserError
 
 Views = list[dict[str, Any]]
@@ -34,27 +34,36 @@ def fold_views(data: Dataset, folds: Sequence[Collection[str]], seed: int) -> Vi
     if bare:
         raise UserError(f"{data.root / bare[0]}: has no label; a cross-validation needs one for every image")
     counts = {item["image"]: _pixels(data, item["label"]) for item in items}
-    return [_view(data, items, counts, set(fold), seed) for fold in folds]
+    return [_view(data, counts, sections_of_fold(data, fold, folds), seed) for fold in folds]
+
+
+def sections_of_fold(data: Dataset, fold: Collection[str], folds: Sequence[Collection[str]]) -> dict[str, Views]:
+    """The images of each section where a fold is validated on; subjects in no fold are in the test section."""
+    sections: dict[str, Views] = {name: [] for name in SECTIONS}
+    validated, dealt = set(fold), {subject for each in folds for subject in each}
+    for item in (item for name in TRAINED for item in data.content[name]):
+        place = "validation" if item["subject"] in validated else "training" if item["subject"] in dealt else "test"
+        sections[place].append(item)
+    sections["test"] = [*data.content.get("test", []), *sections["test"]]
+    return sections
 
 
 def _view(
-    data: Dataset,
-    items: Sequence[Mapping[str, Any]],
-    counts: Mapping[str, NDArray[np.int64]],
-    validated: set[str],
-    seed: int,
+    data: Dataset, counts: Mapping[str, NDArray[np.int64]], sections: Mapping[str, Views], seed: int
 ) -> dict[str, Any]:
-    training = [item for item in items if item["subject"] not in validated]
-    validation = [item for item in items if item["subject"] in validated]
+    training, validation = sections["training"], sections["validation"]
     pixels = sum((counts[item["image"]] for item in training), np.zeros(data.num_classes, np.int64))
     share = pixels / max(1, int(pixels.sum()))
     return {
         **data.content,
         "root": str(data.root),
         "pixel_fraction": dict(zip(data.class_names, share.tolist(), strict=True)),
-        "split": {"by": "subject", "seed": seed, "validation_fraction": len(validation) / len(items)},
-        "training": training,
-        "validation": validation,
+        "split": {
+            "by": "subject",
+            "seed": seed,
+            "validation_fraction": len(validation) / len([*training, *validation]),
+        },
+        **sections,
     }
 
 

@@ -10,7 +10,7 @@ import typer
 from transforms.errors import UserError
 from transforms.reading.limits import MEGAPIXELS, MEMORY_GB
 
-SOURCE_OPTIONS = ("subject", "validation", "split_by", "windowing", "bits")
+SOURCE_OPTIONS = ("subject", "validation", "test", "split", "split_by", "windowing", "bits")
 """Options that a source decides for itself if it is a dataset folder."""
 
 FLIPS = ("none", "left", "right")
@@ -29,6 +29,8 @@ class ImportOptions:
     Attributes:
         subject: pattern, see `cases.subject_key`.
         validation: share of the subjects (or images) that is validated on.
+        test: share that becomes the section "test".
+        split: CSV file that says where each subject or image belongs, see `given_split`; or a word of the format's own.
         seed: another one draws another split.
         split_by: "subject", or "image" as in the paper, which is optimistic where subjects have several images.
         windowing, bits: see `read_mammogram`.
@@ -55,6 +57,14 @@ class ImportOptions:
         ),
     ] = None
     validation: Annotated[float, _option(help="Share of the subjects that is validated on.")] = 0.3
+    test: Annotated[float, _option(help="Share of the subjects that is kept for a test section.")] = 0.0
+    split: Annotated[
+        str | None,
+        _option(
+            help="FILE.csv: subject or image, and section or fold. Also csaw-s: suggested, drawn; cbis-ddsm: official, "
+            "drawn."
+        ),
+    ] = None
     seed: Annotated[int, _option(help="Another seed draws another split.")] = 0
     split_by: Annotated[
         str, _option("--split_by", help="subject, or image: as in the paper, optimistic if subjects have several.")
@@ -92,6 +102,13 @@ class ImportOptions:
             raise UserError(f"--split_by is {self.split_by!r}; expected subject or image")
         if not 0.0 < self.validation < 1.0:
             raise UserError(f"--validation is {self.validation:g}; expected a share between 0 and 1, such as 0.3")
+        if not 0.0 <= self.test < 1.0 - self.validation:
+            raise UserError(
+                f"--test is {self.test:g}, --validation {self.validation:g}; expected shares that leave something to "
+                "train with, such as 0.2 and 0.2"
+            )
+        if self.split is not None and self.test:
+            raise UserError("--test: --split says who is tested on; leave it out")
         if self.flip not in FLIPS:
             raise UserError(f"--flip is {self.flip!r}; expected {', '.join(FLIPS)}")
         if self.intent not in INTENTS:

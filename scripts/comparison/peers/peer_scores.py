@@ -26,6 +26,7 @@ from scripts.comparison.peers.label_values import Values
 from scripts.comparison.peers.peer_files import Found, find, read_labels, read_probability
 from scripts.comparison.store import Matrices, Result
 from scripts.crossvalidation.folds import TRAINED
+from scripts.crossvalidation.views import sections_of_fold
 from transforms.dataset import VOID, Dataset, open_array
 from transforms.errors import UserError
 from transforms.palette import picture
@@ -87,6 +88,7 @@ def peer_rows(peers: Peers, others: Sequence[Result]) -> list[Result]:
         raise UserError(f"--section {peers.section}: {data.root} has no image in it")
     data.check_labels(items)
     folds, digest = _folds(data, items, others if peers.cross else ())
+    items = [item for item in items if any(item["subject"] in fold for fold in folds)]
     lesions, rule = _lesions(peers, others)
     rows: list[Result] = []
     for name, folders in peers.folders.items():
@@ -125,16 +127,10 @@ def _folds(data: Dataset, items: Sequence[Mapping[str, Any]], others: Sequence[R
     if not others:
         return [subjects], data.digest
     folds = [sorted(fold) for fold in others[0].folds]
-    if sorted(subject for fold in folds for subject in fold) != subjects:
+    if not {subject for fold in folds for subject in fold} <= set(subjects):
         raise UserError(f"--dataset_dir {data.root}: {others[0].name} has other subjects; give its data set")
-    every = [item for section in TRAINED for item in data.content[section]]
-    digests = []
-    for fold in folds:
-        parts = {
-            "training": [item for item in every if item["subject"] not in fold],
-            "validation": [item for item in every if item["subject"] in fold],
-        }
-        digests.append(replace(data, content={**data.content, **parts}).digest)
+    views = [sections_of_fold(data, fold, folds) for fold in folds]
+    digests = [replace(data, content={**data.content, **view}).digest for view in views]
     return folds, hashlib.sha256(json.dumps(sorted(digests)).encode()).hexdigest()
 
 

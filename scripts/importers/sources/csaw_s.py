@@ -40,7 +40,7 @@ VALIDATION = frozenset(
     f"{number:03d}" for number in (0, 1, 12, 18, 25, 30, 34, 38, 53, 62, 68, 75, 83, 127, 131, 139, 156, 181, 245, 249)
 )
 ANNOTATORS = (1, 2, 3)
-_DRAWN_BY = attrgetter("validation", "seed", "split_by")
+_DRAWN_BY = attrgetter("validation", "test", "split", "seed", "split_by")
 
 
 @dataclass(frozen=True)

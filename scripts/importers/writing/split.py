@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from transforms.errors import UserError
 
@@ -43,16 +43,36 @@ def folds_of(groups: Iterable[str], count: int, seed: int) -> list[list[str]]:
     return [sorted(names[fold::count]) for fold in range(count)]
 
 
-def sections_of(groups: Sequence[str], prescribed: Sequence[str | None], fraction: float, seed: int) -> list[str]:
+def held_out_groups(groups: Iterable[str], share: float, seed: int, taken: Collection[str] = ()) -> set[str]:
+    """Choose round(share * n) of n groups for the test section, at least one, among those not taken.
+
+    They come after those of `validation_groups` in the same order: a test section changes no validation.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    every = sorted(set(groups), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    free = [name for name in every if name not in taken]
+    count = max(1, round(share * len(every))) if share else 0
+    if count >= len(free) and count:
+        raise UserError(f"--test {share:g}: leaves none of {len(every)} subjects to train with; give a smaller share")
+    return set(free[:count])
+
+
+def sections_of(
+    groups: Sequence[str], prescribed: Sequence[str | None], fraction: float, seed: int, test: float = 0.0
+) -> list[str]:
     """The section of each image: as prescribed, else by lot for all images of a group together.
 
     Args:
         groups: of each image, its subject, or a name of its own to draw images one by one.
         prescribed: of each image, "training", "validation", "test", or None to draw.
+        fraction, test: shares of the groups that are drawn for validation and test.
     """
     free = [group for group, section in zip(groups, prescribed, strict=True) if section is None]
     chosen = validation_groups(free, fraction, seed) if free else set()
+    tested = held_out_groups(free, test, seed, chosen)
     return [
-        section or ("validation" if group in chosen else "training")
+        section or ("validation" if group in chosen else "test" if group in tested else "training")
         for group, section in zip(groups, prescribed, strict=True)
     ]

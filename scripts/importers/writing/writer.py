@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from engines.records.tables import write_csv
 from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.writing.case_keys import case_keys
 from scripts.importers.writing.case_plan import probe
 from scripts.importers.writing.cases import Case
 from scripts.importers.writing.facts import Facts
 from scripts.importers.writing.finished_cases import Files, Record, new_key
+from scripts.importers.writing.given_split import GivenSplit, given_sections, read_split
 from scripts.importers.writing.import_summary import Summary, counted_syntaxes
 from scripts.importers.writing.notes import PLANNED, notes_of
 from scripts.importers.writing.parallel import in_order, worker_count
@@ -38,6 +40,9 @@ from transforms.row_counts import FOLDER as ROW_COUNTS
 
 __all__ = ["Summary", "write_dataset"]
 
+FOLDS = "folds.csv"
+"""Where `--split` gives folds: subject and fold."""
+
 _CASES = "cases"  # subfolder of finished cases, which the next run finds
 
 
@@ -51,6 +56,7 @@ class _Head:
     windowing: str
     rules: Rules
     split: dict[str, Any]
+    given: GivenSplit | None
     images_only: bool
     recorded: dict[str, Any]
     colour: bool
@@ -116,7 +122,13 @@ def write_dataset(
         reference=options.reference,
         windowing=options.windowing,
         rules=Rules(tuple(labels), ignore_label, options.flip, options.strict, limits),
-        split={"by": options.split_by, "seed": options.seed, "validation_fraction": options.validation},
+        split={
+            "by": options.split_by,
+            "seed": options.seed,
+            "validation_fraction": options.validation,
+            **({"test_fraction": options.test} if options.test else {}),
+        },
+        given=None if options.split is None else read_split(Path(options.split)),
         images_only=images_only,
         colour=colour,
         source_values=source_values,
@@ -136,6 +148,8 @@ def write_dataset(
         _move(stage, written)
         text = json.dumps(_content(head, sections), indent=1, ensure_ascii=False) + "\n"
         (stage / "dataset.json").write_text(text, encoding="utf-8", newline="\n")
+        if head.given is not None and head.given.folds:
+            _write_folds(stage / FOLDS, written, head.given)
         Dataset.load(stage)
     facts = {section: [one.facts for one in members] for section, members in sections.items()}
     notes = twin_notes + notes_of([one.record for one in written], facts, labels, options.split_by, options.flip)
@@ -199,8 +213,32 @@ def _sections(written: list[_Written], head: _Head) -> dict[str, list[_Written]]
     if not head.images_only and not any(labelled) and not any(one.case.section for one in written):
         raise UserError(f"none of the {len(written)} images has a label; nothing can be trained")
     groups = [one.subject if head.split["by"] == "subject" else one.item["image"] for one in written]
+    if head.given is not None:
+        chosen = given_sections(head.given, [one.case for one in written], labelled, head.split["by"] == "image")
+        head.split.update(_as_given(chosen, head.split["by"]))
+        return _by_section(written, chosen)
     prescribed = [one.case.section or (None if known else "test") for one, known in zip(written, labelled, strict=True)]
-    chosen = sections_of(groups, prescribed, head.split["validation_fraction"], head.split["seed"])
+    shares = head.split["validation_fraction"], head.split["seed"], head.split.get("test_fraction", 0.0)
+    return _by_section(written, sections_of(groups, prescribed, *shares))
+
+
+def _as_given(sections: Sequence[str], by: str) -> dict[str, Any]:
+    """What dataset.json says of a split that a file prescribes."""
+    shares = {name: sections.count(name) / len(sections) for name in ("validation", "test")}
+    return {
+        "by": by if by == "image" else "file",
+        "validation_fraction": shares["validation"],
+        "test_fraction": shares["test"],
+    }
+
+
+def _write_folds(path: Path, written: Sequence[_Written], given: GivenSplit) -> None:
+    """The folds by the subjects' new names, as `scripts.crossval --folds_file` reads them."""
+    folds = {one.subject: given.value(one.case) for one in written}
+    write_csv(path, [{"subject": subject, "fold": fold} for subject, fold in sorted(folds.items())])
+
+
+def _by_section(written: Sequence[_Written], chosen: Sequence[str]) -> dict[str, list[_Written]]:
     return {
         section: [one for one, place in zip(written, chosen, strict=True) if place == section] for section in SECTIONS
     }
