@@ -109,8 +109,11 @@ def test_rows_of_a_cross_validation_are_comparable_with_its_own(data: Dataset, t
     (row,) = peer_rows(peers(data, tmp_path, cross=True, peer=write(tmp_path / "p", maps)), [other])
     assert row.basis == other.basis
     assert [sorted(fold) for fold in row.folds] == folds
+    (part,) = peer_rows(peers(data, tmp_path, cross=True, peer=tmp_path / "p"), [cross_validation(made[:1], "fcn", 1)])
+    assert sorted(part.subjects) == folds[0]  # the others are in no fold
+    strange = replace(other, folds=({"x": np.eye(3, dtype=np.int64)},))
     with pytest.raises(UserError, match="has other subjects; give its data set"):
-        peer_rows(peers(data, tmp_path, cross=True, peer=tmp_path / "p"), [cross_validation(made[:1], "fcn", 1)])
+        peer_rows(peers(data, tmp_path, cross=True, peer=tmp_path / "p"), [strange])
 
 
 def test_probabilities_make_a_curve(data: Dataset, tmp_path: Path) -> None:
