@@ -28,6 +28,7 @@ from typing import Annotated
 import typer
 
 from scripts.commandline import run_app
+from scripts.comparison import command_options as shared
 from scripts.comparison.draws import DRAWS, SEED
 from transforms.errors import UserError
 
@@ -48,13 +49,9 @@ def command(
         str | None,
         typer.Option("--threshold_rule", help="With --crossval: dice, mean_dice or 'fp<=1', out of fold."),
     ] = None,
-    attributes: Annotated[
-        Path | None, typer.Option(help="CSV file: case or subject, and view, density, …: scores by group.")
-    ] = None,
+    attributes: shared.Attributes = None,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("comparison"),
-    tracking_uri: Annotated[
-        str | None, typer.Option("--tracking_uri", help="Store or server. Default: as in trainings.")
-    ] = None,
+    tracking_uri: shared.TrackingUri = None,
     predictions: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,7 +82,7 @@ def command(
     draws: Annotated[int, typer.Option(min=100, max=100_000, help="Bootstrap samples.")] = DRAWS,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap samples.")] = SEED,
     pictures: Annotated[int, typer.Option(min=0, help="Images to show side by side.")] = 4,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+    as_json: shared.AsJson = False,
 ) -> None:
     """Only its signature is used: the module's text is the help."""
     if threshold_rule is not None and not cross:

@@ -13,8 +13,6 @@ page of it.
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +20,7 @@ from typing import Annotated
 import typer
 
 from scripts.commandline import run_app
+from scripts.comparison import command_options as shared
 from transforms.errors import UserError
 from transforms.plain_text import one_line
 
@@ -55,34 +54,21 @@ def command(
         typer.Option("--cluster_option", help="KEY=VALUE of submitit, such as slurm_partition=gpu; may be repeated."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder. Default: in outputs/crossval.")] = None,
-    tracking_uri: Annotated[str | None, typer.Option("--tracking_uri", help="MLflow store or server.")] = None,
-    experiment_name: Annotated[
-        str, typer.Option("--experiment_name", help="MLflow experiment.", envvar="MLFLOW_EXPERIMENT_NAME")
-    ] = "mammoseg",
-    threshold_rule: Annotated[
-        str | None,
-        typer.Option(
-            "--threshold_rule",
-            help="dice, mean_dice or 'fp<=1': each fold's operating point is chosen on the others, out of fold.",
-        ),
-    ] = None,
-    attributes: Annotated[
-        Path | None, typer.Option(help="CSV file: case or subject, and view, density, …: scores by group.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON at the end.")] = False,
+    tracking_uri: shared.TrackingUri = None,
+    experiment_name: shared.ExperimentName = "mammoseg",
+    threshold_rule: shared.ThresholdRule = None,
+    attributes: shared.Attributes = None,
+    as_json: shared.AsJson = False,
 ) -> None:
     """Only its signature is used: the module's text is the help."""
-    from rich.console import Console
-
-    from scripts.comparison.table import console, records  # seconds: MLflow, torch, MONAI
-    from scripts.crossvalidation.at_once import Place
+    from scripts.crossvalidation.at_once import Place  # seconds: MLflow, torch, MONAI
     from scripts.crossvalidation.run import cross_validate
 
     names, options = _words([*bundles, *context.args])
     if cluster_option and cluster is None:
         raise UserError("--cluster_option: belongs to the jobs of a cluster; give --cluster with it")
     place = Place(jobs, cluster, dict(_pair(text) for text in cluster_option or ()))
-    try:
+    with shared.resumed_by_repeating():
         comparison = cross_validate(
             names,
             folds,
@@ -99,13 +85,7 @@ def command(
             tracking_uri=tracking_uri,
             experiment_name=experiment_name,
         )
-    except KeyboardInterrupt:
-        print("\nInterrupted. To resume: the same command again", file=sys.stderr)
-        raise typer.Exit(130) from None
-    if as_json:
-        print(json.dumps(records(comparison), indent=1))
-    else:
-        Console(highlight=False, soft_wrap=True).print(console(comparison), markup=False)
+    shared.print_table(comparison, as_json)
 
 
 def _words(given: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -11,8 +11,6 @@ are scored by the networks that did not train with them. The table has the membe
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +18,7 @@ from typing import Annotated
 import typer
 
 from scripts.commandline import run_app
+from scripts.comparison import command_options as shared
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -28,27 +27,16 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def command(
     crossvals: Annotated[list[str], typer.Argument(metavar="CROSSVAL…", help="Folders or names; two or more.")],
     out: Annotated[Path | None, typer.Option(help="Folder. Default: outputs/crossval/ensemble-NAMES.")] = None,
-    threshold_rule: Annotated[
-        str | None,
-        typer.Option(
-            "--threshold_rule",
-            help="dice, mean_dice or 'fp<=1': each fold's operating point is chosen on the others, out of fold.",
-        ),
-    ] = None,
-    attributes: Annotated[
-        Path | None, typer.Option(help="CSV file: case or subject, and view, density, …: scores by group.")
-    ] = None,
-    tracking_uri: Annotated[str | None, typer.Option("--tracking_uri", help="MLflow store or server.")] = None,
-    experiment_name: Annotated[str, typer.Option("--experiment_name", help="MLflow experiment.")] = "mammoseg",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON at the end.")] = False,
+    threshold_rule: shared.ThresholdRule = None,
+    attributes: shared.Attributes = None,
+    tracking_uri: shared.TrackingUri = None,
+    experiment_name: shared.ExperimentName = "mammoseg",
+    as_json: shared.AsJson = False,
 ) -> None:
     """Only its signature is used: the module's text is the help."""
-    from rich.console import Console
+    from scripts.crossvalidation.fold_ensembles import ensemble_cross_validation  # seconds: MLflow, torch, MONAI
 
-    from scripts.comparison.table import console, records  # seconds: MLflow, torch, MONAI
-    from scripts.crossvalidation.fold_ensembles import ensemble_cross_validation
-
-    try:
+    with shared.resumed_by_repeating():
         comparison = ensemble_cross_validation(
             crossvals,
             threshold_rule,
@@ -57,13 +45,7 @@ def command(
             tracking_uri=tracking_uri,
             experiment_name=experiment_name,
         )
-    except KeyboardInterrupt:
-        print("\nInterrupted. To resume: the same command again", file=sys.stderr)
-        raise typer.Exit(130) from None
-    if as_json:
-        print(json.dumps(records(comparison), indent=1))
-    else:
-        Console(highlight=False, soft_wrap=True).print(console(comparison), markup=False)
+    shared.print_table(comparison, as_json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

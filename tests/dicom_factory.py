@@ -88,3 +88,22 @@ def write_bare_dicom(path: Path, pixels: np.ndarray[Any, Any], bits: int = 12, *
 def new_uid() -> UID:
     """A UID below the planted root."""
     return UID(generate_uid(prefix="1.2.826.0.1.3680043.8.498.77."))
+
+
+def compress_dicom(path: Path, out: Path, syntax: str) -> Path:
+    """The same image with its pixels compressed by GDCM's encoder of that transfer syntax."""
+    import gdcm
+
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(out))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    return out

@@ -1,7 +1,7 @@
 """A folder that one process at a time writes to. The system releases the lock when its process ends, also by kill -9.
 
 On a disk that machines share, a lock of the system may not reach the others. So its file also says who holds it, and
-a record of another machine is believed until a person says otherwise.
+a record of another machine is believed until the user overrides it.
 """
 
 from __future__ import annotations
@@ -162,9 +162,10 @@ def _check(
     if force and not certain:
         return
     doubt = "" if certain else f"; if that process does not exist any more: {remedy}"
+    task = str(before.get("task", "process"))
     raise UserError(
-        f"{folder}: in use by a {before.get('task', 'process')} (process {holder.pid} on {holder.host}, since "
-        f"{before.get('since')}); wait for it, stop it, or give another {option}{doubt}"
+        f"{folder}: in use by {'an' if task[:1] in 'aeiou' else 'a'} {task} (process {holder.pid} on {holder.host}, "
+        f"since {before.get('since')}); wait for it, stop it, or give another {option}{doubt}"
     )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines.records.tables import read_csv
+from engines.records.tables import read_user_csv
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError
 from transforms.plain_text import one_line
@@ -70,12 +69,7 @@ def read_attributes(path: Path) -> Attributes:
             they hold.
     """
     where = f"--attributes {one_line(path)}"
-    if not path.is_file():
-        raise UserError(f"{where}: no such file; expected a CSV file with the column case or subject")
-    try:
-        rows = read_csv(path)
-    except (OSError, csv.Error) as error:
-        raise UserError(f"{where}: cannot be read ({one_line(str(error))}); expected a CSV file") from None
+    rows = read_user_csv("--attributes", path, "the column case or subject")
     header = list(rows[0]) if rows else []
     key = next((name for name in KEYS if name in header), None)
     names = tuple(name for name in ALLOWED if name in header)

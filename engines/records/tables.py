@@ -12,7 +12,7 @@ from typing import Any
 from engines.base.distributed import is_main
 from transforms.atomic_write import atomic_file
 from transforms.errors import UserError
-from transforms.plain_text import csv_cell
+from transforms.plain_text import csv_cell, one_line
 
 DELIMITERS = ",;\t"
 COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
@@ -33,6 +33,21 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     read = _number if delimiter != "," else _text
     return [{_text(name): read(value) for name, value in row.items()} for row in rows]
+
+
+def read_user_csv(option: str, path: Path, columns: str) -> list[dict[str, str]]:
+    """As `read_csv`, of a file that the user gave by an option; `columns` says in words which are needed.
+
+    Raises:
+        UserError: there is no such file, or it cannot be read.
+    """
+    where = f"{option} {one_line(path)}"
+    if not path.is_file():
+        raise UserError(f"{where}: no such file; expected a CSV file with {columns}")
+    try:
+        return read_csv(path)
+    except (OSError, csv.Error) as error:
+        raise UserError(f"{where}: cannot be read ({one_line(str(error))}); expected a CSV file") from None
 
 
 def read_epochs(path: Path) -> list[dict[str, str]]:

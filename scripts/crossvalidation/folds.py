@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from engines.records.tables import read_csv, write_csv
+from engines.records.tables import read_user_csv, write_csv
 from transforms.dataset import Dataset
 from transforms.errors import UserError
 from transforms.plain_text import one_line
@@ -63,15 +62,11 @@ def read_folds(path: Path, subjects: Collection[str]) -> Folds:
 
 
 def _table(path: Path) -> list[dict[str, str]]:
-    where = f"--folds_file {one_line(path)}"
-    if not path.is_file():
-        raise UserError(f"{where}: no such file; expected a CSV file with the columns subject and fold")
-    try:
-        rows = read_csv(path)
-    except (OSError, csv.Error) as error:
-        raise UserError(f"{where}: cannot be read ({one_line(str(error))}); expected a CSV file") from None
+    rows = read_user_csv("--folds_file", path, "the columns subject and fold")
     if not rows or not set(COLUMNS) <= rows[0].keys():
-        raise UserError(f"{where}: no rows with the columns subject and fold; expected a CSV file with them")
+        raise UserError(
+            f"--folds_file {one_line(path)}: no rows with the columns subject and fold; expected a CSV file with them"
+        )
     return rows
 
 

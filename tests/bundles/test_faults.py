@@ -104,7 +104,7 @@ def test_two_evaluations_of_a_section_at_once(run_bundle: Run, tiny_dataset: Pat
     options = {"bundle": "unet", "dataset_dir": str(tiny_dataset)}
     run_bundle("evaluate", **options)
     (folder,) = {path.parent for path in (out / "eval").glob("*/scores.csv")}
-    with locked(folder, "evaluation", "--output_dir"), refused("in use by a evaluation"):
+    with locked(folder, "evaluation", "--output_dir"), refused("in use by an evaluation"):
         run_bundle("evaluate", **options)
     damage(out / "models" / "model.pt")
     run_bundle("evaluate", **options)  # with the same weights, of the stage

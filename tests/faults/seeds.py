@@ -12,10 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gdcm
 import nibabel
 import numpy as np
-from dicom_factory import mammogram_header, write_bare_dicom, write_dicom
+from dicom_factory import compress_dicom, mammogram_header, write_bare_dicom, write_dicom
 from PIL import Image, PngImagePlugin
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 from volume_factory import write_volume
@@ -77,19 +76,8 @@ def _dicom(folder: Path) -> list[bytes]:
 
 def _compressed(folder: Path, name: str, syntax: str, planted: dict[str, Any]) -> bytes:
     bits = 8 if name == "jpeg-baseline" else 12
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(write_dicom(folder / "plain.dcm", pixels(bits), bits, **planted)))
-    assert reader.Read()
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer = gdcm.ImageWriter()
-    writer.SetFileName(str(folder / "packed.dcm"))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    assert writer.Write()
-    return (folder / "packed.dcm").read_bytes()
+    plain = write_dicom(folder / "plain.dcm", pixels(bits), bits, **planted)
+    return compress_dicom(plain, folder / "packed.dcm", syntax).read_bytes()
 
 
 def _saved(image: Any, kind: str, **options: Any) -> bytes:

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import os
-import struct
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transforms.reading import limits
+from transforms.reading.decoder_process import receive, send
 
 _PROGRAM = Path(__file__).with_name("decoder_process.py")
-_HEAD = struct.Struct("<IQ")
 
 
 class DecodingError(ValueError):
@@ -77,12 +75,8 @@ class _Process:
         watch.daemon = True
         watch.start()
         try:
-            text = json.dumps(request).encode()
-            for part in (_HEAD.pack(len(text), len(data)) + text, data):
-                _write(process.stdin, part)
-            text_size, data_size = _HEAD.unpack(_read(process.stdout, _HEAD.size))
-            answer = json.loads(_read(process.stdout, text_size))
-            return answer, _read(process.stdout, data_size)
+            send(process.stdin, request, data)
+            return receive(process.stdout)
         except (OSError, EOFError):
             self.end()
             raise DecoderEndedError("the decoder ended") from None
@@ -134,23 +128,6 @@ def _close(process: subprocess.Popen[bytes]) -> None:
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.close()
-
-
-def _write(stream: IO[bytes], data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[stream.write(view) :]
-
-
-def _read(stream: IO[bytes], size: int) -> bytearray:
-    data = bytearray(size)
-    view, done = memoryview(data), 0
-    while done < size:
-        count = stream.readinto(view[done:])  # type: ignore[attr-defined]
-        if not count:
-            raise EOFError
-        done += count
-    return data
 
 
 _process = _Process()

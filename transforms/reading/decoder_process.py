@@ -1,4 +1,4 @@
-"""Decode what can end its process. Run as a program by `transforms.reading.decoder`, never imported.
+"""Decode what can end its process. `transforms.reading.decoder` runs it as a program, and imports the wire format only.
 
 One request after the other on the standard input, one answer to each on the standard output, until the input ends.
 Either is the length of a JSON text (4 bytes, little-endian), the length of the data (8 bytes), the text, the data.
@@ -14,13 +14,14 @@ import signal
 import struct
 import sys
 import warnings
-from typing import Any, BinaryIO
+from typing import IO, Any
 
-_HEAD = struct.Struct("<IQ")
+HEAD = struct.Struct("<IQ")
+"""Of a request or an answer: bytes of the JSON text, bytes of the data."""
 
 
 def main() -> None:
-    """Answer until there is no more request, or nobody to hear."""
+    """Answer until the requests end (EOFError), or nobody reads the answers (OSError)."""
     sys.path.pop(0)  # this folder, which Python puts first: its modules have common names
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     warnings.simplefilter("ignore")
@@ -28,12 +29,13 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)  # what libraries print would be read as an answer
     requests = os.fdopen(os.dup(0), "rb", buffering=0)
-    while (request := _receive(requests)) is not None:
+    while True:
+        request, sent = receive(requests)
         try:
-            answer, data = answer_to(*request)
+            answer, data = answer_to(request, sent)
         except BaseException as error:  # a panic of Rust code is no `Exception`
             answer, data = {"error": type(error).__name__}, b""
-        _send(answers, answer, data)
+        send(answers, answer, data)
 
 
 def answer_to(request: dict[str, Any], data: bytearray) -> tuple[dict[str, Any], Any]:
@@ -115,35 +117,37 @@ def _array(array: Any) -> tuple[dict[str, Any], Any]:
     return {"dtype": array.dtype.str, "shape": array.shape}, array.reshape(-1).view("u1").data
 
 
-def _receive(stream: BinaryIO) -> tuple[dict[str, Any], bytearray] | None:
-    head = _read(stream, _HEAD.size)
-    if head is None:
-        return None
-    text_size, data_size = _HEAD.unpack(head)
-    text, data = _read(stream, text_size), _read(stream, data_size)
-    return None if text is None or data is None else (json.loads(text), data)
+def receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytearray]:
+    """A request or an answer, and its data.
+
+    Raises:
+        EOFError: the stream ends before them.
+    """
+    text_size, data_size = HEAD.unpack(_read(stream, HEAD.size))
+    return json.loads(_read(stream, text_size)), _read(stream, data_size)
 
 
-def _read(stream: BinaryIO, size: int) -> bytearray | None:
+def _read(stream: IO[bytes], size: int) -> bytearray:
     data = bytearray(size)
     view, done = memoryview(data), 0
     while done < size:
         count = stream.readinto(view[done:])  # type: ignore[attr-defined]
         if not count:
-            return None
+            raise EOFError
         done += count
     return data
 
 
-def _send(stream: BinaryIO, answer: dict[str, Any], data: Any) -> None:
-    text = json.dumps(answer).encode()
-    stream.write(_HEAD.pack(len(text), len(data)) + text)
-    view = memoryview(data)
-    while view:
-        view = view[stream.write(view) :]
+def send(stream: IO[bytes], message: dict[str, Any], data: Any) -> None:
+    """Write a request or an answer, and its data, to an unbuffered stream."""
+    text = json.dumps(message).encode()
+    for part in (HEAD.pack(len(text), len(data)) + text, data):
+        view = memoryview(part)
+        while view:
+            view = view[stream.write(view) :]
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(OSError):  # whoever asked has ended
+    with contextlib.suppress(OSError, EOFError):  # whoever asked has ended
         main()
     os._exit(0)  # extension modules can crash while Python takes itself apart

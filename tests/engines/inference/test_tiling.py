@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,15 +33,6 @@ ONE_STAGE = [(FCN, "fcn8"), (Dilation10, "global"), (ValidUNet, "unet")]
 EVERY = [*TILEABLE, (DeepLabV3, "deeplabv3")]
 FULL_SIZE = (4560, 2864)
 MB = 1 / 1024
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small layers do not gain from a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def build(make: Callable[..., nn.Module], stage: str, width: float = 0.0625, classes: int = 4) -> nn.Module:

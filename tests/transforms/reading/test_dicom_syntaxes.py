@@ -5,10 +5,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import gdcm
 import numpy as np
 import pytest
-from dicom_factory import write_dicom
+from dicom_factory import compress_dicom, write_dicom
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.pixels.decoders.base import get_decoder
@@ -41,19 +40,7 @@ def pixels_of(bits: int) -> np.ndarray:
 
 def compressed(folder: Path, pixels: np.ndarray, bits: int, syntax: str) -> Path:
     """Write the pixels with GDCM's encoder."""
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(write_dicom(folder / "plain.dcm", pixels, bits)))
-    assert reader.Read()
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer = gdcm.ImageWriter()
-    writer.SetFileName(str(folder / "compressed.dcm"))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    assert writer.Write()
-    return folder / "compressed.dcm"
+    return compress_dicom(write_dicom(folder / "plain.dcm", pixels, bits), folder / "compressed.dcm", syntax)
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
