@@ -61,16 +61,17 @@ def names() -> None:
 
 @app.command("new")
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the bundle, as attention_unet.")],
-    network: Annotated[str, typer.Option(help="Class of the network, as monai.networks.nets.AttentionUnet.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the bundle, such as attention_unet.")],
+    network: Annotated[str, typer.Option(help="Class of the network, such as monai.networks.nets.AttentionUnet.")],
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARGUMENT=VALUE]...", help="Of the class, as channels=[16,32,64].")
+        list[str] | None,
+        typer.Argument(metavar="[ARGUMENT=VALUE]...", help="Argument of the class, such as channels=[16,32,64]."),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Name in tables. Default: the class.")] = None,
 ) -> None:
     """Make a bundle for a network of one's own: it trains, evaluates, infers, is compared and shared like the others.
 
-    2-D images of three channels and the classes of the data set are given to the class by themselves.
+    Dimensions, input channels and number of classes are set automatically.
     """
     from scripts.bundlewriter.new import make_bundle  # takes the time of MONAI's import
 

@@ -46,8 +46,10 @@ def run_app(
     options that do not fit, one of the `errors`, or a disk that does not let us.
     """
     robust_console()
+    command = typer.main.get_command(app)
+    _keep_indented_lines(command)
     try:
-        typer.main.get_command(app)(None if argv is None else list(argv), prog_name=prog_name)
+        command(None if argv is None else list(argv), prog_name=prog_name)
     except SystemExit as end:  # typer has printed its help, or what is wrong with the options
         return int(end.code or 0)
     except errors as error:
@@ -59,6 +61,15 @@ def run_app(
         where = f"{error.filename}: " if error.filename else ""
         return _error(f"{where}{error.strerror or error}; check the disk and its rights")
     return 0
+
+
+def _keep_indented_lines(command: Any) -> None:
+    """Have the help show indented paragraphs line by line: click would fill their lines, unless they begin with \\b."""
+    if command.help:
+        paragraphs = command.help.split("\n\n")
+        command.help = "\n\n".join(f"\b\n{text}" if text.startswith(" ") else text for text in paragraphs)
+    for subcommand in getattr(command, "commands", {}).values():
+        _keep_indented_lines(subcommand)
 
 
 def _error(text: str) -> int:

@@ -9,10 +9,10 @@ were scored on the same subjects of the same data. With `--predictions` label ma
 reader, are rows beside them (docs/peers.md). Files written to the folder `comparison`, replacing those of an
 earlier comparison:
 
-    index.html          one page with everything in it: opens from disk, can be sent to somebody
+    index.html          one self-contained page: opens from disk, can be sent to others
     comparison.md       the tables, for a document
-    comparison.csv      every score with its interval, one row a model
-    differences.csv     every two models: difference with its interval, p, and what may be said
+    comparison.csv      every score with its interval, one row per model
+    differences.csv     every pair of models: difference with its interval, p, and conclusion
     chart-NAME.png      columns of the scores, for each data set (the paper's Figures 5 and 6)
     froc-NAME.png       lesions found against false positives per image, where a class is a lesion
     pictures-NAME.png   the same images segmented by every model (Figure 8)
@@ -39,7 +39,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def command(
     experiment: Annotated[str, typer.Option(help="MLflow experiment.", envvar="MLFLOW_EXPERIMENT_NAME")] = "mammoseg",
     dataset: Annotated[list[str] | None, typer.Option(help="Name or digest of a data set; may be repeated.")] = None,
-    section: Annotated[str, typer.Option(help="validation; or test or training, from evaluations.")] = "validation",
+    section: Annotated[
+        str, typer.Option(help="Section of the data set: validation, or test or training from evaluations.")
+    ] = "validation",
     evaluations: Annotated[bool, typer.Option("--evaluations", help="Evaluations, instead of trainings.")] = False,
     tag: Annotated[list[str] | None, typer.Option(help="KEY=VALUE that the runs must have; may be repeated.")] = None,
     run: Annotated[list[str] | None, typer.Option(help="Name or id of a run or its training; may be repeated.")] = None,
@@ -55,19 +57,19 @@ def command(
     predictions: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=FOLDER of label maps by case (PNG, NIfTI, .npy, DICOM SEG); of one NAME several: seeds."
+            help="NAME=FOLDER of label maps by case (PNG, NIfTI, .npy, DICOM SEG); may be repeated; one NAME again: a seed."
         ),
     ] = None,
     dataset_dir: Annotated[
-        Path | None, typer.Option("--dataset_dir", help="Dataset folder whose labels --predictions are scored by.")
+        Path | None, typer.Option("--dataset_dir", help="Dataset folder with the true labels of --predictions.")
     ] = None,
     lesion_class: Annotated[
         str | None,
-        typer.Option("--lesion_class", help="Of --predictions, as in evaluations. Default: as in the other rows."),
+        typer.Option("--lesion_class", help="Lesion class of --predictions. Default: as in the other rows."),
     ] = None,
-    hit: Annotated[str | None, typer.Option(help="The same: iou, center or overlap.")] = None,
+    hit: Annotated[str | None, typer.Option(help="Hit rule of --predictions: iou, center or overlap.")] = None,
     min_lesion_size: Annotated[
-        int | None, typer.Option("--min_lesion_size", min=0, help="The same: lesions of fewer pixels are void.")
+        int | None, typer.Option("--min_lesion_size", min=0, help="Void lesions of --predictions with fewer pixels.")
     ] = None,
     metric: Annotated[
         str | None,
@@ -77,10 +79,11 @@ def command(
         ),
     ] = None,
     margin: Annotated[
-        float | None, typer.Option(min=0, help="Points up to which two rows are equivalent. Default: none are.")
+        float | None,
+        typer.Option(min=0, help="Largest difference of equivalent rows, in points."),
     ] = None,
     draws: Annotated[int, typer.Option(min=100, max=100_000, help="Bootstrap samples.")] = DRAWS,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap samples.")] = SEED,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap samples.")] = SEED,
     pictures: Annotated[int, typer.Option(min=0, help="Images to show side by side.")] = 4,
     as_json: shared.AsJson = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""k-fold cross-validation of bundles: every subject is validated on once, by a network that never saw it.
+"""k-fold cross-validation of bundles: every subject is scored once, by a network trained without it.
 
     python -m scripts.crossval BUNDLE… [--folds 5] [--seeds 0,1,2] [--dataset_dir DATASET] [--out FOLDER] [any option]
 
@@ -34,21 +34,25 @@ def command(
     folds: Annotated[int | None, typer.Option(help="Number of folds.", show_default="5")] = None,
     folds_file: Annotated[
         Path | None,
-        typer.Option("--folds_file", "--split", help="CSV file: subject,fold. Default: the seed deals the folds."),
+        typer.Option("--folds_file", "--split", help="CSV file with columns subject, fold. Default: random folds."),
     ] = None,
     test: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Share of the subjects that are in no fold, for a test at the end.")
+        float, typer.Option(min=0, max=0.9, help="Fraction of the subjects kept out of all folds, for a final test.")
     ] = 0.0,
     dataset_dir: Annotated[
         Path | None, typer.Option("--dataset_dir", help="Dataset folder. Default: the synthetic sample.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the folds and of every training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the folds and trainings.")] = 0,
     seeds: Annotated[str | None, typer.Option(help="Seeds of the trainings: 0,1,2.", show_default="--seed")] = None,
     fold_seed: Annotated[
-        int | None, typer.Option("--fold_seed", min=0, help="Of the folds.", show_default="--seed")
+        int | None, typer.Option("--fold_seed", min=0, help="Random seed of the folds.", show_default="--seed")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Trainings at once.", show_default="1; on SLURM all")] = None,
-    cluster: Annotated[str | None, typer.Option(help="slurm, or local (this machine), through submitit.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Concurrent trainings.", show_default="1; on SLURM all")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Run trainings as jobs through submitit: slurm, or local (this machine).")
+    ] = None,
     cluster_option: Annotated[
         list[str] | None,
         typer.Option("--cluster_option", help="KEY=VALUE of submitit, such as slurm_partition=gpu; may be repeated."),

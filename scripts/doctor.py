@@ -1,4 +1,4 @@
-"""Say what of this machine or installation is in the way, and what to do about it.
+"""Check this machine and installation, and suggest what to do about each problem.
 
     python -m scripts.doctor [--json]
 
@@ -21,7 +21,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 
 @app.command(help=__doc__)
-def command(as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False) -> None:
+def command(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
     """Only its signature is used: the module's text is the help."""
     from scripts.checkup.machine_findings import PROBLEM, checkup  # seconds: torch, MLflow
 

@@ -47,14 +47,14 @@ Values = Annotated[
     str | None,
     typer.Option(help='Gray value of each class, first class first: "0=background,128=gland,255=tumor".'),
 ]
-Merge = Annotated[str, typer.Option(help='Classes to join to others: "skin=mammary gland,text=background".')]
+Merge = Annotated[str, typer.Option(help='Classes to merge into others: "skin=mammary gland,text=background".')]
 Precedence = Annotated[str, typer.Option(help="Classes that win where they overlap, the highest first.")]
 Smooth = Annotated[
     float,
     typer.Option(help="Gaussian for the outlines, in pixels; not of calcifications, text, nipple and lymph nodes."),
 ]
 Task = Annotated[
-    str, typer.Option(help="anatomy: all classes. tumor: what is called tumor, cancer, mass or lesion, and the rest.")
+    str, typer.Option(help="anatomy: all classes. tumor: classes named tumor, cancer, mass or lesion, and background.")
 ]
 
 
@@ -66,8 +66,8 @@ def folder(
     out: Out,
     values: Values = None,
     ignore: Annotated[str, typer.Option(help='Gray values without a class, as in "7,255".')] = "",
-    suffix: Annotated[str | None, typer.Option(help="Ending of label names. Default: found out.")] = None,
-    unlabelled: Annotated[str, typer.Option(help="Images without label: error, skip, or keep.")] = "error",
+    suffix: Annotated[str | None, typer.Option(help="Suffix of label names. Default: detected.")] = None,
+    unlabelled: Annotated[str, typer.Option(help="Images without a label: error, skip, or keep.")] = "error",
     task: Task = "anatomy",
     *,
     common: ImportOptions,
@@ -96,7 +96,7 @@ def qupath(
     classes: Annotated[
         str, typer.Option(help='Class names, "background,gland,tumor"; the last wins where they overlap.')
     ],
-    merge: Annotated[str, typer.Option(help='Annotation classes to join: "skin=gland,text=background".')] = "",
+    merge: Annotated[str, typer.Option(help='Annotation classes to merge: "skin=gland,text=background".')] = "",
     annotations: Annotated[
         Path | None, typer.Option(help="Folder of IMAGE.geojson files. Default: beside the images.")
     ] = None,
@@ -129,7 +129,7 @@ def qupath(
 @app.command()
 @with_shared_options
 def dicom(images: Images, out: Out, *, common: ImportOptions) -> Summary:
-    """DICOM images without labels, to segment them or annotate them later."""
+    """DICOM images without labels, for inference or later annotation."""
     from scripts.importers.sources.dicom_folder import import_dicom
 
     return import_dicom(images, out, common)
@@ -142,7 +142,9 @@ def csaw_s(
         Path, typer.Argument(metavar="CSAWS", help="Folder that holds anonymized_dataset and test_data.")
     ],
     out: Out,
-    annotator: Annotated[str, typer.Option(help="Whose masks test images get: 1, 2, 3, or majority.")] = "majority",
+    annotator: Annotated[
+        str, typer.Option(help="Annotator of the test images' masks: 1, 2, 3, or majority.")
+    ] = "majority",
     merge: Merge = "",
     precedence: Precedence = "",
     smooth: Smooth = 0.0,
@@ -209,7 +211,7 @@ def inbreast(
         str, typer.Option(help="Classes that win where they overlap, the highest first. Default: the smaller region.")
     ] = "",
     radius: Annotated[
-        float, typer.Option(help="Of the disk for a region of one or two points, in pixels.")
+        float, typer.Option(help="Radius in pixels of the disk for a region of one or two points.")
     ] = POINT_RADIUS,
     smooth: Smooth = 0.0,
     task: Task = "anatomy",
@@ -239,9 +241,9 @@ def cdd_cesm(
     tables: Annotated[Path | None, typer.Option(help="Folder of the two tables. Default: below RELEASE.")] = None,
     energy: Annotated[str, typer.Option(help="low (DM), subtracted (CM) or both.")] = "low",
     findings: Annotated[
-        str, typer.Option(help='Findings that count as tumor, such as "mass,distortion"; others are ignored pixels.')
+        str, typer.Option(help='Findings that are tumor, such as "mass,distortion"; pixels of others are ignored.')
     ] = "all",
-    benign: Annotated[str, typer.Option(help="What benign outlines are: background, tumor or ignore.")] = "background",
+    benign: Annotated[str, typer.Option(help="Class of benign outlines: background, tumor or ignore.")] = "background",
     *,
     common: ImportOptions,
 ) -> Summary:
@@ -281,10 +283,8 @@ def crops(
     crop_size: Annotated[
         int, typer.Option("--crop_size", min=0, help="Side in pixels: 256, 700, 900, 1500; 0: whole images.")
     ] = 256,
-    per_image: Annotated[int, typer.Option("--per_image", min=1, help="Crops of each training image.")] = 10,
-    augment: Annotated[
-        int, typer.Option(min=1, help="Images that each training image becomes: itself and replicas of it.")
-    ] = 1,
+    per_image: Annotated[int, typer.Option("--per_image", min=1, help="Crops per training image.")] = 10,
+    augment: Annotated[int, typer.Option(min=1, help="Images per training image: itself and replicas.")] = 1,
     *,
     common: ImportOptions,
 ) -> Summary:
@@ -305,7 +305,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Read a whole dataset folder and report what is wrong; exit code 1 if something is."""
+    """Check every file of a dataset folder; exit code 1 after an error."""
     from rich.console import Console
 
     from scripts.importers.writing.integrity import check_dataset

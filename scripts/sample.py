@@ -157,10 +157,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 @app.command()
 def command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must be new or empty.")],
-    subjects: Annotated[int, typer.Option(min=2, help="Subjects, of 4 images each.")] = SUBJECTS,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other subjects.")] = 0,
+    subjects: Annotated[int, typer.Option(min=2, help="Number of subjects, with 4 images each.")] = SUBJECTS,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the subjects.")] = 0,
     height: Annotated[int, typer.Option(min=128, max=4096, help="Height of an image in pixels.")] = HEIGHT,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older dataset in OUT.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier dataset in OUT.")] = False,
 ) -> None:
     """Make a dataset of synthetic mammograms with labels. Not patients, not for clinical use.
 

@@ -33,20 +33,22 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 @app.command(help="Put a trained bundle into a zip that works without this repository.")
 def command(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Name of a bundle, or the path of its folder.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The zip, or a folder for it.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Zip file, or folder for it.")],
     output_dir: Annotated[
         Path | None,
         typer.Option("--output_dir", help="Folder of the training's models/. Default: the bundle's own."),
     ] = None,
-    version: Annotated[str | None, typer.Option(help="As in 1.0.0. Default: that of the bundle's metadata.")] = None,
-    changelog: Annotated[str | None, typer.Option(help="What is new in this version.")] = None,
-    data_licence: Annotated[
-        str | None, typer.Option("--data_licence", help="Terms of the data; needed where its dataset.json has none.")
+    version: Annotated[
+        str | None, typer.Option(help="Version, such as 1.0.0. Default: that of the bundle's metadata.")
     ] = None,
-    authors: Annotated[str | None, typer.Option(help="Of the model. Default: those of the code.")] = None,
-    formats: Annotated[str, typer.Option(help=f"Of the model, out of {','.join(FORMATS)}.")] = "pt,ts,pt2",
+    changelog: Annotated[str | None, typer.Option(help="Changes in this version.")] = None,
+    data_licence: Annotated[
+        str | None, typer.Option("--data_licence", help="License of the data; needed if its dataset.json has none.")
+    ] = None,
+    authors: Annotated[str | None, typer.Option(help="Authors of the model. Default: those of the code.")] = None,
+    formats: Annotated[str, typer.Option(help=f"Formats of the model, from {','.join(FORMATS)}.")] = "pt,ts,pt2",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing zip.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the written files as JSON.")] = False,
 ) -> None:
     """Share one bundle."""
     from rich.console import Console

@@ -51,7 +51,7 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class Rate:
-    """Crops a second once everything is in its place, seconds until the first ones, and MB kept in memory for it."""
+    """Crops per second once everything is loaded, seconds until the first ones, and MB kept in memory for it."""
 
     name: str
     crops_per_second: float
@@ -157,12 +157,12 @@ def size_of(thing: Any) -> int:
 
 
 def crops(
-    images: Annotated[int, typer.Option(min=1, help="Images, of which the crops are drawn in turn.")] = 4,
-    count: Annotated[int, typer.Option("--crops", min=1, help="Crops that are timed; of slow ways a tenth.")] = 200,
+    images: Annotated[int, typer.Option(min=1, help="Number of images, cropped in turn.")] = 4,
+    count: Annotated[int, typer.Option("--crops", min=1, help="Crops to time; a tenth for slow methods.")] = 200,
     crop_size: Annotated[int, typer.Option("--crop_size", min=8, help="Side of a crop.")] = 256,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Crops a second and memory: memory-mapped, whole images loaded, or cached, with and without copies."""
+    """Crops per second and memory: memory-mapped, whole images loaded, or cached, with and without copies."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         items = make_images(Path(folder), images)

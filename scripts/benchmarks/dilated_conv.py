@@ -87,17 +87,17 @@ def compare_sizes(
 
 
 def dilated_conv(
-    maps: Annotated[str, typer.Option(help="sides of the maps, separated by commas")] = "8,16,32,64",
-    reference_up_to: Annotated[int, typer.Option(help="largest map for nn.Conv2d; 32 takes many minutes")] = 16,
+    maps: Annotated[str, typer.Option(help="Comma-separated sides of the maps.")] = "8,16,32,64",
+    reference_up_to: Annotated[int, typer.Option(help="Largest map for nn.Conv2d; 32 takes many minutes.")] = 16,
     in_channels: int = 512,
     out_channels: int = 4096,
     kernel: int = 7,
     dilation: int = 4,
     batch: int = 1,
     repeats: int = 1,
-    predict: Annotated[bool, typer.Option("--predict", help="forward alone, without a gradient")] = False,
-    threads: Annotated[int, typer.Option(help="torch threads; 0 leaves them as they are")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    predict: Annotated[bool, typer.Option("--predict", help="Forward pass only, without gradients.")] = False,
+    threads: Annotated[int, typer.Option(help="Torch threads; 0: as configured.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Time nets.DilatedConv2d against nn.Conv2d, forward and backward, by default as Dilation10's conv6_1."""
     if threads:

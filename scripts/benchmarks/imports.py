@@ -68,10 +68,10 @@ def run(folder: Path, workers: int) -> Import:
 
 def imports(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of DICOM files.")],
-    workers: Annotated[str, typer.Option(help="Numbers of processes, separated by commas.")] = "1,2",
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    workers: Annotated[str, typer.Option(help="Comma-separated numbers of processes.")] = "1,2",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Images a second that `scripts.prepare dicom` reads, by number of processes, and peak memory."""
+    """Images per second read by `scripts.prepare dicom`, by number of processes, and peak memory."""
     if not all(number.isdecimal() and int(number) for number in parse_names(workers)):
         raise ValueError(f"--workers is {workers!r}; expected whole numbers from 1 on, as in 1,2")
     found = [run(folder, int(number)) for number in parse_names(workers)]

@@ -93,9 +93,9 @@ def _status_mb(key: str) -> float:
 def metrics(
     rows: Annotated[int, typer.Option(min=1, help="Rows of the label maps.")] = 4096,
     columns: Annotated[int, typer.Option(min=1, help="Columns of the label maps.")] = 3328,
-    classes: Annotated[int, typer.Option(min=2, max=255, help="Classes.")] = 13,
-    repeats: Annotated[int, typer.Option(min=1, help="Of which the fastest counts.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    classes: Annotated[int, typer.Option(min=2, max=255, help="Number of classes.")] = 13,
+    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the fastest counts.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Time and memory of all scores of one label map, against MONAI's MeanIoU and ConfusionMatrixMetric."""
     truth, pred = label_maps(rows, columns, classes)

@@ -51,9 +51,9 @@ class Step:
 
 
 def paper_step(
-    bundles: Annotated[str | None, typer.Option(help="names separated by commas; by default all")] = None,
+    bundles: Annotated[str | None, typer.Option(help="Comma-separated names. Default: all.")] = None,
     classes: Annotated[int, typer.Option(min=2)] = CLASSES,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Time one training step of each `paper` recipe at full width and the paper's crop; minutes and up to 20 GB."""
     steps = []

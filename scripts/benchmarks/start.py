@@ -57,9 +57,9 @@ class Start:
 
 
 def start(
-    repeats: Annotated[int, typer.Option(min=1, help="Of which the median counts.")] = 5,
-    help_only: Annotated[bool, typer.Option("--help-only", help="No training.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the median counts.")] = 5,
+    help_only: Annotated[bool, typer.Option("--help-only", help="Skip the training.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Time the help of every command, and a training up to its first iteration, against bare imports."""
     helps = {f"{' '.join(words)} --help": ["-m", f"scripts.{words[0]}", *words[1:], "--help"] for words in commands()}

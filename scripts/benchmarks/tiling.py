@@ -64,19 +64,21 @@ class Cost:
 
 def tiling(
     images: Annotated[
-        list[Path] | None, typer.Argument(help="mammograms, or folders of them; else a drawn one")
+        list[Path] | None, typer.Argument(help="Mammograms, or folders of them. Default: a synthetic one.")
     ] = None,
-    networks: Annotated[str, typer.Option(help="names separated by commas")] = "fcn,dilation10,valid-unet,deeplabv3",
-    width: Annotated[float, typer.Option(help="factor on the hidden channels")] = 0.0625,
+    networks: Annotated[str, typer.Option(help="Comma-separated names.")] = "fcn,dilation10,valid-unet,deeplabv3",
+    width: Annotated[float, typer.Option(help="Factor on the hidden channels.")] = 0.0625,
     classes: Annotated[int, typer.Option(min=2)] = 5,
-    memory_gb: Annotated[float, typer.Option(help="for a forward pass on a tile")] = 0.3,
-    window: Annotated[int, typer.Option(help="side of the sliding windows", min=64)] = 1024,
-    size: Annotated[tuple[int, int], typer.Option(help="rows and columns of the drawn one", min=64)] = SIZE,
-    alone: Annotated[bool, typer.Option("--alone", help="tiles only: neither windows nor a whole pass")] = False,
-    repeats: Annotated[int, typer.Option(help="the shortest counts", min=1)] = 1,
-    threads: Annotated[int, typer.Option(help="torch threads; 0 leaves them as they are", min=0)] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    memory_gb: Annotated[float, typer.Option(help="Memory for a forward pass on a tile.")] = 0.3,
+    window: Annotated[int, typer.Option(help="Side of the sliding windows.", min=64)] = 1024,
+    size: Annotated[tuple[int, int], typer.Option(help="Rows and columns of the synthetic one.", min=64)] = SIZE,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Tiles only: neither windows nor a pass over the whole image.")
+    ] = False,
+    repeats: Annotated[int, typer.Option(help="Repetitions; the fastest counts.", min=1)] = 1,
+    threads: Annotated[int, typer.Option(help="Torch threads; 0: as configured.", min=0)] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Time exact tiles against sliding windows on whole mammograms, with the memory they take."""
     names = [name.strip() for name in networks.split(",")]

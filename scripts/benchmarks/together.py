@@ -60,12 +60,12 @@ class Together:
 
 
 def together(
-    trainings: Annotated[int, typer.Option(min=2, help="At the same time.")] = 2,
-    epochs: Annotated[int, typer.Option(min=1, help="Of each.")] = 4,
-    repeats: Annotated[int, typer.Option(min=1, help="Of which the median counts.")] = 3,
-    bundle: Annotated[str, typer.Option(help="Which network.")] = "dilation10",
-    threads: Annotated[int | None, typer.Option(min=1, help="Of each; by default they choose.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    trainings: Annotated[int, typer.Option(min=2, help="Concurrent trainings.")] = 2,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs per training.")] = 4,
+    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the median counts.")] = 3,
+    bundle: Annotated[str, typer.Option(help="Bundle to train.")] = "dilation10",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads per training. Default: chosen by load.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Time trainings at the same time against one alone with one thread."""
     from scripts.sample import make_sample

@@ -179,19 +179,25 @@ def share(name: str, calls: Sequence[bool]) -> Line:
 
 def verdict(
     part: Annotated[list[str] | None, typer.Option(help=f"{', '.join(PARTS)}; may be repeated. Default: all.")] = None,
-    experiments: Annotated[int, typer.Option(min=10, help="Of each line of the tables.")] = 2000,
-    rows: Annotated[int, typer.Option(min=2, help="Networks that are compared.")] = 8,
-    subjects: Annotated[str, typer.Option(help="Numbers of subjects.")] = "18,60,101",
-    seeds: Annotated[str, typer.Option(help="Numbers of trainings per row, 3 or more.")] = "3,5",
-    subject_sd: Annotated[float, typer.Option(help="Points of Dice, over subjects.")] = 25,
-    pair_sd: Annotated[float, typer.Option(help="Points, of two rows' difference over subjects.")] = 10,
-    training_sd: Annotated[float, typer.Option(help="Points, of two trainings' difference over subjects.")] = 10,
-    seed_sd: Annotated[float, typer.Option(help="Points, over trainings of a row, the same in all subjects.")] = 1.5,
+    experiments: Annotated[int, typer.Option(min=10, help="Simulated experiments per table row.")] = 2000,
+    rows: Annotated[int, typer.Option(min=2, help="Networks compared.")] = 8,
+    subjects: Annotated[str, typer.Option(help="Comma-separated numbers of subjects.")] = "18,60,101",
+    seeds: Annotated[str, typer.Option(help="Comma-separated numbers of seeds per row, 3 or more.")] = "3,5",
+    subject_sd: Annotated[float, typer.Option(help="Standard deviation over subjects, in points of Dice.")] = 25,
+    pair_sd: Annotated[
+        float, typer.Option(help="Standard deviation over subjects of the difference between two rows.")
+    ] = 10,
+    training_sd: Annotated[
+        float, typer.Option(help="Standard deviation over subjects of the difference between two trainings.")
+    ] = 10,
+    seed_sd: Annotated[
+        float, typer.Option(help="Standard deviation over the trainings of a row, common to all subjects.")
+    ] = 1.5,
     experiment: Annotated[str, typer.Option(help="MLflow experiment of --part seeds.")] = "",
     tracking_uri: Annotated[str | None, typer.Option("--tracking_uri", help="MLflow store of --part seeds.")] = None,
     metric: Annotated[str | None, typer.Option(help="Score of --part seeds, as in scripts.compare.")] = None,
     splits: Annotated[int, typer.Option(min=1, help="Halves drawn in --part seeds.")] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Simulate whether "better" is right, and whether intervals hold the truth; minutes."""
     unknown = sorted(set(part or ()) - {*PARTS, REAL})

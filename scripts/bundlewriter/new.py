@@ -25,7 +25,6 @@ CLASSES = 5
 """Of the synthetic sample, with which the new network is tried."""
 
 WIDTH = 0.0625
-PAPER = "Khan et al., Comparison of multiple deep models on semantic segmentation for breast tumor detection"
 TEMPLATE = Path(__file__).with_name("readme.md")
 
 
@@ -113,7 +112,6 @@ def describe(root: Path, name: str, title: str, definition: dict[str, Any], stag
         "name": f"Mammogram segmentation with {title}",
         "description": f"{title} ({definition['_target_']}), trained on crops balanced by class. The classes are those "
         "of the data set it is trained on; the default is a synthetic sample.",
-        "references": [PAPER],
     }
     distribution = next(iter(packages_distributions().get(package, [])), None)
     if distribution is not None and package not in ("monai", "torch", "nets"):
@@ -123,7 +121,6 @@ def describe(root: Path, name: str, title: str, definition: dict[str, Any], stag
         "order": order,
         "stages": {stage: title if len(stages) == 1 else f"{title} {stage}" for stage in stages},
         "network_def": definition,
-        "recipes": {"quick": {"learning_rate": 0.02}},
         "metadata": metadata,
     }
 

@@ -56,8 +56,8 @@ class ImportOptions:
             help="Regular expression for the subject in a path. Default: PatientID, else the name less side and view."
         ),
     ] = None
-    validation: Annotated[float, _option(help="Share of the subjects that is validated on.")] = 0.3
-    test: Annotated[float, _option(help="Share of the subjects that is kept for a test section.")] = 0.0
+    validation: Annotated[float, _option(help="Fraction of the subjects for validation.")] = 0.3
+    test: Annotated[float, _option(help="Fraction of the subjects for a test section.")] = 0.0
     split: Annotated[
         str | None,
         _option(
@@ -65,35 +65,40 @@ class ImportOptions:
             "drawn."
         ),
     ] = None
-    seed: Annotated[int, _option(help="Another seed draws another split.")] = 0
+    seed: Annotated[int, _option(help="Random seed of the split, or of crops.")] = 0
     split_by: Annotated[
         str, _option("--split_by", help="subject, or image: as in the paper, optimistic if subjects have several.")
     ] = "subject"
     windowing: Annotated[
         str, _option(help="voi (the DICOM's own), none, or percentile (0.5 to 99.5 of each image).")
     ] = "voi"
-    bits: Annotated[int | None, _option(min=1, max=16, help="Bits that pictures really use, such as 12.")] = None
+    bits: Annotated[int | None, _option(min=1, max=16, help="Bits that pictures use of their 16, such as 12.")] = None
     flip: Annotated[
-        str, _option(help="left or right: mirror images so that every breast hangs there; none: as they are.")
+        str, _option(help="left or right: mirror images so that every breast is on that side; none: as stored.")
     ] = "none"
     name: Annotated[str | None, _option(help="Name of the dataset. Default: of OUT.")] = None
-    licence: Annotated[str, _option(help="Terms under which the data may be used.")] = ""
-    reference: Annotated[str, _option(help="What to cite.")] = ""
+    licence: Annotated[str, _option(help="License of the data.")] = ""
+    reference: Annotated[str, _option(help="Publication to cite.")] = ""
     overwrite: Annotated[bool, _option("--overwrite", help="Replace OUT if it is a dataset folder.")] = False
-    strict: Annotated[bool, _option("--strict", help="An image that cannot be read is an error.")] = False
+    strict: Annotated[
+        bool, _option("--strict", help="Stop at an image that cannot be read, instead of leaving it out.")
+    ] = False
     workers: Annotated[
-        int | None, _option(min=1, help="Processes that read. Default: for much work one a processor, at most 4.")
+        int | None, _option(min=1, help="Reader processes. Default: 1; for many images one per core, at most 4.")
     ] = None
     intent: Annotated[
-        str, _option(help="Of views stored FOR PRESENTATION and FOR PROCESSING: presentation, processing, or both.")
+        str,
+        _option(
+            help="Version of a view stored FOR PRESENTATION and FOR PROCESSING: presentation, processing, or both."
+        ),
     ] = "presentation"
     max_megapixels: Annotated[
-        float, _option("--max_megapixels", help="Refuse images of more pixels; mammograms have at most 30 million.")
+        float, _option("--max_megapixels", help="Refuse larger images; mammograms have at most 30 megapixels.")
     ] = MEGAPIXELS
-    max_memory_gb: Annotated[
-        float, _option("--max_memory_gb", help="Refuse images that need more memory to be read.")
-    ] = MEMORY_GB
-    dry_run: Annotated[bool, _option("--dry_run", help="Say what would be written; look at headers only.")] = False
+    max_memory_gb: Annotated[float, _option("--max_memory_gb", help="Refuse images that take more memory to read.")] = (
+        MEMORY_GB
+    )
+    dry_run: Annotated[bool, _option("--dry_run", help="Report what would be written, from headers alone.")] = False
     progress: bool = True
 
     def __post_init__(self) -> None:

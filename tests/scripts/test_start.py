@@ -6,7 +6,10 @@ import json
 import subprocess
 import sys
 
+import pytest
 from repository import ROOT
+
+from scripts import bundles
 
 PROGRAM = """
 import contextlib, importlib, io, json, pathlib, sys
@@ -34,3 +37,12 @@ def test_help_imports_nothing_heavy() -> None:
     found = json.loads(done.stdout)
     assert {"compare", "crossval", "prepare folder", "bundles new", "benchmark tiling"} <= set(found)
     assert {name: what for name, what in found.items() if what != [0, "Usage:", []]} == {}
+
+
+def test_help_keeps_the_lines_of_indented_paragraphs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bundles.main(["--help"]) == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert (
+        "      python -m scripts.bundles --check      write nothing; name what is out of date, and end with 1" in lines
+    )
+    assert "  A config that was edited by hand is never overwritten without `--force`: the" in lines
