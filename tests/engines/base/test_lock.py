@@ -33,10 +33,13 @@ FORK = """
 import multiprocessing, os, signal, sys, time
 from pathlib import Path
 from engines.base.lock import locked
-with locked(Path(sys.argv[1]), "training", "--output_dir"):
-    multiprocessing.get_context("fork").Process(target=time.sleep, args=(20,)).start()
+def work():
     print("held", flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(20)
+with locked(Path(sys.argv[1]), "training", "--output_dir"):
+    multiprocessing.get_context("fork").Process(target=work).start()
+    time.sleep(20)
 """
 
 
