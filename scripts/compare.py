@@ -57,7 +57,7 @@ def command(
     predictions: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=FOLDER of label maps by case (PNG, NIfTI, .npy, DICOM SEG); may be repeated; one NAME again: a seed."
+            help="NAME=FOLDER of label maps by case (PNG, NIfTI, .npy, DICOM SEG); a NAME given again: another seed."
         ),
     ] = None,
     dataset_dir: Annotated[
