@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 from weakref import WeakSet
 
-from engines.base.processes import Identity
 from transforms.errors import UserError
+from transforms.processes import Identity
 
 try:
     import fcntl

@@ -18,8 +18,8 @@ from repository import ROOT
 
 import engines.base.lock as lock_module
 from engines.base.lock import NAME, claim, locked
-from engines.base.processes import Identity
 from transforms.errors import UserError
+from transforms.processes import Identity
 
 HOLD = """
 import sys, time

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import socket
 import sys
 from dataclasses import asdict, dataclass
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PROC = Path("/proc")
+_BRIEF = re.compile(r"([0-9a-f]{8})-(\d+)-(\d*)")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,20 @@ class Identity:
     def record(self) -> dict[str, Any]:
         """For a file."""
         return asdict(self)
+
+    def brief(self) -> str:
+        """For the name of a file: a digest of the system, the number and the start, such as `0a1b2c3d-4711-98765`."""
+        system = hashlib.sha256("\0".join((self.host, self.boot, self.namespace)).encode()).hexdigest()[:8]
+        return f"{system}-{self.pid}-{'' if self.started is None else self.started}"
+
+    @classmethod
+    def is_gone(cls, text: str) -> bool:
+        """Whether a text begins with the `brief` of a process of this system that certainly does not exist any more."""
+        found, own = _BRIEF.match(text), cls.own()
+        if not found or found[1] != own.brief().partition("-")[0]:
+            return False
+        started = int(found[3]) if found[3] else None
+        return cls(own.host, own.boot, own.namespace, int(found[2]), started).is_alive() is False
 
     def same_system(self) -> bool:
         """Whether it is, or was, under the kernel that this process is under, in another container or not."""
