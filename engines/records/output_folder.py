@@ -16,8 +16,9 @@ from torch import nn
 from engines.base.distributed import is_main
 from engines.base.paths import as_path
 from engines.records.checkpoint import save_checkpoint
+from engines.records.epoch_table import EpochTable
 from engines.records.resume_state import Progress
-from engines.records.tables import read_epochs, write_csv, write_text
+from engines.records.tables import write_csv, write_text
 from engines.records.trained_model import DIGEST
 from transforms.atomic_write import UNFINISHED
 from transforms.digests import file_sha256
@@ -53,6 +54,7 @@ class Output:
         self.predictions = self.eval / "predictions"
         self.progress = Progress(self.models)
         self.epochs_file = self.eval / "epochs.csv"
+        self.epochs = EpochTable(self.epochs_file)
 
     def check_room(self, network: nn.Module) -> None:
         """Find out before the first epoch whether the folder can be written to and holds what a training saves.
@@ -125,8 +127,7 @@ class Output:
     def append_epoch(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """Add one row to eval/epochs.csv; a row of the same epoch is replaced, for a resumed training."""
         row = {"stage": stage, "epoch": str(epoch), **{k: repr(float(v)) for k, v in metrics.items()}}
-        rows = [r for r in read_epochs(self.epochs_file) if (r["stage"], r["epoch"]) != (stage, str(epoch))]
-        write_csv(self.epochs_file, [*rows, row])
+        self.epochs.put(row)
 
     def clear_results(self) -> None:
         """Remove what an earlier run left of each stage: this one may have other stages."""

@@ -51,13 +51,15 @@ def read_user_csv(option: str, path: Path, columns: str) -> list[dict[str, str]]
 
 
 def read_epochs(path: Path) -> list[dict[str, str]]:
-    """Rows of eval/epochs.csv, which have at least a stage and an epoch.
+    """Rows of eval/epochs.csv, which have at least a stage and an epoch; without half a row at its end.
 
     Raises:
         UserError: it is no such table any more.
     """
     try:
         rows = [row for row in read_csv(path) if any(row.values())]
+        if rows and None in rows[-1].values() and not path.read_bytes().endswith(b"\n"):
+            rows.pop()
         for row in rows:
             if None in row or not row["stage"] or not float(row["epoch"]).is_integer():
                 raise ValueError(f"a row with epoch {row['epoch']}")

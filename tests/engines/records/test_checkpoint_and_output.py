@@ -57,6 +57,39 @@ def test_epochs_are_appended_and_replaced(tmp_path: Path) -> None:
     assert [(r["epoch"], r["mean_iou"]) for r in rows] == [("1", "0.1"), ("2", "0.3")]
 
 
+def test_an_epoch_is_appended_and_the_file_is_as_if_written_whole(tmp_path: Path) -> None:
+    output = Output(tmp_path)
+    output.append_epoch("front", 1, {"train_loss": 0.5, "mean_iou": 0.1})
+    inode = output.epochs_file.stat().st_ino
+    output.append_epoch("front", 2, {"train_loss": 0.25})  # not validated
+    output.append_epoch("front", 3, {"train_loss": 1e-05, "mean_iou": 0.3})
+    assert output.epochs_file.read_bytes() == (
+        b"stage,epoch,train_loss,mean_iou\r\nfront,1,0.5,0.1\r\nfront,2,0.25,\r\nfront,3,1e-05,0.3\r\n"
+    )
+    assert output.epochs_file.stat().st_ino == inode, "not written again"
+
+
+@pytest.mark.parametrize("torn", ["f", "front", "front,", "front,3", "front,3,", "front,3,0.7,0.", "\0\0"])
+def test_half_a_row_of_a_killed_training_is_dropped_or_replaced(tmp_path: Path, torn: str) -> None:
+    whole = b"stage,epoch,train_loss,mean_iou\r\nfront,1,0.5,0.1\r\nfront,2,0.25,\r\n"
+    output = Output(tmp_path)
+    output.eval.mkdir()
+    output.epochs_file.write_bytes(whole + torn.encode())
+    output.append_epoch("front", 3, {"train_loss": 0.75, "mean_iou": 0.25})
+    assert output.epochs_file.read_bytes() == whole + b"front,3,0.75,0.25\r\n"
+
+
+def test_a_table_that_somebody_saved_between_two_epochs_is_read_again(tmp_path: Path) -> None:
+    output = Output(tmp_path)
+    output.append_epoch("front", 1, {"train_loss": 0.5})
+    output.epochs_file.write_bytes(b"stage;epoch;train_loss;note\r\nfront;1;0,5;mine\r\n")
+    output.append_epoch("front", 2, {"train_loss": 0.25})
+    assert output.epochs_file.read_bytes() == b"stage,epoch,train_loss,note\r\nfront,1,0.5,mine\r\nfront,2,0.25,\r\n"
+    output.epochs_file.unlink()
+    output.append_epoch("front", 3, {"train_loss": 0.125})
+    assert output.epochs_file.read_bytes() == b"stage,epoch,train_loss\r\nfront,3,0.125\r\n"
+
+
 def test_an_evaluation_leaves_the_unfinished_files_of_a_training_alone(tmp_path: Path) -> None:
     parts = [tmp_path / "models" / ".part-7.pt", tmp_path / "eval" / ".part-8.csv", tmp_path / ".part-9.json"]
     own = tmp_path / "eval" / "tiny-test" / ".part-10.csv"

@@ -1,0 +1,61 @@
+"""The table eval/epochs.csv of a training that goes on: a row is added without writing those before it again."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from engines.base.distributed import is_main
+from engines.records.tables import read_epochs, write_csv
+
+
+class EpochTable:
+    """One row per epoch. Written as a whole, atomically, at first and whenever a new row does not simply follow.
+
+    A row that is appended is one write. Where a kill or a full disk leaves half of it, `read_epochs` drops it: the
+    epoch was not saved either, and is done again.
+
+    Args:
+        path: of the file, made when first written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fields: list[str] = []
+        self._epochs: set[tuple[str, str]] = set()
+        self._left: tuple[int, int] | None = None
+
+    def put(self, row: Mapping[str, str]) -> None:
+        """Add a row with at least "stage" and "epoch"; one of the same epoch is replaced, for a resumed training.
+
+        Raises:
+            UserError: the file is no such table any more.
+        """
+        if not is_main():
+            return
+        epoch = (row["stage"], row["epoch"])
+        follows = epoch not in self._epochs and set(row) <= set(self._fields)
+        if follows and self._left is not None and self._left == _state(self.path):
+            line = io.StringIO(newline="")
+            csv.writer(line).writerow([row.get(name, "") for name in self._fields])
+            with self.path.open("ab") as file:
+                file.write(line.getvalue().encode())
+            self._epochs.add(epoch)
+        else:
+            rows = [other for other in read_epochs(self.path) if (other["stage"], other["epoch"]) != epoch]
+            rows.append(dict(row))
+            write_csv(self.path, rows)
+            self._fields = list(dict.fromkeys(name for one in rows for name in one))
+            self._epochs = {(one["stage"], one["epoch"]) for one in rows}
+        self._left = _state(self.path)
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Size and time of the last change, by which a change of somebody else's shows."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
