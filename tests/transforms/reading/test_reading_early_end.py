@@ -59,6 +59,34 @@ def test_jpeg_files_that_end_early(tmp_path: Path, progressive: bool) -> None:
                 read_mammogram(path)
 
 
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("color", [False, True])
+def test_jpeg_files_that_end_less_than_a_row_of_blocks_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, color: bool, small: bool
+) -> None:
+    """A large one by its gray blocks, of which the last is one; a small one also if less than a block is missing."""
+    monkeypatch.setattr("transforms.reading.early_end._SMALL", 2**20 if small else 0)
+    rows, columns = SMALL.shape
+    pixels = SMALL[: rows - 3, : columns - 3]  # blocks that stick out
+    buffer, path = io.BytesIO(), tmp_path / "a.jpg"
+    Image.fromarray(np.stack([pixels] * 3, axis=2) if color else pixels).save(buffer, "JPEG", quality=95)
+    content = buffer.getvalue()
+    path.write_bytes(content)
+    assert read_mammogram(path).pixels.shape == pixels.shape
+    for missing in (300, 600) if not small else (8, 300, 600):
+        path.write_bytes(content[: -2 - missing] + b"\xff\xd9")
+        with pytest.raises(UserError, match=r"a\.jpg: damaged: its compressed pixels end early"):
+            read_mammogram(path)
+
+
+def test_a_jpeg_file_whose_last_block_is_gray_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transforms.reading.early_end._SMALL", 0)
+    pixels = SMALL.copy()
+    pixels[-32:, -32:] = 128
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=95)
+    assert read_mammogram(tmp_path / "a.jpg").pixels[-1, -1] == 128
+
+
 @pytest.mark.parametrize("mode", ["L", "I;16", "P", "1"])
 def test_png_files_that_unpack_to_less_than_their_rows(tmp_path: Path, mode: str) -> None:
     pixels = {"I;16": PIXELS, "1": SMALL > 128}.get(mode, SMALL).copy()
