@@ -13,6 +13,7 @@ page of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -106,7 +107,7 @@ def _words(given: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _seeds(text: str) -> list[int]:
     words = text.split(",")
-    if not all(word.isascii() and word.isdigit() for word in words) or len(set(map(int, words))) < len(words):
+    if not all(re.fullmatch("[0-9]{1,18}", word) for word in words) or len(set(map(int, words))) < len(words):
         raise UserError(f"--seeds {one_line(text)}: expected different integers from 0 on, such as 0,1,2")
     return [int(word) for word in words]
 
@@ -115,7 +116,7 @@ def _pair(text: str) -> tuple[str, str | int]:
     key, equals, value = text.partition("=")
     if not equals or not key.isidentifier():
         raise UserError(f"--cluster_option {one_line(text)}: expected KEY=VALUE, such as slurm_partition=gpu")
-    return key, int(value) if value.isdigit() else value
+    return key, int(value) if re.fullmatch("[0-9]{1,18}", value) else value
 
 
 def main(argv: Sequence[str] | None = None) -> int:

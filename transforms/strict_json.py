@@ -7,6 +7,9 @@ import math
 from pathlib import Path
 from typing import Any, NoReturn
 
+from transforms.errors import UserError
+from transforms.plain_text import one_line
+
 LARGEST = 2**63
 
 
@@ -23,6 +26,24 @@ def read_json(path: Path) -> Any:
         return json.loads(text, parse_constant=_constant, parse_float=_float, parse_int=_int)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
+
+
+def read_object(path: Path, remedy: str) -> dict[str, Any]:
+    """The JSON object in a file that this package wrote itself, and that may have been damaged since.
+
+    Args:
+        remedy: what to do if it was.
+
+    Raises:
+        UserError: the file is not there, or holds no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read ({one_line(str(error))[:120]}); {remedy}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}; expected an object; {remedy}")
+    return content
 
 
 def _constant(text: str) -> NoReturn:

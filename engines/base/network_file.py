@@ -62,7 +62,7 @@ def read_network(folder: Path) -> dict[str, Any]:
     path = folder / FILE
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({error}); see docs/own_network.md") from None
     for key, kind, expected in (("title", str, "a text"), ("order", int, "an integer"), ("stages", dict, "a mapping")):
         value = content.get(key) if isinstance(content, dict) else None

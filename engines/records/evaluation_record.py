@@ -103,5 +103,5 @@ def _held(path: Path) -> tuple[str, str, list[str]] | None:
         members = record.get("training", {}).get("members", [])
         data = record["data"]
         return str(data["dataset"]), str(data["dataset_digest"]), [str(each["weights_sha256"]) for each in members]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

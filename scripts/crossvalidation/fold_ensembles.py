@@ -27,12 +27,13 @@ from scripts.comparison.models import model_of
 from scripts.comparison.out_of_fold import at_points
 from scripts.comparison.store import Result, cross_validation
 from scripts.comparison.table import Comparison, compare
-from scripts.crossvalidation.fold_table import fold_result, results
+from scripts.crossvalidation.fold_table import DAMAGED, fold_result, results
 from scripts.crossvalidation.process import run_training, terminable
 from scripts.crossvalidation.run import by_group, image_attributes, log_comparison
 from scripts.crossvalidation.state import Plan, begin, fold_folder, is_finished, read, save, set_finished
 from transforms.dataset import Dataset
 from transforms.errors import UserError
+from transforms.strict_json import read_object
 
 FILE = "ensemble.json"
 """In the folder of a fold: the members, and the operating point of the ensemble."""
@@ -192,14 +193,14 @@ def _score(sources: Sequence[Source], out: Path, number: int, tracking: Tracking
 
 def _counted(training: Path) -> dict[str, Any]:
     """The options by which a training counted lesions, as far as they are given."""
-    config = json.loads((training / "eval" / "config.json").read_text(encoding="utf-8"))
+    config = read_object(training / "eval" / "config.json", DAMAGED)
     return {name: config[name] for name in COUNTED if config.get(name) is not None}
 
 
 def _stage(source: Source) -> str:
     """The stage of a source's weights."""
     path = fold_folder(source.folder, 1) / "models" / f"{source.weights}.json"
-    return str(json.loads(path.read_text(encoding="utf-8"))["stage"])
+    return str(read_object(path, DAMAGED).get("stage"))
 
 
 def _result(out: Path, plan: Plan, tags: dict[str, str], rule: str | None) -> Result:
@@ -212,7 +213,7 @@ def _result(out: Path, plan: Plan, tags: dict[str, str], rule: str | None) -> Re
     if rule is not None:
         folds = at_points(folds, rule)
         for folder, fold in zip(folders, folds, strict=True):
-            content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            content = read_object(folder / FILE, DAMAGED)
             content["operating_point"] = None if fold.lesions is None else fold.lesions.point
             write_text(folder / FILE, json.dumps(content, indent=2) + "\n")
     return cross_validation(folds, f"{tags['title']}, {plan.folds} folds", plan.folds)

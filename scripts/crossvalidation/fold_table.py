@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,10 @@ from scripts.comparison.models import Model, model_of
 from scripts.comparison.out_of_fold import at_points
 from scripts.comparison.store import Result, cross_validation, of_evidence
 from scripts.crossvalidation.state import Plan, fold_folder
+from transforms.errors import UserError
+from transforms.strict_json import read_object
+
+DAMAGED = "restore it, or remove the folder of its fold and run the same command again"
 
 
 def results(out: Path, plan: Plan, rule: str | None = None) -> list[Result]:
@@ -23,10 +26,12 @@ def results(out: Path, plan: Plan, rule: str | None = None) -> list[Result]:
             others, and stored with its weights; its masks are those of it.
     """
     folders = [fold_folder(out, number) for number in range(1, plan.folds + 1)]
-    config = json.loads((folders[0] / "eval" / "config.json").read_text(encoding="utf-8"))
+    config = read_object(folders[0] / "eval" / "config.json", DAMAGED)
     params = {name: str(value) for name, value in config.items()}
     titles = read_rows(bundle_folder(plan.bundle))
     rows = []
+    if not isinstance(config.get("stages"), list):
+        raise UserError(f"{folders[0] / 'eval' / 'config.json'}: has no list of stages; {DAMAGED}")
     for stage in config["stages"]:
         folds = [
             fold_result(folder / "eval", stage, folder.name, params, model_of(titles.tags(stage), stage))
@@ -44,11 +49,15 @@ def results(out: Path, plan: Plan, rule: str | None = None) -> list[Result]:
 def fold_result(folder: Path, stage: str, name: str, params: Mapping[str, str], model: Model) -> Result:
     """The result of a fold, read from its folder of confusion files."""
     lesions = folder / f"lesions-{stage}.json"  # none where no class is a lesion, or the fold is older than that
-    return of_evidence(
-        json.loads((folder / f"confusion-{stage}.json").read_text(encoding="utf-8")),
-        json.loads(lesions.read_text(encoding="utf-8")) if lesions.is_file() else None,
-        run_name=name,
-        run_ids=(name,),
-        params=params,
-        model=model,
-    )
+    confusion = folder / f"confusion-{stage}.json"
+    contents = [read_object(path, DAMAGED) for path in (confusion, lesions) if path == confusion or path.is_file()]
+    try:
+        return of_evidence(
+            *(contents if len(contents) == 2 else (*contents, None)),
+            run_name=name,
+            run_ids=(name,),
+            params=params,
+            model=model,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise UserError(f"{confusion}: is not as it was written ({type(error).__name__}); {DAMAGED}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def read_folds(path: Path, subjects: Collection[str]) -> Folds:
         if fold == TEST:
             tested.add(subject)
             continue
-        if not (fold.isascii() and fold.isdigit() and 0 < int(fold) <= len(known)):
+        if not (re.fullmatch(r"[0-9]{1,9}", fold) and 0 < int(fold) <= len(known)):
             raise UserError(f"{where}: its fold is no number from 1 to {len(known)}; number the folds 1, 2, …")
         fold_of[subject] = int(fold)
     return _dealt(path, known - tested, fold_of)

@@ -72,7 +72,7 @@ def read(out: Path) -> tuple[Plan, str | None]:
         saved = json.loads(path.read_text(encoding="utf-8"))
         plan = Plan(**{**saved["plan"], "options": tuple(saved["plan"]["options"])})
         run_id: str | None = saved["run_id"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({error}); give another --out") from error
     return plan, run_id
 

@@ -33,6 +33,6 @@ def parse_values(text: str) -> dict[int, str]:
 def parse_numbers(text: str, option: str = "--ignore") -> list[int]:
     """Whole numbers between commas."""
     for part in parse_names(text):
-        if not part.isdecimal():
+        if not (part.isdecimal() and len(part) < 10):
             raise UserError(f"{option}: {part!r} is not a gray value; expected a whole number from 0 to 255")
     return [int(part) for part in parse_names(text)]

@@ -35,6 +35,10 @@ ANNOTATION_BYTES = 2**26
 """Of one annotation file, unpacked; as Python objects they take 25 times as much."""
 CROSSINGS = 50_000_000
 """Rows that all outlines of one file may cross, summed over their edges; an outline of 100,000 pixels has as many."""
+DRAWN = 500_000_000
+"""Pixels of the boxes of all ellipses of one image."""
+TABLE_ROWS, TABLE_COLUMNS = 100_000, 200
+"""Of a workbook; its file may say more in a few bytes."""
 _CHUNK = 2**20
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.labels.merge import Tally, size_text
 from scripts.importers.sources.cdd_cesm_findings import PATHOLOGIES, attributes, checked_findings, named_findings
-from scripts.importers.sources.cdd_cesm_outlines import Box, Outline, draw_outlines, union_box
+from scripts.importers.sources.cdd_cesm_outlines import Box, Outline, check_outlines, draw_outlines, union_box
 from scripts.importers.sources.cdd_cesm_tables import ImageId, Row, Tables, read_tables
 from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, subject_key
 from scripts.importers.writing.writer import Summary, write_dataset
@@ -131,7 +131,7 @@ def import_cdd_cesm(
             cases.append(_case(found, image, path, key, target, tally, options))
     if not cases:
         raise UserError(f"{images}: none of its {len(found.files)} images is annotated; {_listed(found.remarks)}")
-    painted = any(isinstance(case.read_label, partial) and case.read_label.args[1] == VOID for case in cases)
+    painted = any(isinstance(case.read_label, partial) and case.read_label.args[2] == VOID for case in cases)
     summary = write_dataset(
         out,
         cases,
@@ -211,7 +211,7 @@ def _case(
         source=path,
         subject=subject,
         read_image=partial(read_image, path, image, box, options.windowing, options.bits),
-        read_label=partial(draw_label, outlines, target if outlines else BACKGROUND, tally),
+        read_label=partial(draw_label, path, outlines, target if outlines else BACKGROUND, tally),
         tally=tally,
         recorded={"attributes": attributes(image, found.tables.rows[image])},
     )
@@ -239,9 +239,10 @@ def read_image(path: Path, image: ImageId, box: Box | None, windowing: str, bits
     return replace(read, laterality=image.side, view=image.view)
 
 
-def draw_label(outlines: Sequence[Outline], target: int, tally: Tally, shape: tuple[int, int]) -> Label:
+def draw_label(path: Path, outlines: Sequence[Outline], target: int, tally: Tally, shape: tuple[int, int]) -> Label:
     """Label map (rows, columns) uint8: `target` inside the outlines, background elsewhere."""
     label = np.zeros(shape, np.uint8)
     if target != BACKGROUND:
+        check_outlines(path, outlines, shape)
         label[draw_outlines(outlines, shape, tally)] = target
     return label

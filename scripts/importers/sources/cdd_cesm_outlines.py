@@ -14,6 +14,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,17 @@ from numpy.typing import NDArray
 
 from scripts.importers.labels.merge import Tally
 from scripts.importers.labels.point_radius import POINT_RADIUS
-from scripts.importers.labels.polygon_fill import fill
+from scripts.importers.labels.polygon_fill import check_crossings, fill
 from scripts.importers.sources.inbreast_draw import draw_points
+from transforms.errors import UserError
+from transforms.reading.limits import DRAWN
 
 Mask = NDArray[np.bool_]
 Box = tuple[float, float, float, float]
 """(left, top, right, bottom) in pixels."""
+
+MOST = 1e7
+"""Greatest coordinate or half axis, in pixels."""
 
 SHAPES = ("polygon", "polyline", "ellipse", "circle", "rect", "point")
 
@@ -113,7 +119,10 @@ def parse_outline(text: str) -> Outline | None:
     Raises:
         ValueError: not as VIA writes it; says what is wrong.
     """
-    content = json.loads(text or "{}")
+    try:
+        content = json.loads(text or "{}")
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
     if not isinstance(content, dict):
         raise ValueError(f"holds a {type(content).__name__} instead of an object")
     if not content:
@@ -150,7 +159,7 @@ def _numbers(content: Mapping[str, Any], name: str) -> list[float]:
 
 
 def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MOST:
         raise ValueError(f"its {name} is {str(value)[:20]!r}, not a number")
     return float(value)
 
@@ -159,6 +168,19 @@ def union_box(outlines: Sequence[Outline]) -> Box:
     """The box around one or more outlines."""
     left, top, right, bottom = zip(*(outline.box for outline in outlines), strict=True)
     return min(left), min(top), max(right), max(bottom)
+
+
+def check_outlines(path: Path, outlines: Sequence[Outline], shape: tuple[int, int]) -> None:
+    """Refuse outlines that would take minutes to draw.
+
+    Raises:
+        UserError: polygons that run to and fro, or more pixels in the boxes of ellipses than `limits.DRAWN`.
+    """
+    check_crossings(path, (np.array(one.points) for one in outlines if isinstance(one, Polygon)), shape[0])
+    ellipses = [one for one in outlines if isinstance(one, Ellipse)]
+    total = sum(min(shape[0], 2 * max(one.rx, one.ry)) * min(shape[1], 2 * max(one.rx, one.ry)) for one in ellipses)
+    if total > DRAWN:
+        raise UserError(f"{path}: its {len(ellipses)} ellipses cover {total:.0f} pixels; expected at most {DRAWN}")
 
 
 def draw_outlines(outlines: Sequence[Outline], shape: tuple[int, int], tally: Tally) -> Mask:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +20,11 @@ from typing import Any
 
 from scripts.importers.sources.cdd_cesm_outlines import Outline, parse_outline
 from transforms.errors import UserError
+from transforms.reading.annotation_text import annotation_text
+from transforms.reading.limits import ANNOTATION_BYTES, TABLE_COLUMNS, TABLE_ROWS
 
 COLLECTION = "doi.org/10.7937/29kw-ae92"
-_NAME = re.compile(r"p(\d+)_([lr])_(dm|cm)_([a-z]+?)[_ ]*(\d*)")
+_NAME = re.compile(r"p(\d{1,9})_([lr])_(dm|cm)_([a-z]+?)[_ ]*(\d{0,9})")
 _SUFFIX = re.compile(r"\s*\.(jpe?g|png|tiff?)\s*$", re.IGNORECASE)
 _ANNOTATIONS = re.compile(r"radiology[-_ ]*manual[-_ ]*annotations?.*\.(csv|xlsx)", re.IGNORECASE)
 _OUTLINES = re.compile(r"radiology[-_ ]*hand[-_ ]*drawn[-_ ]*segmentations?.*\.csv", re.IGNORECASE)
@@ -137,7 +140,7 @@ def _find(folder: Path, pattern: re.Pattern[str], name: str) -> Path:
 
 
 def _version(path: Path) -> int:
-    found = re.search(r"_v(\d+)", path.stem.lower())
+    found = re.search(r"_v(\d{1,9})", path.stem.lower())
     return int(found[1]) if found else 1
 
 
@@ -194,7 +197,7 @@ def _read_outlines(path: Path, tables: Tables) -> None:
             ) from None
         if outline is not None:
             tables.outlines.setdefault(image, []).append(outline)
-        if row.get("file_size", "").isdecimal():
+        if re.fullmatch(r"\d{1,18}", row.get("file_size", "")):
             tables.sizes[image] = int(row["file_size"])
 
 
@@ -218,7 +221,7 @@ def _key(name: str) -> str:
 
 def _csv(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(row number, cells) of a CSV file, the header first; commas, or semicolons as some spreadsheets write."""
-    data = path.read_bytes()
+    data = annotation_text(path)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -242,14 +245,21 @@ def _workbook(path: Path) -> Iterator[tuple[int, list[str]]]:
             f"save the sheet {_SHEET!r} as Radiology-manual-annotations.csv beside it"
         ) from None
     try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > ANNOTATION_BYTES:
+            raise ValueError(f"unpacks to {size} bytes")
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        sheet = next((sheet for sheet in book.worksheets if _key(sheet.title) == _SHEET), book.worksheets[0])
+        cells = sheet.iter_rows(max_row=TABLE_ROWS, max_col=TABLE_COLUMNS, values_only=True)  # read only now
+        rows = [[_text(cell) for cell in row] for row in cells]
+        book.close()
     except Exception as error:  # of zipfile, xml or openpyxl itself, if the file is damaged
         raise UserError(
             f"{path}: not a workbook that can be read ({type(error).__name__}); download it again"
         ) from None
-    sheet = next((sheet for sheet in book.worksheets if _key(sheet.title) == _SHEET), book.worksheets[0])
-    rows = [[_text(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
-    book.close()
+    if len(rows) == TABLE_ROWS:
+        raise UserError(f"{path}: has {TABLE_ROWS} rows or more; download it again")
     yield from enumerate(rows or [[]], start=1)
 
 

@@ -54,6 +54,7 @@ def test_folds_are_read_as_they_are_written(tmp_path: Path) -> None:
         ("subject,fold\na,1\nb,\nc,2\n", "row 3: its fold is no number"),
         ("subject,fold\na,1\nb\nc,2\n", "row 3: its fold is no number"),
         ("subject,fold\na,1\nb,1.5\nc,2\n", "row 3: its fold is no number"),
+        (f"subject,fold\na,1\nb,{'9' * 5000}\nc,2\n", "row 3: its fold is no number"),
         ("subject,fold\na,1\nb,²\nc,2\n", "row 3: its fold is no number"),
         ("subject,fold\na,1\nb,3\nc,1\n", "fold 2 has no subject; expected two folds or more, numbered without"),
         ("subject,fold\na,1\nb,1\nc,1\n", "one fold; expected two folds or more"),

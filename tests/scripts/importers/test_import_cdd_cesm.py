@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 import types
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,16 @@ def test_a_damaged_outline_is_an_error(release: Release, tmp_path: Path) -> None
         run(release, tmp_path / "out")
 
 
+def test_outlines_that_would_take_minutes_are_an_error(
+    release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.importers.sources.cdd_cesm_outlines.DRAWN", 3 * 20 * 20)
+    shape = json.dumps({"name": "circle", "cx": 10, "cy": 10, "r": 10})
+    release.regions += [["P1_L_DM_MLO.jpg", "9" * 5000, "{}", "1", "0", shape, "{}"]] * 4
+    with pytest.raises(UserError, match=r"MLO\.jpg: its 4 ellipses cover 1600 pixels; expected at most 1200"):
+        run(release, tmp_path / "out")
+
+
 def row(tags: str, findings: str = "", **cells: str) -> Row:
     return Row(pathology="malignant", findings=findings, tags=tags, **cells)
 
@@ -307,14 +318,31 @@ def test_a_workbook_is_read_from_its_sheet_all(
     expected = read_tables(root)
     cells: list[list[Any]] = [list(HEADER), *[[*row[:4], float(row[4]), *row[5:]] for row in release.rows], [None] * 12]
     sheets = [
-        types.SimpleNamespace(title=title, iter_rows=lambda values_only, rows=rows: iter(rows))
+        types.SimpleNamespace(title=title, iter_rows=lambda rows=rows, **_: iter(rows))
         for title, rows in (("mass", [["something else"]]), ("All", cells))
     ]
     book = types.SimpleNamespace(worksheets=sheets, close=lambda: None)
     monkeypatch.setitem(sys.modules, "openpyxl", types.SimpleNamespace(load_workbook=lambda path, **kinds: book))
     (root / "Radiology-manual-annotations.csv").unlink()
-    (root / "Radiology-manual-annotations.xlsx").write_bytes(b"PK")
+    with zipfile.ZipFile(root / "Radiology-manual-annotations.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
     assert read_tables(root).rows == expected.rows
+
+
+def test_a_workbook_that_breaks_off_or_unpacks_to_gigabytes(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows(**_: Any) -> Any:
+        yield list(HEADER)
+        raise SyntaxError("no XML")  # as openpyxl does while it reads
+
+    root = release.write()
+    (root / "Radiology-manual-annotations.csv").unlink()
+    book = types.SimpleNamespace(worksheets=[types.SimpleNamespace(title="all", iter_rows=rows)], close=lambda: None)
+    monkeypatch.setitem(sys.modules, "openpyxl", types.SimpleNamespace(load_workbook=lambda path, **kinds: book))
+    for content, kind in ((b"<workbook/>", "SyntaxError"), (bytes(2**27), "ValueError")):
+        with zipfile.ZipFile(root / "Radiology-manual-annotations.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("xl/workbook.xml", content)
+        with pytest.raises(UserError, match=rf"annotations\.xlsx: not a workbook that can be read \({kind}\)"):
+            read_tables(root)
 
 
 def test_a_resized_copy_is_left_out(release: Release, tmp_path: Path) -> None:
