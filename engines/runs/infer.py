@@ -23,7 +23,7 @@ from transforms.outputs.formats import ENDINGS
 from transforms.outputs.geojson import drawn_by_hand
 from transforms.plain_text import one_line
 from transforms.reading.find_files import image_candidates
-from transforms.reading.names import stem
+from transforms.reading.names import result_name, stem
 
 logger = logging.getLogger("mammoseg")
 
@@ -63,7 +63,7 @@ def find_images(path: str | Path, but_not_in: str | Path | None = None) -> list[
     while len(set(names)) < len(names):  # where two files would be called the same, their endings stay
         often = Counter(names)
         names = [name if often[name] == 1 else full for name, full in zip(names, whole, strict=True)]
-    return [{"image": str(p), "name": name} for p, name in zip(files, names, strict=True)]
+    return [{"image": str(p), "name": result_name(name)} for p, name in zip(files, names, strict=True)]
 
 
 def _of_dataset(folder: Path) -> list[dict[str, Any]]:

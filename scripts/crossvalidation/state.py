@@ -12,6 +12,7 @@ from engines.base.lock import NAME as LOCK
 from engines.records.resume_state import Progress
 from engines.records.tables import write_text
 from engines.training.interrupted import changes
+from transforms.atomic_write import clear_unfinished
 from transforms.errors import UserError
 
 FILE, FINISHED = "crossval.json", "finished.json"
@@ -44,6 +45,7 @@ def begin(out: Path, plan: Plan) -> str | None:
         UserError: a cross-validation with another plan is there, or the folder holds something else.
     """
     path = out / FILE
+    clear_unfinished(out)
     if not path.is_file():
         if out.exists() and any(path.name != LOCK for path in out.iterdir()):
             raise UserError(f"{out}: is not empty, and holds no {FILE}; give another --out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,15 +14,19 @@ import torch
 from mlflow.tracking import MlflowClient
 
 EXPERIMENT = "faults"
+_RUN = re.compile(rb"\b[0-9a-f]{32}\b")
+"""An id of MLflow."""
 Print = dict[str, str]
 
 
 def of_folder(folder: Path) -> Print:
     """Digest of every file; of weights that of their tensors, of model.json all but the run."""
-    return {str(path.relative_to(folder)): _digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): _digest(path, folder) for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, folder: Path) -> str:
     if path.name.startswith("progress"):
         state = torch.load(path, weights_only=True)
         kept = {name: state[name] for name in ("network", "optimizer", "epoch", "stage", "results", "stopping")}
@@ -36,7 +41,10 @@ def _digest(path: Path) -> str:
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
             return _sha("".join(f"{i.filename} {i.CRC}\n" for i in archive.infolist() if "models/" not in i.filename))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    content = path.read_bytes()
+    if path.suffix in (".json", ".csv", ".txt"):
+        content = _RUN.sub(b"run", content.replace(str(folder.parent).encode(), b""))
+    return hashlib.sha256(content).hexdigest()
 
 
 def _plain(value: Any) -> str:

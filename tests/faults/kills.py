@@ -36,9 +36,13 @@ PLAIN: dict[str, Any] = {
         "learning_rate": 0.01,
     },
 }
+FINE_TUNING = "{'epochs': 1, 'crop_size': [32, 24], 'learning_rate': 0.005}"
+"""Of each stage the last epoch, with crops of their own."""
 TRAININGS: dict[str, dict[str, Any]] = {
-    "dilation10, three stages": {"bundle": "dilation10", "max_epochs": 2},
-    "fcn, three stages, moving average": {"bundle": "fcn", "max_epochs": 2, "ema_decay": 0.9, "solver": "adamw"},
+    "dilation10, three stages": {"bundle": "dilation10", "max_epochs": 2, "fine_tuning": FINE_TUNING},
+    "fcn, three stages, moving average": {
+        **{"bundle": "fcn", "max_epochs": 2, "ema_decay": 0.9, "solver": "adamw", "fine_tuning": FINE_TUNING},
+    },
     "deeplabv3, a worker process": {"bundle": "deeplabv3", "max_epochs": 3, "num_workers": 1},
     "unet, early stopping, held-out threshold": {
         **{"bundle": "unet", "max_epochs": 5, "patience": 3, "learning_rate": 0.01, "sampling": "lesion"},
@@ -46,10 +50,12 @@ TRAININGS: dict[str, dict[str, Any]] = {
     },
     "unet, logged model": {"bundle": "unet", "max_epochs": 1, "log_model": True},
 }
+KEPT = 0.7
+"""What a resumed command need not do again, of what a killed one has done."""
 TRACEBACK, LOST = "Traceback (most recent call last)", "exception ignored "
 """Python's own, and one of an object that is being removed: there a signal is lost, and the command goes on."""
 STAGE = re.compile(r"^Stage (\w+)", re.MULTILINE)
-OTHERS = ("import", "evaluation", "inference", "share")
+OTHERS = ("import", "evaluation", "inference", "share", "cross-validation")
 
 
 @dataclass
@@ -73,11 +79,13 @@ class Command:
         job: makes one attempt; is told its number, from 0.
         left: what it leaves when it ends.
         folder: below which its writes count.
+        kills: at most, of one chain.
     """
 
     job: Callable[[int], Callable[[], object]]
     left: Callable[[], Print]
     folder: Path
+    kills: int = 7
 
 
 def training(folder: Path, options: dict[str, Any], data: Path) -> Command:
@@ -136,15 +144,19 @@ def _send(pid: int, sign: int) -> None:
 
 
 def chain(command: Command, reference: Print, size: tuple[int, float], rng: random.Random, logs: Path) -> Chain:
-    """Kill a command up to seven times, then let it end, and compare.
+    """Kill a command as often as it may be, then let it end, and compare.
+
+    The kills spread over what is left to do, so that late stages get as many as early ones.
 
     Args:
         reference: what it leaves when it is not killed.
         size: its moments, and the seconds that it takes.
     """
-    result = Chain()
+    result, rest = Chain(), 1.0
     for number in range(40):
-        kill = _draw(rng, size, len(result.killed)) if len(result.killed) < 7 else None
+        share = rest * rng.random()
+        kill = _draw(rng, size, share) if len(result.killed) < command.kills else None
+        rest = max(0.1, rest - KEPT * share)
         ended = attempt(command, number, kill, logs / f"{number}.log")
         if _traceback(ended.output):
             result.faults.append(f"attempt {number}: traceback ({logs / f'{number}.log'})")
@@ -184,10 +196,9 @@ def _hopeless(ended: Ended, sign: int) -> bool:
     return ended.code > 0 and "Interrupted." not in ended.output and sign == signal.SIGKILL
 
 
-def _draw(rng: random.Random, size: tuple[int, float], done: int) -> tuple[int, int | None, float | None]:
-    """Signal and moment or time; after some kills the early ones, since an attempt has less and less to do."""
+def _draw(rng: random.Random, size: tuple[int, float], share: float) -> tuple[int, int | None, float | None]:
+    """Signal, and moment or time: the share of those that the whole command has."""
     sign = rng.choice([signal.SIGKILL] * 3 + [signal.SIGTERM] * 2 + [signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
-    share = rng.random() * (1.0 if done < 2 else 0.6)
     if rng.random() < 0.7:
         return sign, 1 + int(share * size[0]), None
     return sign, None, share * size[1]
@@ -228,6 +239,7 @@ def prepare_others(folder: Path, store: Path) -> dict[str, Callable[[Path], Comm
         ended = attempt(made, 0, None, folder / "trained.log")
         assert ended.code == 0, ended.output
     kinds = {"import": _import, "evaluation": _evaluation, "inference": _inference, "share": _share}
+    kinds["cross-validation"] = _cross_validation
     return {name: partial(kinds[name], source, data, trained) for name in OTHERS}
 
 
@@ -264,6 +276,21 @@ def _share(source: Path, data: Path, trained: Path, folder: Path) -> Command:
     words = ["unet", str(folder / "unet.zip"), "--output_dir", str(trained / "out"), "--data_licence", "none"]
     words.append("--overwrite")  # the last one may have been killed when its zip was there
     return Command(lambda _: lambda: main([*words, "--formats", "ts"]), lambda: _below(folder), folder)
+
+
+def _cross_validation(source: Path, data: Path, trained: Path, folder: Path) -> Command:
+    from scripts.crossval import main
+
+    words = ["unet", "--folds", "2", "--dataset_dir", str(data), "--out", str(folder / "out")]
+    words += ["--tracking_uri", str(folder / "mlflow.db"), "--experiment_name", EXPERIMENT, "--max_epochs", "2"]
+    words += [word for key, value in PLAIN.items() for word in (f"--{key}", str(value))]
+
+    def left() -> Print:
+        runs, states = of_runs(folder / "mlflow.db")
+        files = {name: digest for name, digest in of_folder(folder / "out").items() if "progress-previous" not in name}
+        return {**files, **runs, "RUNNING": str(states.count("RUNNING"))}
+
+    return Command(lambda _: lambda: main(words), left, folder, kills=4)
 
 
 def _below(folder: Path) -> Print:

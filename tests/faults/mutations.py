@@ -10,14 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from attacks import ATTACKS
+from more_texts import MORE_ATTACKS
 from seeds import CANARY, Seeds
 
 SHARES = {
     **{"dicom": 300, "png": 90, "jpeg": 90, "tiff": 110, "bmp": 30, "nifti": 80, "nrrd": 60, "metaio": 70, "npy": 40},
     **{"geojson": 80, "xml": 50, "csv": 40, "dataset": 60},
+    **{"cesm": 40, "options": 40},
 }
 """Files of each kind per 1,100."""
-TEXTS = ("geojson", "xml", "csv", "dataset")
+TEXTS = ("geojson", "xml", "csv", "dataset", "cesm", "options")
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
 _WORDS = (
     *(
@@ -80,7 +82,7 @@ def hostile_files(seeds: Seeds, count: int, seed: int) -> list[Hostile]:
     """As many files as asked for, of all kinds; all that are made by hand are among them."""
     total = sum(SHARES.values())
     kinds = [kind for kind, share in SHARES.items() for _ in range(-(-share * count // total))]
-    found, by_hand = [], {kind: list(ATTACKS.get(kind, [])) for kind in SHARES}
+    found, by_hand = [], {kind: [*ATTACKS.get(kind, []), *MORE_ATTACKS.get(kind, [])] for kind in SHARES}
     for number, kind in enumerate(kinds):
         rng = random.Random(f"{seed}/{number}/{kind}")
         if by_hand[kind]:

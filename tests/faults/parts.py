@@ -29,11 +29,11 @@ import scripts.prepare
 import scripts.sharing.pack  # noqa: F401
 import transforms.reading.mammogram  # noqa: F401
 
-SHARE_OF_OTHERS = 0.2
+SHARE_OF_OTHERS = 0.35
 
 
 def kills(folder: Path, state: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """At least `--kills` kills, a fifth of them of other commands than trainings."""
+    """At least `--kills` kills, a third of them of other commands than trainings."""
     data, store = folder / "data", folder / "empty.db"
     if not data.exists():
         make_dataset(data)

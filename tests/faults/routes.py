@@ -14,6 +14,7 @@ from dicom_factory import ramp, write_dicom
 from forks import bundle
 from kills import words_of
 from mutations import TEXTS, Hostile
+from option_files import read_all
 from PIL import Image
 from seeds import SHAPE, pixels
 
@@ -133,7 +134,8 @@ def _inference(data: Path) -> None:
 
 
 def _one_text(file: Hostile, folder: Path) -> int:
-    return {"geojson": _geojson, "xml": _xml, "csv": _csv, "dataset": _dataset}[file.kind](file, folder)
+    routes = {"geojson": _geojson, "xml": _xml, "csv": _csv, "dataset": _dataset, "cesm": _cesm, "options": read_all}
+    return routes[file.kind](file, folder)
 
 
 def _geojson(file: Hostile, folder: Path) -> int:
@@ -198,4 +200,25 @@ def _dataset(file: Hostile, folder: Path) -> int:
             read(folder / "out")
         except UserError as error:
             print(f"refused {error}", file=sys.stderr)
+    return 0
+
+
+def _cesm(file: Hostile, folder: Path) -> int:
+    """Each table of CDD-CESM in turn, beside a good one of the other kind."""
+    outlines, rows = "Radiology_hand_drawn_segmentations_v2.csv", "Radiology-manual-annotations.csv"
+    head = "Image_name,Findings,Tags,Pathology Classification/ Follow up\n"
+    good = head + "".join(f"P{n}_L_DM_MLO,,malignant mass,Malignant\n" for n in (1, 2))
+    for number in (1, 2):
+        image = folder / "in" / "images" / f"P{number}_L_DM_MLO.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels(8) + np.uint8(number)).save(image)
+    tables = folder / "in" / "tables"
+    tables.mkdir()
+    via = "#filename,region_shape_attributes\n" + "".join(f"P{n}_L_DM_MLO.jpg,{{}}\n" for n in (1, 2))
+    for hostile, other, content in ((outlines, rows, good), (rows, outlines, via)):
+        write(file, tables, hostile)
+        (tables / other).write_text(content)
+        words = ("--tables", tables, "--quiet", "--workers", 1)
+        _prepare("cdd-cesm", folder / "in" / "images", folder / "out", *words, codes=(0, 2))
+        shutil.rmtree(folder / "out", ignore_errors=True)
     return 0

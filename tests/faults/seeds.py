@@ -154,6 +154,8 @@ def text_seeds(dataset: Path) -> Seeds:
         "xml": [(".xml", _inbreast())],
         "csv": [(".csv", _table())],
         "dataset": [(".json", (dataset / "dataset.json").read_bytes())],
+        "cesm": [(".csv", _outlines())],
+        "options": [(".csv", _folds()), (".json", json.dumps({"members": ["a", f"unet={CANARY}"]}).encode())],
     }
 
 
@@ -180,6 +182,21 @@ def _table() -> bytes:
     rows = [[f"P_0000{n}", "3", "LEFT", "CC", "1", "mass", "OVAL", "4", CANARY, "4", f"{CANARY}\n"] for n in (1, 2)]
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue().encode("utf-8-sig")
+
+
+def _outlines() -> bytes:
+    shapes = [{"name": "polygon", "all_points_x": [4, 25, 25], "all_points_y": [4, 4, 30]}]
+    shapes.append({"name": "ellipse", "cx": 15, "cy": 20, "rx": 6, "ry": 8, "theta": 0.5})
+    text = io.StringIO()
+    head = ["#filename", "file_size", "region_count", "region_id", "region_shape_attributes", "region_attributes"]
+    rows = [[f"P{n}_L_DM_MLO.jpg", "999", "2", n, json.dumps(shapes[n - 1]), CANARY] for n in (1, 2)]
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    return text.getvalue().encode()
+
+
+def _folds() -> bytes:
+    rows = "".join(f"s{number:03d},{1 + number % 2},A,{CANARY}\n" for number in range(6))
+    return f"subject,fold,density,name\n{rows}".encode()
 
 
 ReadSeed = Callable[[Path], Seeds]

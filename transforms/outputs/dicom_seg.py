@@ -19,6 +19,7 @@ from transforms.errors import UserError
 from transforms.outputs.dicom_source import read_source
 from transforms.outputs.prediction import Prediction
 from transforms.palette import PALETTE
+from transforms.plain_text import one_line
 from transforms.reading.dicom import is_dicom, quiet
 from transforms.vocabulary import BREAST, Code, concept
 
@@ -37,7 +38,8 @@ def write_dicom_seg(prediction: Prediction) -> None:
     """
     path = Path(prediction.facts.get("path", ""))
     if not path.is_file() or not is_dicom(path):
-        logger.warning("%s: not DICOM, so no DICOM SEG of it", prediction.facts.get("path") or prediction.name)
+        source = one_line(prediction.facts.get("path") or prediction.name)
+        logger.warning("%s: not DICOM, so no DICOM SEG of it", source)
         return
     target = prediction.path(ENDING)
     target.unlink(missing_ok=True)  # rather none than that of an earlier run
@@ -48,7 +50,8 @@ def write_dicom_seg(prediction: Prediction) -> None:
     except UserError as error:
         logger.warning("%s; no DICOM SEG written", error)
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # what pydicom and highdicom say quotes headers
-        logger.warning("%s: no DICOM SEG written (%s): its header is not valid DICOM", path, type(error).__name__)
+        kind = type(error).__name__
+        logger.warning("%s: no DICOM SEG written (%s): its header is not valid DICOM", one_line(path), kind)
 
 
 def make_segmentation(prediction: Prediction, path: Path) -> Any:

@@ -113,7 +113,8 @@ def _of_dataset(path: Any, recorded: Mapping[str, Any], windowing: str) -> Mammo
     """An image of a dataset folder: pixels that an importer has windowed, and what dataset.json knows of them."""
     if recorded["windowing"] != windowing:
         logger.warning(
-            "%s: imported with windowing %s, but the model learned from %s", path, recorded["windowing"], windowing
+            "%s: imported with windowing %s, but the model learned from %s",
+            *(one_line(path), one_line(recorded["windowing"]), windowing),
         )
     low, high = recorded["intensity_range"]
     spacing = recorded.get("spacing_mm")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 
 from transforms.reading.pictures import SUFFIXES
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
+MOST_BYTES = 255
+"""Of a file name, on nearly all file systems."""
+ROOM = 32
+"""For what results add to the name of their image."""
 
 
 def stem(path: Path) -> str:
@@ -16,3 +22,14 @@ def stem(path: Path) -> str:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name
+
+
+def result_name(name: str) -> str:
+    """The name of an image's results: its own, or where that leaves no room for an ending, its start and a digest."""
+    folder, slash, last = name.rpartition("/")
+    content = os.fsencode(last)
+    if len(content) <= MOST_BYTES - ROOM:
+        return name
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    start = content[: MOST_BYTES - ROOM - len(digest) - 1].decode("utf-8", "ignore")
+    return f"{folder}{slash}{start}-{digest}"
