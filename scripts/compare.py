@@ -40,7 +40,7 @@ def command(
     experiment: Annotated[str, typer.Option(help="MLflow experiment.", envvar="MLFLOW_EXPERIMENT_NAME")] = "mammoseg",
     dataset: Annotated[list[str] | None, typer.Option(help="Name or digest of a data set; may be repeated.")] = None,
     section: Annotated[
-        str, typer.Option(help="Section of the data set: validation, or test or training from evaluations.")
+        str, typer.Option(help="Section of the data set: validation, or test, training or all from evaluations.")
     ] = "validation",
     evaluations: Annotated[bool, typer.Option("--evaluations", help="Evaluations, instead of trainings.")] = False,
     tag: Annotated[list[str] | None, typer.Option(help="KEY=VALUE that the runs must have; may be repeated.")] = None,

@@ -301,6 +301,9 @@ app.command(name="export-nnunet")(export_nnunet)
 @app.command()
 def check(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder.")],
+    other: Annotated[
+        Path | None, typer.Option("--with", help="Another dataset folder: subjects of both, by --subject_key's hashes.")
+    ] = None,
     sheet: Annotated[Path | None, typer.Option(help="Also write thumbnails with labels as PNG.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
@@ -309,9 +312,12 @@ def check(
     from rich.console import Console
 
     from scripts.importers.writing.integrity import check_dataset
+    from scripts.importers.writing.subject_hash import shared_with
     from scripts.importers.writing.summary_tables import report_dict, report_table
 
     report = check_dataset(dataset, progress=not quiet, workers=None)
+    if other is not None:
+        report.warnings += shared_with(report.dataset, other)
     if as_json:
         print(json.dumps(report_dict(report), indent=1, ensure_ascii=False))
     else:

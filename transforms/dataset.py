@@ -21,6 +21,9 @@ from transforms.reading.limits import check_oblong
 from transforms.strict_json import read_json
 
 SECTIONS = ("training", "validation", "test")
+EVERY = "all"
+"""All sections together: for a data set that nothing was trained with."""
+
 VOID = 255
 """Value of label pixels without a class, and of those beyond the image in a crop; every loss and score ignores it."""
 
@@ -95,13 +98,13 @@ class Dataset:
         return None if values is None else [int(value) for value in values]
 
     def items(self, section: str) -> list[dict[str, Any]]:
-        """Fresh dictionaries for MONAI, one an image of "training", "validation" or "test".
+        """Fresh dictionaries for MONAI, one an image of "training", "validation" or "test", or of "all".
 
         Keys: image, label (absolute paths; label None where there is none), subject, case, laterality, view,
         spacing_mm, intensity_range.
         """
-        if section not in SECTIONS:
-            raise UserError(f"section is {section!r}; expected one of {', '.join(SECTIONS)}")
+        if section not in (*SECTIONS, EVERY):
+            raise UserError(f"section is {section!r}; expected one of {', '.join((*SECTIONS, EVERY))}")
         return [
             {
                 "image": str(self.root / item["image"]),
@@ -113,7 +116,8 @@ class Dataset:
                 "spacing_mm": item.get("spacing_mm"),
                 "intensity_range": list(item["intensity_range"]),
             }
-            for item in self.content.get(section, [])
+            for name in (SECTIONS if section == EVERY else (section,))
+            for item in self.content.get(name, [])
         ]
 
     def class_weights(self) -> list[float]:

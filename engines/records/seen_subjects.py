@@ -71,6 +71,17 @@ def check_unseen(members: Sequence[Trained], data: Dataset, section: str) -> Non
             )
 
 
+def warn_of_seen(models: Path, data: Dataset, section: str) -> None:
+    """Say how many subjects of a section the training knows, if it knows any."""
+    seen = seen_subjects(models, data, section)
+    if seen:
+        total = len({item["subject"] for item in data.items(section)})
+        logger.warning(
+            "%d of the %d subjects of section %s of %s were trained with: scores on them say nothing of others",
+            *(len(seen), total, section, data.name),
+        )
+
+
 def _trained_with(path: Path) -> Images | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ from engines.records.ensemble_members import Trained, ensemble_tags, trained_mem
 from engines.records.evaluation_record import ensemble_record, evaluation_output, training_record, write_evaluation
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
-from engines.records.seen_subjects import check_unseen
+from engines.records.seen_subjects import check_unseen, warn_of_seen
 from engines.runs.owned_run import own, tracked
 from engines.runs.score_report import Report
 from engines.runs.session import running_rows
@@ -56,7 +56,7 @@ def evaluate(
     Args:
         evaluator: runs the network with the weights over the section.
         data: the data set.
-        section: training, validation or test.
+        section: training, validation, test or all.
         settings: of the training that the weights are from.
         output: the training's; tables and pictures go to its `eval/<dataset>-<section>`.
         tracking: the MLflow run.
@@ -76,6 +76,8 @@ def evaluate(
     _check(data, section, settings)
     trained = trained_members(members) if members else []
     check_unseen(trained, data, section)
+    if weights and not trained:
+        warn_of_seen(as_path(weights).parent, data, section)
     attributes = _attributes(data, section, (lesions or {}).get("attributes"))
     more = _more(data, section, lesions or {}, surface_distance, spacing)
     for handler in more:

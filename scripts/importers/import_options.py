@@ -10,7 +10,7 @@ import typer
 from transforms.errors import UserError
 from transforms.reading.limits import MEGAPIXELS, MEMORY_GB
 
-SOURCE_OPTIONS = ("subject", "validation", "test", "split", "split_by", "windowing", "bits")
+SOURCE_OPTIONS = ("subject", "validation", "test", "split", "split_by", "subject_key", "windowing", "bits")
 """Options that a source decides for itself if it is a dataset folder."""
 
 FLIPS = ("none", "left", "right")
@@ -34,6 +34,7 @@ class ImportOptions:
         seed: another one draws another split.
         split_by: "subject", or "image" as in the paper, which is optimistic where subjects have several images.
         windowing, bits: see `read_mammogram`.
+        subject_key: file with a key, by which a keyed hash of each subject is stored, see `subject_hash`.
         flip: "left" or "right" mirrors images and labels whose breast is on the other side.
         name: of the dataset; None takes that of the output folder.
         licence, reference: terms of the data, and what to cite.
@@ -73,6 +74,10 @@ class ImportOptions:
         str, _option(help="voi (the DICOM's own), none, or percentile (0.5 to 99.5 of each image).")
     ] = "voi"
     bits: Annotated[int | None, _option(min=1, max=16, help="Bits that pictures use of their 16, such as 12.")] = None
+    subject_key: Annotated[
+        str | None,
+        _option("--subject_key", help="File with a secret key: store a keyed hash per subject, to find her elsewhere."),
+    ] = None
     flip: Annotated[
         str, _option(help="left or right: mirror images so that every breast is on that side; none: as stored.")
     ] = "none"

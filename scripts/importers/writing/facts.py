@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from scripts.importers.writing.near_copies import Descriptor, near_copies
 from transforms.dataset_check import copies_apart, subjects_apart
 from transforms.reading.dicom_attributes import IMPLAUSIBLE
 
@@ -27,6 +28,7 @@ class Facts:
         lowest, highest: values that occur in it.
         counts: pixels of each class, or None if it has no label.
         digest: of its pixels.
+        look: see `near_copies.descriptor`; None where it was not made.
     """
 
     case: str
@@ -36,6 +38,7 @@ class Facts:
     highest: int
     counts: Sequence[int] | None
     digest: str
+    look: Descriptor | None = None
 
 
 @dataclass
@@ -57,7 +60,7 @@ def findings(facts: Mapping[str, Sequence[Facts]], labels: Sequence[str], split_
     found = Findings()
     everything = [(section, one) for section, members in facts.items() for one in members]
     _subjects(found, everything, split_by_image)
-    _copies(found, everything)
+    _copies(found, everything, facts)
     _blank(found, everything)
     _classes(found, facts, labels)
     sources = [str(one.item.get("spacing_source", "")) for _, one in everything]
@@ -71,7 +74,7 @@ def _subjects(found: Findings, everything: Sequence[tuple[str, Facts]], split_by
         (found.warnings if split_by_image else found.errors).append(text)
 
 
-def _copies(found: Findings, everything: Sequence[tuple[str, Facts]]) -> None:
+def _copies(found: Findings, everything: Sequence[tuple[str, Facts]], facts: Mapping[str, Sequence[Facts]]) -> None:
     places: dict[str, Places] = defaultdict(list)
     for section, one in everything:
         places[one.digest].append((section, one.case))
@@ -80,6 +83,13 @@ def _copies(found: Findings, everything: Sequence[tuple[str, Facts]]) -> None:
     text = copies_apart((section, one.case, one.digest) for section, one in everything)
     if text:
         found.errors.append(text)
+    looks = {
+        section: [(one.case, one.item["subject"], one.digest, one.look) for one in members if one.look is not None]
+        for section, members in facts.items()
+    }
+    near = near_copies(looks)
+    if near:
+        found.warnings.append(near)
     beside = [where for where in copies if where not in apart]
     if beside:
         number = sum(len(where) - 1 for where in beside)

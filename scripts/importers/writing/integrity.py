@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.importers.writing.facts import Facts, findings
+from scripts.importers.writing.near_copies import descriptor
 from scripts.importers.writing.parallel import in_order, worker_count
 from scripts.importers.writing.progress import with_progress
 from transforms.dataset import SECTIONS, Dataset, check_image_type, open_array
@@ -113,7 +114,7 @@ def _facts(dataset: Dataset, item: Item, stored: Mapping[str, Any]) -> Facts:
         if kept.is_file() and _misleads(kept, rows):
             raise UserError(f"{kept}: is not that of {item['label']}; delete it, or prepare the dataset again")
         counts = rows.sum(axis=1, dtype=np.int64).tolist()
-    return Facts(item["case"], stored, (image.shape[0], image.shape[1]), low, high, counts, digest)
+    return Facts(item["case"], stored, (image.shape[0], image.shape[1]), low, high, counts, digest, descriptor(image))
 
 
 def _misleads(path: Path, rows: NDArray[np.uint32]) -> bool:

@@ -26,11 +26,13 @@ from scripts.importers.writing.finished_cases import Files, Record, new_key
 from scripts.importers.writing.given_split import GivenSplit, given_sections, read_split
 from scripts.importers.writing.import_summary import Summary, counted_syntaxes
 from scripts.importers.writing.notes import PLANNED, notes_of
+from scripts.importers.writing.one_word import one_word_apart
 from scripts.importers.writing.parallel import in_order, worker_count
 from scripts.importers.writing.process_case import Rules, Task, failed_case, process_case
 from scripts.importers.writing.progress import with_progress
 from scripts.importers.writing.split import sections_of
 from scripts.importers.writing.staging import check_output, staged_folder
+from scripts.importers.writing.subject_hash import read_key, subject_hash
 from scripts.importers.writing.twins import without_twins
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError
@@ -71,12 +73,14 @@ class _Written:
     name: str
     case: Case
     record: Record
+    hash: str | None = None
 
     @property
     def item(self) -> dict[str, Any]:
         """Its entry in dataset.json."""
         label = None if self.record.counts is None else f"labels/{self.name}.npy"
-        return {"image": f"images/{self.name}.npy", "label": label, "subject": self.subject, **self.record.item}
+        item = {"image": f"images/{self.name}.npy", "label": label, "subject": self.subject, **self.record.item}
+        return item if self.hash is None else {**item, "subject_hash": self.hash}
 
     @property
     def facts(self) -> Facts:
@@ -115,6 +119,7 @@ def write_dataset(
     """
     out, cases = Path(out), list(cases)
     check_output(out, options.overwrite, tuple(case.source for case in cases))
+    key = None if options.subject_key is None else read_key(Path(options.subject_key), out)
     limits = Limits(options.max_megapixels, options.max_memory_gb)
     head = _Head(
         name=one_line(options.name or out.absolute().name),
@@ -144,6 +149,8 @@ def write_dataset(
         records = with_progress(in_order(process_case, tasks, processes, failed_case), len(cases), options.progress)
         pairs, twin_notes = without_twins(list(zip(cases, records, strict=True)), options.intent)
         written, rejected = _named(pairs)
+        for one in written:
+            one.hash = None if key is None else subject_hash(one.case, key)
         sections = _sections(written, head)
         _move(stage, written)
         text = json.dumps(_content(head, sections), indent=1, ensure_ascii=False) + "\n"
@@ -153,7 +160,8 @@ def write_dataset(
         Dataset.load(stage)
     facts = {section: [one.facts for one in members] for section, members in sections.items()}
     notes = twin_notes + notes_of([one.record for one in written], facts, labels, options.split_by, options.flip)
-    return _summary(out, head, written, rejected, sections, notes)
+    words = one_word_apart(one.case.subject for one in written)
+    return _summary(out, head, written, rejected, sections, [*notes, *([] if words is None else [words])])
 
 
 def _tasks(stage: Path, cases: list[Case], head: _Head) -> list[Task]:

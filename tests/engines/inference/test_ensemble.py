@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from engines.inference.ensemble import Ensemble, Member
 from engines.inference.whole_image import WholeImageInferer
 from engines.records.ensemble_members import ensemble_settings, ensemble_tags, trained_members
-from engines.records.seen_subjects import check_unseen, seen_subjects
+from engines.records.seen_subjects import check_unseen, seen_subjects, warn_of_seen
 from nets import FCN
 from transforms.dataset import Dataset
 from transforms.decision import Decision
@@ -139,10 +139,16 @@ def test_what_is_no_ensemble(data: Dataset, tmp_path: Path, given: Any, message:
         trained_members([str(tmp_path / "a"), f"unett={tmp_path / 'gray'}"][::-1])
 
 
-def test_subjects_that_a_training_knows(data: Dataset, tmp_path: Path) -> None:
+def test_subjects_that_a_training_knows(data: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     models = make_training(tmp_path / "a", data) / "models"
     assert seen_subjects(models, data, "training") == {"s000", "s001", "s002", "s003"}
     assert seen_subjects(models, data, "validation") == set()
+    with caplog.at_level("WARNING", "mammoseg"):
+        warn_of_seen(models, data, "validation")
+        assert caplog.messages == []
+        warn_of_seen(models, data, "all")
+    (said,) = caplog.messages
+    assert said.startswith("4 of the 6 subjects of section all of tiny were trained with: ")
     # the folds' data set: the same images in other sections
     content = json.loads((data.root / "dataset.json").read_text())
     content["test"] = [content["training"].pop()]
