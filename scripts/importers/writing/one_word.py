@@ -32,6 +32,6 @@ def one_word_apart(subjects: Iterable[str]) -> str | None:
     names, count = max(often.items(), key=lambda pair: pair[1])
     return (
         f"{count} times, subjects differ only in the word {' or '.join(sorted(names))} of their files' names: if "
-        "that is no name of a woman, her images are taken for those of several, perhaps in two sections; say which part "
+        "that is no name of a woman, her images are taken for those of several, maybe in two sections; say which part "
         "names her, as in --subject '(P[0-9]+)_'"
     )
