@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from engines.base.replaced_options import upgraded
+from engines.base.replaced_options import SINCE, upgraded
 from engines.scoring.intervals import few_subjects
 from scripts.comparison.store import Result
 
 OPTIONS_TO_NOTE = (
     "recipe", "image_height", "sampling", "augmentation", "loss", "class_weights", "ema_decay", "mirror_averaging",
-    "init_weights", "keep", "seed", "git_commit",
+    "init_weights", "keep", "precision", "seed", "git_commit",
 )  # fmt: skip
 """Options that should be the same for all models; the others are the networks' own."""
 
@@ -41,7 +41,9 @@ def notes(results: Sequence[Result], scores: Sequence[Mapping[str, float]], titl
 
 def given(result: Result, option: str) -> str:
     """The value of an option, of a row with several trainings all."""
-    return " and ".join(sorted({str(upgraded(each.params).get(option, "none")) for each in result.trainings}))
+    return " and ".join(
+        sorted({str(upgraded(each.params).get(option, SINCE.get(option, "none"))) for each in result.trainings})
+    )
 
 
 def _counted(classes: Sequence[str], scores: Sequence[Mapping[str, float]], titles: Sequence[str]) -> str:

@@ -350,6 +350,18 @@ def test_the_table_of_the_paper(add: Add, store: Path, tmp_path: Path, capsys: p
     assert "Too few subjects (8)" in text
 
 
+def test_rows_of_another_precision_are_marked_and_runs_from_before_the_option_were_fp32(
+    add: Add, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add({"unet": matrices(0.5)})
+    add({"fcn8": matrices(0.4)}, params={"recipe": "quick", "seed": 0, "precision": "fp32"})
+    assert main(_where(store, tmp_path)) == 0
+    assert "precision" not in capsys.readouterr().out
+    add({"deeplabv3": matrices(0.9)}, params={"recipe": "quick", "seed": 0, "precision": "bf16"})
+    assert main(_where(store, tmp_path)) == 0
+    assert "Not trained alike: precision is bf16, fp32." in capsys.readouterr().out
+
+
 def test_files(add: Add, compare: Compare, tmp_path: Path) -> None:
     add({"unet": matrices(0.5)}, pictures=True)
     add({"deeplabv3": matrices(0.9)}, pictures=True)
