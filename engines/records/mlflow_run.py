@@ -15,18 +15,18 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import mlflow
 from ignite.engine import Engine, Events
-from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
-from monai.utils import path_to_uri
 
 from engines.base.distributed import is_main
 from engines.base.network_file import NetworkRows
+from engines.base.options import switch
 from engines.base.signals import hides_interruption
 from engines.records.mlflow_store import (
     SHORT_WAIT,
@@ -36,9 +36,12 @@ from engines.records.mlflow_store import (
     make_database,
     metric_name,
     metric_names,
-    sqlite_path,
 )
+from engines.records.mlflow_tags import context_tags, experiment_id
+from engines.records.system_monitor import SystemMonitor
 from transforms.errors import UserError
+
+T = TypeVar("T")
 
 logger = logging.getLogger("mammoseg")
 
@@ -47,6 +50,9 @@ EPOCH_METRIC = "learning_rate"
 
 MAX_NAME, MAX_DIGEST = 500, 36
 """Characters of a data set's name and digest that MLflow takes."""
+
+DATA_SET = ("dataset_name", "dataset_digest")
+"""What links a metric with a data set."""
 
 LOCK_TAG = "mammoseg.lock"
 """Tag of a run: the lock that its process held, see `engines.base.lock`."""
@@ -62,6 +68,16 @@ class Tracking:
         params: flat parameters of the run (numbers and short strings).
         enabled: False logs nothing.
         tags: of the run and of its stages' runs; `mlflow.parentRunId` makes it a part of another run.
+        user: whom the run belongs to, see `context_tags`.
+        system_metrics: also log how busy processors, memory, disk, network and GPUs are.
+
+    Attributes:
+        source: what is run, for MLflow's column of this name.
+        profile: numbers that describe the data set.
+        model_id: logged model that the run's own metrics belong to.
+
+    Raises:
+        UserError: psutil is missing for `system_metrics`.
     """
 
     def __init__(
@@ -72,6 +88,8 @@ class Tracking:
         params: Mapping[str, Any] | None = None,
         enabled: bool = True,
         tags: Mapping[str, Any] | None = None,
+        user: str | None = None,
+        system_metrics: Any = False,
     ) -> None:
         self.experiment_name = experiment_name
         self.run_name = run_name
@@ -79,6 +97,11 @@ class Tracking:
         self.params = dict(params or {})
         self.enabled = enabled and is_main()
         self.tags = {str(key): str(value) for key, value in (tags or {}).items()}
+        self.user = user
+        self.monitor = SystemMonitor() if switch(system_metrics, "--system_metrics") and self.enabled else None
+        self.source = ""
+        self.profile: dict[str, Any] = {}
+        self.model_id: str | None = None
         self.rows: NetworkRows | None = None
         self.failed = False
         self._started = False
@@ -140,14 +163,17 @@ class Tracking:
         client = self._open()
         if run_id is not None and self._exists(run_id):
             self._continue(run_id)
-            self._started = True
-            return
-        self.stage_runs = {}
-        run = client.create_run(self._experiment_id(), run_name=self.run_name, tags=self.tags)
-        self.run_id = run.info.run_id
+        else:
+            self.stage_runs = {}
+            tags = {**context_tags(self.source, self.user), **self.tags}
+            run = client.create_run(self._experiment(), run_name=self.run_name, tags=tags)
+            self.run_id = run.info.run_id
+            self.log_params(self.params)
+            self._log_data(self.run_id)
         self._started = True
-        self.log_params(self.params)
-        self._log_data(self.run_id)
+        monitor, run = self.monitor, str(self.run_id)
+        if monitor is not None:
+            self.optional(lambda _: monitor.start(run, self.tracking_uri), "system metrics")
 
     def _continue(self, run_id: str) -> None:
         assert self._client is not None
@@ -167,25 +193,9 @@ class Tracking:
             logger.warning("The interrupted training's MLflow run is not in %s: a new run is made.", self.tracking_uri)
             return False
 
-    def _experiment_id(self) -> str:
+    def _experiment(self) -> str:
         assert self._client is not None
-        experiment = self._client.get_experiment_by_name(self.experiment_name)
-        if experiment is not None:
-            if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
-                raise UserError(
-                    f"cannot log: experiment {self.experiment_name} is deleted; restore it with mlflow "
-                    f"experiments restore --experiment-id {experiment.experiment_id}, or give another --experiment_name"
-                )
-            return str(experiment.experiment_id)
-        database = sqlite_path(self.tracking_uri)
-        location = path_to_uri(database.parent / "mlruns") if database is not None else None
-        try:
-            return str(self._client.create_experiment(self.experiment_name, artifact_location=location))
-        except mlflow.exceptions.MlflowException as error:  # another process was faster
-            experiment = self._client.get_experiment_by_name(self.experiment_name)
-            if experiment is None or hides_interruption(error):
-                raise
-            return str(experiment.experiment_id)
+        return experiment_id(self._client, self.experiment_name, self.tracking_uri)
 
     def start_stage(self, name: str, params: Mapping[str, Any]) -> None:
         """Open the nested run of a stage, or continue it after an interruption."""
@@ -197,8 +207,9 @@ class Tracking:
             self.stage_run_id = self.stage_runs[name]
             self._continue(self.stage_run_id)
             return
-        tags = {**self.tags, **self.row_tags(name), MLFLOW_PARENT_RUN_ID: self.run_id, "kind": "stage", "stage": name}
-        run = self._client.create_run(self._experiment_id(), run_name=f"{self.run_name} {name}", tags=tags)
+        tags = {**context_tags(self.source, self.user), **self.tags, **self.row_tags(name)}
+        tags |= {MLFLOW_PARENT_RUN_ID: str(self.run_id), "kind": "stage", "stage": name}
+        run = self._client.create_run(self._experiment(), run_name=f"{self.run_name} {name}", tags=tags)
         self.stage_run_id = self.stage_runs[name] = run.info.run_id
         self.log_params({"stage": name, **params}, run_id=self.stage_run_id)
         self._log_data(self.stage_run_id)
@@ -211,6 +222,8 @@ class Tracking:
 
     def end(self, status: str) -> None:
         """Finish the run and an open stage: FINISHED, FAILED (exception) or KILLED (Ctrl-C, SIGTERM)."""
+        if self.monitor is not None:
+            self.monitor.finish()
         self._terminate(self.stage_run_id, status)
         self._terminate(self.run_id, status)
         self.stage_run_id = None
@@ -224,26 +237,38 @@ class Tracking:
         batch = [Param(metric_name(k), str(v)[:6000]) for k, v in params.items()]
         self._try(lambda: self._client and self._client.log_batch(run_id or self.run_id, params=batch))
 
+    @property
+    def data_set(self) -> tuple[str | None, str | None]:
+        """Name and digest of the data set of the parameters, as MLflow takes them."""
+        name, digest = self.params.get("dataset"), self.params.get("dataset_digest")
+        return (str(name)[:MAX_NAME], str(digest)[:MAX_DIGEST]) if name and digest else (None, None)
+
     def _log_data(self, run_id: str) -> None:
         """Name the data set of the parameters as the run's input: by name and digest, never by its path."""
         assert self._client is not None
-        name, digest = self.params.get("dataset"), self.params.get("dataset_digest")
+        name, digest = self.data_set
         if not name or not digest:
             return
-        source = json.dumps({"name": name, "digest": digest}, ensure_ascii=False)
-        data = Dataset(str(name)[:MAX_NAME], str(digest)[:MAX_DIGEST], "dataset folder", source)
+        source = json.dumps({"name": name, "digest": self.params["dataset_digest"]}, ensure_ascii=False)
+        profile = json.dumps(self.profile, ensure_ascii=False) if self.profile else None
+        data = Dataset(name, digest, "dataset folder", source, profile=profile)
         context = self.tags.get("section", "training")
         self._client.log_inputs(run_id, [DatasetInput(data, [InputTag(MLFLOW_DATASET_CONTEXT, context)])])
 
     def log_metrics(self, values: Mapping[str, float], step: int, prefix: str = "", run_id: str | None = None) -> None:
-        """Log the values that are numbers (not NaN) in one write, without those that a continued run has already."""
+        """Log the values that are numbers (not NaN) in one write, without those that a continued run has already.
+
+        Those of the run itself are also logged with its `model_id` and data set.
+        """
         now, run = int(time.time() * 1000), run_id or self.run_id or ""
         epochs, latest = self._logged.get(run, (set(), {}))
         if step in epochs:  # an epoch that was interrupted before it was saved, and came out the same
             return
         names = metric_names(prefix + name for name in values)
         pairs = [(k, float(v)) for k, v in zip(names, values.values(), strict=True) if v == v]
-        batch = [Metric(k, v, now, step) for k, v in pairs if step > 0 or latest.get(k) != v]
+        own = run == self.run_id and self.model_id is not None
+        linked = {"model_id": self.model_id, **dict(zip(DATA_SET, self.data_set, strict=True))} if own else {}
+        batch = [Metric(k, v, now, step, **linked) for k, v in pairs if step > 0 or own or latest.get(k) != v]
         for first in range(0, len(batch), MAX_METRICS_PER_BATCH):
             part = batch[first : first + MAX_METRICS_PER_BATCH]
             self._try(lambda part=part: self._client and self._client.log_batch(run, metrics=part))
@@ -255,6 +280,18 @@ class Tracking:
             self._try(lambda: self._client and self._client.log_artifacts(run, str(path), folder))
         elif path.is_file():
             self._try(lambda: self._client and self._client.log_artifact(run, str(path), folder))
+
+    def optional(self, action: Callable[[MlflowClient], T], what: str) -> T | None:
+        """Do what an older server may not know: its result, or None after one line that says so."""
+        if not self.enabled or self.failed or self._client is None:
+            return None
+        try:
+            return action(self._client)
+        except Exception as error:  # any store, any transport
+            if hides_interruption(error):
+                raise KeyboardInterrupt from None
+            logger.warning("MLflow at %s takes no %s (%s).", self.tracking_uri, what, _reason(error))
+            return None
 
     def _try(self, action: Callable[..., Any], *args: Any, even_after_failure: bool = False) -> None:
         """Do something with the store. After a failure only the ends of runs are tried, so that none stays RUNNING.
@@ -273,12 +310,16 @@ class Tracking:
             if self.failed:
                 return
             self.failed = True
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             logger.warning(
                 "MLflow at %s %s: going on without it; all numbers are also in the output folder.",
                 self.tracking_uri,
-                reason if isinstance(error, UserError) else f"does not answer ({reason[:200]})",
+                error if isinstance(error, UserError) else f"does not answer ({_reason(error)})",
             )
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
 
 
 class StageTrackingHandler:

@@ -17,12 +17,13 @@ from engines.inference.finite import naming_case
 from engines.records.attributes import Attributes, check_known, dataset_attributes, read_attributes
 from engines.records.ensemble_members import Trained, ensemble_tags, trained_members
 from engines.records.evaluation_record import ensemble_record, evaluation_output, training_record, write_evaluation
+from engines.records.mlflow_models import link_models
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.seen_subjects import check_unseen, warn_of_seen
 from engines.runs.owned_run import own, tracked
 from engines.runs.score_report import Report
-from engines.runs.session import running_rows
+from engines.runs.session import describe_run
 from engines.scoring.confusion_files import identity
 from engines.scoring.groups import groups, sentences
 from engines.scoring.lesions import LesionDetection, lesion_detection
@@ -93,13 +94,14 @@ def evaluate(
         "data": {**identity(data), "section": section},
         "lesions": next(iter(counted), None),
     }
-    tracking.rows = running_rows()
+    describe_run(tracking, data, "evaluate")
     _tell(tracking, record, stage)
     if trained:
         _tell_members(tracking, trained, training["members"])
     owned = own(output.eval, tracking, switch(force, "--force"), "evaluation")
     with owned, tracked(tracking), errors_in_one_line(output.eval):
         output.clear_parts()
+        link_models(tracking, training.get("members") or [training])
         tracking.log_artifacts(write_evaluation(output, record), "eval")
         tracking.log_artifacts(output.write_config({**tracking.params, "trained_with": dict(settings)}), "eval")
         report = Report(data, section, output, tracking, more)

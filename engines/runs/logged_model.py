@@ -8,6 +8,7 @@ For MLflow's server it takes image files, see `engines.runs.serving`.
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import tempfile
 import warnings
@@ -20,40 +21,81 @@ import numpy as np
 import torch
 from torch import nn
 
+from engines.base.distributed import is_main
 from engines.base.signals import hides_interruption
 from engines.inference.inferers import size_multiple
+from engines.records.mlflow_models import Weights, add_model, finish_model, model_name
 from engines.records.mlflow_run import Tracking
-from engines.records.output_folder import portable
+from engines.records.output_folder import Output, portable
+from engines.records.trained_model import DIGEST
 from engines.runs.serving import REQUIREMENTS, add_predictor
 
 logger = logging.getLogger("mammoseg")
 
 NAME = "model"
+"""Folder of a run's files for the network, where the server knows no logged models."""
 
 
-def log_network(network: nn.Module, tracking: Tracking, settings: Mapping[str, Any], in_channels: int = 3) -> bool:
-    """Log it to the training's run as runs:/<run id>/model; whether that went well. A failure is said in one line.
+def add_models(tracking: Tracking, output: Output, results: Mapping[str, Mapping[str, float]]) -> str | None:
+    """Log the weights of each stage as a model; the run's own scores then belong to the last, whose id is returned.
+
+    Args:
+        results: validation scores by stage, in training order.
+    """
+    if not is_main():
+        return None
+    *earlier, last = results
+    bundle = tracking.rows.bundle if tracking.rows is not None else tracking.run_name
+    for stage in earlier:
+        weights, run_id = _weights(output, stage, results[stage]), tracking.stage_runs.get(stage)
+        finish_model(tracking, add_model(tracking, model_name(bundle, stage), weights, run_id))
+    tracking.model_id = add_model(tracking, model_name(bundle), _weights(output, last, {}), tracking.run_id)
+    return tracking.model_id
+
+
+def _weights(output: Output, stage: str, scores: Mapping[str, float]) -> Weights:
+    record = json.loads((output.models / f"{stage}.json").read_text(encoding="utf-8"))
+    return Weights(stage, record[DIGEST], record["epoch"], scores)
+
+
+def log_network(
+    network: nn.Module,
+    tracking: Tracking,
+    settings: Mapping[str, Any],
+    model: str | None = None,
+    enabled: bool = True,
+    in_channels: int = 3,
+) -> bool:
+    """Log the network with the run's model; whether that went well. A failure is said in one line.
 
     Args:
         network: the trained network.
         tracking: the run.
         settings: of the training, by which a server reads images (`engines.runs.serving`).
+        model: of `add_models`; None logs the network as the run's own files, as older servers need it.
+        enabled: False logs that the network is elsewhere.
         in_channels: of the network.
     """
     if not tracking.enabled or tracking.failed:
         return False
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / NAME
-        try:
-            save_network(network, path, settings, in_channels)
-        except Exception as error:  # torch.export has many ways to fail, none of which may cost a training
-            if hides_interruption(error):
-                raise KeyboardInterrupt from None
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            logger.warning("The network is not logged as an MLflow model (%s); its weights are.", reason)
-            return False
-        tracking.log_artifacts(path, NAME)
-    return not tracking.failed
+        path = _saved(network, Path(folder) / NAME, settings, in_channels) if enabled else None
+        if path is not None and model is None:
+            tracking.log_artifacts(path, NAME)
+            return not tracking.failed
+        return finish_model(tracking, model, path) and path is not None
+
+
+def _saved(network: nn.Module, path: Path, settings: Mapping[str, Any], in_channels: int) -> Path | None:
+    try:
+        save_network(network, path, settings, in_channels)
+        return path
+    except Exception as error:  # torch.export has many ways to fail, none of which may cost a training
+        if hides_interruption(error):
+            raise KeyboardInterrupt from None
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        logger.warning("The network is not logged as an MLflow model (%s); its weights are.", reason)
+        return None
 
 
 def save_network(network: nn.Module, path: Path, settings: Mapping[str, Any], in_channels: int = 3) -> None:

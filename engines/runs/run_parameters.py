@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from engines.base.checkout import git_commit
 from engines.base.loss_parameters import flat_parameters
 from engines.base.options import with_switches
 from engines.base.paths import code_root
@@ -76,14 +75,3 @@ def settings(
         "reference": data.content.get("reference", ""),
         **identity(data),
     }
-
-
-def git_commit(folder: Path) -> str:
-    """Commit of the checkout the code lies in; `unknown` where there is none."""
-    if not (folder / ".git").exists():  # a shared bundle; git would look further up and name someone else's commit
-        return "unknown"
-    try:
-        command = ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"

@@ -82,7 +82,6 @@ class Report:
         for measured in self.more:
             logger.info("%s\n", measured.write(output, tracking, name))
         tracking.log_metrics(final, step=0)
-        tracking.log_metrics({k: v for k, v in rows[TRIVIAL].items() if "/" not in k}, step=0, prefix="all_background/")
         for path in (*tables, *confusion_files, output.epochs_file):
             tracking.log_artifacts(path, "eval")
         tracking.log_artifacts(output.predictions, "eval/predictions")

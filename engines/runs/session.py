@@ -19,13 +19,15 @@ from monai.data import set_track_meta
 
 from engines.base.console import forget, robust_console
 from engines.base.distributed import is_main
-from engines.base.network_file import NetworkRows, rows_beside
+from engines.base.network_file import rows_beside
 from engines.base.signals import handle_signals, hides_interruption
 from engines.base.threads import fit_threads
 from engines.base.versions import compare_versions
+from engines.records.mlflow_run import Tracking
 from engines.records.mlflow_store import disable_telemetry
 from engines.runs.overrides import check_overrides
 from engines.training.epochs import seed_all
+from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError, user_error
 
 logger = logging.getLogger("mammoseg")
@@ -69,10 +71,15 @@ def running_workflow() -> ConfigWorkflow | None:
     return None
 
 
-def running_rows() -> NetworkRows | None:
-    """Title and rows of the bundle that is being run, from its network.json."""
+def describe_run(tracking: Tracking, data: Dataset, config: str) -> None:
+    """Complete what MLflow shows of a run: the bundle's rows, the config that is run, and the data set's size."""
     workflow = running_workflow()
-    return None if workflow is None else rows_beside(Path(workflow.config_root_path))
+    if workflow is not None:
+        folder = Path(workflow.config_root_path)
+        tracking.rows = rows_beside(folder)
+        tracking.source = f"bundles/{folder.resolve().parent.name}/configs/{config}.json"
+    counts = {f"{name}_images": len(data.items(name)) for name in SECTIONS}
+    tracking.profile = {"num_rows": sum(counts.values()), **counts, "classes": data.class_names}
 
 
 def readable_excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

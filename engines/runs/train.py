@@ -14,10 +14,10 @@ from engines.base.options import switch
 from engines.records.data_record import DataGuard
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
-from engines.runs.logged_model import log_network
+from engines.runs.logged_model import add_models, log_network
 from engines.runs.owned_run import own, resumable, tracked
 from engines.runs.score_report import Report
-from engines.runs.session import running_rows
+from engines.runs.session import describe_run
 from engines.scoring.confusion_files import write_split
 from engines.scoring.lesions import lesion_detection
 from engines.training.held_out import held_out_subjects
@@ -63,7 +63,7 @@ def train(
     kept_apart = held_out_subjects(data, source, share, training.seed, lesion)
     training.lesions = stage_lesions(lesions, options, held_out)
     output, tracking = training.output, training.tracking
-    tracking.rows = running_rows()
+    describe_run(tracking, data, "train")
     report = Report(data, "validation", output, tracking, [lesions] if lesions else [])
     training.pictures = report.pictures
     with own(output.folder, tracking, force), resumable(output):
@@ -72,13 +72,13 @@ def train(
         with tracked(tracking, *training.prepare(resume, guard)):
             results = training.run()
             *earlier, last = results
+            model = add_models(tracking, output, results)
             rows = report.write(training.evaluator, last, {name: results[name] for name in earlier})
             tracking.log_artifacts(write_split(output, data, kept_apart), "eval")
             tracking.log_artifacts(output.models / "model.pt", "models")
             tracking.log_artifacts(output.models / "model.json", "models")
-            if log_model:
-                point = lesions.point if lesions else None
-                log_network(training.network, tracking, {**training.settings, "operating_point": point})
+            point = lesions.point if lesions else None
+            log_network(training.network, tracking, {**training.settings, "operating_point": point}, model, log_model)
     _say_where(output, tracking)
     return rows
 
@@ -106,3 +106,5 @@ def _say_where(output: Output, tracking: Tracking) -> None:
         quote = subprocess.list2cmdline if os.name == "nt" else shlex.join
         uri = quote([tracking.tracking_uri])
         logger.info("run       mlflow ui --backend-store-uri %s   (run %s)", uri, tracking.run_id)
+        if tracking.model_id is not None:
+            logger.info("model     models:/%s", tracking.model_id)

@@ -149,9 +149,12 @@ def _of_name(name: str, title: str) -> dict[str, Config]:
             "_desc_": f"Trains {title}. Every top-level key is an option: --recipe paper, --max_epochs 20, "
             "--dataset_dir PATH.",
             **root,
-            "run_name": f"$engines.environment('MLFLOW_RUN_NAME', '{name}')",
+            "run_name": f"$engines.environment('MLFLOW_RUN_NAME', '{name} ' + @data.name)",
         },
-        "evaluate": {**root, "run_name": f"$engines.environment('MLFLOW_RUN_NAME', '{name} evaluation')"},
+        "evaluate": {
+            **root,
+            "run_name": f"$engines.environment('MLFLOW_RUN_NAME', '{name} ' + @data.name + ' ' + @section)",
+        },
         "inference": root,
         "multi_gpu_train": {
             "_desc_": "Over train.json for several GPUs: torchrun --standalone --nproc_per_node=2 -m monai.bundle run "

@@ -10,6 +10,7 @@ from typing import Any
 from engines.base.loss_parameters import flat_parameters
 from engines.base.replaced_options import upgraded
 from engines.records.score_table import MEAN_TITLES
+from scripts.sharing.results import options_as_run, results
 from scripts.sharing.trained import Trained
 
 GUIDES = ("data.md", "options.md", "losses.md", "evaluation.md", "clinical.md")
@@ -27,7 +28,8 @@ def readme(trained: Trained, metadata: Mapping[str, Any]) -> str:
     text = (trained.bundle / "docs" / "README.md").read_text(encoding="utf-8")
     text = replace_section(text, "## Data", _data(trained, metadata))
     text = replace_section(text, FIGURES, "")
-    text = insert_before(text, "## Training", _scores(trained) + _use(trained, metadata))
+    text = replace_section(text, "## Options as run", options_as_run(trained))
+    text = insert_before(text, "## Training", _scores(trained) + results(trained) + _use(trained, metadata))
     return local_commands(text)
 
 

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import mlflow.pytorch
 import numpy as np
@@ -35,8 +38,8 @@ Run = Callable[..., None]
 def logged_model(store: Path, folder: Path) -> Path:
     """The one training's model, downloaded."""
     client = MlflowClient(f"sqlite:///{store}")
-    found = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id], "tags.kind = 'training'")
-    return Path(client.download_artifacts(found[0].info.run_id, "model", str(folder)))
+    (found,) = client.search_logged_models([client.get_experiment_by_name("mammoseg").experiment_id])
+    return Path(shutil.copytree(url2pathname(urlsplit(found.artifact_location).path), folder / "model"))
 
 
 def test_the_network_is_an_mlflow_model_that_loads_without_unpickling(

@@ -12,8 +12,8 @@ import pytest
 from refusals import refused
 from repository import ROOT
 
+from engines.base.checkout import git_commit
 from engines.base.versions import compare_versions, series
-from engines.runs.run_parameters import git_commit
 
 
 @pytest.mark.parametrize(

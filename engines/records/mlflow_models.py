@@ -1,0 +1,156 @@
+"""Trained weights as MLflow's logged models: named, with the scores and the data set that belong to them.
+
+They are what the Models page lists and `mlflow.search_logged_models` finds. A server that knows none costs a line.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import LoggedModelInput, LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_IS_EXTERNAL, MLFLOW_PARENT_RUN_ID
+
+from engines.records.mlflow_run import LOCK_TAG, Tracking
+from engines.records.mlflow_store import metric_names
+
+KIND = "segmentation"
+DIGEST_TAG = "weights_sha256"
+"""Tag of a logged model: SHA-256 of the file of its weights, by which evaluations find it."""
+
+PARAMETERS = (
+    "network", "parameters", "recipe", "seed", "width", "image_height", "crop_size", "loss", "learning_rate",
+    "max_epochs", "dataset", "classes",
+)  # fmt: skip
+"""Of the run's parameters, those that a model has too."""
+
+
+@dataclass
+class Weights:
+    """What is logged of a stage's weights.
+
+    Attributes:
+        stage: of the training.
+        sha256: digest of their file.
+        epoch: that they are of.
+        scores: validation scores, logged with the model; empty for none.
+    """
+
+    stage: str
+    sha256: str
+    epoch: int
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+def model_name(bundle: str, stage: str = "") -> str:
+    """A name that MLflow accepts: `unet`, or `dilation10-front` for an earlier stage."""
+    return re.sub(r"[/:.%\"']", "_", "-".join(filter(None, (bundle, stage)))) or "network"
+
+
+def add_model(tracking: Tracking, name: str, weights: Weights, run_id: str | None) -> str | None:
+    """Log weights as a model without files, which a run made: its id, or None where the store takes none.
+
+    A model of the same weights that the run has already, as after a resume, is taken again.
+    """
+    if run_id is None:
+        return None
+
+    def add(client: MlflowClient) -> str:
+        known = find_model(client, run_id, weights.stage, weights.sha256)
+        if known is not None:
+            return known
+        run = client.get_run(run_id)
+        params = {key: str(tracking.params[key])[:500] for key in PARAMETERS if tracking.params.get(key) is not None}
+        tags = {**tracking.tags, **tracking.row_tags(weights.stage), DIGEST_TAG: weights.sha256}
+        for key in (LOCK_TAG, MLFLOW_PARENT_RUN_ID, "kind"):
+            tags.pop(key, None)
+        made = client.create_logged_model(
+            run.info.experiment_id,
+            name,
+            source_run_id=run_id,
+            tags={**tags, "stage": weights.stage, "epoch": str(weights.epoch)},
+            params=params,
+            model_type=KIND,
+        )
+        runs = dict.fromkeys(filter(None, (run_id, tracking.stage_runs.get(weights.stage), tracking.run_id)))
+        for each in runs:
+            client.log_outputs(each, [LoggedModelOutput(made.model_id, weights.epoch)])
+        if weights.scores:
+            client.log_batch(run_id, metrics=_metrics(tracking, weights, made.model_id))
+        return str(made.model_id)
+
+    return tracking.optional(add, "logged models")
+
+
+def finish_model(tracking: Tracking, model_id: str | None, folder: Path | None = None) -> bool:
+    """Upload a model's folder, or mark it as one whose weights are elsewhere; whether that went well."""
+    if model_id is None:
+        return False
+
+    def finish(client: MlflowClient) -> bool:
+        if folder is not None:
+            client.log_model_artifacts(model_id, str(folder))
+        elif client.get_logged_model(model_id).status != LoggedModelStatus.READY:
+            client.set_logged_model_tags(model_id, {MLFLOW_MODEL_IS_EXTERNAL: "true"})
+            _upload_empty(client, model_id)
+        client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+        return True
+
+    return bool(tracking.optional(finish, "files of logged models"))
+
+
+def link_models(tracking: Tracking, records: Sequence[Mapping[str, Any]]) -> None:
+    """Name trained models as inputs of an evaluation's run, and link its scores with them, if there is but one.
+
+    Args:
+        records: `run_id`, `stage` and `weights_sha256` of each training; others than the store holds are left out.
+    """
+
+    def link(client: MlflowClient) -> None:
+        keys = [[record.get(key) for key in ("run_id", "stage", DIGEST_TAG)] for record in records]
+        found = [find_model(client, *map(str, key)) for key in keys if all(key)]
+        models = [each for each in found if each is not None]
+        if models:
+            client.log_inputs(tracking.run_id, models=[LoggedModelInput(each) for each in dict.fromkeys(models)])
+        if len(records) == len(models) == 1:
+            tracking.model_id = models[0]
+
+    tracking.optional(link, "links to logged models")
+
+
+def find_model(client: MlflowClient, run_id: str, stage: str, sha256: str) -> str | None:
+    """Id of the logged model with a stage's weights that a run made; None if the store has none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException:  # a training elsewhere
+        return None
+    outputs = [] if run.outputs is None else run.outputs.model_outputs
+    models = [client.get_logged_model(output.model_id) for output in outputs]
+    wanted = {"stage": stage, DIGEST_TAG: sha256}
+    return next((model.model_id for model in models if wanted.items() <= model.tags.items()), None)
+
+
+def _metrics(tracking: Tracking, weights: Weights, model_id: str) -> list[Metric]:
+    now, (name, digest) = int(time.time() * 1000), tracking.data_set
+    values = {key: value for key, value in weights.scores.items() if value == value}
+    linked = {"model_id": model_id, "dataset_name": name, "dataset_digest": digest}
+    pairs = zip(metric_names(values), values.values(), strict=True)
+    return [Metric(key, float(value), now, weights.epoch, **linked) for key, value in pairs]
+
+
+def _upload_empty(client: MlflowClient, model_id: str) -> None:
+    """The description without which a model cannot be registered, as `mlflow.create_external_model` writes it."""
+    from mlflow.models.model import MLMODEL_FILE_NAME  # takes a second
+    from mlflow.models.utils import get_external_mlflow_model_spec
+
+    with tempfile.TemporaryDirectory() as folder:
+        get_external_mlflow_model_spec(client.get_logged_model(model_id)).save(str(Path(folder) / MLMODEL_FILE_NAME))
+        client.log_model_artifacts(model_id, folder)

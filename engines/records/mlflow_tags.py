@@ -1,0 +1,71 @@
+"""What MLflow's pages say of a run by tags: source, commit, user; and what kind of experiment it is in."""
+
+from __future__ import annotations
+
+import os
+
+from mlflow.entities import LifecycleStage, SourceType
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_GIT_BRANCH,
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_GIT_DIRTY,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+    MLFLOW_USER,
+)
+from monai.utils import path_to_uri
+
+from engines.base.checkout import checkout
+from engines.base.paths import code_root
+from engines.base.signals import hides_interruption
+from engines.records.mlflow_store import sqlite_path
+from transforms.errors import UserError
+
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Of an experiment that is made here: MLflow's pages show one without as one of language models."""
+
+
+def context_tags(source: str, user: str | None = None) -> dict[str, str]:
+    """Tags of source, commit and user.
+
+    The commit is that of the code's checkout, if it is one. No address of a repository is taken, which may hold a
+    password, and no path, which may hold a name.
+
+    Args:
+        source: what is run, as bundles/unet/configs/train.json; empty for none.
+        user: whom the run belongs to; by default `MLFLOW_TRACKING_USERNAME`, else nobody is named.
+    """
+    tags = {MLFLOW_SOURCE_NAME: source, MLFLOW_SOURCE_TYPE: SourceType.to_string(SourceType.LOCAL)} if source else {}
+    state = checkout(code_root())
+    if state is not None:
+        tags |= {MLFLOW_GIT_COMMIT: state.commit, MLFLOW_GIT_DIRTY: str(state.changed).lower()}
+        tags |= {MLFLOW_GIT_BRANCH: state.branch} if state.branch else {}
+    user = user or os.environ.get("MLFLOW_TRACKING_USERNAME")
+    return tags | ({MLFLOW_USER: user} if user else {})
+
+
+def experiment_id(client: MlflowClient, name: str, tracking_uri: str) -> str:
+    """Id of the experiment `name`, which is made if missing; one that is there keeps its tags.
+
+    Raises:
+        UserError: it was deleted.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage != LifecycleStage.ACTIVE:
+            raise UserError(
+                f"cannot log: experiment {name} is deleted; restore it with mlflow experiments restore "
+                f"--experiment-id {found.experiment_id}, or give another --experiment_name"
+            )
+        return str(found.experiment_id)
+    database = sqlite_path(tracking_uri)
+    location = path_to_uri(database.parent / "mlruns") if database is not None else None
+    try:
+        return str(client.create_experiment(name, location, EXPERIMENT_TAGS))
+    except MlflowException as error:  # another process was faster
+        found = client.get_experiment_by_name(name)
+        if found is None or hides_interruption(error):
+            raise
+        return str(found.experiment_id)

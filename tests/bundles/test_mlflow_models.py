@@ -1,0 +1,68 @@
+"""What MLflow's pages show of a training and its evaluation: models, data sets, source, user."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.tracking import MlflowClient
+
+Run = Callable[..., None]
+
+
+def test_a_training_and_its_evaluation(
+    run_bundle: Run, tiny_dataset: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every stage is a logged model with its scores on the data set; the evaluation's scores belong to the last."""
+    monkeypatch.delenv("MLFLOW_TRACKING_USERNAME", raising=False)
+    run_bundle(dataset_dir=str(tiny_dataset), max_epochs=1, stages=["front", "context"], user="reader 2")
+    run_bundle("evaluate", dataset_dir=str(tiny_dataset), section="training")
+    client = MlflowClient(f"sqlite:///{store}")
+    experiment = client.get_experiment_by_name("mammoseg")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    runs = {
+        run.data.tags.get("stage", "") + run.data.tags["kind"]: run
+        for run in client.search_runs(experiment.experiment_id)
+    }
+    training, front, evaluation = (
+        runs["training"],
+        runs["frontstage"],
+        client.get_run(runs["contextevaluation"].info.run_id),
+    )
+    assert training.data.tags["mlflow.source.name"] == "bundles/dilation10/configs/train.json"
+    assert training.data.tags["mlflow.source.type"] == "LOCAL"
+    assert len(training.data.tags["mlflow.source.git.commit"]) == 40
+    assert training.data.tags["mlflow.user"] == front.data.tags["mlflow.user"] == "reader 2"
+    assert "mlflow.user" not in evaluation.data.tags
+
+    mlflow.set_tracking_uri(f"sqlite:///{store}")
+    models = {m.name: m for m in mlflow.search_logged_models([experiment.experiment_id], output_format="list")}
+    assert set(models) == {"dilation10-front", "dilation10"}
+    last, first = models["dilation10"], models["dilation10-front"]
+    assert {model.status for model in models.values()} == {"READY"}
+    assert (last.source_run_id, first.source_run_id) == (training.info.run_id, front.info.run_id)
+    assert last.params["network"] == "Dilation10"
+    assert last.params["dataset"] == evaluation.inputs.dataset_inputs[0].dataset.name
+    assert {output.model_id for output in training.outputs.model_outputs} == {last.model_id, first.model_id}
+    assert [model.model_id for model in evaluation.inputs.model_inputs] == [last.model_id]
+    digest = json.loads((tmp_path / "out" / "models" / "context.json").read_text())["weights_sha256"]
+    assert last.tags["weights_sha256"] == digest
+
+    values = {metric.run_id: metric for metric in last.metrics if metric.key == "mean_iou"}
+    assert values[training.info.run_id].value == training.data.metrics["mean_iou"]
+    assert values[evaluation.info.run_id].value == evaluation.data.metrics["mean_iou"]
+    data = evaluation.inputs.dataset_inputs[0].dataset
+    assert {(m.dataset_name, m.dataset_digest) for m in last.metrics} == {(data.name, data.digest)}
+    assert json.loads(data.profile)["num_rows"] == sum(
+        json.loads(data.profile)[f"{s}_images"] for s in ("training", "validation")
+    )
+    assert {m.value for m in first.metrics if m.key == "mean_iou"} == {front.data.metrics["best/mean_iou"]}
+    found = mlflow.search_logged_models(
+        [experiment.experiment_id],
+        filter_string=f"metrics.mean_iou >= {values[training.info.run_id].value}",
+        output_format="list",
+    )
+    assert last.model_id in {model.model_id for model in found}
