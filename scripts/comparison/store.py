@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from numpy.typing import NDArray
+from sqlalchemy.exc import SQLAlchemyError
 
 from engines.records.mlflow_store import SHORT_WAIT, check_server, sqlite_path
 from engines.scoring.lesion_files import LesionResult, pooled_lesions, read_lesion_result
@@ -101,14 +104,11 @@ class Store:
         database = sqlite_path(uri)
         if database is not None and not database.is_file():
             raise UserError(f"{database}: no MLflow store here; train a bundle first, or give --tracking_uri")
-        try:
+        with _answering(uri):
             check_server(uri)
             self.client = MlflowClient(uri)
             found = self.client.get_experiment_by_name(experiment)
             names = [] if found else sorted(e.name for e in self.client.search_experiments())
-        except (OSError, mlflow.exceptions.MlflowException) as error:
-            reason = str(error).strip().splitlines()[0][:200]
-            raise UserError(f"{uri}: the MLflow store does not answer ({reason}); give --tracking_uri") from error
         if found is None:
             raise UserError(
                 f"--experiment {experiment}: not in {uri}; there are {', '.join(names)}; train a bundle first"
@@ -120,37 +120,48 @@ class Store:
         """Finished runs of one row each - stages and evaluations - the latest first."""
         token = None
         while True:
-            page = self.client.search_runs(
-                [self.experiment_id],
-                filter_string="attributes.status = 'FINISHED'",
-                order_by=["attributes.start_time DESC"],
-                max_results=500,
-                page_token=token,
-            )
+            with _answering(self.uri):
+                page = self.client.search_runs(
+                    [self.experiment_id],
+                    filter_string="attributes.status = 'FINISHED'",
+                    order_by=["attributes.start_time DESC"],
+                    max_results=500,
+                    page_token=token,
+                )
             yield from (run for run in page if "stage" in run.data.tags)
             token = page.token
             if not token:
                 return
 
     def result(self, run: Run) -> Result | None:
-        """What a run left; None if it left no confusion matrices (it is older than they are)."""
+        """What a run left; None if it left no confusion matrices (it is older than they are).
+
+        Raises:
+            UserError: they are not as they were written.
+        """
         stage = run.data.tags["stage"]
         content = self._evidence(run.info.run_id, f"confusion-{stage}")
         if content is None:
             return None
         parent_id = run.data.tags.get(MLFLOW_PARENT_RUN_ID) if run.data.tags.get("kind") == "stage" else None
         training = self._training(parent_id)
-        return of_evidence(
-            content,
-            self._evidence(run.info.run_id, f"lesions-{stage}"),
-            run_name=run.info.run_name or "",
-            run_ids=(run.info.run_id,),
-            started=run.info.start_time,
-            params={**(training.data.params if training else {}), **run.data.params},
-            parent_id=parent_id,
-            whole=training is None or training.info.status == "FINISHED",
-            model=model_of(run.data.tags, stage),
-        )
+        try:
+            return of_evidence(
+                content,
+                self._evidence(run.info.run_id, f"lesions-{stage}"),
+                run_name=run.info.run_name or "",
+                run_ids=(run.info.run_id,),
+                started=run.info.start_time,
+                params={**(training.data.params if training else {}), **run.data.params},
+                parent_id=parent_id,
+                whole=training is None or training.info.status == "FINISHED",
+                model=model_of(run.data.tags, stage),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise UserError(
+                f"{self.uri}: the confusion matrices of run {run.info.run_id} are not as they were written "
+                f"({type(error).__name__}); delete the run (mlflow runs delete --run-id …)"
+            ) from None
 
     def _evidence(self, run_id: str, name: str) -> dict[str, Any] | None:
         """Content of eval/<name>.json; None if there is none."""
@@ -158,7 +169,7 @@ class Store:
             with tempfile.TemporaryDirectory() as folder:
                 path = self.client.download_artifacts(run_id, f"eval/{name}.json", folder)
                 content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, mlflow.exceptions.MlflowException):
+        except (OSError, ValueError, RecursionError, mlflow.exceptions.MlflowException):
             return None
         return content
 
@@ -209,6 +220,16 @@ def local_pictures(result: Result, kind: str) -> dict[str, Path]:
         return {}
     own = result.pictures / ("prediction" if kind == result.stage else kind)
     return {file.stem: file for file in sorted(own.glob("*.png"))}
+
+
+@contextmanager
+def _answering(uri: str) -> Iterator[None]:
+    """Raise UserError where the store does not answer, or its file is damaged or no database."""
+    try:
+        yield
+    except (OSError, sqlite3.Error, SQLAlchemyError, mlflow.exceptions.MlflowException) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(f"{uri}: the MLflow store does not answer ({reason}); give --tracking_uri") from error
 
 
 def of_evidence(content: Mapping[str, Any], lesions: Mapping[str, Any] | None, **about: Any) -> Result:

@@ -298,6 +298,38 @@ def test_no_store_and_no_experiment(store: Path, tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.parametrize("damage", ["noise", "text", "cut", "page"])
+def test_a_damaged_store_is_one_line(
+    store: Path, add: Add, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    add({"unet": matrices(0.5)})
+    content, damaged = store.read_bytes(), tmp_path / "damaged.db"
+    page = len(content) // 2 // 4096 * 4096
+    damaged.write_bytes(
+        {
+            "noise": bytes(range(256)) * 20,
+            "text": b"subject,fold\n",
+            "cut": content[:30_000],
+            "page": content[:4096] + b"\xff" * page + content[4096 + page :],
+        }[damage]
+    )
+    assert main(["--tracking_uri", str(damaged), "--out", str(tmp_path / "o")]) == 2
+    error = capsys.readouterr().err
+    assert "damaged.db: the MLflow store does not answer (" in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"subjects": 5}', '{"classes": 5, "subjects": {"a": [1]}}'])
+def test_confusion_matrices_that_somebody_edited_are_one_line(
+    store: Path, add: Add, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    add({"unet": matrices(0.5)})
+    for path in tmp_path.rglob("confusion-unet.json"):
+        path.write_text(content)
+    assert main(["--tracking_uri", str(store), "--experiment", "e", "--out", str(tmp_path / "o")]) == 2
+    assert "are not as they were written (" in capsys.readouterr().err
+
+
 def folds(add: Add, stage: str, right: float, count: int = 3, of: int = 3, ident: str = "x") -> None:
     for fold in range(count):
         tags = {"crossval": ident, "crossval_name": f"{stage} x{of}", "fold": str(fold + 1), "folds": str(of)}
