@@ -18,12 +18,14 @@ PAUSE_SECONDS = 10.0
 """A closed terminal may send several; the second must not cut short what the first began."""
 
 _last = [-PAUSE_SECONDS]
+_asked = [False]
 
 
 def handle_signals() -> None:
     """Install the handler where the default would end the process at once; Python allows it in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         return
+    _asked[0] = False
     for name in NAMES:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
@@ -50,7 +52,17 @@ def interrupted(number: int, frame: Any) -> None:
     """Raise KeyboardInterrupt, unless one was raised a moment ago."""
     now = time.monotonic()
     if now - _last[0] >= PAUSE_SECONDS:
-        _last[0] = now
+        _last[0], _asked[0] = now, True
+        raise KeyboardInterrupt
+
+
+def end_if_asked() -> None:
+    """Raise KeyboardInterrupt where a signal came but did not end the run: Python drops what a destructor raises.
+
+    To be called now and then by what goes on; nothing does after a signal that was not lost.
+    """
+    if _asked[0]:
+        _asked[0] = False
         raise KeyboardInterrupt
 
 

@@ -17,6 +17,7 @@ from ignite.engine import Events
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 
 from engines.base.distributed import is_main, parallel, rank
+from engines.base.signals import end_if_asked
 from engines.base.threads import restore_threads
 from engines.inference.finite import naming_case
 from engines.records.data_record import DataGuard
@@ -255,6 +256,7 @@ class StagedTraining:
         self.trainer.state.metrics["learning_rate"] = rate
 
     def _stop_divergence(self) -> None:
+        end_if_asked()
         state = self.trainer.state
         check_loss(float(state.output[0]["loss"]), len(self.settings.get("labels", ())), self.stage, state)
 

@@ -20,7 +20,7 @@ from repository import ROOT
 from engines.base import signals
 from engines.base.console import Quiet, robust_console
 from engines.base.machine_errors import MEMORY, SHARED, WORKER, errors_in_one_line, explain
-from engines.base.signals import ended_by_signals, handle_signals, interrupted
+from engines.base.signals import end_if_asked, ended_by_signals, handle_signals, interrupted
 from engines.training.divergence import check_loss, check_weights
 from engines.training.plan import Stage
 from transforms.errors import UserError, user_error
@@ -45,6 +45,26 @@ def test_each_signal_is_a_ctrl_c(number: signal.Signals) -> None:
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
     signal.raise_signal(number)  # a second one at once does not cut short what the first began
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_a_destructor_swallowed_ends_the_run_at_its_next_iteration() -> None:
+    class Worker:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    handle_signals()
+    worker = Worker()
+    del worker
+    with pytest.raises(KeyboardInterrupt):
+        end_if_asked()
+    end_if_asked()
+    signals._last[0] = -signals.PAUSE_SECONDS
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+    handle_signals()  # a new run: what ended the one before is over
+    end_if_asked()
 
 
 @pytest.mark.usefixtures("handlers")
