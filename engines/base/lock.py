@@ -6,13 +6,14 @@ a record of another machine is believed until the user overrides it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 from weakref import WeakSet
@@ -41,7 +42,7 @@ if hasattr(os, "register_at_fork"):  # a worker process would keep the lock of t
 BUSY = {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Lock:
     """What its holder knows.
 
@@ -50,10 +51,12 @@ class Lock:
         left: the record of a process that ended without releasing it, if it was one of this machine and this folder
             that certainly does not exist any more; else None. Its "left" has the records of those that ended before
             it, as it had not dealt with them when it ended.
+        settled: whether this process has dealt with them. If it is interrupted before that, they stay on record.
     """
 
     token: str
-    left: Mapping[str, Any] | None = field(default=None)
+    left: Mapping[str, Any] | None = None
+    settled: bool = False
 
 
 def claim(path: Path) -> IO[str] | None:
@@ -119,18 +122,22 @@ def locked(
         handle, works = _open(path)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written to ({error.strerror or error}); give another {option}") from None
+    lock = Lock(os.urandom(8).hex())
     try:
         _check(folder, before, handle is not None, works, (option, remedy), force)
         holder = Identity.of(before)
         gone = before is not None and holder is not None and _is_of(before, folder) and holder.is_alive() is False
-        lock = Lock(os.urandom(8).hex(), before if gone else None)
+        lock.left = before if gone else None
         if handle is not None:
             more = {"left": _chain(before)} if gone else {}  # until this process has dealt with them and ends
             about = {**(about or {}), "task": task, "folder": str(folder.resolve()), "token": lock.token, **more}
             _write(handle, about)
         yield lock
     except BaseException:
-        _release(path, handle, made)
+        if handle is not None and lock.left is not None and not lock.settled:
+            _put_back(handle, lock.left)
+        else:
+            _release(path, handle, made)
         raise
     _release(path, handle, made)
 
@@ -195,6 +202,14 @@ def _write(handle: IO[str], about: Mapping[str, Any]) -> None:
     handle.truncate()
     json.dump({**about, **Identity.own().record(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}, handle)
     handle.flush()
+
+
+def _put_back(handle: IO[str], left: Mapping[str, Any]) -> None:
+    """Leave the record of the process that was killed before, for the next to deal with."""
+    with contextlib.suppress(OSError, ValueError), handle:
+        handle.seek(0)
+        handle.truncate()
+        json.dump(left, handle)
 
 
 def release(path: Path, handle: IO[str]) -> None:

@@ -31,6 +31,7 @@ def own(
         if lock.left is not None:
             for left in (lock.left, *lock.left.get("left", ())):
                 tracking.end_left(left)
+            lock.settled = True
         yield
 
 

@@ -78,6 +78,26 @@ def test_the_second_is_refused_and_names_the_first(tmp_path: Path) -> None:
     first.wait()
 
 
+def test_what_was_left_stays_on_record_until_somebody_has_dealt_with_it(tmp_path: Path) -> None:
+    process = start(tmp_path / "out")
+    process.kill()
+    process.wait()
+
+    def interrupted(settled: bool) -> Any:
+        with locked(tmp_path / "out", "training", "--output_dir") as lock:
+            lock.settled = settled
+            seen.append(lock.left)
+            raise KeyboardInterrupt
+
+    seen: list[Any] = []
+    for settled in (False, False, True):
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(settled)
+    assert [(left["pid"], left["store"]) for left in seen] == [(process.pid, "s")] * 3
+    with locked(tmp_path / "out", "training", "--output_dir") as lock:
+        assert lock.left is None
+
+
 def test_kill_9_releases_it_and_tells_what_was_left(tmp_path: Path) -> None:
     process = start(tmp_path / "out")
     process.kill()
