@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,31 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
 )  # fmt: skip
 """Class colors; background is black. Distinguishable with red-green color blindness."""
 
+CITYSCAPES = {
+    "road": (128, 64, 128), "sidewalk": (244, 35, 232), "building": (70, 70, 70), "wall": (102, 102, 156),
+    "fence": (190, 153, 153), "pole": (153, 153, 153), "traffic light": (250, 170, 30), "traffic sign": (220, 220, 0),
+    "vegetation": (107, 142, 35), "terrain": (152, 251, 152), "sky": (70, 130, 180), "person": (220, 20, 60),
+    "rider": (255, 0, 0), "car": (0, 0, 142), "truck": (0, 0, 70), "bus": (0, 60, 100), "train": (0, 80, 100),
+    "motorcycle": (0, 0, 230), "bicycle": (119, 11, 32),
+}  # fmt: skip
+"""Official colors of the 19 classes that are scored (cityscapesScripts, helpers/labels.py)."""
+
 VOID_COLOUR = (255, 255, 255)
-WRONG, RIGHT = (220, 50, 47), (60, 60, 60)
+WRONG, RIGHT = (255, 0, 200), (60, 60, 60)
+"""Of the difference of two label maps; no class has the first."""
 
 
-def colour(label: NDArray[np.integer[Any]], num_classes: int) -> RGB:
+def class_colours(class_names: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Color of each class: those of Cityscapes for its classes, else by number."""
+    if class_names and all(name in CITYSCAPES for name in class_names):
+        return [CITYSCAPES[name] for name in class_names]
+    return [PALETTE[number % len(PALETTE)] for number in range(len(class_names))]
+
+
+def colour(label: NDArray[np.integer[Any]], class_names: Sequence[str]) -> RGB:
     """Label map (H, W) → RGB (H, W, 3); values that are no class are white."""
     table = np.full((256, 3), VOID_COLOUR, dtype=np.uint8)
-    for c in range(num_classes):
-        table[c] = PALETTE[c % len(PALETTE)]
+    table[: len(class_names)] = class_colours(class_names)
     return table[label.astype(np.uint8)]
 
 
@@ -37,13 +54,13 @@ def picture(image: NDArray[np.floating[Any]]) -> RGB:
 
 def overlay(image: RGB, label: NDArray[np.integer[Any]], num_classes: int, alpha: float = 0.4) -> RGB:
     """Blend the classes other than background over an image of the same size."""
-    tint = colour(label, num_classes)
+    tint = colour(label, [""] * num_classes)
     mask = (label > 0)[..., None] * alpha
     return (image * (1 - mask) + tint * mask).astype(np.uint8)
 
 
 def difference(truth: NDArray[np.integer[Any]], pred: NDArray[np.integer[Any]], num_classes: int) -> RGB:
-    """Wrong pixels red, right ones dark, void white."""
+    """Wrong pixels magenta, right ones dark, void white."""
     out: RGB = np.full((*truth.shape, 3), RIGHT, dtype=np.uint8)
     out[truth != pred] = WRONG
     out[truth >= num_classes] = VOID_COLOUR

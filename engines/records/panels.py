@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from engines.base.distributed import gathered, is_main, world_size
-from transforms.palette import PALETTE, RGB, colour, difference, picture
+from transforms.palette import RGB, VOID_COLOUR, class_colours, colour, difference, picture
 
 
 def panel(rows: Sequence[tuple[str, RGB, NDArray[Any], NDArray[Any]]], class_names: Sequence[str]) -> Image.Image:
@@ -22,12 +22,17 @@ def panel(rows: Sequence[tuple[str, RGB, NDArray[Any], NDArray[Any]]], class_nam
     count, font, pad = len(class_names), ImageFont.load_default(14), 4
     heads = ("image", "truth", "prediction", "difference")
     strips = [
-        np.concatenate([image, colour(truth, count), colour(pred, count), difference(truth, pred, count)], axis=1)
+        np.concatenate(
+            [image, colour(truth, class_names), colour(pred, class_names), difference(truth, pred, count)], axis=1
+        )
         for _, image, truth, pred in rows
     ]
     line = 20
     width = max(max(s.shape[1] for s in strips), 420)
-    legend_rows = _wrapped(class_names, font, width)
+    void = any((truth >= count).any() for _, _, truth, _ in rows)
+    names = [*class_names, *(["void"] if void else [])]
+    colours = [*class_colours(class_names), VOID_COLOUR]
+    legend_rows = _wrapped(names, font, width)
     height = line * (1 + len(legend_rows)) + sum(s.shape[0] + line for s in strips)
     canvas = Image.new("RGB", (width, height), (24, 24, 24))
     draw = ImageDraw.Draw(canvas)
@@ -41,8 +46,8 @@ def panel(rows: Sequence[tuple[str, RGB, NDArray[Any], NDArray[Any]]], class_nam
         y += line + strip.shape[0]
     for entries in legend_rows:
         for x, index in entries:
-            draw.rectangle((x, y + 5, x + 12, y + 16), fill=PALETTE[index % len(PALETTE)], outline=(180, 180, 180))
-            draw.text((x + 17, y + 2), class_names[index], font=font, fill=(230, 230, 230))
+            draw.rectangle((x, y + 5, x + 12, y + 16), fill=colours[index], outline=(180, 180, 180))
+            draw.text((x + 17, y + 2), names[index], font=font, fill=(230, 230, 230))
         y += line
     return canvas
 

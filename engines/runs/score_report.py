@@ -22,7 +22,10 @@ from transforms.dataset import Dataset
 
 logger = logging.getLogger("mammoseg")
 
-TRIVIAL = "all background"
+
+def trivial_row(class_names: Sequence[str]) -> str:
+    """What the row of a prediction of class 0 alone is called: `all background`, or `all road`."""
+    return f"all {class_names[0]}"
 
 
 class Report:
@@ -65,7 +68,7 @@ class Report:
         per_subject = evaluator.state.metric_details["confusion"]
         confusion_files = write_confusion_files(output, name, per_subject, identity(data), self.section)
         self.samples.write(output.predictions, name)
-        rows = {TRIVIAL: trivial_scores(per_subject, data.class_names)}
+        rows = {trivial_row(data.class_names): trivial_scores(per_subject, data.class_names)}
         rows.update({row: dict(values) for row, values in (earlier or {}).items()})
         final = rows[name] = dict(evaluator.state.metrics)
         for measured in self.more:

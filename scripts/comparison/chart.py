@@ -16,7 +16,7 @@ COLOURS = dict(zip(PAPER_METRICS, ("#0072B2", "#E69F00", "#009E73"), strict=True
 
 
 def column_chart(comparison: Comparison) -> Figure:
-    """Three columns a model, from 0 to 100 per cent; whiskers are the 95 % intervals, dashes "all background"."""
+    """Three columns a model, from 0 to 100 per cent; whiskers are the 95 % intervals, dashes class 0 alone."""
     rows = comparison.rows
     figure = Figure(figsize=(max(4.8, 1.6 + 1.1 * len(rows)), 4.2), dpi=120, layout="constrained")
     axes = figure.add_subplot()
@@ -35,7 +35,7 @@ def column_chart(comparison: Comparison) -> Figure:
             axes.text(position, np.nan_to_num(value) + up + 1, text, ha="center", va="bottom", fontsize=7)
     axes.axhline(
         100 * comparison.trivial.scores["mean_iou"], color=COLOURS["mean_iou"], linestyle="--", linewidth=1,
-        zorder=0, label="Mean IoU of all background",
+        zorder=0, label=f"Mean IoU of {comparison.trivial.title}",
     )  # fmt: skip
     axes.set_xticks(positions, [row.title.replace(" ", "\n", 1) for row in rows], fontsize=8)
     axes.set_xlim(-0.6, len(rows) - 0.4)

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from scripts.comparison.store import Store
 from scripts.comparison.table import Comparison
-from transforms.palette import PALETTE
+from transforms.palette import VOID_COLOUR, class_colours, colour
 
 GAP, LINE = 4, 18
 
@@ -36,14 +36,25 @@ def cases(store: Store, comparison: Comparison, folder: Path, limit: int) -> lis
     shared = [case for case in sources["truth"] if any(case in files for files in found.values())]
     columns = {**sources, **found}
     return [
-        Case(case, {head: _rgb(files[case]) for head, files in columns.items() if case in files})
+        Case(case, {head: _rgb(files[case], comparison.classes) for head, files in columns.items() if case in files})
         for case in sorted(shared)[:limit]
     ]
 
 
-def _rgb(path: Path) -> Image.Image:
+def _rgb(path: Path, class_names: Sequence[str]) -> Image.Image:
+    """A picture in RGB; a label map, whose values are class numbers, in the colors of the classes."""
     with Image.open(path, formats=["PNG"]) as picture:
+        if picture.mode == "P":
+            return Image.fromarray(colour(np.asarray(picture), class_names))
         return picture.convert("RGB")
+
+
+def legend(many: Sequence[Case], class_names: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
+    """Classes and their colors; void comes last, where a true label has it."""
+    truths = [case.pictures["truth"].getcolors(1 << 24) or [] for case in many if "truth" in case.pictures]
+    void = any(value == VOID_COLOUR for colours in truths for _, value in colours)
+    found = list(zip(class_names, class_colours(class_names), strict=True))
+    return [*found, *([("void", VOID_COLOUR)] if void else [])]
 
 
 def sheet(many: Sequence[Case], class_names: Sequence[str]) -> Image.Image:
@@ -52,8 +63,8 @@ def sheet(many: Sequence[Case], class_names: Sequence[str]) -> Image.Image:
     font = ImageFont.load_default(12)
     width = max(80, *(picture.width for case in many for picture in case.pictures.values()))
     heights = [max(picture.height for picture in case.pictures.values()) for case in many]
-    legend = _legend(class_names, font, len(heads) * (width + GAP))
-    size = (len(heads) * (width + GAP) + GAP, 2 * LINE + GAP + sum(h + LINE + GAP for h in heights) + legend.height)
+    key = _legend(legend(many, class_names), font, len(heads) * (width + GAP))
+    size = (len(heads) * (width + GAP) + GAP, 2 * LINE + GAP + sum(h + LINE + GAP for h in heights) + key.height)
     canvas = Image.new("RGB", size, (24, 24, 24))
     draw = ImageDraw.Draw(canvas)
     for column, head in enumerate(heads):
@@ -67,7 +78,7 @@ def sheet(many: Sequence[Case], class_names: Sequence[str]) -> Image.Image:
             if head in case.pictures:
                 canvas.paste(case.pictures[head], (GAP + column * (width + GAP), y))
         y += height + GAP
-    canvas.paste(legend, (GAP, y))
+    canvas.paste(key, (GAP, y))
     return canvas
 
 
@@ -76,9 +87,13 @@ def _two_lines(head: str) -> list[str]:
     return head.split(" ", 1)
 
 
-def _legend(names: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> Image.Image:
+def _legend(
+    entries: Sequence[tuple[str, tuple[int, int, int]]],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    width: int,
+) -> Image.Image:
     positions, x, y = [], 0, 0
-    for name in names:
+    for name, _ in entries:
         needed = 30 + int(font.getlength(name))
         if x and x + needed > width:
             x, y = 0, y + LINE
@@ -86,13 +101,12 @@ def _legend(names: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.Image
         x += needed
     picture = Image.new("RGB", (max(1, width), y + LINE + GAP), (24, 24, 24))
     draw = ImageDraw.Draw(picture)
-    for number, (name, (x, y)) in enumerate(zip(names, positions, strict=True)):
-        fill = PALETTE[number % len(PALETTE)]
+    for (name, fill), (x, y) in zip(entries, positions, strict=True):
         draw.rectangle((x, y + 3, x + 11, y + 14), fill=fill, outline=(180, 180, 180))
         draw.text((x + 16, y + 1), name, font=font, fill=(230, 230, 230))
     return picture
 
 
-def colour_of(number: int) -> str:
-    """CSS color of a class."""
-    return "#" + bytes(np.array(PALETTE[number % len(PALETTE)], np.uint8)).hex()
+def css(colour: tuple[int, int, int]) -> str:
+    """A color as CSS has it."""
+    return "#" + bytes(colour).hex()

@@ -41,7 +41,12 @@ def file_names(datasets: Iterable[str]) -> list[str]:
 
 def write(store: Store, comparisons: Sequence[Comparison], out: Path, draws: int, seed: int, pictures: int) -> None:
     """Write all files; those of data sets that are no longer compared are removed."""
-    for old in [*out.glob("chart-*.png"), *out.glob("froc-*.png"), *out.glob("pictures-*.png")]:
+    for old in [
+        *out.glob("chart-*.png"),
+        *out.glob("froc-*.png"),
+        *out.glob("pictures-*.png"),
+        *out.glob("images/*-*-*.png"),
+    ]:
         old.unlink()
     parts: list[tuple[Comparison, Path, Path | None, list[Case]]] = []
     names = file_names(comparison.dataset for comparison in comparisons)
@@ -62,7 +67,7 @@ def write(store: Store, comparisons: Sequence[Comparison], out: Path, draws: int
     write_csv(out / "differences.csv", pairs)
     text = "\n".join(markdown(comparison) for comparison in comparisons)
     write_text(out / "comparison.md", f"# Comparison of segmentation networks\n\n{text}")
-    write_text(out / "index.html", page(parts, _about(draws, seed)))
+    write_text(out / "index.html", page(parts, _about(draws, seed), out))
 
 
 def _about(draws: int, seed: int) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engines.records.score_table import MEAN_TITLES, TITLES
-from engines.runs.score_report import TRIVIAL
+from engines.runs.score_report import trivial_row
 from engines.scoring.intervals import sign
 from engines.scoring.metrics import PAPER_METRICS, scores, trivial_scores
 from scripts.comparison.caveats import given, notes
@@ -102,7 +102,7 @@ def compare(
         Row(titles[i], values[i], mean_intervals(matrices[i], draws, seed), p[i], _folds(results[i]), results[i])
         for i in range(len(results))
     )
-    trivial = Row(TRIVIAL, trivial_scores(dict(first.subjects), names), {})
+    trivial = Row(trivial_row(names), trivial_scores(dict(first.subjects), names), {})
     top = {name: tuple(_best(rows, name)) for name in PAPER_METRICS}
     lesions = lesion_rows(titles, results, draws, seed)
     made = verdict(titles, results, draws, seed, metric, margin)

@@ -18,12 +18,18 @@ from engines.runs.infer import find_images
 from engines.scoring.metrics import scores
 from nets import FCN
 from transforms.errors import UserError
-from transforms.palette import PALETTE, VOID_COLOUR, colour, difference, overlay
+from transforms.palette import CITYSCAPES, PALETTE, VOID_COLOUR, WRONG, class_colours, colour, difference, overlay
 
 
 def test_colours_of_classes_and_void() -> None:
-    picture = colour(np.array([[0, 1], [2, 255]], np.uint8), 3)
+    picture = colour(np.array([[0, 1], [2, 255]], np.uint8), ["a", "b", "c"])
     assert [tuple(v) for v in picture.reshape(-1, 3)] == [PALETTE[0], PALETTE[1], PALETTE[2], VOID_COLOUR]
+
+
+def test_classes_of_cityscapes_have_their_official_colours() -> None:
+    assert class_colours(["road", "sky"]) == [(128, 64, 128), (70, 130, 180)]
+    assert class_colours(["road", "tumor"]) == list(PALETTE[:2])
+    assert WRONG not in (*PALETTE, *CITYSCAPES.values(), VOID_COLOUR)
 
 
 def test_difference_marks_wrong_pixels_only() -> None:
