@@ -159,7 +159,7 @@ def test_unknown_class_lists_what_is_known_and_the_remedy(tmp_path) -> None:
     ("content", "reason"),
     [
         ("{", "not readable as GeoJSON"),
-        ("[" * 900 + "]" * 900, "not readable as GeoJSON"),
+        ("[" * 100_000 + "]" * 100_000, "not readable as GeoJSON"),
         ({"type": "Topology"}, "holds no GeoJSON features .found Topology"),
         (5, "found int"),
         ([feature("tumor", [["x", "y"]])], "feature 1 is not a valid GeoJSON polygon"),
