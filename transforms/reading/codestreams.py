@@ -10,6 +10,8 @@ import struct
 
 from pydicom.uid import HTJ2K, UID, HTJ2KLossless, HTJ2KLosslessRPCL, JPEG2000TransferSyntaxes, RLELossless
 
+from transforms.reading.limits import HEADER_BYTES
+
 _JPEG2000 = (*JPEG2000TransferSyntaxes, HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
 _MOST_TILES = 65535
 _SIZ = struct.Struct(">8I H")
@@ -45,9 +47,9 @@ def _ends(data: bytes) -> bool:
 
 
 def jpeg_size(data: bytes) -> tuple[int, int, int, int] | None:
-    """(bits, rows, columns, components) of JPEG or JPEG-LS data, None if it does not say."""
+    """(bits, rows, columns, components) of JPEG or JPEG-LS data, None if it does not say, or not soon enough."""
     at = 2
-    while at + 10 <= len(data) and data[at] == 0xFF:
+    while at + 10 <= len(data) and at <= HEADER_BYTES and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
             bits, rows, columns, components = struct.unpack(">BHHB", data[at + 4 : at + 10])

@@ -27,7 +27,7 @@ SECONDS = 60
 JPEG_SCANS = 100
 """Passes over the image in one progressive JPEG file; encoders make about ten."""
 HEADER_BYTES = 2**24
-"""Before the pixels of a NIfTI file."""
+"""Before the pixels of a NIfTI or JPEG file."""
 TEXT_HEADER_BYTES = 2**18
 DIMENSIONS = 4
 """Of MetaIO and NRRD; all but two of size 1."""

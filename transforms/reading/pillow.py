@@ -6,6 +6,7 @@ which executes it.
 
 from __future__ import annotations
 
+import os
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def open_picture(path: str | Path) -> Any:
     from PIL import Image
 
     path = Path(path)
+    _check_segments(path)
     image = _open(Image, path)
     if image.format == "TIFF":
         image.filename = ""  # else Pillow 13 maps uncompressed files into memory, and scrambles those stored sideways
@@ -72,6 +74,24 @@ def _open(pillow: Any, path: Path | BytesIO) -> Any:
         return pillow.open(path, formats=FORMATS)
     finally:
         pillow.MAX_IMAGE_PIXELS = usual
+
+
+def _check_segments(path: Path) -> None:
+    """Refuse a JPEG file of more than `limits.HEADER_BYTES` before its pixels: Pillow joins segments again and again.
+
+    Raises:
+        UserError: it is such a file.
+    """
+    with path.open("rb") as file:
+        marker = file.read(2)
+        if marker != b"\xff\xd8":
+            return
+        while file.tell() <= limits.HEADER_BYTES:
+            marker = file.read(2)
+            if len(marker) < 2 or marker == _START_OF_SCAN or marker[0] != 0xFF:
+                return
+            file.seek(-1 if marker[1] == 0xFF else max(0, int.from_bytes(file.read(2), "big") - 2), os.SEEK_CUR)
+    raise UserError(f"{path}: more than {limits.HEADER_BYTES >> 20} MB before the pixels of a JPEG; save it again")
 
 
 def _check(path: Path, image: Any) -> None:

@@ -222,6 +222,18 @@ def test_strips_are_refused_wherever_they_would_be_enlarged(tmp_path: Path, shap
     assert working_size(*shape, None) == shape
 
 
+def test_a_jpeg_of_many_segments_is_refused_before_pillow_joins_them(tmp_path: Path) -> None:
+    Image.fromarray(np.eye(16, dtype=np.uint8) * 200).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    segment = b"\xff\xe1\xff\xffExif\0\0".ljust(65537, b"\0")
+    for count in (10, 300):
+        saved(tmp_path / "b.jpg", content[:2] + b"\xff\xff" + segment * count + content[2:])
+        if count == 10:
+            assert read_mammogram(tmp_path / "b.jpg").pixels.shape == (16, 16)
+    with pytest.raises(UserError, match=r"b\.jpg: more than 16 MB before the pixels of a JPEG; save it again"):
+        read_mammogram(tmp_path / "b.jpg")
+
+
 def test_a_progressive_jpeg_of_many_scans_is_refused(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "a.jpg", progressive=True)
     assert read_mammogram(tmp_path / "a.jpg").pixels.shape == (64, 64)
