@@ -1,7 +1,7 @@
 """Detection of compressed pixels that end early in an otherwise complete file: decoders fill the rest silently.
 
-What is filled in is constant, so that only images which end in a constant area are looked at, and small ones; of TIFF,
-all strips.
+What is filled in is constant, so that only images which end in a constant area are looked at; of TIFF, all strips.
+Others are not: the files of some encoders end some bits early, and are whole.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from transforms.reading.pillow import open_data
 _END = b"\xff\xd9"
 _MORE = bytes((37 * k + 11) % 251 for k in range(256))  # anything that looks like compressed data; no 0xFF
 _PERIOD, _TAIL = 16, 2**20
-_SMALL = 2**20
-"""Pixels that are decoded twice at once."""
 _BLOCK, _MIDDLE = 8, (128, 2048)
 """ITU-T T.81, A.1.3 and A.3.1: a block that is missing has the value in the middle, of 8 or 12 bits."""
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -108,8 +106,7 @@ def jpeg_ends_early(data: bytes, pixels: NDArray[Any], decode: Callable[[bytes],
     if end < scan:
         return True
     progressive = b"\xff\xc2" in data[:scan]
-    small = pixels.shape[0] * pixels.shape[1] <= _SMALL
-    if not (progressive or small or _last_block_is_gray(pixels) or _suspicious(data[scan:end], pixels)):
+    if not (progressive or _last_block_is_gray(pixels) or _suspicious(data[scan:end], pixels)):
         return False
     try:
         return not np.array_equal(decode(data[:end] + _MORE + data[end:]), pixels)
