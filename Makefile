@@ -6,7 +6,7 @@ PY := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)/python
 PYTEST := $(PY) -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 TRAIN := -m monai.bundle run training --config_file bundles/dilation10/configs/train.json
 
-.PHONY: demo compare bundles bundles-check test test-slow test-faults docs dist lint types clean help
+.PHONY: demo compare bundles bundles-check test test-slow test-faults docs dist services lint types clean help
 test test-slow: export OMP_NUM_THREADS = 1
 help:
 	@sed -n '1p' Makefile | cut -c3-
@@ -54,6 +54,11 @@ docs: $(VENV)/.installed-docs
 dist: $(VENV)/.installed
 	rm -f dist/mammoseg-*
 	$(PY) -m build
+
+# PostgreSQL and an MLflow server with passwords, on this machine's own address (mlflow/README.md).
+services: $(VENV)/.installed
+	$(PY) -m pip install --constraint constraints.txt psycopg2-binary "mlflow[auth]"
+	$(PY) mlflow/services.py outputs/services
 
 # About an hour on one core; the same command again goes on. Options: make test-faults FAULTS="--seed 1 --only kills"
 test-faults: export OMP_NUM_THREADS = 1
