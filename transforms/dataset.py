@@ -235,7 +235,9 @@ def open_array(path: str | Path) -> np.ndarray[Any, Any]:
         raise UserError(
             f"{path}: not a NumPy array that can be read ({type(error).__name__}); prepare the dataset again"
         ) from None
-    if array.ndim != 2 and array.shape[2:] != (3,):
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path}: an archive of arrays; expected one array; prepare the dataset again")
+    if (array.ndim != 2 and array.shape[2:] != (3,)) or not array.size:
         raise UserError(f"{path}: has shape {array.shape}; expected (rows, columns) or (rows, columns, 3)")
     return array
 

@@ -42,7 +42,8 @@ def kept_row_counts(label_file: str | Path, label: NDArray[np.uint8], num_classe
         counts = np.load(counts_file(label_file), allow_pickle=False)
     except Exception:  # NumPy raises many kinds on damaged files
         return None
-    if counts.shape != (num_classes, label.shape[0]) or counts.dtype != np.uint32:
+    expected = (num_classes, label.shape[0])
+    if not isinstance(counts, np.ndarray) or counts.shape != expected or counts.dtype != np.uint32:
         return None
     rows = np.unique(np.linspace(0, label.shape[0] - 1, _COMPARED).astype(int))
     return np.asarray(counts) if np.array_equal(row_counts(label[rows], num_classes), counts[:, rows]) else None

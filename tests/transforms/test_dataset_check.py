@@ -110,6 +110,22 @@ def test_a_header_that_is_no_python_is_one_line(tiny_dataset: Path) -> None:
         assert kept_row_counts(path, np.zeros((8, 8), np.uint8), 2) is None
 
 
+def test_arrays_without_pixels_and_archives_of_arrays_are_one_line(tiny_dataset: Path) -> None:
+    path = tiny_dataset / "images" / "s000_L_CC.npy"
+    np.save(path, np.zeros((0, 10**9), np.uint16))
+    with pytest.raises(UserError, match=r"s000_L_CC\.npy: has shape \(0, 1000000000\)"):
+        open_array(path)
+    np.savez(path.with_suffix(".npz"), np.zeros((40, 32), np.uint16))
+    path.with_suffix(".npz").replace(path)
+    for read, words in ((open_array, "an archive of arrays"), (read_mammogram, "not an image")):
+        with pytest.raises(UserError, match=words):
+            read(path)
+    kept = counts_file(path)
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_bytes(path.read_bytes())
+    assert kept_row_counts(path, np.zeros((8, 8), np.uint8), 2) is None
+
+
 def test_a_name_that_no_file_can_have_is_one_line(tiny_dataset: Path, tmp_path: Path) -> None:
     name = "[" * 100_000
     with pytest.raises(UserError, match=r"no such file"):

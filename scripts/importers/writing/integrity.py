@@ -123,7 +123,7 @@ def _misleads(path: Path, rows: NDArray[np.uint32]) -> bool:
         kept = np.load(path, allow_pickle=False)
     except Exception:  # NumPy raises many kinds on damaged files
         return False
-    return kept.shape == rows.shape and not np.array_equal(kept, rows)
+    return isinstance(kept, np.ndarray) and kept.shape == rows.shape and not np.array_equal(kept, rows)
 
 
 def _same(path: str, array: NDArray[Any], recorded: str | None) -> str:
