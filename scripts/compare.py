@@ -84,6 +84,10 @@ def command(
     ] = None,
     draws: Annotated[int, typer.Option(min=100, max=100_000, help="Bootstrap samples.")] = DRAWS,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap samples.")] = SEED,
+    register: Annotated[
+        str | None,
+        typer.Option(help="Make the rows' models versions of this registered model; the best gets the alias best."),
+    ] = None,
     pictures: Annotated[int, typer.Option(min=0, help="Images to show side by side.")] = 4,
     as_json: shared.AsJson = False,
 ) -> None:
@@ -114,6 +118,11 @@ def command(
         if attributes is not None:
             comparisons = with_groups(comparisons, read_attributes(attributes), draws, seed, out)
         write(store, comparisons, out, draws, seed, pictures)
+    said = []
+    if register is not None:
+        from scripts.comparison.registration import register as registered
+
+        said = registered(uri, comparisons, register)
     if as_json:
         print(json.dumps([row for comparison in comparisons for row in records(comparison)], indent=1))
         return
@@ -121,6 +130,8 @@ def command(
     for comparison in comparisons:
         output.print(console(comparison), markup=False)
         output.print()
+    for sentence in said:
+        output.print(sentence, markup=False)
     output.print(f"page  {(out / 'index.html').resolve()}", markup=False)
 
 

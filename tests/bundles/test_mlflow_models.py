@@ -10,6 +10,8 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
+from scripts.compare import main as compare
+
 Run = Callable[..., None]
 
 
@@ -51,6 +53,14 @@ def test_a_training_and_its_evaluation(
     digest = json.loads((tmp_path / "out" / "models" / "context.json").read_text())["weights_sha256"]
     assert last.tags["weights_sha256"] == digest
 
+    for _ in range(2):  # the second time nothing is new
+        assert (
+            compare(["--tracking_uri", str(store), "--out", str(tmp_path / "c"), "--draws", "100", "--register", "m"])
+            == 0
+        )
+    versions = client.search_model_versions("name = 'm'")
+    assert sorted(version.tags["model_id"] for version in versions) == sorted([last.model_id, first.model_id])
+    assert client.get_model_version_by_alias("m", "best").version in {version.version for version in versions}
     values = {metric.run_id: metric for metric in last.metrics if metric.key == "mean_iou"}
     assert values[training.info.run_id].value == training.data.metrics["mean_iou"]
     assert values[evaluation.info.run_id].value == evaluation.data.metrics["mean_iou"]
