@@ -117,11 +117,11 @@ def draw_points(points: Ring, radius: float, mask: Mask) -> None:
     reach = int(radius)
     dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     near = dx**2 + dy**2 <= radius**2
-    for x, y in points:
-        row = min(int(y), rows - 1) + dy[near]
-        column = min(int(x), columns - 1) + dx[near]
-        there = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-        mask[row[there], column[there]] = True
+    pixels = np.unique(np.asarray(points).reshape(-1, 2).astype(np.int64), axis=0)
+    row = np.minimum(pixels[:, 1:], rows - 1) + dy[near]
+    column = np.minimum(pixels[:, :1], columns - 1) + dx[near]
+    there = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    mask[row[there], column[there]] = True
 
 
 def _draw_outline(ring: Ring, tally: Tally, mask: Mask) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from scripts.importers.labels.merge import Tally
 from scripts.importers.sources.cdd_cesm_outlines import Ellipse, Polygon, draw_outlines, parse_outline, union_box
+from scripts.importers.sources.inbreast_draw import draw_points
 
 SHAPE = (40, 30)
 BOX = {"name": "rect", "x": 4, "y": 10, "width": 6, "height": 20}  # columns 4 to 9, rows 10 to 29
@@ -136,3 +137,13 @@ def test_damaged_outlines(text: str, message: str) -> None:
 
 def test_a_polygon_of_one_point_has_a_box() -> None:
     assert Polygon(((3.0, 4.0),)).box == (3.0, 4.0, 3.0, 4.0)
+
+
+def test_points_are_pixels_once_each_and_beyond_the_border_the_last() -> None:
+    mask = np.zeros((4, 3), bool)
+    many = np.tile([(1.5, 2.5), (9.0, 9.0), (-5.0, 1.0)], (100_000, 1))  # a second or two if drawn one by one
+    draw_points(many, 0.0, mask)
+    assert list(zip(*np.nonzero(mask), strict=True)) == [(2, 1), (3, 2)]
+    draw_points(np.zeros((0, 2)), 1.0, mask)
+    draw_points(np.array([(0.5, 0.5)]), 1.0, mask)
+    assert mask[:2].tolist() == [[True, True, False], [True, False, False]]
