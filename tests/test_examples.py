@@ -8,7 +8,7 @@ import importlib
 import pytest
 
 MODULES = [
-    "engines.scoring.metrics", "engines.scoring.surface_distance", "nets.deeplabv3", "nets.dilation10", "nets.fcn",
+    "engines.scoring.metrics", "engines.scoring.boundary", "nets.deeplabv3", "nets.dilation10", "nets.fcn",
     "nets.valid_unet", "nets.vgg", "transforms.working_resolution",
 ]  # fmt: skip
 

@@ -13,7 +13,7 @@ TITLES = {
 """The paper's three metrics with the names of their columns."""
 
 MEAN_TITLES = {**TITLES, "mean_dice": "Mean Dice"}
-CLASS_TITLES = {"iou": "IoU", "dice": "Dice", "sensitivity": "Sens.", "specificity": "Spec."}
+CLASS_TITLES = {"iou": "IoU", "dice": "Dice", "sensitivity": "Sens.", "specificity": "Spec.", "precision": "Prec."}
 
 
 def score_table(rows: Mapping[str, Mapping[str, float]], title: str) -> str:

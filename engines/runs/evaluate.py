@@ -24,13 +24,12 @@ from engines.records.seen_subjects import check_unseen, warn_of_seen
 from engines.runs.owned_run import own, tracked
 from engines.runs.score_report import Report
 from engines.runs.session import describe_run
+from engines.scoring.boundary_scores import BoundaryScores
 from engines.scoring.confusion_files import identity
 from engines.scoring.groups import groups, sentences
 from engines.scoring.lesions import LesionDetection, lesion_detection
 from engines.scoring.operating_point import decision_of
 from engines.scoring.single_pass import run_once
-from engines.scoring.spacing import pixel_spacings
-from engines.scoring.surface_distance import SurfaceDistance
 from transforms.dataset import SECTIONS, Dataset
 from transforms.decision import Decision
 from transforms.errors import UserError
@@ -46,7 +45,7 @@ def evaluate(
     output: Output,
     tracking: Tracking,
     lesions: Mapping[str, Any] | None = None,
-    surface_distance: bool = False,
+    surface_distance: bool = True,
     spacing: Any = None,
     weights: str | Path | None = None,
     force: bool = False,
@@ -63,8 +62,8 @@ def evaluate(
         tracking: the MLflow run.
         lesions: how they are counted: `lesion_class`, `hit`, `min_lesion_size`, `min_lesion_score`, see
             `lesion_detection`; `threshold`, see `decision_of`; and `attributes`, a table of what the images can be
-            grouped by, see `read_attributes`.
-        surface_distance: also measure the distances of the outlines; slow.
+            grouped by, see `read_attributes`. Also `tolerance`, of the boundaries.
+        surface_distance: also measure the boundaries.
         spacing: (row, column) size in mm, or one number, of the pixels of images that have none.
         weights: the file of the weights.
         force: see `engines.runs.owned_run.own`.
@@ -204,15 +203,15 @@ def _point(
 
 def _more(
     data: Dataset, section: str, options: Mapping[str, Any], surface_distance: bool, spacing: Any
-) -> list[LesionDetection | SurfaceDistance]:
+) -> list[LesionDetection | BoundaryScores]:
     """What is measured besides the confusion matrix."""
     counted = lesion_detection(data, section, options, spacing)
-    handlers: list[LesionDetection | SurfaceDistance] = [] if counted is None else [counted]
+    handlers: list[LesionDetection | BoundaryScores] = [] if counted is None else [counted]
     names = "no class" if counted is None else ", ".join(counted.result.classes)
     by = "by name" if options.get("lesion_class") is None else "by --lesion_class"
     logger.info("lesions   %s (%s); other classes: --lesion_class", names, by)
     if switch(surface_distance, "--surface_distance"):
-        handlers.append(SurfaceDistance(data.class_names, pixel_spacings(data, section, spacing)))
+        handlers.append(BoundaryScores(data, section, options.get("tolerance"), spacing))
     return handlers
 
 

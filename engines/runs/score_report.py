@@ -13,11 +13,11 @@ from engines.records.output_folder import Output
 from engines.records.panels import PanelSaver
 from engines.records.predictions import SamplePredictions
 from engines.records.score_table import class_table, score_table
+from engines.scoring.boundary_scores import BoundaryScores
 from engines.scoring.confusion_files import identity, write_confusion_files
 from engines.scoring.lesions import LesionDetection
 from engines.scoring.metrics import scores, trivial_scores
 from engines.scoring.single_pass import PassHandler
-from engines.scoring.surface_distance import SurfaceDistance
 from transforms.dataset import Dataset
 
 logger = logging.getLogger("mammoseg")
@@ -46,7 +46,7 @@ class Report:
         section: str,
         output: Output,
         tracking: Tracking,
-        more: Sequence[LesionDetection | SurfaceDistance] = (),
+        more: Sequence[LesionDetection | BoundaryScores] = (),
     ) -> None:
         self.data, self.section, self.output, self.tracking, self.more = data, section, output, tracking, more
         self.samples = SamplePredictions(data.num_classes)

@@ -18,6 +18,7 @@ from engines.runs.logged_model import add_models, log_network
 from engines.runs.owned_run import own, resumable, tracked
 from engines.runs.score_report import Report
 from engines.runs.session import describe_run
+from engines.scoring.boundary_scores import BoundaryScores
 from engines.scoring.confusion_files import write_split
 from engines.scoring.lesions import lesion_detection
 from engines.training.held_out import held_out_subjects
@@ -62,9 +63,10 @@ def train(
     source, share, lesion = (options.get(name) for name in ("threshold_from", "threshold_share", "lesion_class"))
     kept_apart = held_out_subjects(data, source, share, training.seed, lesion)
     training.lesions = stage_lesions(lesions, options, held_out)
+    measured = training.boundaries = BoundaryScores(data, "validation")
     output, tracking = training.output, training.tracking
     describe_run(tracking, data, "train")
-    report = Report(data, "validation", output, tracking, [lesions] if lesions else [])
+    report = Report(data, "validation", output, tracking, [*([lesions] if lesions else []), measured])
     training.pictures = report.pictures
     with own(output.folder, tracking, force), resumable(output):
         output.clear_parts()

@@ -66,6 +66,12 @@ def boundaries(
         truth: larger values are void: no class there, in neither map.
         spacing: (row, column) size of a pixel.
         tolerance: distance up to which a boundary is right, in the unit of the spacing.
+
+    Examples:
+        >>> truth, pred = np.zeros((2, 9, 9), np.uint8)
+        >>> truth[3:6, 3:6] = pred[3:6, 4:7] = 1  # a square, and the same one column further
+        >>> boundaries(truth, pred, classes=2, spacing=(0.5, 0.5), tolerance=0.5)[1]
+        Boundary(nsd=1.0, hd95=0.5, iou=0.5)
     """
     pred = np.where(truth < classes, pred, truth) if int(truth.max(initial=0)) >= classes else pred
     mine, its = edge_points(truth, classes), edge_points(pred, classes)

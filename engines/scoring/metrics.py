@@ -8,6 +8,7 @@ and of the column:
     dice/<class>          2 TP / (2 TP + FP + FN); mean_dice            mean over the classes
     sensitivity/<class>   TP / (TP + FN);          mean_class_accuracy  mean over the classes that are in the truth
     specificity/<class>   TN / (TN + FP), with TN all pixels but those of the class's row and column
+    precision/<class>     TP / (TP + FP)
     frequency_weighted_iou                         mean of IoU, each weighted by the class's share of the truth
 
 A class in neither truth nor prediction is NaN and left out of the means, as the Cityscapes evaluator does. A class
@@ -128,6 +129,7 @@ def class_scores(matrices: NDArray[np.float64]) -> dict[str, NDArray[np.float64]
         "dice": _ratio(2 * tp, in_truth + predicted),
         "sensitivity": _ratio(tp, in_truth),
         "specificity": _ratio(total - union, total - in_truth),
+        "precision": _ratio(tp, predicted),
     }
 
 

@@ -18,7 +18,7 @@ def leave_evidence(
     if "confusion" not in best:  # resumed from the record of an older version
         return
     files = write_confusion_files(output, stage, best["confusion"], settings, "validation")
-    files.append(output.eval / f"lesions-{stage}.json")  # if a class is a lesion
+    files += [output.eval / f"lesions-{stage}.json", output.eval / f"boundary-{stage}.json"]  # if they were measured
     pictures = output.predictions / stage
     write_label_maps(pictures, best["predictions"])
     for run_id in (tracking.stage_run_id, tracking.run_id):

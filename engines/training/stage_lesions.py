@@ -1,4 +1,4 @@
-"""Lesion scores of the weights at the end of a stage, and the operating point stored beside them."""
+"""Scores of lesions and boundaries of the weights at the end of a stage, and the operating point stored beside them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from monai.engines import SupervisedEvaluator
 
 from engines.records.output_folder import Output
+from engines.scoring.boundary_scores import BoundaryScores
 from engines.scoring.lesions import LesionDetection
 from engines.scoring.operating_point import OperatingPoint, choose_point, decision_of, rule_rate
 from engines.scoring.single_pass import PassHandler, run_once
@@ -78,6 +79,31 @@ class StageLesions:
             run_once(evaluator, [detection], self.held_out)
             where = "training subjects that were not trained with"
         return choose_point(detection.images, self.rule, where, detection.result.classes)
+
+
+def score_end(
+    evaluator: SupervisedEvaluator,
+    output: Output,
+    stage: str,
+    lesions: StageLesions | None,
+    boundaries: BoundaryScores | None,
+    pictures: Sequence[PassHandler],
+) -> dict[str, Any] | None:
+    """Measure everything of the weights that a stage ends with, in one pass; return the operating point's record."""
+    handlers, point = [*pictures, *([] if boundaries is None else [boundaries])], None
+    if lesions is not None:
+        point = lesions.finish(evaluator, output, stage, handlers)
+    elif handlers:
+        run_once(evaluator, handlers)
+    if boundaries is not None:
+        boundaries.write_confusion_files(output, stage)
+    return point
+
+
+def end_scores(lesions: StageLesions | None, boundaries: BoundaryScores | None) -> dict[str, float]:
+    """What that pass found."""
+    found = {} if lesions is None else lesions.detection.scores()
+    return found | ({} if boundaries is None else boundaries.scores())
 
 
 def stage_lesions(

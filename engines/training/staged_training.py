@@ -25,9 +25,10 @@ from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import SamplePredictions
 from engines.records.tables import read_epochs
+from engines.scoring.boundary_scores import BoundaryScores
 from engines.scoring.confusion_files import plain_matrices
 from engines.scoring.metrics import PAPER_METRICS
-from engines.scoring.single_pass import PassHandler, run_once
+from engines.scoring.single_pass import PassHandler
 from engines.training.average import Averaging
 from engines.training.divergence import check_loss, check_weights
 from engines.training.early_stopping import early_stopping, monitored_score
@@ -36,7 +37,7 @@ from engines.training.interrupted import check_same, fitting
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
 from engines.training.stage_evidence import leave_evidence
-from engines.training.stage_lesions import StageLesions
+from engines.training.stage_lesions import StageLesions, end_scores, score_end
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
@@ -99,6 +100,7 @@ class StagedTraining:
         self.results: dict[str, dict[str, float]] = {}
         self.best: dict[str, Any] = {}
         self.lesions: StageLesions | None = None
+        self.boundaries: BoundaryScores | None = None
         self.pictures: Sequence[PassHandler] = ()
         self.saved: dict[str, Any] | None = None
         self.stage = self.plan[0]
@@ -210,7 +212,7 @@ class StagedTraining:
             about["bundle"] = self.tracking.rows.bundle  # by which an ensemble builds the network
         self.output.save_stage(name, best["weights"], about, best["scores"], best["epoch"])
         leave_evidence(self.output, self.tracking, name, best, self.settings)
-        self.results[name] = {**best["scores"], **(self.lesions.detection.scores() if self.lesions else {})}
+        self.results[name] = {**best["scores"], **end_scores(self.lesions, self.boundaries)}
         self.tracking.end_stage({**self.results[name], "epoch": best["epoch"]})
         logger.info(
             "Stage %s %s after epoch %d of %d; %s epoch %d: %s.",
@@ -224,14 +226,10 @@ class StagedTraining:
         )
 
     def _score_end(self, name: str) -> dict[str, Any] | None:
-        """Count the lesions and, of the last stage, make the pictures; return the operating point's record."""
+        """Count lesions, measure boundaries and, of the last stage, make the pictures; return the operating point."""
         pictures = self.pictures if self.stage is self.plan[-1] else ()
         with naming_case(self.evaluator):
-            if self.lesions is not None:
-                return self.lesions.finish(self.evaluator, self.output, name, pictures)
-            if pictures:
-                run_once(self.evaluator, pictures)
-        return None
+            return score_end(self.evaluator, self.output, name, self.lesions, self.boundaries, pictures)
 
     @property
     def dataset(self) -> EpochDataset:

@@ -28,7 +28,7 @@ def default_metric(classes: Sequence[str]) -> str:
 
 def lower_is_better(metric: str) -> bool:
     """Whether a small score is a good one."""
-    return "false_positives" in metric
+    return "false_positives" in metric or "hd95" in metric
 
 
 def verdict_rows(titles: Sequence[str], results: Sequence[Result], metric: str) -> list[Row]:
@@ -62,6 +62,10 @@ def _parts(result: Result, metric: str, title: str) -> Parts:
         which = slice(None) if metric in MEANS else [result.classes.index(name)]
         numerator, denominator = _of_classes(matrices, MEANS.get(metric, kind))
         return numerator[:, which], denominator[:, which]
+    if result.boundaries is not None and ("nsd" in kind or "hd95" in kind or "boundary" in kind):
+        measured = result.boundaries.measures()
+        if metric in measured and sorted({image.subject for image in result.boundaries.images}) == subjects:
+            return measured[metric].numerator[:, None], measured[metric].denominator[:, None]
     measures = {} if result.lesions is None else dict(result.lesions.measures())
     measures |= {long.partition("/")[0]: m for long, m in measures.items() if long.startswith("mean_image_dice")}
     if metric not in measures:
@@ -82,6 +86,7 @@ def _of_classes(matrices: Values, kind: str) -> Parts:
         "dice": (2 * tp, in_truth + predicted),
         "sensitivity": (tp, in_truth),
         "specificity": (total - union, total - in_truth),
+        "precision": (tp, predicted),
     }
     return parts[kind]
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
 from engines.records.mlflow_store import SHORT_WAIT, check_server, sqlite_path
+from engines.scoring.boundary_scores import BoundaryResult, pooled_boundaries, read_boundary_result
 from engines.scoring.lesion_files import LesionResult, pooled_lesions, read_lesion_result
 from scripts.comparison.models import UNKNOWN, Model, model_of
 from transforms.errors import UserError
@@ -42,6 +43,7 @@ class Result:
         digest: of the data set; of all folds' data sets.
         lesions: what was counted of lesions, if anything; of a cross-validation those of all folds.
         lesion_folds: those of each fold.
+        boundaries: what was measured of boundaries, if anything; of a cross-validation those of all folds.
         model: the row that it belongs to.
         seeds: the same with other seeds.
         pictures: folder of its pictures, if it is of files and not of the store.
@@ -64,6 +66,7 @@ class Result:
     whole: bool = True
     lesions: LesionResult | None = field(default=None, repr=False)
     lesion_folds: tuple[LesionResult, ...] = field(default=(), repr=False)
+    boundaries: BoundaryResult | None = field(default=None, repr=False)
     model: Model = UNKNOWN
     seeds: tuple[Result, ...] = field(default=(), repr=False)
     pictures: Path | None = None
@@ -149,6 +152,7 @@ class Store:
             return of_evidence(
                 content,
                 self._evidence(run.info.run_id, f"lesions-{stage}"),
+                self._evidence(run.info.run_id, f"boundary-{stage}"),
                 run_name=run.info.run_name or "",
                 run_ids=(run.info.run_id,),
                 started=run.info.start_time,
@@ -232,8 +236,10 @@ def _answering(uri: str) -> Iterator[None]:
         raise UserError(f"{uri}: the MLflow store does not answer ({reason}); give --tracking_uri") from error
 
 
-def of_evidence(content: Mapping[str, Any], lesions: Mapping[str, Any] | None, **about: Any) -> Result:
-    """What eval/confusion-<row>.json and lesions-<row>.json say, with the other attributes of a result."""
+def of_evidence(
+    content: Mapping[str, Any], lesions: Mapping[str, Any] | None, measured: Mapping[str, Any] | None, **about: Any
+) -> Result:
+    """What eval/confusion-<row>.json, lesions-… and boundary-… say, with the other attributes of a result."""
     subjects = {name: np.array(matrix, np.int64) for name, matrix in content["subjects"].items()}
     return Result(
         stage=content["row"],
@@ -244,6 +250,7 @@ def of_evidence(content: Mapping[str, Any], lesions: Mapping[str, Any] | None, *
         subjects=subjects,
         folds=(subjects,),
         lesions=None if lesions is None else read_lesion_result(lesions),
+        boundaries=None if measured is None else read_boundary_result(measured),
         **about,
     )
 
@@ -261,6 +268,7 @@ def cross_validation(folds: Sequence[Result], name: str, expected: int) -> Resul
             raise UserError(f"{name}: subject {both[0]} was validated in two folds; these are not one cross-validation")
         subjects.update(fold.subjects)
     lesions = [fold.lesions for fold in folds if fold.lesions is not None]
+    measured = [fold.boundaries for fold in folds if fold.boundaries is not None]
     digests = sorted(fold.digest for fold in folds)
     first = folds[0]
     return Result(
@@ -279,5 +287,6 @@ def cross_validation(folds: Sequence[Result], name: str, expected: int) -> Resul
         expected_folds=expected,
         lesions=pooled_lesions(lesions) if len(lesions) == len(folds) else None,
         lesion_folds=tuple(lesions),
+        boundaries=pooled_boundaries(measured) if len(measured) == len(folds) else None,
         model=first.model,
     )

@@ -14,6 +14,13 @@ from engines.records.score_table import MEAN_TITLES, TITLES
 from engines.runs.score_report import trivial_row
 from engines.scoring.intervals import sign
 from engines.scoring.metrics import PAPER_METRICS, scores, trivial_scores
+from scripts.comparison.boundary_table import (
+    BoundaryRow,
+    boundary_heading,
+    boundary_record,
+    boundary_rows,
+    boundary_table,
+)
 from scripts.comparison.caveats import given, notes
 from scripts.comparison.lesion_table import LesionRow, lesion_notes, lesion_record, lesion_rows, lesion_table
 from scripts.comparison.metric import default_metric
@@ -72,6 +79,7 @@ class Comparison:
     groups: tuple[tuple[str, ...], ...] = ()
     """Lines of the table of lesions by group, the first with the names of the columns."""
     verdict: Verdict | None = None
+    boundaries: tuple[BoundaryRow, ...] = ()
 
     @property
     def heading(self) -> str:
@@ -111,7 +119,7 @@ def compare(
         all_notes.append(f"No statement on {metric or default_metric(names)}: a row has no such score.")
     return Comparison(
         first.dataset, first.section, first.digest, len(first.subjects), first.classes, trivial, rows, top,
-        titles[best], tuple(all_notes), lesions, verdict=made,
+        titles[best], tuple(all_notes), lesions, verdict=made, boundaries=boundary_rows(titles, results, draws, seed),
     )  # fmt: skip
 
 
@@ -179,6 +187,8 @@ def console(comparison: Comparison) -> str:
     more = ["", folds_heading(comparison), "", *_aligned(folds)] if folds else []
     if comparison.lesions:
         more += ["", LESION_HEADING, "", *_aligned(lesion_table(comparison.lesions))]
+    if comparison.boundaries:
+        more += ["", boundary_heading(comparison.boundaries), "", *_aligned(boundary_table(comparison.boundaries))]
     if comparison.groups:
         more += ["", GROUP_HEADING, "", *_aligned(comparison.groups)]
     if comparison.verdict:
@@ -253,6 +263,7 @@ def more_tables(comparison: Comparison) -> list[tuple[str, list[list[str]], list
         *tables,
         (folds_heading(comparison), fold_table(comparison), []),
         (LESION_HEADING, lesion_table(comparison.lesions), []),
+        (boundary_heading(comparison.boundaries), boundary_table(comparison.boundaries), []),
         (GROUP_HEADING, [list(line) for line in comparison.groups], []),
         *((class_heading(kind), class_table(comparison, kind), []) for kind in CLASS_SCORES),
     ]
@@ -303,6 +314,7 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
             mean, deviation = row.folds.get(name, (math.nan, math.nan))
             record |= {f"{name}_fold_mean": mean, f"{name}_fold_sd": deviation}
         record |= lesion_record(lesions.get(row.title))
+        record |= boundary_record(next((each for each in comparison.boundaries if each.title == row.title), None))
         if comparison.verdict and result:
             record |= place_record(comparison.verdict, row.title)
         record["run_ids"] = " ".join(i for each in result.trainings for i in each.run_ids) if result else ""

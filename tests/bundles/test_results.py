@@ -80,16 +80,16 @@ def test_every_stage_and_every_evaluation_leaves_its_matrices(
     truth = np.asarray(Image.open(out / "predictions" / "truth" / "s004_L_CC.png"))
     assert np.array_equal(truth, np.load(tiny_dataset / "labels" / "s004_L_CC.npy"))
 
-    run_bundle("evaluate", **options, surface_distance=True)
+    run_bundle("evaluate", **options, tolerance=2)
     said = capfd.readouterr().out
     assert "Lesions (tumor): 2 in 2 of 2 images, 2 of 2 subjects; a hit is: IoU of at least 0.1." in said
     assert "lesions found, by false positives per image: " in said
-    assert "95th percentile of the Hausdorff distance" in said
+    assert "normalized surface Dice at 2 mm, 95th percentile of the Hausdorff distance in mm" in said
     again = json.loads((out / "tiny-validation" / "confusion-context.json").read_text(encoding="utf-8"))
     first = json.loads((out / "confusion-context.json").read_text(encoding="utf-8"))
     assert again == first
     (run,) = runs(client, kind="evaluation", stage="context", section="validation")
-    tables = {"images.csv", "lesions.csv", "candidates.csv", "froc.csv", "lesion_scores.csv", "surface_distance.csv"}
+    tables = {"images.csv", "lesions.csv", "candidates.csv", "froc.csv", "lesion_scores.csv", "boundary.csv"}
     assert tables <= artifacts(client, run.info.run_id, "eval")
     assert "lesion_false_positives_per_image" in run.data.metrics
     lesions = [json.loads((folder / "lesions-context.json").read_text()) for folder in (out, out / "tiny-validation")]

@@ -44,6 +44,13 @@ def test_all_ways_crop_the_same_classes(tmp_path, monkeypatch) -> None:
         assert int(rare(item)[0]["label"][0, 15, 15]) not in crops.UBIQUITOUS
 
 
+def test_boundary(capsys) -> None:
+    assert benchmark.main(["boundary", "--rows", "96", "--columns", "64", "--classes", "3", "--json"]) == 0
+    lines = json.loads(capsys.readouterr().out)
+    assert [line["maps"] for line in lines] == ["patches", "noise"]
+    assert all(line["ours"] > 0 and line["distance transforms"] > 0 for line in lines)
+
+
 def test_imports(tmp_path, capsys) -> None:
     for number in range(2):
         write_dicom(tmp_path / f"{number}.dcm", ramp((16, 16)) + number, PatientID=str(number))

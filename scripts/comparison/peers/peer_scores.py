@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from engines.records.panels import shrunk
 from engines.records.predictions import write_images, write_label_maps
+from engines.scoring.boundary_scores import BoundaryScores
 from engines.scoring.lesion_files import LesionResult
 from engines.scoring.lesions import lesion_classes
 from engines.scoring.matching import ImageLesions, Rule, judge
@@ -27,7 +28,7 @@ from scripts.comparison.peers.peer_files import Found, find, read_labels, read_p
 from scripts.comparison.store import Matrices, Result
 from scripts.crossvalidation.folds import TRAINED
 from scripts.crossvalidation.views import sections_of_fold
-from transforms.dataset import VOID, Dataset, open_array
+from transforms.dataset import EVERY, VOID, Dataset, open_array
 from transforms.errors import UserError
 from transforms.palette import picture
 
@@ -96,7 +97,8 @@ def peer_rows(peers: Peers, others: Sequence[Result]) -> list[Result]:
         for number, folder in enumerate(folders):
             found = find(folder, [item["case"] for item in items], f"{OPTION} {name}")
             pictures = peers.pictures / f"{len(rows)}-{number}"
-            subjects, images = _scored(data, items, found, lesions, rule, pictures, name)
+            measured = BoundaryScores(data, EVERY)
+            subjects, images = _scored(data, items, found, lesions, rule, pictures, name, measured)
             counted = LesionResult(tuple(data.class_names[c] for c in lesions), rule, images) if lesions else None
             each.append(
                 Result(
@@ -112,6 +114,7 @@ def peer_rows(peers: Peers, others: Sequence[Result]) -> list[Result]:
                     expected_folds=len(folds),
                     lesions=counted,
                     lesion_folds=() if counted is None else tuple(_of(counted, fold) for fold in folds),
+                    boundaries=measured.result,
                     model=Model(BUNDLE, name, LAST),
                     pictures=pictures,
                     from_masks=not found.probabilities,
@@ -154,6 +157,7 @@ def _scored(
     rule: Rule,
     pictures: Path,
     name: str,
+    measured: BoundaryScores,
 ) -> tuple[Matrices, tuple[ImageLesions, ...]]:
     """Confusion matrix of each subject, and the lesions of each image."""
     spacing = {case: mm for s in ("training", "validation", "test") for case, mm in pixel_spacings(data, s).items()}
@@ -166,6 +170,7 @@ def _scored(
         counts = confusion_matrix(torch.from_numpy(label), torch.from_numpy(pred), data.num_classes)
         matrices[subject] = matrices[subject] + counts if subject in matrices else counts
         kept.take(item, label, pred, data.num_classes)
+        measured.take(subject, case, label, pred)
         if lesions:
             mask = np.isin(pred, lesions)
             path = found.probabilities.get(case)

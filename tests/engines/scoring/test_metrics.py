@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score, jaccard_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score, jaccard_score, precision_score, recall_score
 from sklearn.metrics import confusion_matrix as sklearn_matrix
 
 from engines.scoring.metrics import (
@@ -42,6 +42,9 @@ def test_hand_computed() -> None:
     assert s["specificity/a"] == pytest.approx(3 / 5)
     assert s["specificity/b"] == pytest.approx(5 / 6)
     assert s["specificity/c"] == 1.0
+    assert s["precision/a"] == pytest.approx(5 / 7)
+    assert s["precision/b"] == pytest.approx(3 / 4)
+    assert math.isnan(s["precision/c"])
     assert s["frequency_weighted_iou"] == pytest.approx(6 / 11 * 5 / 8 + 5 / 11 * 3 / 6)
     assert s["mean_dice"] == pytest.approx((10 / 13 + 6 / 9) / 2)
 
@@ -132,6 +135,9 @@ def test_equals_scikit_learn(maps: tuple[np.ndarray, np.ndarray, int], dtype: to
     recall = recall_score(truth, pred, labels=in_truth, average=None, zero_division=0)
     assert [s[f"sensitivity/{c}"] for c in in_truth] == pytest.approx(list(recall), abs=1e-12)
     assert s["mean_class_accuracy"] == pytest.approx(recall.mean(), abs=1e-12)
+    predicted = sorted(set(pred.tolist()))
+    precision = precision_score(truth, pred, labels=predicted, average=None, zero_division=0)
+    assert [s[f"precision/{c}"] for c in predicted] == pytest.approx(list(precision), abs=1e-12)
     for c in present:
         others = truth != c  # the specificity of a class is the sensitivity of "not this class"
         expected = recall_score(others, pred != c, zero_division=0) if others.any() else math.nan

@@ -79,7 +79,13 @@ def test_label_maps_are_scored_without_a_store(
     found = sum((values == 2).sum() for values in halved.values())
     assert rows["nnU-Net"]["dice/tumor"] == pytest.approx(2 * found / (pixels + found))
     assert rows["nnU-Net"]["subjects"] == 2
+    assert rows["reader 2"]["nsd/tumor"] == rows["reader 2"]["boundary_iou/tumor"] == 1
+    assert rows["reader 2"]["hd95_mm/tumor"] == 0 < rows["nnU-Net"]["hd95_mm/tumor"]
+    assert main([*words, "--metric", "hd95_mm/tumor"]) == 0
+    said = capsys.readouterr()
+    assert {row["model"]: row.get("rank") for row in json.loads(said.out)}["reader 2"] == 1
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "Boundaries of tumor, mean over images: surface Dice and boundary IoU at 1 mm" in page
     assert "Label maps from files: reader 2, nnU-Net." in page
     assert "No probability maps: reader 2, nnU-Net." in page
     assert page.count("segmented by every model") == 1

@@ -1,0 +1,112 @@
+"""Boundary scores of two full-resolution label maps: against surface-distance and SciPy's distance transform.
+
+    python -m scripts.benchmark boundary [--rows 4096] [--columns 3328] [--classes 13] [--json]
+
+Seconds of processor time in one process: surface Dice, Hausdorff distance and boundary IoU of all classes here; the
+first two of surface-distance (DeepMind), if it is installed; and one distance transform per class and map, without
+anything made of it. On patches, as networks give them, and on noise, where everything is boundary.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
+
+from engines.scoring.boundary import boundaries
+
+SPACING, TOLERANCE = (0.07, 0.07), 1.0
+Labels = NDArray[np.uint8]
+
+
+def patches(rows: int, columns: int, classes: int, seed: int) -> tuple[Labels, Labels]:
+    """A map of large patches of every class, and the same with boundaries that are off by some pixels."""
+    rng = np.random.default_rng(seed)
+    size = (rows // 16, columns // 16)
+    fields = gaussian_filter(rng.normal(0, 1, (classes, *size)), (0, 12, 12))
+    wrong = fields + 0.01 * gaussian_filter(rng.normal(0, 1, fields.shape), (0, 4, 4)) * 8
+    maps = []
+    for each in (fields, wrong):
+        best = np.full((rows, columns), -np.inf, np.float32)
+        label = np.zeros((rows, columns), np.uint8)
+        for c, field in enumerate(each):
+            large = zoom(field.astype(np.float32), (rows / size[0], columns / size[1]), order=1)[:rows, :columns]
+            label[large > best], best = c, np.maximum(large, best)
+        maps.append(label)
+    return maps[0], maps[1]
+
+
+def noise(rows: int, columns: int, classes: int, seed: int) -> tuple[Labels, Labels]:
+    """Two maps of which every pixel is drawn."""
+    rng = np.random.default_rng(seed)
+    first, second = rng.integers(0, classes, (2, rows, columns), dtype=np.uint8)
+    return first, second
+
+
+def with_surface_distance(truth: Labels, pred: Labels, classes: int) -> None:
+    """Surface Dice and Hausdorff distance of every class."""
+    import surface_distance
+
+    for c in range(classes):
+        found: Any = surface_distance.compute_surface_distances(truth == c, pred == c, SPACING)
+        surface_distance.compute_surface_dice_at_tolerance(found, TOLERANCE)
+        surface_distance.compute_robust_hausdorff(found, 95)
+
+
+def with_transforms(truth: Labels, pred: Labels, classes: int) -> None:
+    """A distance transform of every class in both maps."""
+    for label in (truth, pred):
+        for c in range(classes):
+            distance_transform_edt(label != c, sampling=SPACING)
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Processor time of one call."""
+    start = time.process_time()
+    action()
+    return time.process_time() - start
+
+
+def boundary(
+    rows: Annotated[int, typer.Option(min=64, help="Rows of the label maps.")] = 4096,
+    columns: Annotated[int, typer.Option(min=64, help="Columns of the label maps.")] = 3328,
+    classes: Annotated[int, typer.Option(min=2, max=255, help="Classes.")] = 13,
+    seed: Annotated[int, typer.Option(min=0, help="Of the maps.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+) -> None:
+    """Time of all boundary scores of two label maps, against surface-distance and SciPy's distance transform."""
+    try:
+        import surface_distance  # noqa: F401
+
+        known = True
+    except ImportError:
+        known = False
+    lines = []
+    for name, make in (("patches", patches), ("noise", noise)):
+        truth, pred = make(rows, columns, classes, seed)
+        line: dict[str, Any] = {
+            "maps": name,
+            "ours": seconds(lambda a=truth, b=pred: boundaries(a, b, classes, SPACING, TOLERANCE)),  # type: ignore[misc]
+            "distance transforms": seconds(lambda a=truth, b=pred: with_transforms(a, b, classes)),  # type: ignore[misc]
+        }
+        if known and name == "patches":
+            line["surface-distance"] = seconds(lambda a=truth, b=pred: with_surface_distance(a, b, classes))  # type: ignore[misc]
+        lines.append(line)
+    if as_json:
+        print(json.dumps(lines))
+        return
+    table = Table(
+        "maps", "here", "distance transforms", "surface-distance", title=f"{rows} x {columns}, {classes} classes, s"
+    )
+    for line in lines:
+        other = f"{line['surface-distance']:.1f}" if "surface-distance" in line else "not measured"
+        table.add_row(line["maps"], f"{line['ours']:.2f}", f"{line['distance transforms']:.1f}", other)
+    Console().print(table)
