@@ -48,12 +48,15 @@ def results(out: Path, plan: Plan, rule: str | None = None) -> list[Result]:
 
 def fold_result(folder: Path, stage: str, name: str, params: Mapping[str, str], model: Model) -> Result:
     """The result of a fold, read from its folder of confusion files."""
-    lesions = folder / f"lesions-{stage}.json"  # none where no class is a lesion, or the fold is older than that
     confusion = folder / f"confusion-{stage}.json"
-    contents = [read_object(path, DAMAGED) for path in (confusion, lesions) if path == confusion or path.is_file()]
+    # none where no class is a lesion, or the fold is older than that
+    more = [folder / f"{kind}-{stage}.json" for kind in ("lesions", "boundary")]
+    lesions, measured = (read_object(path, DAMAGED) if path.is_file() else None for path in more)
     try:
         return of_evidence(
-            *(contents if len(contents) == 2 else (*contents, None)),
+            read_object(confusion, DAMAGED),
+            lesions,
+            measured,
             run_name=name,
             run_ids=(name,),
             params=params,

@@ -55,7 +55,7 @@ def test_every_stage_and_every_evaluation_leaves_its_matrices(
         (run,) = runs(client, kind="stage", stage=stage, site="a")
         assert len(client.get_metric_history(run.info.run_id, "train_loss")) == 1  # one an epoch, none an iteration
         wanted = {f"confusion-{stage}.json", f"confusion-{stage}.png", f"classes-{stage}.png", "predictions"}
-        wanted.add(f"lesions-{stage}.json")
+        wanted |= {f"lesions-{stage}.json", f"boundary-{stage}.json"}
         assert "best/lesion_sensitivity_at_1fp" in run.data.metrics
         assert artifacts(client, run.info.run_id, "eval") == wanted
         assert artifacts(client, run.info.run_id, f"eval/predictions/{stage}") == {"s004_L_CC.png", "s005_L_CC.png"}
