@@ -9,9 +9,11 @@ anything made of it. On patches, as networks give them, and on noise, where ever
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -53,12 +55,11 @@ def noise(rows: int, columns: int, classes: int, seed: int) -> tuple[Labels, Lab
 
 def with_surface_distance(truth: Labels, pred: Labels, classes: int) -> None:
     """Surface Dice and Hausdorff distance of every class."""
-    import surface_distance
-
+    package: Any = importlib.import_module("surface_distance")
     for c in range(classes):
-        found: Any = surface_distance.compute_surface_distances(truth == c, pred == c, SPACING)
-        surface_distance.compute_surface_dice_at_tolerance(found, TOLERANCE)
-        surface_distance.compute_robust_hausdorff(found, 95)
+        found = package.compute_surface_distances(truth == c, pred == c, SPACING)
+        package.compute_surface_dice_at_tolerance(found, TOLERANCE)
+        package.compute_robust_hausdorff(found, 95)
 
 
 def with_transforms(truth: Labels, pred: Labels, classes: int) -> None:
@@ -83,22 +84,17 @@ def boundary(
     as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
 ) -> None:
     """Time of all boundary scores of two label maps, against surface-distance and SciPy's distance transform."""
-    try:
-        import surface_distance  # noqa: F401
-
-        known = True
-    except ImportError:
-        known = False
+    known = importlib.util.find_spec("surface_distance") is not None
     lines = []
     for name, make in (("patches", patches), ("noise", noise)):
         truth, pred = make(rows, columns, classes, seed)
         line: dict[str, Any] = {
             "maps": name,
-            "ours": seconds(lambda a=truth, b=pred: boundaries(a, b, classes, SPACING, TOLERANCE)),  # type: ignore[misc]
-            "distance transforms": seconds(lambda a=truth, b=pred: with_transforms(a, b, classes)),  # type: ignore[misc]
+            "ours": seconds(partial(boundaries, truth, pred, classes, SPACING, TOLERANCE)),
+            "distance transforms": seconds(partial(with_transforms, truth, pred, classes)),
         }
         if known and name == "patches":
-            line["surface-distance"] = seconds(lambda a=truth, b=pred: with_surface_distance(a, b, classes))  # type: ignore[misc]
+            line["surface-distance"] = seconds(partial(with_surface_distance, truth, pred, classes))
         lines.append(line)
     if as_json:
         print(json.dumps(lines))
