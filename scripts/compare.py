@@ -13,6 +13,7 @@ earlier comparison:
     comparison.md       the tables, for a document
     comparison.csv      every score with its interval, one row per model
     differences.csv     every pair of models: difference with its interval, p, and conclusion
+    transfer.csv        trained on one data set, tested on another, where there are such evaluations
     chart-NAME.png      columns of the scores, for each data set (the paper's Figures 5 and 6)
     froc-NAME.png       lesions found against false positives per image, where a class is a lesion
     pictures-NAME.png   the same images segmented by every model (Figure 8)
@@ -104,8 +105,9 @@ def command(
     from scripts.comparison.group_table import with_groups
     from scripts.comparison.peers.peer_choice import PeerOptions, chosen_with_peers
     from scripts.comparison.report import by_dataset, write
-    from scripts.comparison.table import compare, console, records
+    from scripts.comparison.table import aligned, compare, console, records
     from scripts.comparison.test_section import with_test_scores
+    from scripts.comparison.transfer import transfer_heading, transfer_table, transfers
 
     disable_telemetry()
     uri = as_tracking_uri(tracking_uri) if tracking_uri else default_tracking_uri()
@@ -117,7 +119,8 @@ def command(
         comparisons = with_test_scores(store, comparisons, draws, seed)
         if attributes is not None:
             comparisons = with_groups(comparisons, read_attributes(attributes), draws, seed, out)
-        write(store, comparisons, out, draws, seed, pictures)
+        moved = transfers(comparisons, draws, seed, metric)
+        write(store, comparisons, out, draws, seed, pictures, moved)
     said = []
     if register is not None:
         from scripts.comparison.registration import register as registered
@@ -127,6 +130,8 @@ def command(
         print(json.dumps([row for comparison in comparisons for row in records(comparison)], indent=1))
         return
     output = Console(highlight=False, soft_wrap=True)
+    if moved:
+        output.print(f"{transfer_heading(moved)}\n\n{aligned(transfer_table(moved))}\n", markup=False)
     for comparison in comparisons:
         output.print(console(comparison), markup=False)
         output.print()

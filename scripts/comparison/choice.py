@@ -86,7 +86,7 @@ def _asked_for(run: Run, filters: Filters) -> bool:
 def _results(store: Store, runs: Iterable[Run], filters: Filters) -> tuple[list[Result], int]:
     """Results of the runs that fit, the latest first, and how many have no matrices."""
     results: list[Result] = []
-    groups: dict[tuple[str, str, str], list[tuple[Run, Result]]] = {}
+    groups: dict[tuple[str, ...], list[tuple[Run, Result]]] = {}
     old = 0
     for run in runs:
         result = store.result(run)
@@ -122,7 +122,7 @@ def _latest(results: Sequence[Result]) -> list[Result]:
 
     With it those that differ in nothing but their seeds, the last of each. Of an unfinished cross-validation none.
     """
-    rows: dict[tuple[str, str, str], list[Result]] = {}
+    rows: dict[tuple[str, ...], list[Result]] = {}
     for result in sorted(results, key=lambda result: (not result.whole, -result.started)):
         if len(result.folds) == result.expected_folds:
             rows.setdefault((*result.row, result.dataset), []).append(result)

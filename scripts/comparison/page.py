@@ -52,7 +52,10 @@ code { background: var(--soft); padding: 0 .2rem; overflow-wrap: anywhere; }
 
 
 def page(
-    parts: Sequence[tuple[Comparison, Path, Path | None, Sequence[Case]]], about: Sequence[str], out: Path | None = None
+    parts: Sequence[tuple[Comparison, Path, Path | None, Sequence[Case]]],
+    about: Sequence[str],
+    out: Path | None = None,
+    over_all: tuple[str, Sequence[Sequence[str]]] | None = None,
 ) -> str:
     """The file's text.
 
@@ -60,6 +63,7 @@ def page(
         parts: of each data set its comparison, column chart, FROC chart (if any) and pictures.
         about: sentences on where the numbers are from.
         out: folder of the page; pictures of more than `EMBEDDED` images are files in its folder `images`.
+        over_all: heading and lines of a table over all data sets; the first line names the columns.
     """
     many = sum(len(cases) for *_, cases in parts) > EMBEDDED
     files = out / FOLDER if out is not None and many else None
@@ -70,9 +74,16 @@ def page(
         f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<style>{STYLE}{VIEWER_STYLE}</style></head>\n<body>\n<main>\n<h1>{title}</h1>\n{page_tools()}\n"
-        f"{sections}\n<h2>About these numbers</h2>\n{_list(about)}\n</main>\n"
+        f"{_over_all(over_all)}{sections}\n<h2>About these numbers</h2>\n{_list(about)}\n</main>\n"
         f"<script>{SCRIPT}</script>\n</body></html>\n"
     )
+
+
+def _over_all(given: tuple[str, Sequence[Sequence[str]]] | None) -> str:
+    if given is None:
+        return ""
+    heading, table = given
+    return f"<h2>{escape(heading)}</h2>\n{_wide(_table(table[0], table[1:]), heading)}\n"
 
 
 def _section(

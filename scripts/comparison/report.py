@@ -15,7 +15,15 @@ from scripts.comparison.image_strips import Case, cases, sheet
 from scripts.comparison.page import page
 from scripts.comparison.statement_table import records as pair_records
 from scripts.comparison.store import Result, Store
-from scripts.comparison.table import Comparison, markdown, records
+from scripts.comparison.table import Comparison, markdown, records, table_markdown
+from scripts.comparison.transfer import Transfer, transfer_heading, transfer_records, transfer_table
+
+TRANSFER = "transfer.csv"
+
+
+def transfer_markdown(moved: Sequence[Transfer]) -> list[str]:
+    """The table over all data sets; empty without one."""
+    return [f"{transfer_heading(moved)}:\n\n{table_markdown(transfer_table(moved))}\n"] if moved else []
 
 
 def by_dataset(results: Sequence[Result]) -> list[list[Result]]:
@@ -39,7 +47,15 @@ def file_names(datasets: Iterable[str]) -> list[str]:
     return found
 
 
-def write(store: Store, comparisons: Sequence[Comparison], out: Path, draws: int, seed: int, pictures: int) -> None:
+def write(
+    store: Store,
+    comparisons: Sequence[Comparison],
+    out: Path,
+    draws: int,
+    seed: int,
+    pictures: int,
+    moved: Sequence[Transfer] = (),
+) -> None:
     """Write all files; those of data sets that are no longer compared are removed."""
     for old in [
         *out.glob("chart-*.png"),
@@ -65,9 +81,13 @@ def write(store: Store, comparisons: Sequence[Comparison], out: Path, draws: int
     made = [(each.dataset, each.verdict) for each in comparisons if each.verdict]
     pairs = [{"dataset": dataset, **pair} for dataset, verdict in made for pair in pair_records(verdict)]
     write_csv(out / "differences.csv", pairs)
-    text = "\n".join(markdown(comparison) for comparison in comparisons)
+    (out / TRANSFER).unlink(missing_ok=True)
+    if moved:
+        write_csv(out / TRANSFER, transfer_records(moved))
+    text = "\n".join([*transfer_markdown(moved), *(markdown(comparison) for comparison in comparisons)])
     write_text(out / "comparison.md", f"# Comparison of segmentation networks\n\n{text}")
-    write_text(out / "index.html", page(parts, _about(draws, seed), out))
+    over_all = (transfer_heading(moved), transfer_table(moved)) if moved else None
+    write_text(out / "index.html", page(parts, _about(draws, seed), out, over_all))
 
 
 def _about(draws: int, seed: int) -> list[str]:

@@ -78,9 +78,14 @@ class Result:
         return (self, *self.seeds)
 
     @property
-    def row(self) -> tuple[str, str]:
+    def trained_on(self) -> str:
+        """Data set that the network of an evaluation was trained on; empty if that is not recorded."""
+        return str(self.params.get("trained_on", ""))
+
+    @property
+    def row(self) -> tuple[str, str, str]:
         """What tells rows of one table apart."""
-        return self.model.bundle, self.stage
+        return self.model.bundle, self.stage, self.trained_on
 
     @property
     def name(self) -> str:

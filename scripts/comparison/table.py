@@ -126,6 +126,9 @@ def compare(
 def _titles(results: Sequence[Result]) -> list[str]:
     """The rows' titles; where a model is there more than once, with its run."""
     plain = [result.model.title for result in results]
+    homes = {result.trained_on for result in results if result.trained_on}
+    if len(homes) > 1:
+        plain = [f"{t}, trained on {r.trained_on}" if r.trained_on else t for t, r in zip(plain, results, strict=True)]
     return [t if plain.count(t) == 1 else f"{t}, {r.name}" for t, r in zip(plain, results, strict=True)]
 
 
@@ -282,6 +285,16 @@ def class_table(comparison: Comparison, kind: str) -> list[list[str]]:
         mean = " ".join(filter(None, (percent(row.scores[f"mean_{kind}"]), bounds)))
         table.append([row.title, *(percent(row.scores[f"{kind}/{c}"]) for c in comparison.classes), mean])
     return table
+
+
+def table_markdown(table: Sequence[Sequence[str]]) -> str:
+    """A table with its head, in which no name becomes HTML."""
+    return "\n".join([*_markdown_rows(table[:1]), "|" + "---|" * len(table[0]), *_markdown_rows(table[1:])])
+
+
+def aligned(table: Sequence[Sequence[str]]) -> str:
+    """The same for a console."""
+    return "\n".join(_aligned(table))
 
 
 def _markdown_rows(rows: Iterable[Sequence[str]]) -> list[str]:

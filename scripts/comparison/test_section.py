@@ -12,7 +12,7 @@ from scripts.comparison.metric import verdict_rows
 from scripts.comparison.statement_table import TestScore
 from scripts.comparison.store import Result, Store
 from scripts.comparison.table import Comparison
-from scripts.verdict.spread import joint_draws, seed_spread, subject_draws
+from scripts.verdict.spread import score_interval
 from transforms.errors import UserError
 
 SECTION = "test"
@@ -54,14 +54,11 @@ def _score(store: Store, comparison: Comparison, evaluated: Sequence[Run], draws
         tested = verdict_rows([row.title], [replace(first, seeds=tuple(others))], verdict.metric)
     except UserError:  # lesions that were not counted there
         return None
-    value = float(tested[0].values().mean())
-    if np.isnan(value) or tested[0].subjects < 2:
+    value, low, high = score_interval(tested[0], draws, seed)
+    if np.isnan(low):
         return None
-    folds, rng = np.zeros(tested[0].subjects, np.int64), np.random.default_rng(seed)
-    drawn = joint_draws(tested, subject_draws(folds, draws, rng), seed_spread(tested, folds), folds, rng)[1]
-    low, high = np.percentile(drawn[0], [2.5, 97.5])
     scored = len({run.data.tags.get("training_run_id", run.info.run_id) for run in evaluated})
-    return TestScore(row.title, value, float(low), float(high), tested[0].subjects, scored, len(results))
+    return TestScore(row.title, value, low, high, tested[0].subjects, scored, len(results))
 
 
 def _latest(store: Store, evaluated: Iterable[Run], training: Result) -> Result | None:

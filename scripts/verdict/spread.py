@@ -78,6 +78,20 @@ def seed_spread(rows: Sequence[Row], folds: NDArray[np.int64]) -> SeedSpread:
     return SeedSpread(scale, int(freedom.sum()))
 
 
+def score_interval(row: Row, draws: int, seed: int) -> tuple[float, float, float]:
+    """Score of a row with its 95 % interval over subjects, and over seeds where there are enough of them.
+
+    NaN where it has no score; without an interval of fewer than two subjects.
+    """
+    value = float(row.values().mean())
+    if np.isnan(value) or row.subjects < 2:
+        return value, float("nan"), float("nan")
+    folds, rng = np.zeros(row.subjects, np.int64), np.random.default_rng(seed)
+    drawn = joint_draws([row], subject_draws(folds, draws, rng), seed_spread([row], folds), folds, rng)[1]
+    low, high = np.percentile(drawn[0], [2.5, 97.5])
+    return value, float(low), float(high)
+
+
 def joint_draws(
     rows: Sequence[Row], times: Values, spread: SeedSpread, folds: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[Values, Values]:
