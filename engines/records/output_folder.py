@@ -135,7 +135,8 @@ class Output:
             return
         lesions = ("images", "lesions", "candidates", "froc", "lesion_scores")  # of a class that may not be there now
         tables = (f"{name}.csv" for name in lesions)
-        for pattern in ("confusion-*", "lesions-*.json", *tables, "worst.html", "classes-*.png", "predictions/*/*.png"):
+        files = ("confusion-*", "lesions-*.json", "boundary-*.json", *tables, "worst.html", "classes-*.png")
+        for pattern in (*files, "predictions/*/*.png"):
             for path in self.eval.glob(pattern):
                 path.unlink()
 

@@ -58,6 +58,8 @@ def test_what_an_earlier_evaluation_left_is_removed(tmp_path: Path) -> None:
         "images.csv",
         "lesions-unet.json",
         "surface_distance.csv",
+        "boundary.csv",
+        "boundary-unet.json",
         "confusion-unet.json",
     ]
     for name in [*stale, "notes.txt"]:
