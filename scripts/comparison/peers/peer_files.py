@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from scripts.comparison.peers.probability_arrays import read_array
 from scripts.comparison.peers.seg_reader import is_segmentation, read_segmentation
 from scripts.importers.labels.label_images import read_label_image
 from transforms.errors import UserError
@@ -24,6 +25,9 @@ LABEL_ENDINGS = (ENDINGS["png"], ENDINGS["nifti"], ENDINGS["dicom_seg"], *LABEL_
 
 PROBABILITY_ENDINGS = (ENDINGS["probabilities"], "_prob.npy", "_prob.npz", ".npz")
 """The last is nnU-Net's (`--save_probabilities`, `--npz`)."""
+
+MOST = 4
+"""Numbers of a probability map for each pixel and class: a map of another shape is refused by that, a giant by this."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def read_probability(path: Path, lesions: Sequence[int], classes: int, shape: tu
     Raises:
         UserError: it cannot be read, has another shape, or values that are no probabilities.
     """
-    values = _channels(path, _array(path), classes)
+    values = _channels(path, read_array(path, MOST * classes * shape[0] * shape[1]), classes)
     if not np.isfinite(values).all() or values.min() < -1e-3 or values.max() > 1 + 1e-3:
         raise UserError(f"{path}: values from {values.min():g} to {values.max():g}; expected probabilities from 0 to 1")
     lesion = values[0] if len(values) == 1 else values[list(lesions)].sum(axis=0)
@@ -121,25 +125,6 @@ def read_probability(path: Path, lesions: Sequence[int], classes: int, shape: tu
         lesion = F.interpolate(small, size=shape, mode="bilinear")[0, 0].numpy()
     clipped: NDArray[np.float32] = lesion.clip(0, 1)
     return clipped
-
-
-def _array(path: Path) -> NDArray[Any]:
-    """As stored, NIfTI as (classes, rows, columns)."""
-    try:
-        if path.name.lower().endswith(".nii.gz"):
-            import nibabel as nib
-
-            volume = np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
-            return volume.reshape(*volume.shape[:2], -1).transpose(2, 1, 0)
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            name = "probabilities" if "probabilities" in loaded.files else loaded.files[0]
-            return np.asarray(loaded[name])
-        return np.asarray(loaded)
-    except Exception as error:  # each library raises its own kinds on damaged files
-        raise UserError(
-            f"{path}: no probability map that can be read ({type(error).__name__}); write it again"
-        ) from None
 
 
 def _channels(path: Path, values: NDArray[Any], classes: int) -> NDArray[np.float32]:
