@@ -51,7 +51,8 @@ def read_array(path: Path, most: int) -> NDArray[Any]:
 def _check(path: Path, shape: Sequence[int], kind: np.dtype[Any], most: int) -> None:
     if math.prod(shape) > most:
         raise UserError(
-            f"{path}: an array of shape {tuple(shape)}; expected one probability per pixel and class, at most {most} numbers"
+            f"{path}: an array of shape {tuple(shape)}; expected one probability per pixel and class, at most {most} "
+            "numbers"
         )
     if kind.kind not in "fiub":
         raise UserError(f"{path}: an array of {kind}; expected numbers")
