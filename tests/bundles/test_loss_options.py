@@ -78,8 +78,8 @@ def test_recipes_train_with_the_loss_that_they_had() -> None:
     for bundle in ("dilation10", "fcn", "unet", "deeplabv3"):
         config = json.loads((ROOT / "bundles" / bundle / "configs" / "train.json").read_text())
         losses = {name: recipe["loss"] for name, recipe in config["recipes"].items()}
-        lesions = dict.fromkeys(("quick", "tumor"), "lesion_dice_cross_entropy")
-        assert losses == {**dict.fromkeys(losses, "cross_entropy"), "tissue": "dice_cross_entropy", **lesions}
+        dice = dict.fromkeys(("tissue", "tumor"), "dice_cross_entropy")
+        assert losses == {**dict.fromkeys(losses, "cross_entropy"), "quick": "lesion_dice_cross_entropy", **dice}
         for name in ("tissue", "paper", "cityscapes"):
             recipe = config["recipes"][name]
             assert (recipe["class_weights"], recipe["sampling"], recipe["ema_decay"]) == ("paper", "image", 0.0)
