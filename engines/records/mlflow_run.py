@@ -36,6 +36,7 @@ from engines.records.mlflow_store import (
     make_database,
     metric_name,
     metric_names,
+    release_connections,
 )
 from engines.records.mlflow_tags import context_tags, experiment_id
 from engines.records.system_monitor import SystemMonitor
@@ -224,6 +225,8 @@ class Tracking:
         """Finish the run and an open stage: FINISHED, FAILED (exception) or KILLED (Ctrl-C, SIGTERM)."""
         if self.monitor is not None:
             self.monitor.finish()
+        if status == "KILLED" and self._client is not None:
+            release_connections(self._client)
         self._terminate(self.stage_run_id, status)
         self._terminate(self.run_id, status)
         self.stage_run_id = None

@@ -130,6 +130,15 @@ def _remove_left(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def release_connections(client: MlflowClient) -> None:
+    """Let go of a database's connections: an interrupted write may hold one, and with it the database's lock."""
+    store = getattr(getattr(client, "_tracking_client", None), "store", None)
+    for name in ("engine", "read_engine"):  # MLflow has no public name for it; only databases have them
+        engine = getattr(store, name, None)
+        if engine is not None:
+            engine.dispose()
+
+
 def metric_name(name: str) -> str:
     """A name MLflow accepts: anything but letters (of any script), digits and `_ - . : / space` becomes `_`.
 

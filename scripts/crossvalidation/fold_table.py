@@ -52,9 +52,10 @@ def fold_result(folder: Path, stage: str, name: str, params: Mapping[str, str], 
     # none where no class is a lesion, or the fold is older than that
     more = [folder / f"{kind}-{stage}.json" for kind in ("lesions", "boundary")]
     lesions, measured = (read_object(path, DAMAGED) if path.is_file() else None for path in more)
+    matrices = read_object(confusion, DAMAGED)
     try:
         return of_evidence(
-            read_object(confusion, DAMAGED),
+            matrices,
             lesions,
             measured,
             run_name=name,

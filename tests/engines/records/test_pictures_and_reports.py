@@ -76,9 +76,9 @@ def test_score_table_is_in_per_cent_with_names() -> None:
 def test_class_table_says_over_how_many_classes_the_mean_is() -> None:
     text = class_table(scores([[3, 1, 0], [1, 3, 0], [0, 0, 0]], ["a", "b", "c"]))
     lines = [line.split() for line in text.splitlines()]
-    assert lines[0] == ["Class", "IoU", "Dice", "Sens.", "Spec."]
-    assert lines[2] == ["a", "60.00", "75.00", "75.00", "75.00"]
-    assert lines[4] == ["c", "n/a", "n/a", "n/a", "100.00"]
+    assert lines[0] == ["Class", "IoU", "Dice", "Sens.", "Spec.", "Prec."]
+    assert lines[2] == ["a", "60.00", "75.00", "75.00", "75.00", "75.00"]
+    assert lines[4] == ["c", "n/a", "n/a", "n/a", "100.00", "n/a"]
     assert lines[-1] == ["Mean", "Dice", "75.00,", "frequency-weighted", "IoU", "60.00"]
     assert "n/a" in text
     assert "the 2 of 3 classes" in text

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 import engines.records.mlflow_store as tracking_module
 from engines.base.lock import NAME, claim
@@ -214,3 +216,26 @@ def test_a_resumed_run_gets_no_point_twice(store: Path) -> None:
     assert [m.step for m in history["loss"]] == [1, 2, 3]
     assert [m.value for m in history["mean_iou"]] == [0.5, 0.75]
     assert [m.value for m in history["mean_dice"]] == [0.25]
+
+
+def test_a_run_that_is_interrupted_within_a_write_is_ended_all_the_same(store: Path) -> None:
+    """The write is left with the database's lock, for which the end of the run would wait in vain."""
+    tracking, armed = Tracking("e", "r", str(store)), [True]
+
+    def interrupt(_: object) -> None:
+        if armed:
+            armed.clear()
+            raise KeyboardInterrupt
+
+    def run() -> None:
+        with tracked(tracking):
+            event.listen(Engine, "commit", interrupt)
+            try:
+                tracking.log_params({"a": 1})
+            finally:
+                event.remove(Engine, "commit", interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert not armed
+    assert MlflowClient(sqlite_uri(store)).get_run(tracking.run_id).info.status == "KILLED"

@@ -93,5 +93,5 @@ def test_an_import_of_postscript_leaves_it_out(tmp_path: Path, started: Path, ca
 def test_pictures_of_a_release_and_of_a_store_are_png_only(tmp_path: Path, started: Path) -> None:
     assert header(postscript(tmp_path / "001_0.png")) == ("", ())
     with pytest.raises(OSError, match="cannot identify"):
-        _rgb(postscript(tmp_path / "b.png"))
+        _rgb(postscript(tmp_path / "b.png"), ["background", "tumor"])
     assert not started.exists()
