@@ -271,10 +271,16 @@ class Tracking:
         pairs = [(k, float(v)) for k, v in zip(names, values.values(), strict=True) if v == v]
         own = run == self.run_id and self.model_id is not None
         linked = {"model_id": self.model_id, **dict(zip(DATA_SET, self.data_set, strict=True))} if own else {}
-        batch = [Metric(k, v, now, step, **linked) for k, v in pairs if step > 0 or own or latest.get(k) != v]
+        known = self._scores_of_model() if own else latest.items()
+        batch = [Metric(k, v, now, step, **linked) for k, v in pairs if step > 0 or (k, v) not in known]
         for first in range(0, len(batch), MAX_METRICS_PER_BATCH):
             part = batch[first : first + MAX_METRICS_PER_BATCH]
             self._try(lambda part=part: self._client and self._client.log_batch(run, metrics=part))
+
+    def _scores_of_model(self) -> set[tuple[str, float]]:
+        """What its logged model has of this run already, as that of a continued one may."""
+        model = self.optional(lambda client: client.get_logged_model(self.model_id), "logged models")
+        return {(m.key, m.value) for m in (model and model.metrics) or [] if m.run_id == self.run_id}
 
     def log_artifacts(self, path: Path, folder: str | None = None, run_id: str | None = None) -> None:
         """Log a file, or every file below a folder."""

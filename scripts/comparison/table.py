@@ -38,7 +38,6 @@ from scripts.comparison.store import Result
 from transforms.plain_text import one_line
 
 OPTIONS = ("recipe", "image_height", "width", "learning_rate", "max_epochs", "batch_size", "crop_size", "seed")
-
 PAIRS = "Every two rows, the better first"
 LESION_HEADING = "Lesions, per cent"
 GROUP_HEADING = "Lesions by group, per cent"

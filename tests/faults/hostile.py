@@ -63,7 +63,7 @@ def train(folder: Path, store: Path) -> tuple[Path, Path]:
         options |= {"dataset_dir": folder / "data", "output_dir": out, "tracking_uri": folder / "mlflow.db"}
         ended = forked(bundle(words_of("train", options)), folder / "train.log", WALL)
         assert ended.code == 0, ended.output
-        (found,) = (path.parent for path in folder.glob("mlruns/**/model/MLmodel"))
+        (found,) = (path.parent for path in folder.glob("mlruns/**/MLmodel"))
         shutil.copytree(found, model)
     return out, model
 

@@ -218,6 +218,26 @@ def test_a_resumed_run_gets_no_point_twice(store: Path) -> None:
     assert [m.value for m in history["mean_dice"]] == [0.25]
 
 
+def test_a_resumed_run_gets_no_score_of_its_model_twice_and_another_run_of_the_model_gets_its_own(store: Path) -> None:
+    client = MlflowClient(sqlite_uri(store))
+    params = {"dataset": "d", "dataset_digest": "0" * 8}
+    run = Tracking("e", "r", str(store), params)
+    run.start()
+    model = client.create_logged_model(client.get_experiment_by_name("e").experiment_id, "m", source_run_id=run.run_id)
+    for _ in range(2):
+        again = Tracking("e", "r", str(store), params)
+        again.start(run.run_id)
+        again.model_id = model.model_id
+        again.log_metrics({"mean_iou": 0.5}, step=0)
+    other = Tracking("e", "evaluation", str(store), params)
+    other.start()
+    other.model_id = model.model_id
+    other.log_metrics({"mean_iou": 0.5}, step=0)
+    points = [len(client.get_metric_history(each.run_id, "mean_iou")) for each in (run, other)]
+    assert points == [1, 1]
+    assert len(client.get_logged_model(model.model_id).metrics) == 2
+
+
 def test_a_run_that_is_interrupted_within_a_write_is_ended_all_the_same(store: Path) -> None:
     """The write is left with the database's lock, for which the end of the run would wait in vain."""
     tracking, armed = Tracking("e", "r", str(store)), [True]
