@@ -56,6 +56,22 @@ def test_files_of_the_zoo_format(bundle: Path) -> None:
 
 
 @each_bundle
+def test_the_readme_s_recipes_are_those_of_the_config(bundle: Path) -> None:
+    recipes = read(bundle / "configs" / "train.json")["recipes"]
+    text = (bundle / "docs" / "README.md").read_text()
+    rows = re.findall(r"^\| `(\w+)`[^|]*\|[^|]*\| ([\d.]+) \| ([^|]+) \| ([^|]+) \|", text, re.MULTILINE)
+    assert {"quick", "tumor"} <= {name for name, *_ in rows}
+    for name, width, resolution, crops in rows:
+        recipe = recipes[name]
+        height, tuning, sizes = recipe["image_height"], recipe["fine_tuning"], recipe["crop_size"]
+        assert float(width) == recipe["width"], name
+        assert resolution == ("as stored" if height is None else f"{height} rows"), name
+        every = [*(sizes.values() if isinstance(sizes, dict) else [sizes]), *([tuning["crop_size"]] if tuning else [])]
+        expected = {" x ".join(map(str, size)) if isinstance(size, list) else str(size) for size in every}
+        assert set(re.findall(r"\d+(?: x \d+)?", crops)) == expected, name
+
+
+@each_bundle
 def test_version_is_in_the_changelog(bundle: Path) -> None:
     metadata = read(bundle / "configs" / "metadata.json")
     assert metadata["version"] in metadata["changelog"]
