@@ -1,6 +1,6 @@
 """Faults by the hundred: kills, hostile files, planted identifiers, thousands of epochs. Takes about an hour.
 
-    python tests/faults [--seed N] [--only kills,hostile,canaries,epochs] [--kills 110] [--files 1100] [--epochs 2000]
+    python tests/faults [--seed N] [--only kills,hostile,canaries,epochs] [--kills 250] [--files 1100] [--epochs 2000]
                         [--out build/faults] [--fresh]
 
 `make test-faults` runs it. The same command again goes on where it was interrupted. Prints and writes
@@ -51,7 +51,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(PARTS))
-    parser.add_argument("--kills", type=int, default=110)
+    parser.add_argument("--kills", type=int, default=250)
     parser.add_argument("--files", type=int, default=1100)
     parser.add_argument("--epochs", type=int, default=2000)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "faults")

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import sys
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,22 +40,25 @@ PLAIN: dict[str, Any] = {
 FINE_TUNING = "{'epochs': 1, 'crop_size': [32, 24], 'learning_rate': 0.005}"
 """Of each stage the last epoch, with crops of their own."""
 TRAININGS: dict[str, dict[str, Any]] = {
-    "dilation10, three stages": {"bundle": "dilation10", "max_epochs": 2, "fine_tuning": FINE_TUNING},
+    "dilation10, three stages": {"bundle": "dilation10", "max_epochs": 4, "fine_tuning": FINE_TUNING},
     "fcn, three stages, moving average": {
-        **{"bundle": "fcn", "max_epochs": 2, "ema_decay": 0.9, "solver": "adamw", "fine_tuning": FINE_TUNING},
+        **{"bundle": "fcn", "max_epochs": 4, "ema_decay": 0.9, "solver": "adamw", "fine_tuning": FINE_TUNING},
     },
-    "deeplabv3, a worker process": {"bundle": "deeplabv3", "max_epochs": 3, "num_workers": 1},
+    "deeplabv3, a worker process": {"bundle": "deeplabv3", "max_epochs": 6, "num_workers": 1},
     "unet, early stopping, held-out threshold": {
-        **{"bundle": "unet", "max_epochs": 5, "patience": 3, "learning_rate": 0.01, "sampling": "lesion"},
+        **{"bundle": "unet", "max_epochs": 8, "patience": 3, "learning_rate": 0.01, "sampling": "lesion"},
         **{"threshold_from": "training", "threshold_share": 0.3, "augmentation": "lesion", "val_interval": 2},
     },
-    "unet, logged model": {"bundle": "unet", "max_epochs": 1, "log_model": True},
+    "unet, logged model": {"bundle": "unet", "max_epochs": 3, "log_model": True},
 }
+START, STARTS = 0.3, 0.15
+"""A command's start, as a share of its time, and the share of the kills that are meant for it."""
 KEPT = 0.7
 """What a resumed command need not do again, of what a killed one has done."""
 TRACEBACK, LOST = "Traceback (most recent call last)", "exception ignored "
 """Python's own, and one of an object that is being removed: there a signal is lost, and the command goes on."""
 STAGE = re.compile(r"^Stage (\w+)", re.MULTILINE)
+THIRDS = ("first", "second", "last")
 OTHERS = ("import", "evaluation", "inference", "share", "cross-validation")
 
 
@@ -143,19 +147,20 @@ def _send(pid: int, sign: int) -> None:
     os.kill(pid, sign)
 
 
-def chain(command: Command, reference: Print, size: tuple[int, float], rng: random.Random, logs: Path) -> Chain:
+def chain(command: Command, reference: Print, size: tuple[list[float], float], rng: random.Random, logs: Path) -> Chain:
     """Kill a command as often as it may be, then let it end, and compare.
 
     The kills spread over what is left to do, so that late stages get as many as early ones.
 
     Args:
         reference: what it leaves when it is not killed.
-        size: its moments, and the seconds that it takes.
+        size: the times of its moments, and the seconds that it takes.
     """
     result, rest = Chain(), 1.0
     for number in range(40):
-        share = rest * rng.random()
-        kill = _draw(rng, size, share) if len(result.killed) < command.kills else None
+        share = 0.0 if rng.random() < STARTS else rest * rng.random()
+        at = START + (1 - START) * share if share else START * rng.random()
+        kill, place = _draw(rng, size, at) if len(result.killed) < command.kills else None, 1 - rest + share
         rest = max(0.1, rest - KEPT * share)
         ended = attempt(command, number, kill, logs / f"{number}.log")
         if _traceback(ended.output):
@@ -167,7 +172,8 @@ def chain(command: Command, reference: Print, size: tuple[int, float], rng: rand
         if kill is None:
             result.faults.append(f"attempt {number}: ended with {ended.code}: {ended.output[-300:]}")
             return result
-        result.killed.append(f"{signal.Signals(kill[0]).name} {'moment' if kill[1] else 'time'} {_stage(ended.output)}")
+        kind = "moment" if kill[1] else "time"
+        result.killed.append(f"{signal.Signals(kill[0]).name} {kind} {_stage(ended.output)} {place:.2f}")
         if _hopeless(ended, kill[0]):
             result.faults.append(f"attempt {number}: ended with {ended.code}: {ended.output[-300:]}")
             return result
@@ -196,17 +202,17 @@ def _hopeless(ended: Ended, sign: int) -> bool:
     return ended.code > 0 and "Interrupted." not in ended.output and sign == signal.SIGKILL
 
 
-def _draw(rng: random.Random, size: tuple[int, float], share: float) -> tuple[int, int | None, float | None]:
-    """Signal, and moment or time: the share of those that the whole command has."""
+def _draw(rng: random.Random, size: tuple[list[float], float], share: float) -> tuple[int, int | None, float | None]:
+    """Signal, and moment or time, at a share of the time that the whole command takes."""
     sign = rng.choice([signal.SIGKILL] * 3 + [signal.SIGTERM] * 2 + [signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
     if rng.random() < 0.7:
-        return sign, 1 + int(share * size[0]), None
+        return sign, 1 + min(bisect_left(size[0], share * size[1]), len(size[0]) - 1), None
     return sign, None, share * size[1]
 
 
 def _stage(output: str) -> str:
     found = STAGE.findall(output)
-    return found[-1] if found else "start"
+    return found[-1] if found else "none"
 
 
 def empty_store(path: Path) -> None:
@@ -225,7 +231,7 @@ def prepare_others(folder: Path, store: Path) -> dict[str, Callable[[Path], Comm
         import numpy as np
 
         rows, columns = np.mgrid[:40, :32]
-        for number in range(8):
+        for number in range(24):
             pixels = (rows * 40 + columns * (number + 3)).astype(np.uint16)
             write_dicom(
                 source / f"{number}.dcm", pixels, PatientID=f"p{number}", ImageLaterality="L", ViewPosition="CC"
@@ -298,7 +304,7 @@ def _below(folder: Path) -> Print:
     return {name: digest for name, digest in of_folder(folder).items() if not name.startswith("mlflow.db")}
 
 
-def reference(make: Callable[[Path], Command], folder: Path, store: Path) -> tuple[Print, tuple[int, float]]:
+def reference(make: Callable[[Path], Command], folder: Path, store: Path) -> tuple[Print, tuple[list[float], float]]:
     """What a command leaves that is not killed, with its moments and seconds."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -306,7 +312,7 @@ def reference(make: Callable[[Path], Command], folder: Path, store: Path) -> tup
     command, log = make(folder), folder.parent / f"{folder.name}.log"
     ended = attempt(command, 0, None, log)
     assert ended.code == 0, ended.output[-2000:]
-    return left(command, log.with_suffix(".left")), (int(log.with_suffix(".moments").read_text()), ended.seconds)
+    return left(command, log.with_suffix(".left")), (json.loads(log.with_suffix(".moments").read_text()), ended.seconds)
 
 
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -320,6 +326,7 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
         "at a time": sum(" time " in kill for kill in kills),
         "by command": dict(Counter(one["name"] for one in results for _ in one["killed"])),
         "by stage": dict(Counter(kill.split()[2] for kill in kills)),
+        "by third of the command": dict(Counter(THIRDS[min(2, int(3 * float(kill.split()[3])))] for kill in kills)),
         "chains that did not end with the same": sum(bool(one["faults"]) for one in results),
         "faults": [f"{one['name']} {one['number']}: {fault}" for one in results for fault in one["faults"]],
     }

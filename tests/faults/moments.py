@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ class Moments:
         folder: only files below it count.
         at: number of the moment, from 1; None counts only.
         number: the signal.
-        report: file that gets the count when the process ends in order.
+        report: file that gets the moments' times, in seconds since they are counted, when the process ends in order.
 
     Moments are: just before a file is opened for writing, renamed, removed, or a folder is made; before a row of the
     database is changed, and before and after that is committed; while a checkpoint is half written, and before it is
@@ -33,12 +35,12 @@ class Moments:
 
     def __init__(self, folder: Path, at: int | None, number: int, report: Path) -> None:
         self.folder, self.at, self.number, self.report = str(folder), at, number, report
-        self.count = 0
-        self._pid = 0
+        self.times: list[float] = []
+        self._pid, self._start = 0, 0.0
 
     def install(self) -> None:
         """Begin to count; lasts as long as the process."""
-        self._pid = os.getpid()  # a process that reads images has its own
+        self._pid, self._start = os.getpid(), time.monotonic()  # a process that reads images has its own number
         sys.addaudithook(self._audit)
         event.listen(Engine, "before_cursor_execute", self._statement)
         event.listen(Engine, "commit", lambda _: self._moment())
@@ -47,14 +49,14 @@ class Moments:
 
     def finish(self) -> None:
         """Write the report."""
-        count, self.at = self.count, None
-        self.report.write_text(str(count))
+        times, self.at = list(self.times), None
+        self.report.write_text(json.dumps([round(one, 3) for one in times]))
 
     def _moment(self, half: Callable[[], None] | None = None) -> None:
         if os.getpid() != self._pid:
             return
-        self.count += 1
-        if self.count == self.at:
+        self.times.append(time.monotonic() - self._start)
+        if len(self.times) == self.at:
             if half is not None and self.number == signal.SIGKILL:
                 half()
             os.kill(self._pid, self.number)

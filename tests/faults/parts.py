@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -52,7 +53,8 @@ def kills(folder: Path, state: Any, options: argparse.Namespace) -> dict[str, An
             continue
         others = sum(len(one["killed"]) for one in chains if one["name"] in OTHERS)
         names = OTHERS if others < SHARE_OF_OTHERS * total else tuple(TRAININGS)
-        name = names[number % len(names)]
+        killed = Counter(one["name"] for one in chains for _ in one["killed"])
+        name = min(names, key=lambda one: (killed[one], sum(done["name"] == one for done in chains)))
         known = _known(makers[name], folder / f"reference of {name}", store)
         rng, with_store = random.Random(f"{options.seed}/{number}"), number % 8 != 0  # every eighth makes its own
         result = _chain(makers[name], known, rng, folder / "chains" / str(number), store if with_store else None)
