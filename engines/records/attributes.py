@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engines.records.tables import read_user_csv
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError
+from transforms.image_attributes import CHECKS, expected, term
 from transforms.plain_text import one_line
 
 KEYS = ("case", "subject")
 """Columns that say whose row it is: an image (the stem of its file in images/), or all images of a subject."""
 
-ALLOWED = (
-    "view", "laterality", "density", "birads", "machine", "energy", "pathology", "findings", "mass_only", "age",
-)  # fmt: skip
-"""Columns that are read. Others, which may hold names or dates, are not looked at."""
+ALLOWED = tuple(CHECKS)
+"""Columns that are read by themselves. Others, which may hold names or dates, are only read if they are asked for."""
 
-MOST_VALUES, MOST_CHARACTERS = 12, 40
-"""A column of more different values, or of longer ones, is free text or a number, and no group."""
-
-BAND = re.compile(r"\d+\s*[-–]\s*\d+|[<>]=?\s*\d+|\d+\s*\+")
-"""An age as it may be given: 40-49, <40, 70+."""
+MOST_VALUES = 12
+"""A column of more different values is no group."""
 
 UNKNOWN = ("", "_", "-", "?", "n/a", "na", "none", "nan", "unknown")
 
@@ -60,23 +56,32 @@ class Attributes:
         names = dict.fromkeys([*self.names, *others.names])
         return Attributes(joined(self.cases, others.cases), joined(self.subjects, others.subjects), tuple(names))
 
+    def only(self, names: Sequence[str]) -> Attributes:
+        """These attributes alone, in this order."""
+        return replace(self, names=tuple(names))
 
-def read_attributes(path: Path) -> Attributes:
+
+def read_attributes(path: Path, more: Sequence[str] = ()) -> Attributes:
     """The attributes in a CSV file with a column `case` or `subject` and some of `ALLOWED`.
 
+    Args:
+        path: the file.
+        more: columns that are asked for by name; those that are not in `ALLOWED` hold codes.
+
     Raises:
-        UserError: no such table, a repeated key, or values that are no groups. Rows are named by number, and not what
-            they hold.
+        UserError: no such table, a repeated key, or values that are none of an attribute's terms. Rows are named by
+            number, and not what they hold.
     """
     where = f"--attributes {one_line(path)}"
     rows = read_user_csv("--attributes", path, "the column case or subject")
     header = list(rows[0]) if rows else []
     key = next((name for name in KEYS if name in header), None)
-    names = tuple(name for name in ALLOWED if name in header)
+    own = [name for name in more if name in header and name not in KEYS and re.fullmatch(r"\w[\w ]{0,31}", name)]
+    names = tuple(name for name in dict.fromkeys([*ALLOWED, *own]) if name in header)
     if key is None or not names:
         raise UserError(
             f"{where}: expected rows with the column case or subject, and one or more of {', '.join(ALLOWED)}; other "
-            "columns are not read"
+            "columns are only read if --by names them"
         )
     found: dict[str, dict[str, str]] = {}
     for number, row in enumerate(rows, start=2):
@@ -87,9 +92,14 @@ def read_attributes(path: Path) -> Attributes:
             raise UserError(
                 f"{where}, row {number}: its {key} is {'given twice' if ident else 'empty'}; give each once"
             )
-        texts = {name: (row[name] or "").strip() for name in names}
-        found[ident] = {name: text for name, text in texts.items() if text.lower() not in UNKNOWN}
-    _check_values(where, found, names)
+        found[ident] = _terms(f"{where}, row {number}", row, names)
+    for name in names:
+        count = len({texts[name] for texts in found.values() if name in texts})
+        if count > MOST_VALUES:
+            raise UserError(
+                f"{where}: {name} has {count} different values; expected at most {MOST_VALUES}: group them, or leave "
+                "the column out"
+            )
     return Attributes(found, {}, names) if key == "case" else Attributes({}, found, names)
 
 
@@ -104,22 +114,28 @@ def check_known(attributes: Attributes, images: Iterable[tuple[str, str]], where
 
 
 def dataset_attributes(data: Dataset) -> Attributes:
-    """View and attributes that dataset.json knows of its images."""
+    """View, side and attributes that dataset.json knows of its images; what is none of their terms is left out."""
     cases = {}
     for item in (item for section in SECTIONS for item in data.content.get(section, [])):
-        known = {"view": item.get("view"), **item.get("attributes", {})}
-        texts = {name: str(known[name]) for name in ALLOWED if known.get(name)}
-        cases[Path(item["image"]).stem] = texts
-    return Attributes(cases, {}, tuple(name for name in ALLOWED if any(name in texts for texts in cases.values())))
+        known = {"view": item.get("view"), "laterality": item.get("laterality"), **item.get("attributes", {})}
+        texts = {name: term(name, str(text)) for name, text in known.items() if text}
+        cases[Path(item["image"]).stem] = {name: text for name, text in texts.items() if text}
+    given = dict.fromkeys([*ALLOWED, *(name for texts in cases.values() for name in texts)])
+    return Attributes(cases, {}, tuple(name for name in given if any(name in texts for texts in cases.values())))
 
 
-def _check_values(where: str, found: Mapping[str, Texts], names: tuple[str, ...]) -> None:
+def _terms(where: str, row: Mapping[str, str | None], names: Sequence[str]) -> dict[str, str]:
+    """The values of one row as they are kept."""
+    texts = {}
     for name in names:
-        values = {texts[name] for texts in found.values() if name in texts}
-        if len(values) > MOST_VALUES or any(len(value) > MOST_CHARACTERS for value in values):
+        text = (row[name] or "").strip()
+        if text.lower() in UNKNOWN:
+            continue
+        kept = term(name, text)
+        if kept is None:
             raise UserError(
-                f"{where}: {name} has {len(values)} different values; expected at most {MOST_VALUES} short ones: group "
-                "them, or leave the column out"
+                f"{where}: its {one_line(name)} is none of the values that are kept, since others may tell who a "
+                f"person is; expected {expected(name)}; correct it, or leave the column out"
             )
-        if name == "age" and not all(BAND.fullmatch(value) for value in values):
-            raise UserError(f"{where}: age has values that are no bands; expected 40-49, <40 or 70+")
+        texts[name] = kept
+    return texts

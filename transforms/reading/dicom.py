@@ -126,6 +126,7 @@ def read_dicom(path: Path, windowing: str = "voi", bits_used: int | None = None)
             "burned_in": dicom_attributes.burned_in(header),
             "intensity_source": source,
             "processing": dicom_attributes.processing(header),
+            "attributes": dicom_attributes.grouped_by(header),
         }
 
 

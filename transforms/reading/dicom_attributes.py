@@ -1,4 +1,4 @@
-"""The DICOM attributes of a mammogram that are kept: side, view, spacing, burned-in text.
+"""The DICOM attributes of a mammogram that are kept: side, view, spacing, burned-in text, groups.
 
 Only values from closed lists or numbers leave this file, so that no name, identifier or date can ride along.
 """
@@ -12,12 +12,11 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from transforms.errors import UserError
+from transforms.image_attributes import VIEWS, age_band, manufacturer
 
 IMPLAUSIBLE = "implausible"
 """Begins the source of a spacing that was not used."""
 _SMALLEST_MM, _LARGEST_MM = 0.005, 2.0  # film is scanned at 0.02, thumbnails of 256 rows have 1 mm
-
-VIEWS = ("CC", "MLO", "ML", "LM", "LMO", "XCCL", "XCCM", "XCC", "FB", "SIO", "ISO")
 
 # PS3.16 CID 4014, as SNOMED CT and as the older SRT/SNM3 codes of the same concepts
 VIEW_CODES = {
@@ -57,7 +56,17 @@ ATTRIBUTES = (
     "DistanceSourceToDetector",
     "DistanceSourceToPatient",
     "BurnedInAnnotation",
+    "SOPClassUID",
+    "Modality",
+    "Manufacturer",
+    "PresentationIntentType",
+    "DetectorType",
+    "ConversionType",
+    "PatientAge",
 )
+
+_DIGITAL = ("1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.1.2.1")  # mammography
+_COMPUTED = "1.2.840.10008.5.1.4.1.1.1"
 
 _SIDE_IN_NAME = re.compile(r"(?<![A-Za-z])(LEFT|RIGHT|L|R)(?![A-Za-z])", re.IGNORECASE)
 _VIEW_IN_NAME = re.compile(rf"(?<![A-Za-z])({'|'.join(VIEWS)})(?![A-Za-z])", re.IGNORECASE)
@@ -181,6 +190,29 @@ def plausible_spacing(row: float, column: float) -> bool:
 def processing(header: Dataset) -> bool | None:
     """What PresentationIntentType says: True for FOR PROCESSING, False for FOR PRESENTATION, None if not stated."""
     return {"FOR PROCESSING": True, "FOR PRESENTATION": False}.get(_text(header, "PresentationIntentType"))
+
+
+def grouped_by(header: Dataset) -> dict[str, str]:
+    """What images can be grouped by, as far as it is stated: manufacturer, acquisition, presentation, age (a band)."""
+    intent = processing(header)
+    years = re.fullmatch(r"(\d{3})Y", _text(header, "PatientAge"))
+    found = {
+        "manufacturer": manufacturer(_text(header, "Manufacturer")),
+        "acquisition": _acquisition(header),
+        "presentation": {True: "processing", False: "presentation"}.get(intent) if intent is not None else None,
+        "age": age_band(int(years[1])) if years and int(years[1]) else None,
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def _acquisition(header: Dataset) -> str | None:
+    """Film or digital: DetectorType (PS3.3 C.8.11.4), ConversionType (C.8.6.1), else the kind of object."""
+    if _text(header, "ConversionType") == "DF" or _text(header, "DetectorType") == "FILM":
+        return "film"
+    kind = _text(header, "SOPClassUID")
+    if _text(header, "DetectorType") == "STORAGE" or kind == _COMPUTED or _text(header, "Modality") == "CR":
+        return "computed radiography"
+    return "digital" if kind in _DIGITAL else None
 
 
 def burned_in(header: Dataset) -> bool | None:

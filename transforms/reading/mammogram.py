@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,13 @@ class Mammogram:
             photographs, such as Cityscapes, may give (rows, columns, 3) uint8 as red, green, blue.
         intensity_range: smallest and largest POSSIBLE value, such as (0, 4095), whatever this image holds.
         laterality: "L" or "R", or None when neither header nor file name tells.
-        view: "CC", "MLO" or another of `dicom_attributes.VIEWS`, or None.
+        view: "CC", "MLO" or another of `image_attributes.VIEWS`, or None.
         spacing_mm: (row, column) distance of pixel centers, or None.
         spacing_source: the attribute or format that stated the spacing, or "none".
         burned_in: whether text is burned into the pixels, or None when the file does not say.
         processing: whether it is FOR PROCESSING, before the device made an image for people of it; None if not stated.
         intensity_source: how stored values became pixels, such as "window 1 of 3 (SIGMOID), inverted".
+        attributes: what it can be grouped by, in the terms of `transforms.image_attributes`.
     """
 
     pixels: NDArray[Any]
@@ -44,6 +46,7 @@ class Mammogram:
     burned_in: bool | None = None
     intensity_source: str = "as stored"
     processing: bool | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 def probe_mammogram(path: Path) -> None:

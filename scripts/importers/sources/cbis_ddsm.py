@@ -21,7 +21,7 @@ from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.labels.classes import ClassTable, fixed_table
 from scripts.importers.labels.merge import Mask, Tally, checked_smooth, superpose
 from scripts.importers.sources.cbis_ddsm_files import check_size, files_by_id, full_image, read_mask, resized
-from scripts.importers.sources.cbis_ddsm_tables import Region, read_tables
+from scripts.importers.sources.cbis_ddsm_tables import Region, read_tables, region_attributes
 from scripts.importers.writing.cases import Case, Label, checked_pattern, subject_key
 from scripts.importers.writing.writer import Summary, write_dataset
 from transforms.errors import UserError
@@ -105,6 +105,7 @@ def import_cbis_ddsm(
             read_label=partial(read_label, view.masks, table, tally, smooth),
             section="test" if split == "official" and plan.sections[key[0]] == "test" else None,
             tally=tally,
+            recorded={"attributes": region_attributes(view.regions)},
         )
         for key, view in plan.views.items()
         if view.source is not None and not view.incomplete

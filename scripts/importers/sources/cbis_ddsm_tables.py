@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transforms.errors import UserError
+from transforms.image_attributes import term
 from transforms.reading.find_files import check_there, files_below
 
 TABLES = tuple(f"{kind}_case_description_{part}_set.csv" for kind in ("mass", "calc") for part in ("train", "test"))
@@ -26,6 +27,10 @@ _COLUMNS = {
     "abnormality id": r"\d{1,3}",
     "abnormality type": "mass|calcification",
 }
+_GROUPED = {"breast density": "density", "assessment": "birads", "pathology": "pathology"}
+"""Columns that need not be there, and the attribute that each tells; `attributes` of several regions in this order."""
+
+_PATHOLOGIES = ("", "normal", "benign without callback", "benign", "malignant")
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Region:
         kind: "mass" or "calcification".
         number: of the region in its image and table.
         section: "training" or "test", as the table says.
+        density, birads, pathology: in the terms of `transforms.image_attributes`; empty if not stated.
     """
 
     patient: str
@@ -46,6 +52,9 @@ class Region:
     kind: str
     number: int
     section: str
+    density: str = ""
+    birads: str = ""
+    pathology: str = ""
 
     @property
     def image_id(self) -> str:
@@ -58,6 +67,17 @@ class Region:
     def region_id(self) -> str:
         """PatientID of the region's mask and crop, which is the name of their folder."""
         return f"{self.image_id}_{self.number}"
+
+
+def region_attributes(regions: Sequence[Region]) -> dict[str, str]:
+    """What an image can be grouped by, of all its regions: the highest BI-RADS, the worst pathology; DDSM is film."""
+    found = {
+        "acquisition": "film",
+        "density": next((one.density for one in regions if one.density), ""),
+        "birads": max((one.birads for one in regions), default=""),
+        "pathology": max((one.pathology for one in regions), key=_PATHOLOGIES.index, default=""),
+    }
+    return {name: text for name, text in found.items() if text}
 
 
 def read_tables(folder: Path) -> tuple[list[Region], list[str]]:
@@ -101,11 +121,12 @@ def _columns(path: Path, header: Sequence[str]) -> dict[str, int]:
             f"{path}: has no column {', '.join(missing)}; found {', '.join(found) or 'nothing'}; get the table again "
             "from the archive, with commas between the cells"
         )
-    return {name: found[name] for name in _COLUMNS}
+    return {name: found[name] for name in (*_COLUMNS, *_GROUPED) if name in found}
 
 
 def _region(path: Path, line: int, columns: Mapping[str, int], row: Sequence[str]) -> Region:
     cells = {name: row[place].strip() if place < len(row) else "" for name, place in columns.items()}
+    groups = {name: term(name, cells.get(column, "").replace("_", " ")) or "" for column, name in _GROUPED.items()}
     for name, pattern in _COLUMNS.items():
         if not re.fullmatch(pattern, cells[name]):
             raise UserError(
@@ -119,4 +140,7 @@ def _region(path: Path, line: int, columns: Mapping[str, int], row: Sequence[str
         kind=cells["abnormality type"],
         number=int(cells["abnormality id"]),
         section="training" if "_train_" in path.name.lower() else "test",
+        density=groups["density"],
+        birads=groups["birads"],
+        pathology=groups["pathology"] if groups["pathology"] in _PATHOLOGIES else "",
     )

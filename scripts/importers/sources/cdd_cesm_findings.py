@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from scripts.importers.sources.cdd_cesm_tables import ImageId, Row
 from transforms.errors import UserError
+from transforms.image_attributes import age_band
 
 PATHOLOGIES = ("normal", "benign", "malignant")
 FINDINGS = {
@@ -29,8 +30,6 @@ FINDINGS = {
 
 OTHER = "other"
 ALL = "all"
-AGES = ((40, "under 40"), (50, "40-49"), (60, "50-59"), (70, "60-69"), (200, "70 or older"))
-"""Upper limit of an age band in years, exclusive, and its name."""
 
 
 def named_findings(row: Row) -> tuple[str, ...]:
@@ -80,4 +79,4 @@ def attributes(image: ImageId, row: Row) -> dict[str, str]:
 
 def _age_band(text: str) -> str:
     years = re.match(r"\d{1,3}(?!\d)", text)
-    return next((name for limit, name in AGES if years and int(years[0]) < limit), "")
+    return age_band(int(years[0])) if years and int(years[0]) < 200 else ""

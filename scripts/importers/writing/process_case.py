@@ -132,6 +132,7 @@ def _row_counts(case: Case, image: Mammogram, label: Label, rules: Rules) -> NDA
 
 
 def _item(case: Case, image: Mammogram, label: Label | None, flipped: bool) -> dict[str, Any]:
+    attributes = {**image.attributes, **case.recorded.get("attributes", {})}
     return {
         "laterality": image.laterality,
         "view": image.view,
@@ -145,4 +146,5 @@ def _item(case: Case, image: Mammogram, label: Label | None, flipped: bool) -> d
         "image_sha256": array_sha256(image.pixels),
         "label_sha256": None if label is None else array_sha256(label),
         **case.recorded,
+        **({"attributes": attributes} if attributes else {}),
     }

@@ -149,6 +149,9 @@ def test_both_layouts(tmp_path, layout) -> None:
     np.testing.assert_array_equal(found[2][1], box(5, 6, 0, 24) // 255)
     np.testing.assert_array_equal(open_array(found[2][0]["image"]), scan(2))
     assert (found[2][0]["laterality"], found[2][0]["view"], found[2][0]["intensity_range"]) == ("R", "MLO", [0, 65535])
+    known = {"acquisition": "film", "density": "3", "birads": "4", "pathology": "malignant"}
+    items = Dataset.load(tmp_path / "out").content
+    assert all(known.items() <= item["attributes"].items() for item in [*items["training"], *items["test"]])
     test = by_number(tmp_path / "out", "test")
     np.testing.assert_array_equal(test[3][1], box(30, 40, 20, 24) // 255)
     assert Dataset.load(tmp_path / "out").class_names == ["background", "mass", "calcification"]

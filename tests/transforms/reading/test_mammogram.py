@@ -275,6 +275,29 @@ def test_burned_in_annotation(tmp_path, stated, expected) -> None:
     assert read(tmp_path, ramp(), **({"BurnedInAnnotation": stated} if stated else {})).burned_in is expected
 
 
+@pytest.mark.parametrize(
+    ("stated", "found"),
+    [
+        ({}, {"acquisition": "digital", "presentation": "presentation"}),
+        (
+            {"Manufacturer": "HOLOGIC, Inc.", "PatientAge": "047Y", "PresentationIntentType": "FOR PROCESSING"},
+            {"manufacturer": "hologic", "acquisition": "digital", "presentation": "processing", "age": "40-49"},
+        ),
+        (
+            {"Manufacturer": "PLANTED HOSPITAL", "DetectorType": "STORAGE", "PatientAge": "011M"},
+            {"manufacturer": "other", "acquisition": "computed radiography", "presentation": "presentation"},
+        ),
+        (
+            {"ConversionType": "DF", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "PatientAge": "103Y"},
+            {"acquisition": "film", "presentation": "presentation", "age": "70 or older"},
+        ),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, {"presentation": "presentation"}),
+    ],
+)
+def test_what_it_can_be_grouped_by_is_of_fixed_terms(tmp_path, stated, found) -> None:
+    assert read(tmp_path, ramp(), **stated).attributes == found
+
+
 def test_without_preamble_and_without_suffix(tmp_path) -> None:
     image = read_mammogram(write_bare_dicom(tmp_path / "IM0001", ramp()))
     np.testing.assert_array_equal(image.pixels, ramp())
