@@ -2,6 +2,8 @@
 
     python -m scripts.prepare folder IMAGES LABELS OUT --values "0=background,255=tumor"
     python -m scripts.prepare qupath IMAGES OUT --classes "background,mammary gland,tumor"
+    python -m scripts.prepare via IMAGES ANNOTATIONS OUT --classes "background,tumor"
+    python -m scripts.prepare coco IMAGES ANNOTATIONS OUT
     python -m scripts.prepare dicom IMAGES OUT
     python -m scripts.prepare csaw-s CSAWS OUT
     python -m scripts.prepare cbis-ddsm DOWNLOAD OUT --tables CSV
@@ -26,7 +28,9 @@ from scripts.commandline import Commands, run_app
 from scripts.importers.arguments import parse_names, parse_numbers, parse_pairs, parse_values
 from scripts.importers.export_command import export_nnunet
 from scripts.importers.import_options import SOURCE_OPTIONS, ImportOptions
+from scripts.importers.label_options import Classes, Merge, Precedence, PrecedenceOfClasses, Smooth, Task
 from scripts.importers.labels.point_radius import POINT_RADIUS
+from scripts.importers.listed_commands import coco, via
 from scripts.importers.shared_options import Images, Out, with_shared_options
 from scripts.importers.writing.import_summary import Summary
 from transforms.plain_text import one_line
@@ -46,15 +50,6 @@ Labels = Annotated[
 Values = Annotated[
     str | None,
     typer.Option(help='Gray value of each class, first class first: "0=background,128=gland,255=tumor".'),
-]
-Merge = Annotated[str, typer.Option(help='Classes to merge into others: "skin=mammary gland,text=background".')]
-Precedence = Annotated[str, typer.Option(help="Classes that win where they overlap, the highest first.")]
-Smooth = Annotated[
-    float,
-    typer.Option(help="Gaussian for the outlines, in pixels; not of calcifications, text, nipple and lymph nodes."),
-]
-Task = Annotated[
-    str, typer.Option(help="anatomy: all classes. tumor: classes named tumor, cancer, mass or lesion, and background.")
 ]
 
 
@@ -93,16 +88,12 @@ def folder(
 def qupath(
     images: Images,
     out: Out,
-    classes: Annotated[
-        str, typer.Option(help='Class names, "background,gland,tumor"; the last wins where they overlap.')
-    ],
+    classes: Classes,
     merge: Annotated[str, typer.Option(help='Annotation classes to merge: "skin=gland,text=background".')] = "",
     annotations: Annotated[
         Path | None, typer.Option(help="Folder of IMAGE.geojson files. Default: beside the images.")
     ] = None,
-    precedence: Annotated[
-        str, typer.Option(help="Class that wins over all others first. Default: --classes from the last on.")
-    ] = "",
+    precedence: PrecedenceOfClasses = "",
     unannotated: Annotated[str, typer.Option(help="Images without GeoJSON: error, background, or skip.")] = "error",
     smooth: Smooth = 0.0,
     task: Task = "anatomy",
@@ -124,6 +115,10 @@ def qupath(
         smooth=smooth,
         task=task,
     )
+
+
+app.command()(via)
+app.command()(coco)
 
 
 @app.command()

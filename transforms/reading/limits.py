@@ -37,6 +37,10 @@ CROSSINGS = 50_000_000
 """Rows that all outlines of one file may cross, summed over their edges; an outline of 100,000 pixels has as many."""
 DRAWN = 500_000_000
 """Pixels of the boxes of all ellipses of one image."""
+RUN_PIXELS = 4_000_000_000
+"""Pixels of the columns that all run-length encoded masks of one image occupy."""
+COLLECTION_BYTES = 2**27
+"""Of one file with the annotations of many images, unpacked."""
 TABLE_ROWS, TABLE_COLUMNS = 100_000, 200
 """Of a workbook; its file may say more in a few bytes."""
 _CHUNK = 2**20

@@ -22,10 +22,17 @@ from pathlib import Path
 import numpy as np
 
 from scripts.importers.import_options import DEFAULTS, ImportOptions
-from scripts.importers.labels.merge import Tally, size_text
+from scripts.importers.labels.merge import Tally
 from scripts.importers.sources.cdd_cesm_findings import PATHOLOGIES, attributes, checked_findings, named_findings
-from scripts.importers.sources.cdd_cesm_outlines import Box, Outline, check_outlines, draw_outlines, union_box
 from scripts.importers.sources.cdd_cesm_tables import ImageId, Row, Tables, read_tables
+from scripts.importers.sources.via_outlines import (
+    Box,
+    Outline,
+    check_outlines,
+    check_overhang,
+    draw_outlines,
+    union_box,
+)
 from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, subject_key
 from scripts.importers.writing.writer import Summary, write_dataset
 from transforms.dataset import VOID
@@ -38,9 +45,6 @@ BACKGROUND, TUMOR = 0, 1
 ENERGIES = {"low": ("low",), "subtracted": ("subtracted",), "both": ("low", "subtracted")}
 BENIGN = {"background": BACKGROUND, "tumor": TUMOR, "ignore": VOID}
 """What the pixels inside the outlines of a benign image become."""
-
-OVERHANG = 0.2
-"""Share of an image's width or height by which its outlines may leave it; in the release it is below 0.04."""
 
 LICENCE = "CC BY 4.0"
 REFERENCE = (
@@ -227,15 +231,8 @@ def read_image(path: Path, image: ImageId, box: Box | None, windowing: str, bits
         UserError: as `read_mammogram`; or the outlines are far outside, as if it had been resized.
     """
     read = read_mammogram(path, windowing, bits)
-    rows, columns = read.pixels.shape[:2]
     if box is not None:
-        left, top, right, bottom = box
-        beyond = max(-left, right - columns) / columns, max(-top, bottom - rows) / rows
-        if max(beyond) > OVERHANG:
-            raise UserError(
-                f"{path}: is {size_text((rows, columns))} (rows x columns), but its outlines reach to row "
-                f"{bottom:.0f}, column {right:.0f}: a resized copy? Use the release's own file"
-            )
+        check_overhang(path, box, (read.pixels.shape[0], read.pixels.shape[1]), "Use the release's own file")
     return replace(read, laterality=image.side, view=image.view)
 
 

@@ -9,8 +9,6 @@ the same view); both tables and the files are joined by what a name means.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.importers.sources.cdd_cesm_outlines import Outline, parse_outline
+from scripts.importers.sources.csv_rows import csv_rows
+from scripts.importers.sources.via_outlines import Outline, parse_outline
 from transforms.errors import UserError
-from transforms.reading.annotation_text import annotation_text
 from transforms.reading.limits import ANNOTATION_BYTES, TABLE_COLUMNS, TABLE_ROWS
 
 COLLECTION = "doi.org/10.7937/29kw-ae92"
+_AGAIN = f"download it again from {COLLECTION}"
 _NAME = re.compile(r"p(\d{1,9})_([lr])_(dm|cm)_([a-z]+?)[_ ]*(\d{0,9})")
 _SUFFIX = re.compile(r"\s*\.(jpe?g|png|tiff?)\s*$", re.IGNORECASE)
 _ANNOTATIONS = re.compile(r"radiology[-_ ]*manual[-_ ]*annotations?.*\.(csv|xlsx)", re.IGNORECASE)
@@ -145,7 +144,7 @@ def _version(path: Path) -> int:
 
 
 def _read_annotations(path: Path, tables: Tables) -> None:
-    lines = _workbook(path) if path.suffix.lower() == ".xlsx" else _csv(path)
+    lines = _workbook(path) if path.suffix.lower() == ".xlsx" else csv_rows(path, _AGAIN)
     columns = _columns(path, next(lines)[1], [name for name, needed in _COLUMNS.items() if needed])
     for number, cells in lines:
         row = {name: cells[place].strip() if place < len(cells) else "" for name, place in columns.items()}
@@ -179,7 +178,7 @@ def _disagrees(row: Mapping[str, str], image: ImageId) -> bool:
 
 
 def _read_outlines(path: Path, tables: Tables) -> None:
-    lines = _csv(path)
+    lines = csv_rows(path, _AGAIN)
     columns = _columns(path, next(lines)[1], _VIA_COLUMNS)
     for number, cells in lines:
         row = {name: cells[place].strip() if place < len(cells) else "" for name, place in columns.items()}
@@ -217,22 +216,6 @@ def _columns(path: Path, header: Sequence[str], needed: Sequence[str]) -> dict[s
 
 def _key(name: str) -> str:
     return re.sub(r"[\s_]+", " ", name.strip().lower())
-
-
-def _csv(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(row number, cells) of a CSV file, the header first; commas, or semicolons as some spreadsheets write."""
-    data = annotation_text(path)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("cp1252", errors="replace")
-    header = text.split("\n", 1)[0]
-    delimiter = ";" if header.count(";") > header.count(",") else ","
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-    except csv.Error as error:
-        raise UserError(f"{path}: not a CSV table ({error}); download it again from {COLLECTION}") from None
-    yield from enumerate(rows or [[]], start=1)
 
 
 def _workbook(path: Path) -> Iterator[tuple[int, list[str]]]:

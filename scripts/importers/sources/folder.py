@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.labels.classes import TUMOR_TASK, task_is_tumor, tumor_flags
+from scripts.importers.labels.foreign import beside
 from scripts.importers.labels.label_images import check_palettes, read_label_image
 from scripts.importers.writing.cases import Case, Label, checked_pattern, find_images, one_each, subject_key
 from scripts.importers.writing.writer import Summary, write_dataset
@@ -59,6 +60,7 @@ def import_folder(
         raise UserError(
             f"{missing[0]}: no label image; looked for {stem(missing[0])}{suffix}.* in {labels} "
             f"({len(missing)} of {len(pairs)} images have none); add it, or say --unlabelled skip or keep"
+            f"{beside(missing[0], labels)}"
         )
     if not values:
         raise UserError(_suggest_values([label for _, label in pairs if label is not None]))

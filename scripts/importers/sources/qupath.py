@@ -15,6 +15,7 @@ import numpy as np
 
 from scripts.importers.import_options import DEFAULTS, ImportOptions
 from scripts.importers.labels.classes import ClassTable
+from scripts.importers.labels.foreign import what_it_is
 from scripts.importers.labels.merge import Mask, Tally, checked_smooth, superpose
 from scripts.importers.labels.polygon_fill import Ring, check_crossings, fill
 from scripts.importers.sources.qupath_files import AnnotationFiles
@@ -87,7 +88,7 @@ def import_qupath(
 def _without_annotations(path: Path, known: AnnotationFiles, unannotated: str, tally: Tally) -> None:
     """Refuse an image without annotations, or count it; a file in another form may hold them, and is named."""
     other = known.other_form(path)
-    found = f", found {other.name}, which is not read" if other else ""
+    found = f", found {one_line(other.name)}, {what_it_is(other) or 'which is not read'}" if other else ""
     if unannotated == "error":
         raise UserError(
             f"{path}: no annotations; looked for {stem(path)}.geojson in {path.parent if known.beside else known.root}"

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from scripts.importers.labels.foreign import kind_of
 from scripts.importers.labels.polygon_fill import Ring
 from transforms.errors import UserError
 from transforms.plain_text import same_name
@@ -87,6 +88,8 @@ def _features(path: Path, content: Any) -> list[dict[str, Any]]:
         return [content]
     if kind in ("Polygon", "MultiPolygon", "Point", "MultiPoint", "LineString", "MultiLineString"):
         return [{"type": "Feature", "geometry": content, "properties": {}}]
+    if foreign := kind_of(content):
+        raise UserError(f"{path}: holds {foreign}")
     raise UserError(
         f"{path}: holds no GeoJSON features (found {kind or type(content).__name__}); expected a FeatureCollection "
         "as QuPath exports it"

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts.importers.labels.foreign import found_among
 from transforms.errors import UserError
 from transforms.plain_text import same_name
 from transforms.reading.dicom import is_dicom, may_be_dicom, subject_of
 from transforms.reading.dicom_attributes import without_side_and_view
-from transforms.reading.find_files import image_candidates
+from transforms.reading.find_files import files_below, image_candidates
 from transforms.reading.mammogram import Mammogram
 from transforms.reading.names import stem
 from transforms.reading.pictures import SUFFIXES
@@ -95,7 +96,7 @@ def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
     if not images:
         raise UserError(
             f"{folder}: no images; looked in it and below it for DICOM files and *{' *'.join(SUFFIXES)}; "
-            f"found {_sample(folder)}"
+            f"found {_sample(folder)}{found_among(files_below(folder))}"
         )
     return images
 

@@ -236,7 +236,7 @@ def test_a_damaged_outline_is_an_error(release: Release, tmp_path: Path) -> None
 def test_outlines_that_would_take_minutes_are_an_error(
     release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scripts.importers.sources.cdd_cesm_outlines.DRAWN", 3 * 20 * 20)
+    monkeypatch.setattr("scripts.importers.sources.via_outlines.DRAWN", 3 * 20 * 20)
     shape = json.dumps({"name": "circle", "cx": 10, "cy": 10, "r": 10})
     release.regions += [["P1_L_DM_MLO.jpg", "9" * 5000, "{}", "1", "0", shape, "{}"]] * 4
     with pytest.raises(UserError, match=r"MLO\.jpg: its 4 ellipses cover 1600 pixels; expected at most 1200"):

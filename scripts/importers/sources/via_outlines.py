@@ -15,12 +15,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.importers.labels.merge import Tally
+from scripts.importers.labels.merge import Tally, size_text
 from scripts.importers.labels.point_radius import POINT_RADIUS
 from scripts.importers.labels.polygon_fill import check_crossings, fill
 from scripts.importers.sources.inbreast_draw import draw_points
@@ -33,6 +33,9 @@ Box = tuple[float, float, float, float]
 
 MOST = 1e7
 """Greatest coordinate or half axis, in pixels."""
+
+OVERHANG = 0.2
+"""Share of an image's width or height by which its outlines may leave it; in CDD-CESM it is below 0.04."""
 
 SHAPES = ("polygon", "polyline", "ellipse", "circle", "rect", "point")
 
@@ -113,6 +116,20 @@ class Ellipse:
 Outline = Polygon | Ellipse
 
 
+class Drawable(Protocol):
+    """Anything that can be drawn on a mask: an outline, or what else marks a region."""
+
+    @property
+    def box(self) -> Box:
+        """Around it."""
+
+    def draw(self, mask: Mask) -> int:
+        """Set the pixels inside to True, and return how many there are."""
+
+    def mark(self, mask: Mask) -> None:
+        """Set the pixels of a region that holds no pixel's center to True."""
+
+
 def parse_outline(text: str) -> Outline | None:
     """The outline of a cell `region_shape_attributes`, or None if the cell holds none (a file without regions).
 
@@ -120,9 +137,17 @@ def parse_outline(text: str) -> Outline | None:
         ValueError: not as VIA writes it; says what is wrong.
     """
     try:
-        content = json.loads(text or "{}")
+        return outline_of(json.loads(text or "{}"))
     except RecursionError:
         raise ValueError("is nested too deeply") from None
+
+
+def outline_of(content: Any) -> Outline | None:
+    """The outline that the object `shape_attributes` of a region describes, or None if it is empty.
+
+    Raises:
+        ValueError: not as VIA writes it; says what is wrong.
+    """
     if not isinstance(content, dict):
         raise ValueError(f"holds a {type(content).__name__} instead of an object")
     if not content:
@@ -131,7 +156,7 @@ def parse_outline(text: str) -> Outline | None:
     if shape not in SHAPES:
         raise ValueError(f"its shape is {str(shape)[:40]!r}; expected {', '.join(SHAPES)}")
     if shape in ("polygon", "polyline"):
-        xs, ys = (_numbers(content, key) for key in ("all_points_x", "all_points_y"))
+        xs, ys = (numbers(content, key) for key in ("all_points_x", "all_points_y"))
         if len(xs) != len(ys) or not xs:
             raise ValueError(f"it has {len(xs)} x and {len(ys)} y coordinates")
         return Polygon(tuple(zip(xs, ys, strict=True)))
@@ -151,7 +176,12 @@ def _fields(content: Mapping[str, Any], *names: str) -> tuple[float, ...]:
     return tuple(_number(content.get(name), name) for name in names)
 
 
-def _numbers(content: Mapping[str, Any], name: str) -> list[float]:
+def numbers(content: Mapping[str, Any], name: str) -> list[float]:
+    """A list of coordinates.
+
+    Raises:
+        ValueError: no list, or something in it is no number.
+    """
     values = content.get(name)
     if not isinstance(values, list):
         raise ValueError(f"its {name} is no list")
@@ -164,13 +194,32 @@ def _number(value: Any, name: str) -> float:
     return float(value)
 
 
-def union_box(outlines: Sequence[Outline]) -> Box:
+def union_box(outlines: Sequence[Drawable]) -> Box:
     """The box around one or more outlines."""
     left, top, right, bottom = zip(*(outline.box for outline in outlines), strict=True)
     return min(left), min(top), max(right), max(bottom)
 
 
-def check_outlines(path: Path, outlines: Sequence[Outline], shape: tuple[int, int]) -> None:
+def check_overhang(path: Path, box: Box, shape: tuple[int, int], advice: str) -> None:
+    """Refuse outlines that are far outside their image, as if it had been resized.
+
+    Args:
+        box: around all outlines of the image.
+        shape: (rows, columns).
+
+    Raises:
+        UserError: they leave it by more than `OVERHANG` of a side.
+    """
+    (left, top, right, bottom), (rows, columns) = box, shape
+    beyond = max(-left, right - columns) / columns, max(-top, bottom - rows) / rows
+    if max(beyond) > OVERHANG:
+        raise UserError(
+            f"{path}: is {size_text(shape)} (rows x columns), but its outlines reach to row {bottom:.0f}, "
+            f"column {right:.0f}: a resized copy? {advice}"
+        )
+
+
+def check_outlines(path: Path, outlines: Sequence[Drawable], shape: tuple[int, int]) -> None:
     """Refuse outlines that would take minutes to draw.
 
     Raises:
@@ -183,7 +232,7 @@ def check_outlines(path: Path, outlines: Sequence[Outline], shape: tuple[int, in
         raise UserError(f"{path}: its {len(ellipses)} ellipses cover {total:.0f} pixels; expected at most {DRAWN}")
 
 
-def draw_outlines(outlines: Sequence[Outline], shape: tuple[int, int], tally: Tally) -> Mask:
+def draw_outlines(outlines: Sequence[Drawable], shape: tuple[int, int], tally: Tally) -> Mask:
     """Mask (rows, columns) of the pixels inside any of the outlines; what is unusual is counted."""
     mask = np.zeros(shape, bool)
     for outline in outlines:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from scripts.importers.labels.merge import Tally
-from scripts.importers.sources.cdd_cesm_outlines import Ellipse, Polygon, draw_outlines, parse_outline, union_box
 from scripts.importers.sources.inbreast_draw import draw_points
+from scripts.importers.sources.via_outlines import Ellipse, Polygon, draw_outlines, parse_outline, union_box
 
 SHAPE = (40, 30)
 BOX = {"name": "rect", "x": 4, "y": 10, "width": 6, "height": 20}  # columns 4 to 9, rows 10 to 29
