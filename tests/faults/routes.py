@@ -144,6 +144,10 @@ def _geojson(file: Hostile, folder: Path) -> int:
         write(file, folder / "images", f"good{number}{file.suffix}")
     classes = "background,tumor"
     _prepare("qupath", folder / "images", folder / "out", "--classes", classes, "--quiet", codes=(0, 2))
+    for kind in ("via", "coco"):
+        path = folder / "images" / f"good0{file.suffix}"
+        words = (folder / "images", path, folder / f"out {kind}", "--classes", classes, "--quiet")
+        _prepare(kind, *words, codes=(0, 2))
     return 0
 
 

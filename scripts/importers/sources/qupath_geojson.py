@@ -85,10 +85,12 @@ def _features(path: Path, content: Any) -> list[dict[str, Any]]:
     if kind == "FeatureCollection" and isinstance(content.get("features"), list):
         return _features(path, content["features"])
     if kind == "Feature":
-        return [content]
+        properties = content.get("properties")
+        children = properties.get("childObjects") if isinstance(properties, dict) else None
+        return [content, *(_features(path, children) if isinstance(children, list) else [])]
     if kind in ("Polygon", "MultiPolygon", "Point", "MultiPoint", "LineString", "MultiLineString"):
         return [{"type": "Feature", "geometry": content, "properties": {}}]
-    if foreign := kind_of(content):
+    if kind is None and (foreign := kind_of(content)):
         raise UserError(f"{path}: holds {foreign}")
     raise UserError(
         f"{path}: holds no GeoJSON features (found {kind or type(content).__name__}); expected a FeatureCollection "
@@ -104,7 +106,8 @@ def _add(found: Annotations, feature: dict[str, Any], default: str | None) -> st
         return "not an annotation"
     geometry = feature.get("geometry") or {}
     if geometry.get("type") not in ("Polygon", "MultiPolygon"):
-        return "point or line" if geometry.get("type") else "without geometry"
+        kinds = {None: "without geometry", "GeometryCollection": "collection of geometries"}
+        return kinds.get(geometry.get("type"), "point or line")
     name = class_name(properties.get("classification")) or default
     if name is None:
         return UNCLASSIFIED

@@ -70,6 +70,46 @@ VERSIONS = {
     "0.3 single feature": feature(TUMOR, box(2, 3, 7, 5), object_type="annotation"),
     "0.4 names": collection(feature({"names": ["tumor"], "color": [1, 2, 3]}, box(2, 3, 7, 5))),
     "plain text": [feature("tumor", box(2, 3, 7, 5))],
+    "0.5 as written": """{
+  "type": "FeatureCollection",
+  "features": [
+    {
+      "type": "Feature",
+      "id": "0f6a1c46-7d0e-4e43-a35e-6f7a3a3c9c01",
+      "geometry": {
+        "type": "Polygon",
+        "coordinates": [[[2, 3], [7, 3], [7, 5], [2, 5], [2, 3]]]
+      },
+      "properties": {
+        "objectType": "annotation",
+        "name": "a finding",
+        "color": [255, 0, 0],
+        "classification": {"name": "tumor", "color": [200, 0, 0]},
+        "isLocked": true,
+        "measurements": {"Area px^2": 10.0, "mean": "NaN"}
+      }
+    },
+    {
+      "type": "Feature",
+      "id": "0f6a1c46-7d0e-4e43-a35e-6f7a3a3c9c02",
+      "geometry": {"type": "LineString", "coordinates": [[0, 0], [20, 15]]},
+      "properties": {"objectType": "annotation", "classification": {"name": "tumor", "color": [200, 0, 0]}}
+    }
+  ]
+}""",
+    "0.6 as written": """{"type":"FeatureCollection","features":[
+{"type":"Feature","id":"6c1f0f0a-92f5-4c6e-8d2f-0a4a6c1d2e03",
+ "geometry":{"type":"MultiPolygon","plane":{"c":-1,"z":0,"t":0},
+  "coordinates":[[[[2.00,3.00],[5.00,3.00],[5.00,5.00],[2.00,5.00],[2.00,3.00]]],
+                 [[[5.00,3.00],[7.00,3.00],[7.00,5.00],[5.00,5.00],[5.00,3.00]]]]},
+ "properties":{"objectType":"annotation","classification":{"names":["tumor"],"color":[200,0,0]},
+  "isLocked":true,"metadata":{"reader":"a"},"measurements":{"Area px^2":10.0}}},
+{"type":"Feature","id":"6c1f0f0a-92f5-4c6e-8d2f-0a4a6c1d2e04",
+ "geometry":{"type":"MultiPoint","coordinates":[[1.0,1.0],[2.0,2.0]]},
+ "properties":{"objectType":"annotation"}}]}""",
+    "child of an object without a class": collection(
+        feature(None, box(0, 0, 30, 20), childObjects=[PLAIN, {"type": "Feature", "geometry": None, "properties": {}}])
+    ),
     "nested list": [[PLAIN]],
     "third coordinate": [feature(TUMOR, [[*point, 0] for point in box(2, 3, 7, 5)])],
     "open ring": [feature(TUMOR, box(2, 3, 7, 5)[:-1])],
@@ -87,6 +127,15 @@ def test_every_version_gives_the_same_map(tmp_path, version) -> None:
     expected = np.zeros(SHAPE, np.uint8)
     expected[3:5, 2:7] = 3
     np.testing.assert_array_equal(label_of(tmp_path, VERSIONS[version]), expected)
+
+
+def test_an_ellipse_is_the_polygon_that_qupath_writes(tmp_path) -> None:
+    """QuPath flattens ellipses; "isEllipse" lets itself restore them. 5 x 3 pixels around (10.5, 8.5), by hand."""
+    corners = [[8, 8.5], [8.7, 7.4], [10.5, 7], [12.3, 7.4], [13, 8.5], [12.3, 9.6], [10.5, 10], [8.7, 9.6], [8, 8.5]]
+    ellipse = {**PLAIN, "geometry": {"type": "Polygon", "isEllipse": True, "coordinates": [corners]}}
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[7, 9:12] = expected[8, 8:13] = expected[9, 9:12] = 3
+    np.testing.assert_array_equal(label_of(tmp_path, collection(ellipse)), expected)
 
 
 def test_holes_multipolygons_and_islands(tmp_path) -> None:
