@@ -12,25 +12,29 @@ from transforms.errors import UserError
 from transforms.plain_text import one_line
 from transforms.reading.annotation_text import annotation_text
 
-_VIA = "annotations of the VGG Image Annotator (VIA); import them with python -m scripts.prepare via"
-_COCO = "COCO annotations; import them with python -m scripts.prepare coco"
-_QUPATH = "GeoJSON, as QuPath exports it; import it with python -m scripts.prepare qupath"
-_AS_COCO = "which is not read; convert them to COCO JSON, and import that with python -m scripts.prepare coco"
-_LABELME = f"LabelMe annotations, one file per image, {_AS_COCO}"
-_CVAT = (
-    "annotations of CVAT for images, which are not read; export the task from CVAT as COCO 1.0, and import that with"
-)
-_CVAT += " python -m scripts.prepare coco"
-_VOC = f"Pascal VOC annotations, one file per image, {_AS_COCO}"
+KINDS = {
+    "via": "annotations of the VGG Image Annotator (VIA); import them with python -m scripts.prepare via",
+    "coco": "COCO annotations; import them with python -m scripts.prepare coco",
+    "qupath": "GeoJSON, as QuPath exports it; import it with python -m scripts.prepare qupath",
+    "labelme": "LabelMe annotations, one file per image, which are not read; convert them to COCO JSON, and "
+    "import that with python -m scripts.prepare coco",
+    "cvat": "annotations of CVAT for images, which are not read; export the task from CVAT as COCO 1.0, and "
+    "import that with python -m scripts.prepare coco",
+    "voc": "Pascal VOC annotations, one file per image, which are not read; convert them to COCO JSON, and "
+    "import that with python -m scripts.prepare coco",
+}
+"""Kind of file to what it is and what to do with it, the middle and the end of a message."""
+
 _ENDINGS = (".json", ".geojson", ".xml", ".csv", ".gz", ".zip")
 _XML = (
-    (re.compile(rb"<annotations>.*?<(version>1\.|meta>|image\s|track\s)", re.DOTALL), _CVAT),
-    (re.compile(rb"<annotation[ >].*?<(object|size|filename)>", re.DOTALL), _VOC),
+    (re.compile(rb"<annotations>.*?<(version>1\.|meta>|image\s|track\s)", re.DOTALL), "cvat"),
+    (re.compile(rb"<annotation[ >].*?<(object|size|filename)>", re.DOTALL), "voc"),
 )
+_LOOKED_AT = 20  # files of a folder
 
 
 def what_it_is(path: Path) -> str | None:
-    """ "LabelMe annotations, …; convert them …" of a file, or None if it is not recognized. Never raises."""
+    """What a file holds, a text of `KINDS`, or None if it is not recognized. Never raises."""
     if not path.name.lower().endswith(_ENDINGS):
         return None
     try:
@@ -38,28 +42,45 @@ def what_it_is(path: Path) -> str | None:
     except (UserError, OSError):
         return None
     head = content[:65536].removeprefix(b"\xef\xbb\xbf").lstrip()
+    kind = None
     if head.startswith(b"<"):
-        return next((kind for pattern, kind in _XML if pattern.search(head)), None)
-    if head.startswith((b"{", b"[")):
+        kind = next((kind for pattern, kind in _XML if pattern.search(head)), None)
+    elif head.startswith((b"{", b"[")):
         try:
-            return kind_of(json.loads(content.decode("utf-8-sig")))
+            kind = kind_of(json.loads(content.decode("utf-8-sig")))
         except (ValueError, RecursionError, MemoryError):
-            return None
-    return _VIA if b"region_shape_attributes" in head.split(b"\n", 1)[0] else None
+            kind = None
+    elif b"region_shape_attributes" in head.split(b"\n", 1)[0]:
+        kind = "via"
+    return None if kind is None else KINDS[kind]
 
 
 def kind_of(content: Any) -> str | None:
-    """What the content of a JSON file is, or None."""
+    """The key of `KINDS` of the content of a JSON file, or None."""
     keys = set(content) if isinstance(content, dict) else set()
     entry = next(iter(content.values()), None) if keys else None
     if "_via_img_metadata" in keys or (isinstance(entry, dict) and {"filename", "regions"} <= set(entry)):
-        return _VIA
+        return "via"
     if {"images", "annotations", "categories"} <= keys:
-        return _COCO
+        return "coco"
     if "shapes" in keys and keys & {"imagePath", "imageData", "flags", "version"}:
-        return _LABELME
+        return "labelme"
     kind = content.get("type") if isinstance(content, dict) else None
-    return _QUPATH if kind in ("FeatureCollection", "Feature") else None
+    return "qupath" if kind in ("FeatureCollection", "Feature") else None
+
+
+def refuse_foreign(path: Path, content: Any, own: str) -> None:
+    """Refuse the content of another tool's JSON file.
+
+    Args:
+        own: the key of `KINDS` that is expected.
+
+    Raises:
+        UserError: it is recognized, and of another kind.
+    """
+    kind = kind_of(content)
+    if kind not in (None, own):
+        raise UserError(f"{path}: holds {KINDS[str(kind)]}")
 
 
 def beside(image: Path, *folders: Path) -> str:
@@ -70,7 +91,7 @@ def beside(image: Path, *folders: Path) -> str:
 
 def found_among(paths: Iterable[Path]) -> str:
     """ "; a.json holds …" for the first file that is recognized, as the end of a message; else empty."""
-    for path in [path for path in paths if path.name.lower().endswith(_ENDINGS) and path.is_file()][:20]:
+    for path in [path for path in paths if path.name.lower().endswith(_ENDINGS) and path.is_file()][:_LOOKED_AT]:
         kind = what_it_is(path)
         if kind:
             return f"; {one_line(path.name)} holds {kind}"

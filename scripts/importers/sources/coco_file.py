@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scripts.importers.labels.foreign import refuse_foreign
 from scripts.importers.sources.annotation_json import read_json
 from scripts.importers.sources.coco_runs import parse_runs
 from scripts.importers.sources.listed_images import ListedImage
@@ -57,6 +58,7 @@ def read_coco(path: Path, crowd: str = "class") -> CocoFile:
     content = read_json(path, "COCO")
     lists = [content.get(key) if isinstance(content, dict) else None for key in ("images", "annotations", "categories")]
     if not all(isinstance(one, list) for one in lists):
+        refuse_foreign(path, content, "coco")
         keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
         raise UserError(f"{path}: holds {keys or 'nothing'}; {_FOUND}")
     images = dict(_each(path, "image", lists[0], _image))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.importers.labels.foreign import kind_of
+from scripts.importers.labels.foreign import refuse_foreign
 from scripts.importers.labels.polygon_fill import Ring
 from transforms.errors import UserError
 from transforms.plain_text import same_name
@@ -90,8 +90,7 @@ def _features(path: Path, content: Any) -> list[dict[str, Any]]:
         return [content, *(_features(path, children) if isinstance(children, list) else [])]
     if kind in ("Polygon", "MultiPolygon", "Point", "MultiPoint", "LineString", "MultiLineString"):
         return [{"type": "Feature", "geometry": content, "properties": {}}]
-    if kind is None and (foreign := kind_of(content)):
-        raise UserError(f"{path}: holds {foreign}")
+    refuse_foreign(path, content, "qupath")
     raise UserError(
         f"{path}: holds no GeoJSON features (found {kind or type(content).__name__}); expected a FeatureCollection "
         "as QuPath exports it"

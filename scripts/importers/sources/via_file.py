@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scripts.importers.labels.foreign import refuse_foreign
 from scripts.importers.sources.annotation_json import read_json
 from scripts.importers.sources.csv_rows import csv_rows
 from scripts.importers.sources.via_outlines import Outline, outline_of
@@ -69,6 +70,7 @@ def _of_json(path: Path) -> Iterator[ViaImage]:
         raise UserError(f"{path}: a project of VIA 3, which is not read; expected one of VIA 2, or COCO JSON")
     if isinstance(content, dict) and "_via_img_metadata" in content:
         content = content["_via_img_metadata"]
+    refuse_foreign(path, content, "via")
     entries = content.values() if isinstance(content, dict) else [None]
     for entry in entries:
         known = entry if isinstance(entry, dict) else {}

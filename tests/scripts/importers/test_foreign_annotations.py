@@ -16,7 +16,7 @@ FILES = {
     "LabelMe": (
         "a.json",
         json.dumps({"version": "5.4", "flags": {}, "shapes": [], "imagePath": "a.png", "imageData": None}),
-        "LabelMe annotations, one file per image, which is not read; convert them to COCO JSON",
+        "LabelMe annotations, one file per image, which are not read; convert them to COCO JSON",
     ),
     "VIA project": ("via.json", json.dumps({"_via_settings": {}, "_via_img_metadata": {}}), "scripts.prepare via"),
     "VIA export": (
