@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from engines.inference.tiling.tiled_inferer import TiledInferer
     from engines.inference.whole_image import WholeImageInferer, labels_alone
     from engines.records.ensemble_members import ensemble_settings, member_files
-    from engines.records.mlflow_run import StageTrackingHandler, Tracking
+    from engines.records.mlflow_run import Tracking
     from engines.records.mlflow_store import environment
     from engines.records.output_folder import Output
+    from engines.records.stage_tracking import StageTrackingHandler
     from engines.records.trained_model import load_settings, weights_file
     from engines.runs.build_ensemble import ensemble
     from engines.runs.check import check
@@ -51,9 +52,10 @@ _MODULES = {
     "inference.tiling.tiled_inferer": "TiledInferer",
     "inference.whole_image": "WholeImageInferer labels_alone",
     "records.ensemble_members": "ensemble_settings member_files",
-    "records.mlflow_run": "StageTrackingHandler Tracking",
+    "records.mlflow_run": "Tracking",
     "records.mlflow_store": "environment",
     "records.output_folder": "Output",
+    "records.stage_tracking": "StageTrackingHandler",
     "records.trained_model": "load_settings weights_file",
     "runs.build_ensemble": "ensemble",
     "runs.check": "check",

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import LoggedModelInput, LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.entities import LoggedModel, LoggedModelInput, LoggedModelOutput, LoggedModelStatus, Metric, Run
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_IS_EXTERNAL, MLFLOW_PARENT_RUN_ID
 
@@ -56,36 +55,38 @@ def model_name(bundle: str, stage: str = "") -> str:
 def add_model(tracking: Tracking, name: str, weights: Weights, run_id: str | None) -> str | None:
     """Log weights as a model without files, which a run made: its id, or None where the store takes none.
 
-    A model of the same weights that the run has already, as after a resume, is taken again.
+    A model of the same weights that the run has already, as after a resume, is taken again, and gets what it lacks.
     """
     if run_id is None:
         return None
 
     def add(client: MlflowClient) -> str:
         known = find_model(client, run_id, weights.stage, weights.sha256)
-        if known is not None:
-            return known
-        run = client.get_run(run_id)
-        params = {key: str(tracking.params[key])[:500] for key in PARAMETERS if tracking.params.get(key) is not None}
-        tags = {**tracking.tags, **tracking.row_tags(weights.stage), DIGEST_TAG: weights.sha256}
-        for key in (LOCK_TAG, MLFLOW_PARENT_RUN_ID, "kind"):
-            tags.pop(key, None)
-        made = client.create_logged_model(
-            run.info.experiment_id,
-            name,
-            source_run_id=run_id,
-            tags={**tags, "stage": weights.stage, "epoch": str(weights.epoch)},
-            params=params,
-            model_type=KIND,
-        )
-        runs = dict.fromkeys(filter(None, (run_id, tracking.stage_runs.get(weights.stage), tracking.run_id)))
-        for each in runs:
-            client.log_outputs(each, [LoggedModelOutput(made.model_id, weights.epoch)])
-        if weights.scores:
-            client.log_batch(run_id, metrics=_metrics(tracking, weights, made.model_id))
-        return str(made.model_id)
+        model = _made(client, tracking, name, weights, run_id) if known is None else client.get_logged_model(known)
+        for each in dict.fromkeys(filter(None, (run_id, tracking.stage_runs.get(weights.stage), tracking.run_id))):
+            if model.model_id not in _outputs(client.get_run(each)):
+                client.log_outputs(each, [LoggedModelOutput(model.model_id, weights.epoch)])
+        if metrics := _metrics(tracking, weights, model, run_id):
+            client.log_batch(run_id, metrics=metrics)
+        return str(model.model_id)
 
     return tracking.optional(add, "logged models")
+
+
+def _made(client: MlflowClient, tracking: Tracking, name: str, weights: Weights, run_id: str) -> LoggedModel:
+    """A new model of a run."""
+    params = {key: str(tracking.params[key])[:500] for key in PARAMETERS if tracking.params.get(key) is not None}
+    tags = {**tracking.tags, **tracking.row_tags(weights.stage), DIGEST_TAG: weights.sha256}
+    for key in (LOCK_TAG, MLFLOW_PARENT_RUN_ID, "kind"):
+        tags.pop(key, None)
+    return client.create_logged_model(
+        client.get_run(run_id).info.experiment_id,
+        name,
+        source_run_id=run_id,
+        tags={**tags, "stage": weights.stage, "epoch": str(weights.epoch)},
+        params=params,
+        model_type=KIND,
+    )
 
 
 def finish_model(tracking: Tracking, model_id: str | None, folder: Path | None = None) -> bool:
@@ -132,18 +133,26 @@ def find_model(client: MlflowClient, run_id: str, stage: str, sha256: str) -> st
         run = client.get_run(run_id)
     except MlflowException:  # a training elsewhere
         return None
-    outputs = [] if run.outputs is None else run.outputs.model_outputs
-    models = [client.get_logged_model(output.model_id) for output in outputs]
-    wanted = {"stage": stage, DIGEST_TAG: sha256}
-    return next((model.model_id for model in models if wanted.items() <= model.tags.items()), None)
+    wanted = {"stage": stage, DIGEST_TAG: sha256}.items()
+    for output in _outputs(run):
+        if wanted <= client.get_logged_model(output).tags.items():
+            return output
+    made = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
+    return next((model.model_id for model in made if wanted <= model.tags.items()), None)
 
 
-def _metrics(tracking: Tracking, weights: Weights, model_id: str) -> list[Metric]:
-    now, (name, digest) = int(time.time() * 1000), tracking.data_set
+def _outputs(run: Run) -> list[str]:
+    return [] if run.outputs is None else [output.model_id for output in run.outputs.model_outputs]
+
+
+def _metrics(tracking: Tracking, weights: Weights, model: LoggedModel, run_id: str) -> list[Metric]:
+    """Scores that a model lacks, of the time when it was made: a store drops points that the run has already."""
+    has, (name, digest) = {m.key for m in model.metrics or [] if m.run_id == run_id}, tracking.data_set
     values = {key: value for key, value in weights.scores.items() if value == value}
-    linked = {"model_id": model_id, "dataset_name": name, "dataset_digest": digest}
-    pairs = zip(metric_names(values), values.values(), strict=True)
-    return [Metric(key, float(value), now, weights.epoch, **linked) for key, value in pairs]
+    linked = {"model_id": model.model_id, "dataset_name": name, "dataset_digest": digest}
+    pairs = [(key, float(value)) for key, value in zip(metric_names(values), values.values(), strict=True)]
+    time = model.creation_timestamp
+    return [Metric(key, value, time, weights.epoch, **linked) for key, value in pairs if key not in has]
 
 
 def _upload_empty(client: MlflowClient, model_id: str) -> None:

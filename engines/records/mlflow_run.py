@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import mlflow
-from ignite.engine import Engine, Events
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
@@ -146,7 +145,8 @@ class Tracking:
         wanted = f"tags.`{LOCK_TAG}` = '{token}' and attributes.status = 'RUNNING'"
         for run in client.search_runs([experiment.experiment_id], filter_string=wanted):
             client.set_terminated(run.info.run_id, "KILLED")
-            logger.info("The MLflow run %s, whose process was killed, is now marked so.", run.info.run_name)
+            if token != self.tags.get(LOCK_TAG):
+                logger.info("The MLflow run %s, whose process was killed, is now marked so.", run.info.run_name)
 
     def _open(self) -> MlflowClient:
         """The store, whose tables are made if need be."""
@@ -230,6 +230,10 @@ class Tracking:
         self._terminate(self.stage_run_id, status)
         self._terminate(self.run_id, status)
         self.stage_run_id = None
+        if (
+            status == "KILLED" and LOCK_TAG in self.tags
+        ):  # a run that was made when the signal came, before its id was known
+            self._try(self._end_left, self.experiment_name, self.tags[LOCK_TAG], even_after_failure=True)
 
     def _terminate(self, run_id: str | None, status: str) -> None:
         if run_id is not None and self._started:
@@ -271,16 +275,27 @@ class Tracking:
         pairs = [(k, float(v)) for k, v in zip(names, values.values(), strict=True) if v == v]
         own = run == self.run_id and self.model_id is not None
         linked = {"model_id": self.model_id, **dict(zip(DATA_SET, self.data_set, strict=True))} if own else {}
-        known = self._scores_of_model() if own else latest.items()
-        batch = [Metric(k, v, now, step, **linked) for k, v in pairs if step > 0 or (k, v) not in known]
+        if own:
+            known, now = self._scores_of_model(now)
+            pairs = [(k, v) for k, v in pairs if k not in known]
+        else:
+            pairs = [(k, v) for k, v in pairs if step > 0 or latest.get(k) != v]
+        batch = [Metric(k, v, now, step, **linked) for k, v in pairs]
         for first in range(0, len(batch), MAX_METRICS_PER_BATCH):
             part = batch[first : first + MAX_METRICS_PER_BATCH]
             self._try(lambda part=part: self._client and self._client.log_batch(run, metrics=part))
 
-    def _scores_of_model(self) -> set[tuple[str, float]]:
-        """What its logged model has of this run already, as that of a continued one may."""
+    def _scores_of_model(self, now: int) -> tuple[set[str], int]:
+        """Names of the scores that its logged model has of this run already, and the time at which others are logged.
+
+        If the run made the model, that is when it did: a store drops the points that a run has already, which a killed
+        process may have logged for the run, and not yet for the model.
+        """
         model = self.optional(lambda client: client.get_logged_model(self.model_id), "logged models")
-        return {(m.key, m.value) for m in (model and model.metrics) or [] if m.run_id == self.run_id}
+        if model is None:
+            return set(), now
+        names = {m.key for m in model.metrics or [] if m.run_id == self.run_id}
+        return names, model.creation_timestamp if model.source_run_id == self.run_id else now
 
     def log_artifacts(self, path: Path, folder: str | None = None, run_id: str | None = None) -> None:
         """Log a file, or every file below a folder."""
@@ -329,22 +344,3 @@ class Tracking:
 def _reason(error: Exception) -> str:
     text = str(error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__
-
-
-class StageTrackingHandler:
-    """Logs each epoch of the trainer (loss, learning rate, validation scores) to the stage's nested run.
-
-    Attach to a trainer whose `state.metrics` holds the epoch's numbers when EPOCH_COMPLETED handlers run, so after
-    the validation handler.
-    """
-
-    def __init__(self, tracking: Tracking) -> None:
-        self.tracking = tracking
-
-    def attach(self, engine: Engine) -> None:
-        """Register on the trainer."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Write one row."""
-        self.tracking.log_metrics(engine.state.metrics, step=engine.state.epoch, run_id=self.tracking.stage_run_id)

@@ -129,7 +129,11 @@ def measure(bundle: str, options: dict[str, Any]) -> Ratio:
 
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(StagedTraining, "run", watched):
         make_sample(Path(folder) / "sample", subjects=SUBJECTS, height=384, progress=False)
-        paths = {"dataset_dir": f"{folder}/sample", "output_dir": f"{folder}/out", "tracking_uri": f"{folder}/mlflow.db"}
+        paths = {
+            "dataset_dir": f"{folder}/sample",
+            "output_dir": f"{folder}/out",
+            "tracking_uri": f"{folder}/mlflow.db",
+        }
         config = project_root() / "bundles" / bundle / "configs" / "train.json"
         run_bundle("training", config_file=str(config), **paths, patience=0, log_model=False, **options)
     (watch,) = found

@@ -78,14 +78,16 @@ def _batches(files: Sequence[Hostile]) -> Iterator[list[Hostile]]:
 
 
 def _batch(batch: Sequence[Hostile], folder: Path, trained: Path) -> list[str]:
-    """Faults of a batch; if there are any, of each file alone."""
+    """Faults of a batch; if there are any, of each file alone. Memory and time are limited for each file."""
     together = _try(batch, folder, trained)
     if not together:
         return []
     alone = [
         f"{file.number} {file.kind} {file.how}: {fault}" for file in batch for fault in _try([file], folder, trained)
     ]
-    return alone or [f"{batch[0].number} to {batch[-1].number} together: {fault}" for fault in together]
+    costs = re.compile(r"[0-9.]+ GB|[0-9]+ s of processor time")
+    rest = [fault for fault in together if not costs.fullmatch(fault)]
+    return alone or [f"{batch[0].number} to {batch[-1].number} together: {fault}" for fault in rest]
 
 
 def _try(batch: Sequence[Hostile], folder: Path, trained: Path) -> list[str]:

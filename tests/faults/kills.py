@@ -253,7 +253,12 @@ def _import(source: Path, data: Path, trained: Path, folder: Path) -> Command:
     from scripts.prepare import main
 
     words = ["dicom", str(source), str(folder / "out"), "--quiet"]
-    return Command(lambda _: lambda: main(words), lambda: _below(folder), folder)
+
+    def job(attempt: int) -> Callable[[], int]:
+        done = (folder / "out").exists()  # killed when all was written: the next start would refuse the folder
+        return lambda: main([*words, *["--overwrite"] * done])
+
+    return Command(job, lambda: _below(folder), folder)
 
 
 def _evaluation(source: Path, data: Path, trained: Path, folder: Path) -> Command:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -62,6 +63,23 @@ def test_a_model_is_logged_once_and_listed_without_files(store: Path) -> None:
     assert [(m.key, m.value, m.step, m.dataset_name, m.dataset_digest) for m in found.metrics] == [
         ("mean_iou", 0.5, 3, "d", "0123")
     ]
+
+
+@pytest.mark.parametrize("lost", ["log_outputs", "log_batch"])
+def test_a_model_whose_process_was_killed_while_it_was_logged_gets_the_rest(store: Path, lost: str) -> None:
+    params = {"dataset": "d", "dataset_digest": "0123"}
+    first, second = Tracking("e", "r", str(store), params), Tracking("e", "r", str(store), params)
+    first.start()
+    weights, client = Weights("unet", "ab" * 32, 3, {"mean_iou": 0.5}), MlflowClient(f"sqlite:///{store}")
+    with patch.object(MlflowClient, lost, side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        add_model(first, "unet", weights, first.run_id)
+    second.start(first.run_id)
+    model = add_model(second, "unet", weights, first.run_id)
+    made = client.search_logged_models([client.get_experiment_by_name("e").experiment_id])
+    assert [each.model_id for each in made] == [model]
+    assert [output.model_id for output in client.get_run(first.run_id).outputs.model_outputs] == [model]
+    assert [(m.key, m.value) for m in made[0].metrics] == [("mean_iou", 0.5)]
+    assert len(client.get_metric_history(first.run_id, "mean_iou")) == 1
 
 
 def test_a_server_without_models_costs_one_line(

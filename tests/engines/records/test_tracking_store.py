@@ -7,9 +7,13 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -236,6 +240,48 @@ def test_a_resumed_run_gets_no_score_of_its_model_twice_and_another_run_of_the_m
     points = [len(client.get_metric_history(each.run_id, "mean_iou")) for each in (run, other)]
     assert points == [1, 1]
     assert len(client.get_logged_model(model.model_id).metrics) == 2
+
+
+def test_a_score_that_a_killed_process_logged_for_the_run_alone_is_not_logged_twice(
+    store: Path,
+) -> None:
+    client = MlflowClient(sqlite_uri(store))
+    params = {"dataset": "d", "dataset_digest": "0" * 8}
+    run = Tracking("e", "r", str(store), params)
+    run.start()
+    model = client.create_logged_model(client.get_experiment_by_name("e").experiment_id, "m", source_run_id=run.run_id)
+    run.model_id = model.model_id
+    with (
+        patch.object(SqlAlchemyStore, "_log_model_metrics", side_effect=KeyboardInterrupt),
+        suppress(KeyboardInterrupt),
+    ):
+        run.log_metrics({"mean_iou": 0.5}, step=0)
+    again = Tracking("e", "r", str(store), params)
+    again.start(run.run_id)
+    again.model_id = model.model_id
+    assert client.get_logged_model(model.model_id).metrics is None
+    again.log_metrics({"mean_iou": 0.5, "mean_dice": 0.25}, step=0)
+    points = [len(client.get_metric_history(run.run_id, name)) for name in ("mean_iou", "mean_dice")]
+    assert points == [1, 1]
+    assert {(m.key, m.value) for m in client.get_logged_model(model.model_id).metrics} == {
+        ("mean_iou", 0.5), ("mean_dice", 0.25),
+    }  # fmt: skip
+
+
+def test_a_run_whose_making_is_interrupted_is_ended_though_its_id_is_not_known(store: Path) -> None:
+    tracking = Tracking("e", "r", str(store))
+    tracking.set_lock("abc")
+    make = MlflowClient.create_run
+
+    def interrupted(*args: Any, **kwargs: Any) -> None:
+        make(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    with patch.object(MlflowClient, "create_run", interrupted), pytest.raises(KeyboardInterrupt), tracked(tracking):
+        pass
+    client = MlflowClient(sqlite_uri(store))
+    found = client.search_runs([client.get_experiment_by_name("e").experiment_id])
+    assert [run.info.status for run in found] == ["KILLED"]
 
 
 def test_a_run_that_is_interrupted_within_a_write_is_ended_all_the_same(store: Path) -> None:
