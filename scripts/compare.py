@@ -13,6 +13,7 @@ earlier comparison:
     comparison.md       the tables, for a document
     comparison.csv      every score with its interval, one row per model
     differences.csv     every pair of models: difference with its interval, p, and conclusion
+    groups.csv          scores by group of images, and group_tests.csv, with --by or --attributes
     transfer.csv        trained on one data set, tested on another, where there are such evaluations
     chart-NAME.png      columns of the scores, for each data set (the paper's Figures 5 and 6)
     froc-NAME.png       lesions found against false positives per image, where a class is a lesion
@@ -53,6 +54,12 @@ def command(
         typer.Option("--threshold_rule", help="With --crossval: dice, mean_dice or 'fp<=1', out of fold."),
     ] = None,
     attributes: shared.Attributes = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Attribute to group by: density, view, size, …; may be repeated. Tests whether groups differ."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("comparison"),
     tracking_uri: shared.TrackingUri = None,
     predictions: Annotated[
@@ -62,7 +69,10 @@ def command(
         ),
     ] = None,
     dataset_dir: Annotated[
-        Path | None, typer.Option("--dataset_dir", help="Dataset folder with the true labels of --predictions.")
+        Path | None,
+        typer.Option(
+            "--dataset_dir", help="Dataset folder with the true labels of --predictions, or attributes for --by."
+        ),
     ] = None,
     lesion_class: Annotated[
         str | None,
@@ -95,17 +105,18 @@ def command(
     """Only its signature is used: the module's text is the help."""
     if threshold_rule is not None and not cross:
         raise UserError("--threshold_rule: chooses between folds; give --crossval with it")
-    if bool(predictions) != bool(dataset_dir):
+    if bool(predictions) != bool(dataset_dir) and not (dataset_dir and by):
         raise UserError("--predictions and --dataset_dir: belong together; give both")
     from rich.console import Console
 
-    from engines.records.attributes import read_attributes
     from engines.records.mlflow_store import as_tracking_uri, default_tracking_uri, disable_telemetry
+    from scripts.comparison.attribute_source import known_attributes
     from scripts.comparison.choice import Filters, comparable  # seconds: MLflow, matplotlib, torch
+    from scripts.comparison.console_table import aligned, console
     from scripts.comparison.group_table import with_groups
     from scripts.comparison.peers.peer_choice import PeerOptions, chosen_with_peers
     from scripts.comparison.report import by_dataset, write
-    from scripts.comparison.table import aligned, compare, console, records
+    from scripts.comparison.table import compare, records
     from scripts.comparison.test_section import with_test_scores
     from scripts.comparison.transfer import transfer_heading, transfer_table, transfers
 
@@ -117,8 +128,9 @@ def command(
     with chosen_with_peers(uri, experiment, filters, peers) as (store, results):
         comparisons = [compare(comparable(each), draws, seed, metric, margin) for each in by_dataset(results)]
         comparisons = with_test_scores(store, comparisons, draws, seed)
-        if attributes is not None:
-            comparisons = with_groups(comparisons, read_attributes(attributes), draws, seed, out)
+        if attributes is not None or by:
+            known = known_attributes(results, attributes, dataset_dir, by or ())
+            comparisons = with_groups(comparisons, known, draws, seed, out, metric)
         moved = transfers(comparisons, draws, seed, metric)
         write(store, comparisons, out, draws, seed, pictures, moved)
     said = []

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from engines.records.tables import read_user_csv
 from transforms.dataset import SECTIONS, Dataset
@@ -118,10 +119,15 @@ def dataset_attributes(data: Dataset) -> Attributes:
     cases = {}
     for item in (item for section in SECTIONS for item in data.content.get(section, [])):
         known = {"view": item.get("view"), "laterality": item.get("laterality"), **item.get("attributes", {})}
-        texts = {name: term(name, str(text)) for name, text in known.items() if text}
-        cases[Path(item["image"]).stem] = {name: text for name, text in texts.items() if text}
+        cases[Path(item["image"]).stem] = kept_terms(known)
     given = dict.fromkeys([*ALLOWED, *(name for texts in cases.values() for name in texts)])
     return Attributes(cases, {}, tuple(name for name in given if any(name in texts for texts in cases.values())))
+
+
+def kept_terms(known: Mapping[str, Any]) -> dict[str, str]:
+    """Attributes as they are kept; those that are none of their terms are left out."""
+    texts = {name: term(name, text) for name, text in known.items() if isinstance(text, str)}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _terms(where: str, row: Mapping[str, str | None], names: Sequence[str]) -> dict[str, str]:

@@ -26,7 +26,8 @@ from engines.runs.score_report import Report
 from engines.runs.session import describe_run
 from engines.scoring.boundary_scores import BoundaryScores
 from engines.scoring.confusion_files import identity
-from engines.scoring.groups import groups, sentences
+from engines.scoring.group_tests import group_tests, tests_table
+from engines.scoring.groups import SIZE, groups, sentences
 from engines.scoring.lesions import LesionDetection, lesion_detection
 from engines.scoring.operating_point import decision_of
 from engines.scoring.single_pass import run_once
@@ -83,6 +84,7 @@ def evaluate(
     for handler in more:
         if isinstance(handler, LesionDetection):
             handler.set_point(*_point(handler, settings, (lesions or {}).get("threshold")))
+            handler.attributes = attributes
     stage = str(settings["stage"])
     training = ensemble_record(trained) if trained else training_record(settings, as_path(weights) if weights else None)
     digests = [record["weights_sha256"] for record in training.get("members", [])]
@@ -127,12 +129,17 @@ def _attributes(data: Dataset, section: str, given: str | Path | None) -> Attrib
 def _write_groups(handlers: Sequence[Any], attributes: Attributes, output: Output, tracking: Tracking) -> None:
     """Lesion scores by group: in the log, in groups.csv and in MLflow."""
     for detection in handlers:
-        found = (
-            groups(detection.images, attributes.of, attributes.names) if isinstance(detection, LesionDetection) else []
-        )
+        if not isinstance(detection, LesionDetection):
+            continue
+        names = (*attributes.names, SIZE)
+        found = groups(detection.images, attributes.of, names)
+        tests = group_tests([detection.images], attributes.of, names)
         if found:
             tracking.log_artifacts(output.write_table("groups", [group.record() for group in found]), "eval")
             logger.info("Lesions by group, per cent\n\n%s\n", "\n".join(sentences(found)))
+        if tests:
+            tracking.log_artifacts(output.write_table("group_tests", [test.record() for test in tests]), "eval")
+            logger.info("%s\n", "\n".join(tests_table(tests)))
 
 
 def _tell(tracking: Tracking, record: Mapping[str, Any], stage: str) -> None:

@@ -65,18 +65,27 @@ class Group:
 
 
 def groups(images: Sequence[ImageLesions], attributes_of: AttributesOf, names: Sequence[str]) -> list[Group]:
-    """Every group of every attribute, and of the size of the largest lesion.
+    """Every group of every attribute; `SIZE` among the names is the size of the largest lesion.
 
     The score from which candidates count is one for all groups: the lowest with at most one false positive per image
     over all images. Groups of fewer than `LEAST_SUBJECTS` subjects are merged; what then is still too small has no
     scores.
     """
     threshold = Froc(images).threshold_at(RATE)
-    found: list[Group] = []
-    for name, parts in {**_by_attribute(images, attributes_of, names), SIZE: _by_size(images)}.items():
-        if len(parts) > 1:
-            found += [_group(name, value, part, threshold) for value, part in _merged(parts).items()]
-    return found
+    return [
+        _group(name, value, part, threshold)
+        for name, parts in partition(images, attributes_of, names).items()
+        for value, part in parts.items()
+    ]
+
+
+def partition(
+    images: Sequence[ImageLesions], attributes_of: AttributesOf, names: Sequence[str]
+) -> dict[str, dict[str, list[ImageLesions]]]:
+    """Attribute → value → images, for every attribute of two values or more; groups of few subjects merged."""
+    found = _by_attribute(images, attributes_of, [name for name in names if name != SIZE])
+    every = {name: _by_size(images) if name == SIZE else found[name] for name in names}
+    return {name: _merged(parts) for name, parts in every.items() if len(parts) > 1}
 
 
 def _by_attribute(
@@ -87,7 +96,12 @@ def _by_attribute(
         known = attributes_of(image.subject, image.case)
         for name in names:
             parts[name].setdefault(known.get(name, UNKNOWN), []).append(image)
-    return parts
+    return {name: {value: part[value] for value in sorted(part, key=_ascending)} for name, part in parts.items()}
+
+
+def _ascending(value: str) -> tuple[bool, str]:
+    """The youngest first."""
+    return not value.startswith(("under", "<")), value
 
 
 def _by_size(images: Sequence[ImageLesions]) -> dict[str, list[ImageLesions]]:
@@ -100,16 +114,16 @@ def _by_size(images: Sequence[ImageLesions]) -> dict[str, list[ImageLesions]]:
 
 
 def _merged(parts: Mapping[str, list[ImageLesions]]) -> dict[str, list[ImageLesions]]:
-    """The groups in order of name (sizes as they come), those of few subjects as one."""
-    few = [value for value, part in parts.items() if _subjects(part) < LEAST_SUBJECTS]
-    if len(few) < 2:
-        return dict(parts)
-    kept = {value: part for value, part in parts.items() if value not in few}
-    return {**kept, f"other ({', '.join(few)})": [image for value in few for image in parts[value]]}
+    """The groups as they come, those of few subjects as one, then the images of which nothing is known."""
+    few = [value for value, part in parts.items() if subjects_of(part) < LEAST_SUBJECTS and value != UNKNOWN]
+    few = few if len(few) > 1 else []
+    kept = {value: part for value, part in parts.items() if value not in few and value != UNKNOWN}
+    other = {f"other ({', '.join(few)})": [image for value in few for image in parts[value]]} if few else {}
+    return {**kept, **other, **({UNKNOWN: parts[UNKNOWN]} if UNKNOWN in parts else {})}
 
 
 def _group(name: str, value: str, images: Sequence[ImageLesions], threshold: float) -> Group:
-    subjects, lesions = _subjects(images), sum(len(image.counted) for image in images)
+    subjects, lesions = subjects_of(images), sum(len(image.counted) for image in images)
     if subjects < LEAST_SUBJECTS:
         return Group(name, value, subjects, len(images), lesions)
     froc = Froc(images)
@@ -117,7 +131,8 @@ def _group(name: str, value: str, images: Sequence[ImageLesions], threshold: flo
     return Group(name, value, subjects, len(images), lesions, {mine: measures[its] for mine, its in NAMES.items()})
 
 
-def _subjects(images: Sequence[ImageLesions]) -> int:
+def subjects_of(images: Sequence[ImageLesions]) -> int:
+    """How many subjects the images are of."""
     return len({image.subject for image in images})
 
 
@@ -136,10 +151,13 @@ def cells(group: Group, draws: int = DRAWS, seed: int = SEED) -> list[str]:
 
 def sentences(found: Sequence[Group]) -> list[str]:
     """The groups as lines of a table."""
-    table = [list(HEAD), *map(cells, found)] if found else []
-    widths = [max(len(row[column]) for row in table) for column in range(len(HEAD))] if found else []
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-    return [*lines, *few_notes(found)]
+    return [*aligned([list(HEAD), *map(cells, found)]), *few_notes(found)] if found else []
+
+
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table, whose columns have one width."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
 def few_notes(found: Sequence[Group]) -> list[str]:

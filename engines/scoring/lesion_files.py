@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from engines.records.attributes import kept_terms
 from engines.records.output_folder import Output
 from engines.records.tables import write_text
 from engines.scoring.froc import DRAWS, RATES, SEED, Froc, Measure
@@ -148,6 +149,7 @@ def read_lesion_result(content: Mapping[str, Any]) -> LesionResult:
             None if image["histogram"] is None else _histogram(image["histogram"]),
             image["min_score"],
             None if image["argmax"] is None else tuple(image["argmax"]),
+            kept_terms(image.get("attributes", {})),
         )
         for image in content["images"]
     )
@@ -200,6 +202,7 @@ def _plain(image: ImageLesions) -> dict[str, Any]:
         "subject": image.subject,
         "case": image.case,
         **{name: getattr(image, name) for name in ("truth", "predicted", "shared", "histogram", "min_score", "argmax")},
+        **({"attributes": dict(image.attributes)} if image.attributes else {}),
         "lesions": [asdict(lesion) for lesion in image.lesions],
         "candidates": [[c.score, c.area, c.box, c.outcome, c.lesion] for c in image.candidates],
     }

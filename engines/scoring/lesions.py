@@ -7,7 +7,7 @@ and leaves out the lowest of the scores.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from monai.engines.utils import IterationEvents
 from numpy.typing import NDArray
 
 from engines.base.distributed import gathered
+from engines.records.attributes import Attributes, dataset_attributes
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.scoring.confusion_files import identity
@@ -86,6 +87,7 @@ class LesionDetection:
         rule: what counts as a lesion, and what as a hit.
         spacing: case → (row, column) size of a label's pixel in mm, or None.
         min_score: smallest score of the candidates that are kept, between 0 and 1.
+        attributes: what the images can be grouped by.
 
     Attributes:
         decision: by which pixels of the mask are decided; None leaves the evaluator's prediction.
@@ -105,10 +107,11 @@ class LesionDetection:
         rule: Rule | None = None,
         spacing: Mapping[str, Sequence[float] | None] | None = None,
         min_score: float | None = None,
+        attributes: Attributes | None = None,
     ) -> None:
         self.lesions, self.class_names = list(lesions), list(class_names)
         self.about, self.rule, self.spacing = dict(about), rule or Rule(), dict(spacing or {})
-        self.given_score = min_score
+        self.given_score, self.attributes = min_score, attributes or Attributes()
         self.min_score = MIN_SCORE if min_score is None else min_score
         if not isinstance(self.min_score, (int, float)) or not 0 <= self.min_score <= 1:
             raise UserError(f"--min_lesion_score {min_score}: expected a probability between 0 and 1")
@@ -154,20 +157,19 @@ class LesionDetection:
             if self.decision is not None:
                 argmax = np.isin(pred, self.lesions)
                 pred = self._decide(logits, output["label"], subject)
-            self.images.append(
-                judge(
-                    subject,
-                    case,
-                    truth=np.isin(label, self.lesions),
-                    mask=np.isin(pred, self.lesions),
-                    probability=upsampled_probability(logits, self.lesions, size).numpy(),
-                    void=label >= len(self.class_names),
-                    spacing=self.spacing.get(case),
-                    rule=self.rule,
-                    min_score=float(self.min_score),
-                    argmax=argmax,
-                )
+            judged = judge(
+                subject,
+                case,
+                truth=np.isin(label, self.lesions),
+                mask=np.isin(pred, self.lesions),
+                probability=upsampled_probability(logits, self.lesions, size).numpy(),
+                void=label >= len(self.class_names),
+                spacing=self.spacing.get(case),
+                rule=self.rule,
+                min_score=float(self.min_score),
+                argmax=argmax,
             )
+            self.images.append(replace(judged, attributes=self.attributes.of(subject, case)))
         self._logits = None
 
     def _decide(self, logits: torch.Tensor, label: torch.Tensor, subject: str) -> NDArray[np.uint8]:
@@ -238,4 +240,5 @@ def lesion_detection(
         rule,
         pixel_spacings(data, section, spacing),
         options.get("min_lesion_score"),
+        dataset_attributes(data),
     )

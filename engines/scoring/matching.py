@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,6 +101,7 @@ class ImageLesions:
         histogram: see `engines.scoring.histogram`; None if it was not kept.
         min_score: smallest score of the candidates that are kept.
         argmax: `predicted` and `shared` of the most likely class, where the mask is that of a threshold; else None.
+        attributes: what the image can be grouped by, in the terms of `transforms.image_attributes`.
     """
 
     subject: str
@@ -113,6 +114,7 @@ class ImageLesions:
     histogram: Histogram | None = field(default=None, repr=False)
     min_score: float = MIN_SCORE
     argmax: tuple[int, int] | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def dice(self) -> float | None:

@@ -21,7 +21,7 @@ from rich.table import Table
 from scipy.stats import binomtest
 from tqdm import tqdm
 
-from scripts.comparison.statistics import holm
+from engines.scoring.holm import holm
 from scripts.verdict.interval_methods import METHODS, intervals
 from scripts.verdict.pairs import all_pairs, exchange_p, exchanged, pair_scales, signs_of
 from scripts.verdict.resampled_seeds import halves, old_method, single_pairs, subject_bootstrap

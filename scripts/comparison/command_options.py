@@ -47,7 +47,8 @@ def print_table(comparison: Comparison, as_json: bool) -> None:
     """The rows as a table, or as JSON."""
     from rich.console import Console
 
-    from scripts.comparison.table import console, records  # seconds: MLflow, torch, MONAI
+    from scripts.comparison.console_table import console  # seconds: MLflow, torch, MONAI
+    from scripts.comparison.table import records
 
     if as_json:
         print(json.dumps(records(comparison), indent=1))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
 from engines.records.score_table import MEAN_TITLES
+from engines.scoring.holm import holm
 from engines.scoring.intervals import interval
 from engines.scoring.metrics import overall_scores, scores
 from scripts.comparison.draws import DRAWS, SEED
@@ -78,12 +79,3 @@ def _wilcoxon(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     if not difference.any():
         return 1.0  # the same everywhere: no evidence of anything
     return float(wilcoxon(difference[difference != 0]).pvalue)
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: the smallest times n, the next times n - 1, …, never falling, at most 1."""
-    corrected, highest = [0.0] * len(p), 0.0
-    for rank, index in enumerate(np.argsort(p, kind="stable")):
-        highest = max(highest, min(1.0, (len(p) - rank) * p[index]))
-        corrected[index] = highest
-    return corrected

@@ -40,7 +40,6 @@ from transforms.plain_text import one_line
 OPTIONS = ("recipe", "image_height", "width", "learning_rate", "max_epochs", "batch_size", "crop_size", "seed")
 PAIRS = "Every two rows, the better first"
 LESION_HEADING = "Lesions, per cent"
-GROUP_HEADING = "Lesions by group, per cent"
 CLASS_SCORES = {"iou": "IoU", "dice": "Dice"}
 """Scores that have a table by class, and their names."""
 
@@ -61,6 +60,15 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """A table that was asked for: heading, lines (the first names the columns), and notes below it."""
+
+    heading: str
+    lines: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The rows of one data set. `best` maps each of the paper's scores to the titles of the rows with the highest."""
 
@@ -75,8 +83,7 @@ class Comparison:
     reference: str
     notes: tuple[str, ...]
     lesions: tuple[LesionRow, ...] = ()
-    groups: tuple[tuple[str, ...], ...] = ()
-    """Lines of the table of lesions by group, the first with the names of the columns."""
+    extra: tuple[Extra, ...] = ()
     verdict: Verdict | None = None
     boundaries: tuple[BoundaryRow, ...] = ()
 
@@ -180,41 +187,6 @@ def cells(row: Row, comparison: Comparison, mark: Any = "{} *".format) -> list[s
     return out
 
 
-def console(comparison: Comparison) -> str:
-    """The layout of Tables 9 and 10, with intervals; `*` marks the best of a column."""
-    lines = [["Model", *TITLES.values(), "p"]]
-    lines += [[comparison.trivial.title, *cells(comparison.trivial, comparison), ""]]
-    lines += [[row.title, *cells(row, comparison), p_text(row, comparison)] for row in comparison.rows]
-    folds = fold_table(comparison)
-    more = ["", folds_heading(comparison), "", *_aligned(folds)] if folds else []
-    if comparison.lesions:
-        more += ["", LESION_HEADING, "", *_aligned(lesion_table(comparison.lesions))]
-    if comparison.boundaries:
-        more += ["", boundary_heading(comparison.boundaries), "", *_aligned(boundary_table(comparison.boundaries))]
-    if comparison.groups:
-        more += ["", GROUP_HEADING, "", *_aligned(comparison.groups)]
-    if comparison.verdict:
-        made = comparison.verdict
-        more += [
-            "",
-            heading(made),
-            "",
-            *_aligned(place_table(made)),
-            "",
-            *_aligned(pair_table(made)),
-            "",
-            *sentences(made),
-        ]
-    return "\n".join([comparison.heading + ", per cent", "", *_aligned(lines), *more, "", *footnotes(comparison)])
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Columns of equal width, a rule below the first line."""
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return [text[0], "-" * len(text[0]), *text[1:]]
-
-
 def footnotes(comparison: Comparison, best: str = "*") -> list[str]:
     """What the signs in the table mean, `best` being that of the highest in a column; and the notes."""
     signs = [
@@ -266,7 +238,7 @@ def more_tables(comparison: Comparison) -> list[tuple[str, list[list[str]], list
         (folds_heading(comparison), fold_table(comparison), []),
         (LESION_HEADING, lesion_table(comparison.lesions), []),
         (boundary_heading(comparison.boundaries), boundary_table(comparison.boundaries), []),
-        (GROUP_HEADING, [list(line) for line in comparison.groups], []),
+        *((extra.heading, [list(line) for line in extra.lines], list(extra.notes)) for extra in comparison.extra),
         *((class_heading(kind), class_table(comparison, kind), []) for kind in CLASS_SCORES),
     ]
 
@@ -289,11 +261,6 @@ def class_table(comparison: Comparison, kind: str) -> list[list[str]]:
 def table_markdown(table: Sequence[Sequence[str]]) -> str:
     """A table with its head, in which no name becomes HTML."""
     return "\n".join([*_markdown_rows(table[:1]), "|" + "---|" * len(table[0]), *_markdown_rows(table[1:])])
-
-
-def aligned(table: Sequence[Sequence[str]]) -> str:
-    """The same for a console."""
-    return "\n".join(_aligned(table))
 
 
 def _markdown_rows(rows: Iterable[Sequence[str]]) -> list[str]:

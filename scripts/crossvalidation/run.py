@@ -17,13 +17,15 @@ from engines.records.mlflow_run import Tracking
 from engines.records.mlflow_store import disable_telemetry
 from engines.records.tables import write_text
 from engines.runs.owned_run import own, tracked
+from engines.scoring.groups import SIZE
 from engines.scoring.operating_point import rule_rate
+from scripts.comparison.console_table import console
 from scripts.comparison.draws import DRAWS, SEED
 from scripts.comparison.group_table import FILE as GROUPS
-from scripts.comparison.group_table import with_groups
+from scripts.comparison.group_table import TESTS, with_groups
 from scripts.comparison.lesion_table import LesionRow
 from scripts.comparison.store import Result
-from scripts.comparison.table import Comparison, Row, compare, console
+from scripts.comparison.table import Comparison, Row, compare
 from scripts.crossvalidation.at_once import Place, run_all
 from scripts.crossvalidation.fold_table import results
 from scripts.crossvalidation.folds import FOLDS, TRAINED, Folds, digest_of, read_folds, trained_subjects, write_folds
@@ -246,7 +248,7 @@ def by_group(comparison: Comparison, attributes: Attributes, out: Path) -> Compa
     """The comparison with the table by group, if lesions were counted and something is known of the images."""
     if not comparison.lesions or not attributes.names:
         return comparison
-    return with_groups([comparison], attributes, DRAWS, SEED, out)[0]
+    return with_groups([comparison], attributes.only((*attributes.names, SIZE)), DRAWS, SEED, out)[0]
 
 
 def log_comparison(comparison: Comparison, out: Path, tracking: Tracking, only: str | None = None) -> Comparison:
@@ -263,5 +265,6 @@ def log_comparison(comparison: Comparison, out: Path, tracking: Tracking, only: 
     path = out / TABLE
     path.write_text(console(comparison) + "\n", encoding="utf-8")
     tracking.log_artifacts(path)
-    tracking.log_artifacts(out / GROUPS)
+    for name in (GROUPS, TESTS):
+        tracking.log_artifacts(out / name)
     return comparison

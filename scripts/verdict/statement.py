@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.comparison.statistics import holm
+from engines.scoring.holm import holm
 from scripts.verdict.pairs import all_pairs, equivalence_p, exchange_p, exchanged, pair_scales, signs_of
 from scripts.verdict.ranks import Ranks, bounds, ranks
 from scripts.verdict.row import Row, Values

@@ -19,6 +19,7 @@ from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import write_images, write_label_maps
 from engines.scoring.confusion_files import write_confusion_files
+from engines.scoring.holm import holm
 from engines.scoring.intervals import widening
 from engines.scoring.lesion_files import LesionResult, write_lesion_result
 from engines.scoring.matching import FALSE, HIT, ImageLesions, Judged, Lesion, Rule
@@ -26,7 +27,7 @@ from engines.scoring.metrics import PAPER_METRICS, scores
 from scripts.compare import main
 from scripts.comparison.models import LAST, Model, model_of
 from scripts.comparison.report import file_names
-from scripts.comparison.statistics import INTERVALS, holm, intervals, p_values, pooled, subject_mean_iou
+from scripts.comparison.statistics import INTERVALS, intervals, p_values, pooled, subject_mean_iou
 
 TITLES = ["FCN32", "FCN16", "FCN8", "U-Net", "Dilation10 Front", "Dilation10 Context", "Dilation10 Global", "DeepLabv3"]
 """The rows of Tables 9 and 10."""

@@ -10,7 +10,7 @@ import pytest
 from repository import ROOT
 
 from engines.records.attributes import check_known, dataset_attributes, read_attributes
-from engines.scoring.groups import cells, groups, sentences
+from engines.scoring.groups import SIZE, cells, groups, sentences
 from engines.scoring.matching import FALSE, HIT, ImageLesions, Judged, Lesion
 from transforms.dataset import Dataset
 from transforms.errors import UserError
@@ -59,12 +59,12 @@ def test_scores_of_each_group_by_hand() -> None:
 
 def test_an_attribute_of_one_value_is_no_group_and_sizes_are_those_of_the_largest_lesion() -> None:
     images = [image(n, n < 9, share=0.01 * (1 + n // 5)) for n in range(15)]
-    found = groups(images, lambda subject, case: {"view": "CC"}, ["view"])
+    found = groups(images, lambda subject, case: {"view": "CC"}, ["view", SIZE])
     assert [(g.attribute, g.value, g.subjects) for g in found] == [
         ("size", "smallest_third", 5), ("size", "middle_third", 5), ("size", "largest_third", 5),
     ]  # fmt: skip
     assert [g.measures["lesion_sensitivity_at_1fp"].value for g in found] == [1, 0.8, 0]
-    assert groups([], lambda subject, case: {}, []) == []
+    assert groups([], lambda subject, case: {}, [SIZE]) == []
 
 
 def test_allowed_columns_are_read_and_others_are_not(tmp_path: Path) -> None:

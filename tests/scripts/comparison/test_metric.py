@@ -12,11 +12,12 @@ from engines.scoring.lesion_files import LesionResult
 from engines.scoring.matching import HIT, ImageLesions, Judged, Lesion, Rule
 from engines.scoring.metrics import CLASS_METRICS, OVERALL_METRICS, scores
 from scripts.comparison.choice import _latest
+from scripts.comparison.console_table import console
 from scripts.comparison.metric import default_metric, fold_numbers, verdict_rows
 from scripts.comparison.models import Model
 from scripts.comparison.statistics import pooled
 from scripts.comparison.store import Result
-from scripts.comparison.table import compare, console, markdown, records
+from scripts.comparison.table import compare, markdown, records
 from transforms.errors import UserError
 
 CLASSES = ("background", "gland", "tumor")

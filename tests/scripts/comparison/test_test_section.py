@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scripts.comparison.console_table import console
 from scripts.comparison.models import Model
 from scripts.comparison.store import Result
-from scripts.comparison.table import compare, console, records
+from scripts.comparison.table import compare, records
 from scripts.comparison.test_section import with_test_scores
 
 
