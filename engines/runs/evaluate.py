@@ -26,7 +26,7 @@ from engines.runs.score_report import Report
 from engines.runs.session import describe_run
 from engines.scoring.boundary_scores import BoundaryScores
 from engines.scoring.confusion_files import identity
-from engines.scoring.group_tests import group_tests, tests_table
+from engines.scoring.group_tests import group_tests, shown_tests
 from engines.scoring.groups import SIZE, groups, sentences
 from engines.scoring.lesions import LesionDetection, lesion_detection
 from engines.scoring.operating_point import decision_of
@@ -139,7 +139,7 @@ def _write_groups(handlers: Sequence[Any], attributes: Attributes, output: Outpu
             logger.info("Lesions by group, per cent\n\n%s\n", "\n".join(sentences(found)))
         if tests:
             tracking.log_artifacts(output.write_table("group_tests", [test.record() for test in tests]), "eval")
-            logger.info("%s\n", "\n".join(tests_table(tests)))
+            logger.info("%s\n", "\n".join(shown_tests(tests)))
 
 
 def _tell(tracking: Tracking, record: Mapping[str, Any], stage: str) -> None:

@@ -171,9 +171,9 @@ def cells_of(test: GroupTest) -> list[str]:
     ]
 
 
-def tests_table(tests: Sequence[GroupTest]) -> list[str]:
+def shown_tests(tests: Sequence[GroupTest]) -> list[str]:
     """The tests of one row as lines of a table, and what they mean."""
-    return [*aligned([list(HEAD), *map(cells_of, tests)]), tests_note(tests[0].score)] if tests else []
+    return [*aligned([list(HEAD), *map(cells_of, tests)]), note_of(tests[0].score)] if tests else []
 
 
 def _p(value: float) -> str:
@@ -182,7 +182,7 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def tests_note(score: str) -> str:
+def note_of(score: str) -> str:
     """What the table means."""
     return (
         f"Do the groups differ in {score}? p: the attribute exchanged between subjects, and between the images of a "

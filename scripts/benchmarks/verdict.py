@@ -1,11 +1,12 @@
 """Whether the statement of `scripts.compare` is right: simulated experiments whose truth is known.
 
-    python -m scripts.benchmark verdict [--part errors|power|coverage] [--experiments 2000] [--json]
+    python -m scripts.benchmark verdict [--part errors|power|coverage|groups] [--experiments 2000] [--json]
     python -m scripts.benchmark verdict --part seeds --experiment NAME [--metric mean_image_dice]
 
 errors: how often any row is called better where all are alike. power: how often a row that is better is called so.
 coverage: how often an interval that should hold the truth in 95 % of the experiments does. seeds: real trainings of the
-MLflow store that differ in their seed alone, half against half at random; every "better" is wrong.
+MLflow store that differ in their seed alone, half against half at random; every "better" is wrong. groups: how often
+groups of subjects are said to differ, where they do not and where they do.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from scripts.verdict.pairs import all_pairs, exchange_p, exchanged, pair_scales,
 from scripts.verdict.resampled_seeds import halves, old_method, single_pairs, subject_bootstrap
 from scripts.verdict.row import Row
 from scripts.verdict.simulated import MEAN, POOLED, World, experiment, shift_for, true_score
+from scripts.verdict.simulated_groups import CASES, group_p
 from scripts.verdict.spread import SeedSpread, joint_draws, seed_spread, subject_draws
 from scripts.verdict.statement import LEVEL
 
 DRAWS = 1000
 POINTS = (1, 2, 5, 10)
 FEW = (10, 18)
-PARTS = ("errors", "power", "coverage")
+PARTS = ("errors", "power", "coverage", "groups")
 REAL = "seeds"
 
 Line = dict[str, Any]
@@ -96,6 +98,20 @@ def power(world: World, rows: int, subjects: Sequence[int], seeds: Sequence[int]
                     first = [pair[0] == 0 for pair in all_pairs(count)]
                     line[f"{points} points"] = 100 * float(np.mean([better(each, rng)[first] for each in drawn]))
                 yield line
+
+
+def differing_groups(world: World, subjects: Sequence[int], number: int) -> Iterator[Line]:
+    """Three groups of subjects, or two views: how often p is at most 0.05, per cent."""
+    for case in CASES:
+        for n in subjects:
+            line: Line = {"score": case.name, "subjects": n}
+            for points in (0, 10, 20):
+                rng = np.random.default_rng([n, points])
+                p = [
+                    group_p(case, world, n, points / 100, rng) for _ in progress(number, f"{case.name}, {n}, {points}")
+                ]
+                line |= share(f"{points} points", [each <= LEVEL for each in p])
+            yield line
 
 
 def coverage(world: World, subjects: Sequence[int], number: int) -> Iterator[Line]:
@@ -211,6 +227,7 @@ def verdict(
         "errors": lambda: errors(world, rows, n, s, experiments),
         "power": lambda: power(world, rows, n, s, experiments),
         "coverage": lambda: coverage(world, n, experiments),
+        "groups": lambda: differing_groups(world, n, experiments),
         "coverage of differences": lambda: differences(world, n, s, experiments),
     }
     made = {name: list(table()) for name, table in tables.items() if not part or name.split()[0] in part}

@@ -14,7 +14,7 @@ from engines.records.attributes import Attributes
 from engines.records.tables import write_csv
 from engines.scoring import group_tests as tests
 from engines.scoring.froc import mean_interval
-from engines.scoring.group_tests import GroupTest, group_tests, tests_note
+from engines.scoring.group_tests import GroupTest, group_tests, note_of
 from engines.scoring.groups import NAMES, Group, few_notes, groups
 from engines.scoring.intervals import sign
 from scripts.comparison.lesion_table import shown_title
@@ -73,7 +73,7 @@ def with_groups(
         extra = [Extra(heading, tuple(map(tuple, _table(rows))), tuple(few))]
         if checked:
             score = checked[0][1].score
-            extra.append(Extra(TEST_HEADING, tuple(map(tuple, _tests_table(checked))), (tests_note(score),)))
+            extra.append(Extra(TEST_HEADING, tuple(map(tuple, _tests_table(checked))), (note_of(score),)))
         made.append(replace(comparison, extra=(*comparison.extra, *extra)))
         lines += [_record(line, comparison.dataset) for line in rows]
         found += [{"dataset": comparison.dataset, "model": title, **test.record()} for title, test in checked]

@@ -506,6 +506,17 @@ def test_lesions_have_columns_intervals_and_a_chart(add: Add, compare: Compare, 
     assert "Lesions, per cent" in (tmp_path / "comparison" / "comparison.md").read_text(encoding="utf-8")
 
 
+def test_groups_need_an_attribute_that_is_known(
+    add: Add, compare: Compare, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    add({"front": matrices(0.6), "context": matrices(0.7)}, lesions={"front": lesions_of(0.9)})
+    assert "--by density: not known of these images; known are size" in refused("--by", "density")
+    table = tmp_path / "a.csv"
+    table.write_text("subject,density\n" + "".join(f"s{n:03d},B\n" for n in range(8)), encoding="utf-8")
+    compare("--by", "density", "--attributes", str(table))
+    assert not (tmp_path / "comparison" / "groups.csv").exists()  # one group is none
+
+
 def test_lesions_counted_by_different_rules_are_not_compared(add: Add, compare: Compare, tmp_path: Path) -> None:
     stages = {"front": matrices(0.6), "context": matrices(0.7)}
     add(stages, lesions={"front": lesions_of(0.9), "context": lesions_of(0.3, Rule("overlap", 25))})

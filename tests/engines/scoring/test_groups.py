@@ -36,7 +36,7 @@ def test_scores_of_each_group_by_hand() -> None:
     images = [image(n, n in (0, 1, 2, 3, 6), false=3 if n == 0 else 0, shared=5 if n < 6 else 0) for n in range(15)]
     found = [group for group in groups(images, density, ["density", "view"]) if group.attribute == "density"]
     assert [(g.value, g.subjects, g.images, g.lesions) for g in found] == [
-        ("B", 6, 6, 6), ("C", 5, 5, 5), ("other (D, unknown)", 4, 4, 4),
+        ("B", 6, 6, 6), ("C", 5, 5, 5), ("D", 2, 2, 2), ("unknown", 2, 2, 2),
     ]  # fmt: skip
     row = found[0].record(100)
     assert row["lesion_sensitivity_at_1fp"] == pytest.approx(4 / 6)
@@ -47,14 +47,24 @@ def test_scores_of_each_group_by_hand() -> None:
     assert found[1].measures["lesion_sensitivity_at_1fp"].value == pytest.approx(0.2)
     assert not found[2].measures
     assert found[2].record()["lesion_dice"] is None
-    assert cells(found[2]) == ["density other (D, unknown)", "4", "4", "4", "too few subjects", "", "", ""]
+    assert cells(found[2]) == ["density D", "2", "2", "2", "too few subjects", "", "", ""]
     assert sentences(found)[0].split() == [
         *("Group", "Subjects", "Images", "Lesions", "Found", "at", "1", "FP", "FP", "per", "image"),
         *("Dice", "per", "image", "Dice"),
     ]
-    assert len(sentences(found)) == 5
+    assert len(sentences(found)) == 6
     assert sentences(found)[-1].startswith("~ Too few subjects (5)")
     assert sentences([]) == []
+
+
+def test_groups_of_few_subjects_are_merged_but_not_with_the_unknown_and_ages_ascend() -> None:
+    ages = {0: "under 40", 1: "40-49", 2: "50-59", 3: "unknown"}
+
+    def age(subject: str, case: str) -> dict[str, str]:
+        return {"age": ages[min(3, int(subject[1:]) // 4)]}
+
+    found = groups([image(n, True) for n in range(18)], age, ["age"])
+    assert [(g.value, g.subjects) for g in found] == [("other (under 40, 40-49, 50-59)", 12), ("unknown", 6)]
 
 
 def test_an_attribute_of_one_value_is_no_group_and_sizes_are_those_of_the_largest_lesion() -> None:
