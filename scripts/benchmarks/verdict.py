@@ -107,10 +107,8 @@ def differing_groups(world: World, subjects: Sequence[int], number: int) -> Iter
             line: Line = {"score": case.name, "subjects": n}
             for points in (0, 10, 20):
                 rng = np.random.default_rng([n, points])
-                p = [
-                    group_p(case, world, n, points / 100, rng) for _ in progress(number, f"{case.name}, {n}, {points}")
-                ]
-                line |= share(f"{points} points", [each <= LEVEL for each in p])
+                bar = progress(number, f"{case.name}, {n}, {points}")
+                line |= share(f"{points} points", [group_p(case, world, n, points / 100, rng) <= LEVEL for _ in bar])
             yield line
 
 

@@ -1,4 +1,4 @@
-"""Images of subjects in groups whose scores differ by a given amount, or not at all: is the test of the groups right?"""
+"""Images of subjects in groups whose scores differ by a given amount, or not at all."""
 
 from __future__ import annotations
 
@@ -57,9 +57,8 @@ def group_p(case: Case, world: World, subjects: int, shift: float, rng: np.rando
     score = np.clip(score - shift * (groups == groups.max()), 0, 1)
     if case.found:
         score = (rng.random(number) < score).astype(np.float64)
-    weights = (
-        np.exp(rng.normal(0, world.size, number)) * 2.0 ** (groups * case.sizes) if case.pooled else np.ones(number)
-    )
+    sizes = np.exp(rng.normal(0, world.size, number)) * 2.0 ** (groups * case.sizes)
+    weights = sizes if case.pooled else np.ones(number)
     residuals = (score - (score * weights).sum() / weights.sum()) * weights
     names = [f"{n:09d}" for n in subject_of]
     return heterogeneity_p(residuals, names, list(map(str, groups)), PERMUTATIONS, int(rng.integers(2**31)))

@@ -15,6 +15,7 @@ from scripts.verdict.ranks import bounds, ranks
 from scripts.verdict.resampled_seeds import halves, old_method, single_pairs, subject_bootstrap
 from scripts.verdict.row import Row, mean_ratio
 from scripts.verdict.simulated import MEAN, World, shift_for, true_score
+from scripts.verdict.simulated_groups import CASES
 from scripts.verdict.spread import seed_spread, subject_draws, usable_folds, variance_over_subjects
 from scripts.verdict.statement import BETTER, EQUIVALENT, UNDECIDED, state
 from scripts.verdict.winner import corrected_best, seed_draws
@@ -252,6 +253,14 @@ def test_benchmark_of_the_errors(capsys: pytest.CaptureFixture[str]) -> None:
         ("mean Dice", "yes"), ("mean Dice", "no"), ("pooled Dice", "yes"), ("pooled Dice", "no")
     ]  # fmt: skip
     assert all(0 <= line["any better, low"] <= line["any better"] <= line["any better, high"] <= 100 for line in lines)
+
+
+def test_benchmark_of_the_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["verdict", "--experiments", "4", "--subjects", "20", "--json", "--part", "groups"]
+    assert benchmark.main(words) == 0
+    (lines,) = json.loads(capsys.readouterr().out).values()
+    assert [line["score"] for line in lines] == [case.name for case in CASES]
+    assert all(0 <= line[f"{points} points"] <= 100 for line in lines for points in (0, 10, 20))
 
 
 def test_halves_share_no_seed_and_pairs_are_all_pairs() -> None:
