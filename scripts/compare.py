@@ -13,6 +13,7 @@ earlier comparison:
     comparison.md       the tables, for a document
     comparison.csv      every score with its interval, one row per model
     differences.csv     every pair of models: difference with its interval, p, and conclusion
+    worst.csv           every image of every model, worst cases first, and what is wrong
     groups.csv          scores by group of images, and group_tests.csv, with --by or --attributes
     transfer.csv        trained on one data set, tested on another, where there are such evaluations
     chart-NAME.png      columns of the scores, for each data set (the paper's Figures 5 and 6)

@@ -1,4 +1,4 @@
-"""Small label maps of a few subjects, kept with every result for comparison across networks (Figure 8)."""
+"""Small label maps of a few subjects and of the worst images, kept with every result for comparison (Figure 8)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from transforms.palette import PALETTE, RGB, VOID_COLOUR, picture
 
 
 class SamplePredictions:
-    """Evaluator handler: keeps the first image of each of the first subjects, with truth and prediction.
+    """Evaluator handler: keeps the first image of each of the first subjects, and the worst, with truth and prediction.
 
     Needs decollated batches with `subject` and `case`, outputs with `image` (C, h, w), `label` and `pred` (1, H, W).
     Of several processes each sees its own share of the subjects; the first one's are kept.
 
     Args:
         subjects: how many.
+        worst: how many more images, those of the lowest mean Dice over the classes but the background.
         height: of the pictures, at most.
         num_classes: larger values are void.
 
@@ -33,8 +34,8 @@ class SamplePredictions:
         images, truth, predictions: case → RGB (h, w, 3) or uint8 label map (h, w) of the last evaluation.
     """
 
-    def __init__(self, num_classes: int, subjects: int = 6, height: int = 320) -> None:
-        self.num_classes, self.subjects, self.height = num_classes, subjects, height
+    def __init__(self, num_classes: int, subjects: int = 6, height: int = 320, worst: int = 6) -> None:
+        self.num_classes, self.subjects, self.height, self.worst = num_classes, subjects, height, worst
         self._start()
 
     def attach(self, engine: Engine) -> list[Any]:
@@ -49,17 +50,29 @@ class SamplePredictions:
         self.truth: dict[str, NDArray[np.uint8]] = {}
         self.predictions: dict[str, NDArray[np.uint8]] = {}
         self._seen: set[str] = set()
+        self._poor: dict[str, float] = {}
 
     def _collect(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            if item["subject"] in self._seen or len(self._seen) == self.subjects:
-                continue
-            self._seen.add(item["subject"])
-            image, truth, pred = shrunk(output, self.height)
             case = item["case"]
+            if item["subject"] not in self._seen and len(self._seen) < self.subjects:
+                self._seen.add(item["subject"])
+            elif self.worst and self._is_poor(score := mean_dice(output["label"], output["pred"], self.num_classes)):
+                self._poor[case] = score
+            else:
+                continue
+            image, truth, pred = shrunk(output, self.height)
             self.images[case] = picture(image)
             self.truth[case] = np.where(truth < self.num_classes, truth, VOID).astype(np.uint8)
             self.predictions[case] = pred.astype(np.uint8)
+            if len(self._poor) > self.worst:
+                self._drop(max(self._poor, key=self._poor.__getitem__))
+
+    def _is_poor(self, score: float) -> bool:
+        return len(self._poor) < self.worst or score < max(self._poor.values())
+
+    def _drop(self, case: str) -> None:
+        del self._poor[case], self.images[case], self.truth[case], self.predictions[case]
 
     def write(self, folder: Path, name: str) -> None:
         """Write the pictures to folder/image, folder/truth and, the predictions, folder/<name>."""
@@ -70,6 +83,21 @@ class SamplePredictions:
     def tensors(self) -> dict[str, torch.Tensor]:
         """The predictions as a checkpoint can hold them."""
         return {case: torch.from_numpy(pred.copy()) for case, pred in self.predictions.items()}
+
+
+def mean_dice(truth: torch.Tensor, prediction: torch.Tensor, num_classes: int) -> float:
+    """Of one image, over the classes but the first that occur in the truth or the prediction; 1 where none does.
+
+    Args:
+        truth, prediction: (1, H, W) label maps; larger values of the truth are void.
+    """
+    valid = truth < num_classes
+    truth, prediction = truth[valid].long(), prediction[valid].long()
+    counts = [torch.bincount(part, minlength=num_classes)[1:num_classes] for part in (truth, prediction)]
+    shared = torch.bincount(truth[truth == prediction], minlength=num_classes)[1:num_classes]
+    sizes = counts[0] + counts[1]
+    there = sizes > 0
+    return float((2 * shared[there] / sizes[there]).mean()) if bool(there.any()) else 1.0
 
 
 def write_label_maps(folder: Path, maps: Mapping[str, NDArray[np.uint8] | torch.Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""The pictures of the scored subjects, worst cases first: a page beside the tables."""
+"""The pictures of the scored subjects, worst cases first and why: a page beside the tables."""
 
 from __future__ import annotations
 
@@ -13,46 +13,105 @@ from engines.scoring.matching import FALSE, ImageLesions
 
 FILE = "worst.html"
 
+GOOD = 0.7
+"""A Dice from which on a mask has no fault worth a name."""
+
+Badness = tuple[int, int, float]
+"""To sort by: missed lesions, then false positives, then Dice."""
+
+STYLE = (
+    "body{background:#181818;color:#ddd;font:14px sans-serif}img{max-width:100%}a{color:#9cf}"
+    "table{border-collapse:collapse}td,th{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #444}"
+    "td:first-child,td:nth-child(2),th:first-child,th:nth-child(2){text-align:left}th{cursor:pointer}"
+)
+SCRIPT = """
+document.querySelectorAll("th").forEach(head => head.addEventListener("click", () => {
+  const body = head.closest("table").tBodies[0], at = head.cellIndex, up = head.dataset.up !== "1";
+  head.dataset.up = up ? "1" : "0";
+  const key = row => row.cells[at].textContent, plain = text => text === "" ? NaN : Number(text);
+  body.append(...[...body.rows].sort((a, b) => {
+    const [x, y] = [plain(key(a)), plain(key(b))];
+    return (up ? 1 : -1) * (isNaN(x) || isNaN(y) ? key(a).localeCompare(key(b)) : x - y);
+  }));
+}));
+"""
+
+
+def missed(image: ImageLesions) -> int:
+    """Lesions that no kept candidate found."""
+    return sum(lesion.score is None or lesion.score < image.min_score for lesion in image.counted)
+
+
+def false_positives(image: ImageLesions) -> int:
+    """Kept candidates that hit nothing."""
+    return sum(c.outcome == FALSE and c.score >= image.min_score for c in image.candidates)
+
+
+def badness(images: Sequence[ImageLesions]) -> Badness:
+    """What images are sorted by, the worst first."""
+    dice = [image.dice for image in images if image.dice is not None]
+    lost = sum(map(missed, images))
+    return -lost, -sum(map(false_positives, images)), sum(dice) / len(dice) if dice else math.inf
+
+
+def reason(image: ImageLesions) -> str:
+    """What is wrong: missed, false, leaked (half of the mask or more is no lesion), cut short (half of the lesions or
+    more is not in the mask); empty if nothing is.
+    """
+    leaked = image.shared > 0 and 2 * (image.predicted - image.shared) >= image.predicted
+    short = image.shared > 0 and 2 * (image.truth - image.shared) >= image.truth
+    poor = image.dice is not None and image.dice < GOOD
+    found = {
+        "missed": missed(image) > 0 or bool(image.truth and not image.shared),
+        "false": false_positives(image) > 0,
+        "leaked": poor and leaked,
+        "cut short": poor and short,
+    }
+    return ", ".join(name for name, is_so in found.items() if is_so)
+
 
 def worst_first(images: Sequence[ImageLesions]) -> list[tuple[str, list[ImageLesions]]]:
     """Subjects and their images: those with most missed lesions first, then most false positives, then lowest Dice."""
     subjects: dict[str, list[ImageLesions]] = {}
     for image in images:
         subjects.setdefault(image.subject, []).append(image)
-    return sorted(subjects.items(), key=lambda pair: (*_badness(pair[1]), pair[0]))
+    return sorted(subjects.items(), key=lambda pair: (*badness(pair[1]), pair[0]))
 
 
 def write_worst_cases(output: Output, images: Sequence[ImageLesions]) -> Path:
-    """Write worst.html, which shows panels/<subject>.png of every subject in the order of `worst_first`."""
+    """Write worst.html: a table of the images that can be sorted, and panels/<subject>.png in the order of
+    `worst_first`, each a link to itself at full size.
+    """
+    order = worst_first(images)
     parts = [
-        "<!doctype html><meta charset=utf-8><title>Worst cases first</title>",
-        "<style>body{background:#181818;color:#ddd;font:14px sans-serif}img{max-width:100%}</style>",
+        "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>Worst cases first</title><style>{STYLE}</style>",
         "<h1>Worst cases first</h1><p>Missed lesions, then false positives, then Dice. In each row of pictures: image, "
-        "truth, prediction, difference. Research software, not for clinical use.</p>",
+        "truth, prediction, difference; a click shows them at full size, one on a heading of the table sorts by it. "
+        "Research software, not for clinical use.</p>",
+        "<table><thead><tr><th>Image<th>Reason<th>Lesions<th>Missed<th>False<th>Dice</thead><tbody>",
+        *(_row(image) for _, mine in order for image in sorted(mine, key=lambda image: badness([image]))),
+        "</tbody></table>",
     ]
-    for subject, mine in worst_first(images):
+    for subject, mine in order:
         lines = "<br>".join(escape(_line(image)) for image in mine)
-        name = escape(f"{output.panels.name}/{subject}.png", quote=True)
-        parts.append(f'<h2>{escape(subject)}</h2><p>{lines}</p><img loading="lazy" alt="" src="{name}">')
+        name, anchor = escape(f"{output.panels.name}/{subject}.png", quote=True), escape(subject, quote=True)
+        picture = f'<a href="{name}"><img loading="lazy" alt="{anchor}" src="{name}"></a>'
+        parts.append(f'<h2 id="{anchor}">{escape(subject)}</h2><p>{lines}</p>{picture}')
     path = output.eval / FILE
-    write_text(path, "\n".join(parts) + "\n")
+    write_text(path, "\n".join([*parts, f"<script>{SCRIPT}</script>"]) + "\n")
     return path
 
 
-def _badness(images: Sequence[ImageLesions]) -> tuple[int, int, float]:
-    dice = [image.dice for image in images if image.dice is not None]
-    missed = sum(_missed(image) for image in images)
-    return -missed, -sum(_false(image) for image in images), sum(dice) / len(dice) if dice else math.inf
-
-
-def _missed(image: ImageLesions) -> int:
-    return sum(lesion.score is None or lesion.score < image.min_score for lesion in image.counted)
-
-
-def _false(image: ImageLesions) -> int:
-    return sum(c.outcome == FALSE and c.score >= image.min_score for c in image.candidates)
+def _row(image: ImageLesions) -> str:
+    link = f'<a href="#{escape(image.subject, quote=True)}">{escape(image.case)}</a>'
+    dice = "" if image.dice is None else f"{image.dice:.3f}"
+    cells = (link, escape(reason(image)), len(image.counted), missed(image), false_positives(image), dice)
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
 def _line(image: ImageLesions) -> str:
     dice = "no lesion" if image.dice is None else f"Dice {image.dice:.3f}"
-    return f"{image.case}: {_missed(image)} of {len(image.counted)} lesions missed, {_false(image)} false, {dice}"
+    why = reason(image)
+    lost = f"{missed(image)} of {len(image.counted)} lesions missed, {false_positives(image)} false, {dice}"
+    return f"{image.case}: {lost}" + (f" ({why})" if why else "")

@@ -110,7 +110,7 @@ class StagedTraining:
         names = list(self.settings.get("labels", {}).values())
         self.monitor = monitored_score(monitor, names, self.settings.get("lesion_class"))
         self.early_stopping = early_stopping(trainer, self.monitor, patience, min_delta)
-        self.samples = SamplePredictions(len(self.settings.get("labels", ())))
+        self.samples = SamplePredictions(len(self.settings.get("labels", ())), worst=0)
         self.samples.attach(evaluator)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._stop_divergence)

@@ -21,7 +21,6 @@ from scripts.comparison.lesion_table import shown_title
 from scripts.comparison.store import Result
 from scripts.comparison.subject_groups import SubjectGroup, subject_groups
 from scripts.comparison.table import Comparison, Extra
-from transforms.plain_text import csv_cell
 
 FILE, TESTS = "groups.csv", "group_tests.csv"
 HEADING = "Lesions by group, per cent"
@@ -80,8 +79,7 @@ def with_groups(
     for name, content in ((FILE, lines), (TESTS, found)):
         (out / name).unlink(missing_ok=True)
         if content:
-            safe = [{csv_cell(k): csv_cell(v) if isinstance(v, str) else v for k, v in row.items()} for row in content]
-            write_csv(out / name, safe)
+            write_csv(out / name, content)
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from scripts.comparison.store import Store
 from scripts.comparison.table import Comparison
+from scripts.comparison.worst_table import case_order, case_remarks, failures
 from transforms.palette import VOID_COLOUR, class_colours, colour
 
 GAP, LINE = 4, 18
@@ -18,14 +20,18 @@ GAP, LINE = 4, 18
 
 @dataclass(frozen=True)
 class Case:
-    """One image: what to write above it → RGB picture, of image, truth and every model that kept one."""
+    """One image: what to write above it → RGB picture, of image, truth and every model that kept one.
+
+    `remarks` say what is wrong with it, row by row.
+    """
 
     name: str
     pictures: Mapping[str, Image.Image]
+    remarks: tuple[str, ...] = ()
 
 
 def cases(store: Store, comparison: Comparison, folder: Path, limit: int) -> list[Case]:
-    """Images of which truth and at least one prediction were kept, the first `limit`; `folder` is for downloads."""
+    """Images of which truth and at least one prediction were kept, the worst `limit`; `folder` is for downloads."""
     results = [(row.title, row.result) for row in comparison.rows if row.result is not None]
     found: dict[str, dict[str, Path]] = {title: store.pictures(r, r.stage, folder) for title, r in results}
     sources: dict[str, dict[str, Path]] = {"image": {}, "truth": {}}
@@ -34,10 +40,16 @@ def cases(store: Store, comparison: Comparison, folder: Path, limit: int) -> lis
             for case, path in store.pictures(result, kind, folder).items():
                 known.setdefault(case, path)
     shared = [case for case in sources["truth"] if any(case in files for files in found.values())]
-    columns = {**sources, **found}
+    columns, wrong = {**sources, **found}, failures(comparison)
+    order = case_order(wrong)
+    worst = sorted(shared, key=lambda case: (order.get(case, (math.inf,)), case))
     return [
-        Case(case, {head: _rgb(files[case], comparison.classes) for head, files in columns.items() if case in files})
-        for case in sorted(shared)[:limit]
+        Case(
+            case,
+            {head: _rgb(files[case], comparison.classes) for head, files in columns.items() if case in files},
+            tuple(case_remarks(wrong, case)),
+        )
+        for case in worst[:limit]
     ]
 
 

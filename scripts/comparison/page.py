@@ -22,10 +22,18 @@ from scripts.comparison.table import (
     option_rows,
     p_text,
 )
-from scripts.comparison.viewer import SCRIPT, VIEWER_STYLE, page_tools, viewer
+from scripts.comparison.viewer import FULL_SIZE, SCRIPT, VIEWER_STYLE, page_tools, viewer
+from scripts.comparison.worst_table import HEADING as WORST
+from scripts.comparison.worst_table import SHOWN, failure_table, failures
 
 EMBEDDED, FOLDER = 20, "images"
 """Images that a page holds within itself; those of more are in a folder beside it."""
+
+WORST_NOTE = (
+    f"The worst {SHOWN} of each model; worst.csv has all. Missed: a lesion that no kept candidate found. False: a "
+    "candidate where no lesion is. Leaked: half of the mask or more lies outside. Cut short: half of the lesions or "
+    "more is not in the mask."
+)
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --best: #0072b233; }
@@ -45,6 +53,9 @@ img.chart { width: 100%; min-width: 36rem; max-width: 60rem; background: #fff; b
 .case figure { margin: 0; width: 9rem; } 
 .case img { width: 100%; height: auto; image-rendering: pixelated; border-radius: .25rem; }
 .case figcaption { font-size: .85rem; }
+.remarks { font-size: .85rem; margin: 0 0 .4rem; } .case-group > p { margin: 1rem 0 .2rem; font-weight: 600; }
+.tall { max-height: 32rem; overflow-y: auto; }
+.tall th { position: sticky; top: 0; background: Canvas; z-index: 1; }
 .legend span { display: inline-block; margin-right: 1rem; }
 .legend i { display: inline-block; width: .9rem; height: .9rem; border: 1px solid #888; vertical-align: -.1rem; }
 code { background: var(--soft); padding: 0 .2rem; overflow-wrap: anywhere; }
@@ -74,7 +85,7 @@ def page(
         f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<style>{STYLE}{VIEWER_STYLE}</style></head>\n<body>\n<main>\n<h1>{title}</h1>\n{page_tools()}\n"
-        f"{_over_all(over_all)}{sections}\n<h2>About these numbers</h2>\n{_list(about)}\n</main>\n"
+        f"{_over_all(over_all)}{sections}\n<h2>About these numbers</h2>\n{_list(about)}\n</main>\n{FULL_SIZE}\n"
         f"<script>{SCRIPT}</script>\n</body></html>\n"
     )
 
@@ -101,9 +112,14 @@ def _section(
             parts += [f"<h3>{escape(heading)}</h3>", scrolled, *([_list(notes)] if notes else [])]
             if heading == LESION_HEADING and curves is not None:
                 parts.append(_chart(curves, "FROC curves of the table above"))
+    worst = failure_table(failures(comparison))
+    if worst:
+        parts += [f"<h3>{WORST}</h3>", f"<p>{WORST_NOTE}</p>"]
+        parts += [_wide(_table(worst[0], worst[1:]), f"{WORST}, {comparison.heading}", "wide tall")]
     if cases:
         key = legend(cases, comparison.classes)
-        parts += ["<h3>The same images, segmented by every model</h3>", _legend(key)]
+        parts += ["<h3>The same images, segmented by every model, worst cases first</h3>", _legend(key)]
+        parts += ["<p>Of the images whose pictures were kept. A picture opens at full size.</p>"]
         heads = dict.fromkeys(head for case in cases for head in case.pictures)
         names, colours = [case.name for case in cases], [css(colour) for _, colour in key]
         models = [head for head in heads if head not in ("image", "truth")]
@@ -125,9 +141,9 @@ def _chart(path: Path, words: str) -> str:
     )
 
 
-def _wide(content: str, name: str) -> str:
+def _wide(content: str, name: str, kind: str = "wide") -> str:
     """Something that may be wider than the page, which can be scrolled by keys."""
-    return f'<div class="wide" role="region" tabindex="0" aria-label="{escape(name)}">{content}</div>'
+    return f'<div class="{kind}" role="region" tabindex="0" aria-label="{escape(name)}">{content}</div>'
 
 
 def _scores(comparison: Comparison) -> str:
@@ -167,12 +183,14 @@ def _legend(entries: Sequence[tuple[str, tuple[int, int, int]]]) -> str:
 def _case(case: Case, files: Path | None) -> str:
     """Pictures of a case, in the page or in files whose names begin like `files`."""
     figures = "".join(
-        f'<figure><img data-head="{escape(head)}" width="{picture.width}" height="{picture.height}" '
+        f'<figure><img class="opens" data-head="{escape(head)}" width="{picture.width}" height="{picture.height}" '
         f'alt="{escape(head)} of {escape(case.name)}" src="{_source(picture, files, number)}">'
         f"<figcaption>{escape(head)}</figcaption></figure>"
         for number, (head, picture) in enumerate(case.pictures.items())
     )
-    return f'<div class="case-group"><p>{escape(case.name)}</p><div class="case">{figures}</div></div>'
+    listed = "".join(f"<li>{escape(text)}</li>" for text in case.remarks)
+    remarks = f'<ul class="remarks">{listed}</ul>' if listed else ""
+    return f'<div class="case-group"><p>{escape(case.name)}</p>{remarks}<div class="case">{figures}</div></div>'
 
 
 def _source(picture: Image.Image, files: Path | None, number: int) -> str:

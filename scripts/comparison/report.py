@@ -17,6 +17,7 @@ from scripts.comparison.statement_table import records as pair_records
 from scripts.comparison.store import Result, Store
 from scripts.comparison.table import Comparison, markdown, records, table_markdown
 from scripts.comparison.transfer import Transfer, transfer_heading, transfer_records, transfer_table
+from scripts.comparison.worst_table import failure_records, failures
 
 TRANSFER = "transfer.csv"
 
@@ -78,6 +79,8 @@ def write(
                 sheet(shown, comparison.classes).save(out / f"pictures-{name}.png", optimize=True)
             parts.append((comparison, chart, curves, shown))
     write_csv(out / "comparison.csv", [row for comparison in comparisons for row in records(comparison)])
+    wrong = [line for each in comparisons for line in failure_records(failures(each), each.dataset)]
+    write_csv(out / "worst.csv", wrong)
     made = [(each.dataset, each.verdict) for each in comparisons if each.verdict]
     pairs = [{"dataset": dataset, **pair} for dataset, verdict in made for pair in pair_records(verdict)]
     write_csv(out / "differences.csv", pairs)

@@ -21,6 +21,11 @@ th button { background: none; border: 0; padding: 0; cursor: pointer; }
 th button::after { content: "\\2195"; opacity: .5; padding-left: .25rem; }
 th[aria-sort=ascending] button::after { content: "\\2191"; opacity: 1; }
 th[aria-sort=descending] button::after { content: "\\2193"; opacity: 1; }
+img.opens { cursor: zoom-in; }
+dialog { border: 0; border-radius: .5rem; padding: .6rem; max-width: 98vw; max-height: 98vh; cursor: zoom-out; }
+dialog::backdrop { background: #000c; } dialog p { margin: 0 0 .4rem; }
+dialog img { display: block; min-width: min(94vw, 80vh); max-width: 94vw; max-height: 88vh; object-fit: contain; }
+dialog img { image-rendering: pixelated; }
 :focus-visible { outline: 3px solid #0072b2; outline-offset: 2px; }
 [hidden] { display: none !important; }
 @media print {
@@ -73,6 +78,23 @@ $("th").forEach(head => {
       : sign * (a.value - b.value));
     body.append(...keyed.map(each => each.row));
   });
+});
+
+$("#full-size").forEach(dialog => {
+  const shown = dialog.querySelector("img"), words = dialog.querySelector("p");
+  $("img.opens").forEach(image => {
+    image.tabIndex = 0;
+    image.setAttribute("role", "button");
+    const open = () => {
+      shown.src = image.src; shown.alt = words.textContent = image.alt;
+      dialog.showModal();
+    };
+    image.addEventListener("click", open);
+    image.addEventListener("keydown", event => {
+      if (event.key === "Enter" || event.key === " ") { event.preventDefault(); open(); }
+    });
+  });
+  dialog.addEventListener("click", () => dialog.close());
 });
 
 $(".viewer").forEach(viewer => {
@@ -148,6 +170,10 @@ $(".viewer").forEach(viewer => {
   Promise.all($("img", viewer.parentElement).map(image => image.decode().catch(() => {}))).then(draw);
 });
 """
+
+
+FULL_SIZE = '<dialog id="full-size"><p></p><img alt=""><button type="button">Close</button></dialog>'
+"""What a picture opens in."""
 
 
 def page_tools() -> str:

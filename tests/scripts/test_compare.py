@@ -401,6 +401,7 @@ def test_files(add: Add, compare: Compare, tmp_path: Path) -> None:
     compare()
     out = tmp_path / "comparison"
     names = {"index.html", "comparison.md", "comparison.csv", "differences.csv", "chart-tiny.png", "pictures-tiny.png"}
+    names |= {"worst.csv"}
     assert {p.name for p in out.iterdir()} == names
     with (out / "comparison.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
@@ -424,7 +425,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         self.loaded += [given[key] or "" for key in ("src", "href") if key in given]
-        if tag == "img":
+        if tag == "img" and given.get("src"):
             self.alts.append(given["alt"] or "")
         if tag not in ("img", "input", "meta", "link", "br"):
             self.open.append(tag)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from engines.records.output_folder import Output, portable
-from engines.records.predictions import SamplePredictions, write_label_maps
+from engines.records.predictions import SamplePredictions, mean_dice, write_label_maps
 from engines.scoring.confusion_files import write_confusion_files
 from engines.scoring.figures import class_figure, confusion_figure
 from engines.scoring.metrics import scores
@@ -92,7 +92,7 @@ def evaluated(subject: str, case: str) -> SimpleNamespace:
 
 
 def test_one_image_of_each_of_the_first_subjects_is_kept(tmp_path: Path) -> None:
-    samples = SamplePredictions(num_classes=3, subjects=2, height=4)
+    samples = SamplePredictions(num_classes=3, subjects=2, height=4, worst=0)
     for subject, case in (("s1", "s1_L"), ("s1", "s1_R"), ("s2", "s2_L"), ("s3", "s3_L")):
         samples._collect(evaluated(subject, case))
     assert list(samples.predictions) == ["s1_L", "s2_L"]
@@ -106,6 +106,22 @@ def test_one_image_of_each_of_the_first_subjects_is_kept(tmp_path: Path) -> None
     assert all(isinstance(t, torch.Tensor) for t in samples.tensors().values())
     samples._start()
     assert samples.predictions == {}
+
+
+def test_the_worst_images_are_kept_beside_them() -> None:
+    samples = SamplePredictions(num_classes=3, subjects=1, height=4, worst=2)
+    for number, right in enumerate((4, 3, 0, 4, 1)):  # of 4 rows of each class
+        engine = evaluated(f"s{number}", f"s{number}_L")
+        engine.state.output[0]["pred"][:, 2 * right :] = 0
+        samples._collect(engine)
+    assert list(samples.predictions) == list(samples.images) == list(samples.truth) == ["s0_L", "s2_L", "s4_L"]
+
+
+def test_mean_dice_of_one_image() -> None:
+    truth = torch.tensor([[[0, 1, 1, 2, 255]]])
+    assert mean_dice(truth, torch.tensor([[[0, 1, 0, 0, 2]]]), 3) == pytest.approx((2 / 3 + 0) / 2)
+    assert mean_dice(truth * 0, torch.tensor([[[0, 0, 0, 0, 0]]]), 3) == 1
+    assert mean_dice(truth * 0, torch.tensor([[[0, 0, 0, 0, 1]]]), 3) == 0
 
 
 @pytest.mark.parametrize("kept", ["epochs.csv", "mine.json"])

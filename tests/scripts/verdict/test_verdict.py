@@ -256,7 +256,7 @@ def test_benchmark_of_the_errors(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_benchmark_of_the_groups(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["verdict", "--experiments", "4", "--subjects", "20", "--json", "--part", "groups"]
+    words = ["verdict", "--experiments", "10", "--subjects", "20", "--json", "--part", "groups"]
     assert benchmark.main(words) == 0
     (lines,) = json.loads(capsys.readouterr().out).values()
     assert [line["score"] for line in lines] == [case.name for case in CASES]
