@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -64,6 +65,18 @@ def end_if_asked() -> None:
     if _asked[0]:
         _asked[0] = False
         raise KeyboardInterrupt
+
+
+def let_go(error: BaseException) -> None:
+    """Let go of what functions held that an exception ended, such as a database's cursor, and with it its lock."""
+    seen: set[int] = set()
+    following: list[BaseException | None] = [error]
+    while following:
+        one = following.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            following += [one.__cause__, one.__context__]
 
 
 def hides_interruption(error: BaseException | None, handled: BaseException | None = None) -> bool:

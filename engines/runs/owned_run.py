@@ -9,6 +9,7 @@ from pathlib import Path
 from engines.base.distributed import is_main
 from engines.base.lock import NAME, locked
 from engines.base.machine_errors import errors_in_one_line
+from engines.base.signals import let_go
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 
@@ -47,7 +48,8 @@ def tracked(
     try:
         tracking.start(run_id, stage_runs)
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
+        let_go(interruption)
         tracking.end("KILLED")
         raise
     except BaseException:

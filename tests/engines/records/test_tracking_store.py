@@ -284,22 +284,23 @@ def test_a_run_whose_making_is_interrupted_is_ended_though_its_id_is_not_known(s
     assert [run.info.status for run in found] == ["KILLED"]
 
 
-def test_a_run_that_is_interrupted_within_a_write_is_ended_all_the_same(store: Path) -> None:
-    """The write is left with the database's lock, for which the end of the run would wait in vain."""
+@pytest.mark.parametrize("name", ["commit", "after_cursor_execute"])
+def test_a_run_that_is_interrupted_within_a_write_is_ended_all_the_same(store: Path, name: str) -> None:
+    """The write, or a cursor with rows to fetch, is left with the database's lock, for which others wait in vain."""
     tracking, armed = Tracking("e", "r", str(store)), [True]
 
-    def interrupt(_: object) -> None:
-        if armed:
+    def interrupt(*about: Any) -> None:
+        if armed and (name == "commit" or "FROM runs" in about[2]):
             armed.clear()
             raise KeyboardInterrupt
 
     def run() -> None:
         with tracked(tracking):
-            event.listen(Engine, "commit", interrupt)
+            event.listen(Engine, name, interrupt)
             try:
                 tracking.log_params({"a": 1})
             finally:
-                event.remove(Engine, "commit", interrupt)
+                event.remove(Engine, name, interrupt)
 
     with pytest.raises(KeyboardInterrupt):
         run()
