@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engines.base.distributed import local_device, rank, shard, world_size
+    from engines.base.loading import on_gpu, reading_processes
     from engines.base.options import check_options, choose, switch
     from engines.base.paths import as_path, bundle_root, project_root
     from engines.base.precision import precision_on
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "base.distributed": "local_device rank shard world_size",
+    "base.loading": "on_gpu reading_processes",
     "base.options": "check_options choose switch",
     "base.paths": "as_path bundle_root project_root",
     "base.precision": "precision_on",
@@ -122,10 +124,12 @@ __all__ = [
     "local_device",
     "member_files",
     "min_score_of",
+    "on_gpu",
     "plan",
     "precision_on",
     "project_root",
     "rank",
+    "reading_processes",
     "run_parameters",
     "scores",
     "settings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from engines.base.loading import AUTO
 from transforms.errors import UserError
 
 WHOLE = {
@@ -39,6 +40,9 @@ ABOVE_ZERO = {"width", "lr_drop_factor", "memory_gb"}
 OPTIONAL = {"image_height", "memory_gb"}
 """May be None: stored resolution; automatic memory limit."""
 
+AUTOMATIC = {"num_workers"}
+"""May be `AUTO`."""
+
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Check those of a config's options that are single numbers; `engines.training.plan` checks the ones of the stages.
@@ -49,10 +53,11 @@ def check_options(options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         if name in SWITCHES:
             switch(value, f"--{name}")
-        if value is None and name in OPTIONAL:
+        if (value is None and name in OPTIONAL) or (name in AUTOMATIC and value == AUTO):
             continue
         if name in WHOLE and (not _number(value) or value != int(value) or value < WHOLE[name]):
             none = ", or '$None' (in cmd \"$None\") for the stored one" if name in OPTIONAL else ""
+            none += f", or {AUTO}" if name in AUTOMATIC else ""
             raise UserError(f"--{name} {value}: expected a whole number of at least {WHOLE[name]}{none}")
         if name in REAL:
             low, high = REAL[name]

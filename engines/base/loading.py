@@ -1,0 +1,33 @@
+"""How batches reach a device: by processes that read ahead, and through pinned memory where a GPU takes them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from engines.base.processors import available_processors
+
+AUTO = "auto"
+MOST = 8
+"""Processes that read for one GPU: more of them keep images in memory that nothing waits for."""
+
+
+def on_gpu(device: torch.device | str) -> bool:
+    """Whether a device is a GPU that batches are copied to, from pinned memory and while it computes."""
+    return torch.device(device).type == "cuda"
+
+
+def reading_processes(number: Any, device: torch.device | str) -> int:
+    """How many processes read images: `number`, or what `auto` comes to.
+
+    For a GPU `auto` takes the processors that there are for it, but for one, and at most `MOST`; the trainings of one
+    machine that torchrun starts share them. On a CPU it takes none: a step uses all processors itself.
+    """
+    if number != AUTO:
+        return int(number)
+    if not on_gpu(device):
+        return 0
+    shares = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return min(MOST, max(0, available_processors() // shares - 1))

@@ -1,0 +1,44 @@
+"""Processes that read, and pinned memory: chosen by the device."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import engines.base.loading as loading
+from engines.base.loading import on_gpu, reading_processes
+from engines.base.options import check_options
+from transforms.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("number", "device", "processors", "shares", "expected"),
+    [
+        ("auto", "cpu", 16, "1", 0),
+        ("auto", "cuda", 16, "1", 8),
+        ("auto", "cuda:1", 6, "1", 5),
+        ("auto", "cuda", 16, "4", 3),
+        ("auto", "cuda", 1, "1", 0),
+        ("auto", "cuda", 2, "8", 0),
+        (3, "cpu", 2, "1", 3),
+        (0, "cuda", 16, "1", 0),
+    ],
+)
+def test_processes_that_read(
+    monkeypatch: pytest.MonkeyPatch, number: object, device: str, processors: int, shares: str, expected: int
+) -> None:
+    monkeypatch.setattr(loading, "available_processors", lambda: processors)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", shares)
+    assert reading_processes(number, torch.device(device)) == expected
+
+
+def test_memory_is_pinned_for_a_gpu_alone() -> None:
+    assert [on_gpu(device) for device in ("cpu", "cuda:0", torch.device("cpu"))] == [False, True, False]
+
+
+def test_automatic_is_a_number_of_processes_and_of_nothing_else() -> None:
+    check_options({"num_workers": "auto"})
+    with pytest.raises(UserError, match="--num_workers many: expected a whole number of at least 0, or auto"):
+        check_options({"num_workers": "many"})
+    with pytest.raises(UserError, match="--patience auto: expected a whole number of at least 0$"):
+        check_options({"patience": "auto"})
