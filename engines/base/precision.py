@@ -42,6 +42,14 @@ def precision_used(options: Mapping[str, Any], device: torch.device | str | None
     return {"precision": precision_on(options["precision"], device)}
 
 
+def tf32_used(device: torch.device) -> dict[str, str]:
+    """For the record of a GPU: where fp32 is computed with the shorter mantissas of TF32; of other devices nothing."""
+    if device.type != "cuda":
+        return {}
+    kinds = {"convolutions": torch.backends.cudnn.allow_tf32, "matrix products": torch.backends.cuda.matmul.allow_tf32}
+    return {"tf32": ", ".join(kind for kind, used in kinds.items() if used) or "none"}
+
+
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
     """The context in which a network computes in `precision`, fp32 or bf16."""
     if precision == "fp32":

@@ -14,7 +14,7 @@ from engines.base.checkout import git_commit
 from engines.base.loss_parameters import flat_parameters
 from engines.base.options import with_switches
 from engines.base.paths import code_root
-from engines.base.precision import precision_used
+from engines.base.precision import precision_used, tf32_used
 from engines.scoring.confusion_files import identity
 from engines.training.losses import SegmentationLoss
 from transforms.dataset import Dataset
@@ -29,6 +29,7 @@ def run_parameters(
     return {
         **{key: value for key, value in with_switches(options).items() if value is not None},
         **precision_used(options, _device(network)),
+        **tf32_used(_device(network)),
         "network": type(network).__name__,
         "parameters": sum(p.numel() for p in network.parameters()),
         **{key: value for key, value in identity(data).items() if key != "labels"},

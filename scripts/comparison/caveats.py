@@ -11,7 +11,7 @@ from scripts.comparison.store import Result
 
 OPTIONS_TO_NOTE = (
     "recipe", "image_height", "sampling", "augmentation", "loss", "class_weights", "ema_decay", "mirror_averaging",
-    "init_weights", "keep", "precision", "seed", "git_commit",
+    "init_weights", "keep", "precision", "tf32", "seed", "git_commit",
 )  # fmt: skip
 """Options that should be the same for all models; the others are the networks' own."""
 

@@ -40,5 +40,5 @@ def test_automatic_is_a_number_of_processes_and_of_nothing_else() -> None:
     check_options({"num_workers": "auto"})
     with pytest.raises(UserError, match="--num_workers many: expected a whole number of at least 0, or auto"):
         check_options({"num_workers": "many"})
-    with pytest.raises(UserError, match="--patience auto: expected a whole number of at least 0$"):
+    with pytest.raises(UserError, match=r"--patience auto: expected a whole number of at least 0$"):
         check_options({"patience": "auto"})

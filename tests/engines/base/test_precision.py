@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from engines import PaddedInferer, precision_on
-from engines.base.precision import precision_used
+from engines.base.precision import precision_used, tf32_used
 from engines.base.replaced_options import upgraded
 from tests.refusals import refused
 
@@ -36,6 +36,13 @@ def test_the_record_has_what_auto_came_to() -> None:
     assert precision_used({"precision": "auto", "seed": 1}, "cpu") == {"precision": "fp32"}
     assert precision_used({"seed": 1}, "cpu") == {}
     assert precision_used({"precision": "auto"}, None) == {}
+
+
+@pytest.mark.parametrize(("used", "expected"), [(True, "convolutions"), (False, "none")])
+def test_the_record_of_a_gpu_says_where_tf32_is_used(used: bool, expected: str) -> None:
+    with torch.backends.cudnn.flags(allow_tf32=used):
+        assert tf32_used(torch.device("cuda")) == {"tf32": expected}
+    assert tf32_used(torch.device("cpu")) == {}
 
 
 def test_trainings_from_before_the_option_were_fp32() -> None:
