@@ -15,6 +15,7 @@ earlier comparison:
     differences.csv     every pair of models: difference with its interval, p, and conclusion
     worst.csv           every image of every model, worst cases first, and what is wrong
     groups.csv          scores by group of images, and group_tests.csv, with --by or --attributes
+    protocols.csv       the same predictions by the protocols of publications, with --protocols
     transfer.csv        trained on one data set, tested on another, where there are such evaluations
     chart-NAME.png      columns of the scores, for each data set (the paper's Figures 5 and 6)
     froc-NAME.png       lesions found against false positives per image, where a class is a lesion
@@ -61,6 +62,9 @@ def command(
             help="Attribute to group by: density, view, size, …; may be repeated. Tests whether groups differ."
         ),
     ] = None,
+    protocols: Annotated[
+        bool, typer.Option("--protocols", help="Also the same predictions scored as publications score lesions.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("comparison"),
     tracking_uri: shared.TrackingUri = None,
     predictions: Annotated[
@@ -116,6 +120,7 @@ def command(
     from scripts.comparison.console_table import aligned, console
     from scripts.comparison.group_table import with_groups
     from scripts.comparison.peers.peer_choice import PeerOptions, chosen_with_peers
+    from scripts.comparison.protocol_table import with_protocols
     from scripts.comparison.report import by_dataset, write
     from scripts.comparison.table import compare, records
     from scripts.comparison.test_section import with_test_scores
@@ -132,6 +137,8 @@ def command(
         if attributes is not None or by:
             known = known_attributes(results, attributes, dataset_dir, by or ())
             comparisons = with_groups(comparisons, known, draws, seed, out, metric)
+        if protocols:
+            comparisons = with_protocols(comparisons, draws, seed, out)
         moved = transfers(comparisons, draws, seed, metric)
         write(store, comparisons, out, draws, seed, pictures, moved)
     said = []

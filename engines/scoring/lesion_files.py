@@ -15,6 +15,7 @@ from engines.records.tables import write_text
 from engines.scoring.froc import DRAWS, RATES, SEED, Froc, Measure
 from engines.scoring.histogram import Histogram
 from engines.scoring.intervals import few_subjects, sign
+from engines.scoring.lesion_crops import Crop
 from engines.scoring.matching import ImageLesions, Judged, Lesion, Rule
 
 FORMAT = 1
@@ -150,6 +151,7 @@ def read_lesion_result(content: Mapping[str, Any]) -> LesionResult:
             image["min_score"],
             None if image["argmax"] is None else tuple(image["argmax"]),
             kept_terms(image.get("attributes", {})),
+            tuple(_crop(*crop) for crop in image.get("crops", [])),
         )
         for image in content["images"]
     )
@@ -203,9 +205,14 @@ def _plain(image: ImageLesions) -> dict[str, Any]:
         "case": image.case,
         **{name: getattr(image, name) for name in ("truth", "predicted", "shared", "histogram", "min_score", "argmax")},
         **({"attributes": dict(image.attributes)} if image.attributes else {}),
+        **({"crops": image.crops} if image.crops else {}),
         "lesions": [asdict(lesion) for lesion in image.lesions],
         "candidates": [[c.score, c.area, c.box, c.outcome, c.lesion] for c in image.candidates],
     }
+
+
+def _crop(truth: int, predicted: int, shared: int, best_predicted: int, best_shared: int) -> Crop:
+    return truth, predicted, shared, best_predicted, best_shared
 
 
 def _histogram(parts: Sequence[Sequence[Sequence[int]]]) -> Histogram:

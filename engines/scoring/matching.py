@@ -14,6 +14,7 @@ from skimage.measure import label as components
 
 from engines.scoring.candidates import Box, Candidate, find_candidates
 from engines.scoring.histogram import Histogram, histogram
+from engines.scoring.lesion_crops import Crop, crop_counts
 from transforms.errors import UserError
 
 HITS = ("iou", "center", "overlap")
@@ -102,6 +103,7 @@ class ImageLesions:
         min_score: smallest score of the candidates that are kept.
         argmax: `predicted` and `shared` of the most likely class, where the mask is that of a threshold; else None.
         attributes: what the image can be grouped by, in the terms of `transforms.image_attributes`.
+        crops: of each lesion, see `engines.scoring.lesion_crops`; empty if they were not counted.
     """
 
     subject: str
@@ -115,6 +117,7 @@ class ImageLesions:
     min_score: float = MIN_SCORE
     argmax: tuple[int, int] | None = None
     attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    crops: tuple[Crop, ...] = field(default=(), repr=False)
 
     @property
     def dice(self) -> float | None:
@@ -173,7 +176,8 @@ def judge(
     pixels = (int(truth.sum()), int(mask.sum()), int((truth & mask).sum()))
     counts = histogram(probability, truth, valid)
     plain = None if argmax is None else (int((argmax & valid).sum()), int((argmax & truth).sum()))
-    return ImageLesions(subject, case, *pixels, lesions, tuple(judged), counts, min_score, plain)
+    crops = crop_counts((each.box for each in lesions), truth, mask if argmax is None else argmax, probability, valid)
+    return ImageLesions(subject, case, *pixels, lesions, tuple(judged), counts, min_score, plain, crops=crops)
 
 
 def _hits(
