@@ -16,6 +16,8 @@ earlier comparison:
     worst.csv           every image of every model, worst cases first, and what is wrong
     groups.csv          scores by group of images, and group_tests.csv, with --by or --attributes
     protocols.csv       the same predictions by the protocols of publications, with --protocols
+    subjects.csv        the interval's width by number of subjects scored, with --subjects_curve
+    comparison.tex      the tables for LaTeX, with --latex; --figures svg or pdf: also vector figures
     transfer.csv        trained on one data set, tested on another, where there are such evaluations
     chart-NAME.png      columns of the scores, for each data set (the paper's Figures 5 and 6)
     froc-NAME.png       lesions found against false positives per image, where a class is a lesion
@@ -65,6 +67,13 @@ def command(
     protocols: Annotated[
         bool, typer.Option("--protocols", help="Also the same predictions scored as publications score lesions.")
     ] = False,
+    subjects_curve: Annotated[
+        bool, typer.Option("--subjects_curve", help="Also the interval's width by number of subjects scored.")
+    ] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Also write the tables for LaTeX: comparison.tex.")] = False,
+    figures: Annotated[
+        list[str] | None, typer.Option(help="Vector figures beside the PNG files: svg or pdf; may be repeated.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("comparison"),
     tracking_uri: shared.TrackingUri = None,
     predictions: Annotated[
@@ -121,7 +130,8 @@ def command(
     from scripts.comparison.group_table import with_groups
     from scripts.comparison.peers.peer_choice import PeerOptions, chosen_with_peers
     from scripts.comparison.protocol_table import with_protocols
-    from scripts.comparison.report import by_dataset, write
+    from scripts.comparison.report import ReportOptions, by_dataset, write
+    from scripts.comparison.subjects_curve import with_subjects_curve
     from scripts.comparison.table import compare, records
     from scripts.comparison.test_section import with_test_scores
     from scripts.comparison.transfer import transfer_heading, transfer_table, transfers
@@ -130,6 +140,7 @@ def command(
     uri = as_tracking_uri(tracking_uri) if tracking_uri else default_tracking_uri()
     kind = "evaluation" if evaluations or section != "validation" else "stage"
     filters = Filters(dataset or (), _tags(tag or ()), run or (), section, kind, cross, every, threshold_rule)
+    options = ReportOptions(draws, seed, pictures, latex, figures or ())
     peers = PeerOptions(predictions or (), dataset_dir, lesion_class, hit, min_lesion_size)
     with chosen_with_peers(uri, experiment, filters, peers) as (store, results):
         comparisons = [compare(comparable(each), draws, seed, metric, margin) for each in by_dataset(results)]
@@ -140,7 +151,8 @@ def command(
         if protocols:
             comparisons = with_protocols(comparisons, draws, seed, out)
         moved = transfers(comparisons, draws, seed, metric)
-        write(store, comparisons, out, draws, seed, pictures, moved)
+        comparisons, curves = with_subjects_curve(comparisons, seed, metric) if subjects_curve else (comparisons, [])
+        write(store, comparisons, out, options, moved, curves)
     said = []
     if register is not None:
         from scripts.comparison.registration import register as registered

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -69,6 +70,16 @@ def save_figure(figure: Figure, path: Path) -> Path:
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+    return path
+
+
+def save_vector(figure: Figure, path: Path) -> Path:
+    """The same as an SVG or PDF file, by its ending."""
+    if is_main():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with rc_context({"svg.hashsalt": "mammoseg", "svg.fonttype": "none", "pdf.fonttype": 42}):
+            date = "CreationDate" if path.suffix == ".pdf" else "Date"
+            figure.savefig(path, metadata={date: None})
     return path
 
 

@@ -152,4 +152,5 @@ PROTOCOLS = (
         "crop_threshold", "Crop around each lesion, threshold chosen for each", lambda images: _crops(images, True)
     ),
 )
-"""Where no threshold is named, the mask is the most likely class; thresholds are means over images, crops over lesions."""
+"""Where no threshold is named, the mask is the most likely class. Thresholds are means over images, crops over
+lesions."""

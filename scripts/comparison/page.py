@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -63,7 +63,7 @@ code { background: var(--soft); padding: 0 .2rem; overflow-wrap: anywhere; }
 
 
 def page(
-    parts: Sequence[tuple[Comparison, Path, Path | None, Sequence[Case]]],
+    parts: Sequence[tuple[Comparison, Path, Mapping[str, Path], Sequence[Case]]],
     about: Sequence[str],
     out: Path | None = None,
     over_all: tuple[str, Sequence[Sequence[str]]] | None = None,
@@ -71,7 +71,7 @@ def page(
     """The file's text.
 
     Args:
-        parts: of each data set its comparison, column chart, FROC chart (if any) and pictures.
+        parts: of each data set its comparison, column chart, charts by the heading of their table, and pictures.
         about: sentences on where the numbers are from.
         out: folder of the page; pictures of more than `EMBEDDED` images are files in its folder `images`.
         over_all: heading and lines of a table over all data sets; the first line names the columns.
@@ -98,7 +98,12 @@ def _over_all(given: tuple[str, Sequence[Sequence[str]]] | None) -> str:
 
 
 def _section(
-    number: int, comparison: Comparison, chart: Path, curves: Path | None, cases: Sequence[Case], files: Path | None
+    number: int,
+    comparison: Comparison,
+    chart: Path,
+    charts: Mapping[str, Path],
+    cases: Sequence[Case],
+    files: Path | None,
 ) -> str:
     parts = [
         f"<h2>{escape(comparison.heading)}</h2>",
@@ -110,8 +115,9 @@ def _section(
         if table:
             scrolled = _wide(_table(table[0], table[1:]), f"{heading}, {comparison.heading}")
             parts += [f"<h3>{escape(heading)}</h3>", scrolled, *([_list(notes)] if notes else [])]
-            if heading == LESION_HEADING and curves is not None:
-                parts.append(_chart(curves, "FROC curves of the table above"))
+            if heading in charts:
+                kind = "FROC curves" if heading == LESION_HEADING else "Chart"
+                parts.append(_chart(charts[heading], f"{kind} of the table above"))
     worst = failure_table(failures(comparison))
     if worst:
         parts += [f"<h3>{WORST}</h3>", f"<p>{WORST_NOTE}</p>"]

@@ -22,9 +22,9 @@ from transforms.errors import UserError
 FILE = "protocols.csv"
 HEADING = "The same predictions by other protocols, Dice of the lesion in per cent"
 NOTES = (
-    "Compare a number with a publication's by its protocol only. Crops, and thresholds that are chosen for each image or "
-    "lesion, know the truth and cannot be had for a new image; pixel accuracy and means with the background are high for a network "
-    "that finds nothing.",
+    "Compare a number with a publication's by its protocol only. Crops, and thresholds that are chosen for each image "
+    "or lesion, know the truth and cannot be had for a new image; pixel accuracy and means with the background are "
+    "high for a network that finds nothing.",
     "Split by image: the thresholds alone may come from other images of the same woman, and images count as "
     "independent. What a network gains that was trained with them is not in these predictions: import with --split_by "
     "image and train again to see it.",

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from engines.records.tables import write_csv, write_text
-from engines.scoring.figures import save_figure
+from engines.scoring.figures import save_figure, save_vector
 from scripts.comparison.chart import column_chart
+from scripts.comparison.draws import DRAWS, SEED
 from scripts.comparison.froc_chart import froc_chart
 from scripts.comparison.image_strips import Case, cases, sheet
+from scripts.comparison.latex import latex
 from scripts.comparison.page import page
 from scripts.comparison.statement_table import records as pair_records
 from scripts.comparison.store import Result, Store
-from scripts.comparison.table import Comparison, markdown, records, table_markdown
+from scripts.comparison.subjects_curve import HEADING as CURVE
+from scripts.comparison.subjects_curve import Width, width_chart, width_records
+from scripts.comparison.table import LESION_HEADING, Comparison, markdown, records, table_markdown
 from scripts.comparison.transfer import Transfer, transfer_heading, transfer_records, transfer_table
 from scripts.comparison.worst_table import failure_records, failures
+from transforms.errors import UserError
+from transforms.plain_text import one_line
 
-TRANSFER = "transfer.csv"
+TRANSFER, LATEX, SUBJECTS = "transfer.csv", "comparison.tex", "subjects.csv"
+VECTORS = ("svg", "pdf")
+CHARTS = ("chart", "froc", "subjects")
 
 
 def transfer_markdown(moved: Sequence[Transfer]) -> list[str]:
@@ -48,49 +59,100 @@ def file_names(datasets: Iterable[str]) -> list[str]:
     return found
 
 
+@dataclass(frozen=True)
+class ReportOptions:
+    """How a comparison is written.
+
+    Attributes:
+        draws, seed: of the bootstrap samples.
+        pictures: images to show side by side.
+        latex: also write comparison.tex.
+        figures: endings of vector figures that are written beside the PNG files: svg, pdf.
+
+    Raises:
+        UserError: an unknown ending.
+    """
+
+    draws: int = DRAWS
+    seed: int = SEED
+    pictures: int = 4
+    latex: bool = False
+    figures: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.figures:
+            if name not in VECTORS:
+                raise UserError(f"--figures {one_line(name)}: unknown; choose from {', '.join(VECTORS)}")
+
+
 def write(
     store: Store,
     comparisons: Sequence[Comparison],
     out: Path,
-    draws: int,
-    seed: int,
-    pictures: int,
+    options: ReportOptions,
     moved: Sequence[Transfer] = (),
+    curves: Sequence[Sequence[Width]] = (),
 ) -> None:
-    """Write all files; those of data sets that are no longer compared are removed."""
-    for old in [
-        *out.glob("chart-*.png"),
-        *out.glob("froc-*.png"),
-        *out.glob("pictures-*.png"),
-        *out.glob("images/*-*-*.png"),
-    ]:
-        old.unlink()
-    parts: list[tuple[Comparison, Path, Path | None, list[Case]]] = []
+    """Write all files; those of data sets that are no longer compared are removed.
+
+    Args:
+        moved: see `scripts.comparison.transfer`.
+        curves: widths of intervals of each comparison, see `scripts.comparison.subjects_curve`; none where not asked.
+    """
+    for kind, ends in (*((kind, ("png", *VECTORS)) for kind in CHARTS), ("pictures", ("png",))):
+        for end in ends:
+            for old in out.glob(f"{kind}-*.{end}"):
+                old.unlink()
+    for old in (*out.glob("images/*-*-*.png"), out / TRANSFER, out / LATEX, out / SUBJECTS):
+        old.unlink(missing_ok=True)
+    parts: list[tuple[Comparison, Path, Mapping[str, Path], list[Case]]] = []
     names = file_names(comparison.dataset for comparison in comparisons)
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, comparison) in enumerate(zip(names, comparisons, strict=True)):
-            chart = save_figure(column_chart(comparison), out / f"chart-{name}.png")
-            curves = None
+            chart = _drawn(column_chart(comparison), out / f"chart-{name}", options)
+            charts = {}
             if comparison.lesions:
-                figure = froc_chart(comparison.lesions, comparison.heading, draws, seed)
-                curves = save_figure(figure, out / f"froc-{name}.png")
-            shown = cases(store, comparison, Path(folder) / str(number), pictures)
+                figure = froc_chart(comparison.lesions, comparison.heading, options.draws, options.seed)
+                charts[LESION_HEADING] = _drawn(figure, out / f"froc-{name}", options)
+            if curves and curves[number]:
+                heading = next(extra.heading for extra in comparison.extra if extra.heading.startswith(CURVE))
+                figure = width_chart(curves[number], heading)
+                charts[heading] = _drawn(figure, out / f"subjects-{name}", options)
+            shown = cases(store, comparison, Path(folder) / str(number), options.pictures)
             if shown:
                 sheet(shown, comparison.classes).save(out / f"pictures-{name}.png", optimize=True)
-            parts.append((comparison, chart, curves, shown))
+            parts.append((comparison, chart, charts, shown))
+    _write_tables(comparisons, out, moved, curves)
+    if options.latex:
+        write_text(out / LATEX, latex(comparisons))
+    over_all = (transfer_heading(moved), transfer_table(moved)) if moved else None
+    write_text(out / "index.html", page(parts, _about(options.draws, options.seed), out, over_all))
+
+
+def _drawn(figure: Figure, path: Path, options: ReportOptions) -> Path:
+    """Save a figure as PNG, and as what was asked for; returns the PNG file."""
+    for end in options.figures:
+        save_vector(figure, path.with_name(f"{path.name}.{end}"))
+    return save_figure(figure, path.with_name(f"{path.name}.png"))
+
+
+def _write_tables(
+    comparisons: Sequence[Comparison], out: Path, moved: Sequence[Transfer], curves: Sequence[Sequence[Width]]
+) -> None:
     write_csv(out / "comparison.csv", [row for comparison in comparisons for row in records(comparison)])
     wrong = [line for each in comparisons for line in failure_records(failures(each), each.dataset)]
     write_csv(out / "worst.csv", wrong)
     made = [(each.dataset, each.verdict) for each in comparisons if each.verdict]
     pairs = [{"dataset": dataset, **pair} for dataset, verdict in made for pair in pair_records(verdict)]
     write_csv(out / "differences.csv", pairs)
-    (out / TRANSFER).unlink(missing_ok=True)
     if moved:
         write_csv(out / TRANSFER, transfer_records(moved))
+    named = zip(comparisons, curves, strict=False)
+    widths = [line for comparison, found in named for line in width_records(found, comparison.dataset)]
+    if widths:
+        write_csv(out / SUBJECTS, widths)
     text = "\n".join([*transfer_markdown(moved), *(markdown(comparison) for comparison in comparisons)])
     write_text(out / "comparison.md", f"# Comparison of segmentation networks\n\n{text}")
-    over_all = (transfer_heading(moved), transfer_table(moved)) if moved else None
-    write_text(out / "index.html", page(parts, _about(draws, seed), out, over_all))
 
 
 def _about(draws: int, seed: int) -> list[str]:
