@@ -7,16 +7,18 @@ a CSV file with the columns subject and fold (a number, or test: in none); they 
 Each fold is a training of its own (`OUT/fold-1`, …; of several bundles or seeds `OUT/BUNDLE-seed-SEED/fold-1`, …) and
 an MLflow run below that of its cross-validation. --jobs trains several at once, --cluster as jobs of a cluster. The
 same command again resumes: finished folds are skipped, an interrupted one continues. The table at the end is over all
-subjects; with three seeds or more it says which bundle is better. `python -m scripts.compare --crossval` makes the
+subjects; with three seeds or more it says which bundle is better. --train_shares 0.25,0.5,1 repeats it with shares of
+the subjects to train with, and ends with the learning curve. `python -m scripts.compare --crossval` makes the
 page of it.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -63,6 +65,18 @@ def command(
     experiment_name: shared.ExperimentName = "mammoseg",
     threshold_rule: shared.ThresholdRule = None,
     attributes: shared.Attributes = None,
+    train_shares: Annotated[
+        str | None,
+        typer.Option(
+            "--train_shares", help="Learning curve: train with these shares of the subjects, such as 0.25,0.5,1."
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Score of the learning curve.", show_default="as in scripts.compare")
+    ] = None,
+    figures: Annotated[
+        list[str] | None, typer.Option(help="Learning curve also as svg or pdf; may be repeated.")
+    ] = None,
     as_json: shared.AsJson = False,
 ) -> None:
     """Only its signature is used: the module's text is the help."""
@@ -73,24 +87,44 @@ def command(
     if cluster_option and cluster is None:
         raise UserError("--cluster_option: belongs to the jobs of a cluster; give --cluster with it")
     place = Place(jobs, cluster, dict(_pair(text) for text in cluster_option or ()))
+    how: dict[str, Any] = {
+        "folds": folds,
+        "folds_file": folds_file,
+        "dataset_dir": dataset_dir,
+        "seeds": [seed] if seeds is None else _seeds(seeds),
+        "fold_seed": seed if fold_seed is None else fold_seed,
+        "threshold_rule": threshold_rule,
+        "options": options,
+        "place": place,
+        "test": test,
+        "attributes": attributes,
+        "out": out,
+        "tracking_uri": tracking_uri,
+        "experiment_name": experiment_name,
+    }
+    if train_shares is not None:
+        _learning_curve(names, train_shares, {**how, "metric": metric, "figures": figures or ()}, as_json)
+        return
+    if metric or figures:
+        raise UserError("--metric and --figures: are of the learning curve; give --train_shares with them")
     with shared.resumed_by_repeating():
-        comparison = cross_validate(
-            names,
-            folds,
-            folds_file,
-            dataset_dir,
-            [seed] if seeds is None else _seeds(seeds),
-            seed if fold_seed is None else fold_seed,
-            threshold_rule,
-            options,
-            place=place,
-            test=test,
-            attributes=attributes,
-            out=out,
-            tracking_uri=tracking_uri,
-            experiment_name=experiment_name,
-        )
+        comparison = cross_validate(names, **how)
     shared.print_table(comparison, as_json)
+
+
+def _learning_curve(names: Sequence[str], shares: str, how: dict[str, Any], as_json: bool) -> None:
+    """One network at several sizes of the training set."""
+    from scripts.comparison.report import VECTORS
+    from scripts.crossvalidation.learning_curve import checked_shares, curve_record, learning_curve, sentences
+
+    if len(names) > 1 or len(how["seeds"]) > 1:
+        raise UserError("--train_shares: takes one bundle and one seed; run it again for others")
+    unknown = [name for name in how["figures"] if name not in VECTORS]
+    if unknown:
+        raise UserError(f"--figures {one_line(unknown[0])}: unknown; choose from {', '.join(VECTORS)}")
+    with shared.resumed_by_repeating():
+        curve = learning_curve(names[0], checked_shares(shares), **how)
+    print(json.dumps(curve_record(curve), indent=1) if as_json else "\n".join(sentences(curve)))
 
 
 def _words(given: Sequence[str]) -> tuple[list[str], list[str]]:

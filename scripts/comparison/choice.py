@@ -18,6 +18,10 @@ MAY_DIFFER = ("seed", "git_commit", "versions", "device", "num_workers", "datase
 """Parameters by which trainings of one row with several seeds may differ."""
 
 
+SHARE_TAG = "train_share"
+"""Of trainings with a share of the subjects, which are compared only where the tag is asked for."""
+
+
 @dataclass(frozen=True)
 class Filters:
     """What a person asks for. Empty: everything.
@@ -70,6 +74,8 @@ def chosen(store: Store, filters: Filters) -> list[Result]:
 def _asked_for(run: Run, filters: Filters) -> bool:
     tags = run.data.tags
     kinds = (filters.kind, "evaluation") if filters.cross else (filters.kind,)  # an ensemble's folds are evaluated
+    if SHARE_TAG in tags and SHARE_TAG not in (filters.tags or {}):
+        return False
     if ("fold" in tags) != filters.cross or tags.get("kind", "stage") not in kinds:
         return False
     if any(tags.get(key) != value for key, value in (filters.tags or {}).items()):

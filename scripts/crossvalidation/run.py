@@ -19,6 +19,7 @@ from engines.records.tables import write_text
 from engines.runs.owned_run import own, tracked
 from engines.scoring.groups import SIZE
 from engines.scoring.operating_point import rule_rate
+from scripts.comparison.choice import SHARE_TAG
 from scripts.comparison.console_table import console
 from scripts.comparison.draws import DRAWS, SEED
 from scripts.comparison.group_table import FILE as GROUPS
@@ -74,6 +75,7 @@ def cross_validate(
     options: Sequence[str],
     *,
     test: float = 0.0,
+    train_share: float | None = None,
     attributes: Path | None = None,
     out: Path | None,
     tracking_uri: str | None,
@@ -86,6 +88,7 @@ def cross_validate(
         folds: how many; `FOLDS` where neither this nor a file is given.
         folds_file: which subject is in which fold, see `read_folds`.
         test: share of the subjects that are in no fold, but in the test section of every fold's data set.
+        train_share: of the subjects of the other folds that are trained with, see `fold_views`; None for all.
         attributes: table of what images can be grouped by, see `read_attributes`.
         seeds: of the trainings; the folds are the same for all.
         fold_seed: by which the folds are dealt.
@@ -104,7 +107,7 @@ def cross_validate(
     data = Dataset.load(dataset_dir or ensure_sample(project_root() / "data" / "sample"))
     grouping = image_attributes(data, attributes)
     dealt, folds_digest = _folds(data, folds, folds_file, fold_seed, test)
-    views = fold_views(data, dealt, fold_seed)
+    views = fold_views(data, dealt, fold_seed, 1.0 if train_share is None else train_share)
     options = [*_checked(options), "--experiment_name", experiment_name]
     options += ["--tracking_uri", tracking_uri] if tracking_uri else []
     several = len(bundles) * len(seeds) > 1
@@ -113,10 +116,12 @@ def cross_validate(
     crosses = []
     for bundle, seed in itertools.product(bundles, seeds):
         own_seed = None if folds_digest is not None or fold_seed == seed else fold_seed
-        plan = Plan(bundle, len(dealt), seed, data.digest, tuple(options), folds_digest, own_seed)
+        plan = Plan(bundle, len(dealt), seed, data.digest, tuple(options), folds_digest, own_seed, train_share)
         params = {"bundle": bundle, "folds": plan.folds, "seed": seed, "fold_seed": fold_seed}
         params |= {"dataset": data.name, "dataset_digest": data.digest, "folds_digest": digest_of(dealt)}
         name = f"{bundle}, {plan.folds} folds" + (f", seed {seed}" if several else "")
+        if train_share is not None:
+            name += f", {100 * train_share:g} % of the subjects"
         tracking = Tracking(experiment_name, name, tracking_uri, params, tags={"kind": "crossval"})
         label = f" of {bundle}, seed {seed}" if several else ""
         own_folder = folder / f"{bundle}-seed-{seed}" if several else folder
@@ -208,6 +213,8 @@ def _tags(cross: Cross, number: int) -> dict[str, str]:
     tags = {"fold": str(number), "folds": str(cross.plan.folds), "crossval_name": tracking.run_name}
     if tracking.run_id is not None:
         tags |= {"crossval": tracking.run_id, "mlflow.parentRunId": tracking.run_id}
+    if cross.plan.train_share is not None:
+        tags[SHARE_TAG] = f"{cross.plan.train_share:g}"
     return tags
 
 

@@ -27,6 +27,7 @@ class Plan:
         options: of the bundle, as given: "--max_epochs", "20", …
         folds_digest: of prescribed folds; None where a seed deals them.
         fold_seed: by which the folds are dealt; None where it is `seed`, or the folds are prescribed.
+        train_share: of the subjects that are trained with; None for all.
     """
 
     bundle: str
@@ -36,6 +37,7 @@ class Plan:
     options: tuple[str, ...]
     folds_digest: str | None = None
     fold_seed: int | None = None
+    train_share: float | None = None
 
 
 def begin(out: Path, plan: Plan) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -18,23 +19,43 @@ from transforms.errors import UserError
 Views = list[dict[str, Any]]
 
 
-def fold_views(data: Dataset, folds: Sequence[Collection[str]], seed: int) -> Views:
+def fold_views(data: Dataset, folds: Sequence[Collection[str]], seed: int, share: float = 1.0) -> Views:
     """The dataset.json of every fold: its subjects are validated on, those of the others trained with.
 
     Args:
         data: the data set.
         folds: subjects of each.
-        seed: recorded.
+        seed: recorded; also orders the subjects of which a share is trained with.
+        share: of the subjects of the other folds that are trained with; those of a small share are in every larger one.
 
     Raises:
-        UserError: an image without a label.
+        UserError: an image without a label, or fewer than two subjects to train with.
     """
     items = [item for section in TRAINED for item in data.content[section]]
     bare = [item["image"] for item in items if item["label"] is None]
     if bare:
         raise UserError(f"{data.root / bare[0]}: has no label; a cross-validation needs one for every image")
     counts = {item["image"]: _pixels(data, item["label"]) for item in items}
-    return [_view(data, counts, sections_of_fold(data, fold, folds), seed) for fold in folds]
+    views = []
+    for fold in folds:
+        sections = sections_of_fold(data, fold, folds)
+        kept = nested({item["subject"] for item in sections["training"]}, share, seed)
+        sections["training"] = [item for item in sections["training"] if item["subject"] in kept]
+        views.append(_view(data, counts, sections, seed))
+    return views
+
+
+def nested(subjects: Collection[str], share: float, seed: int) -> set[str]:
+    """A share of the subjects, the first in the order of a hash: those of a small share are in every larger one.
+
+    Raises:
+        UserError: fewer than two.
+    """
+    order = sorted(subjects, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    count = round(share * len(order))
+    if count < min(2, len(order)):
+        raise UserError(f"--train_shares {share:g}: leaves {count} of {len(order)} subjects to train with; give more")
+    return set(order[:count])
 
 
 def sections_of_fold(data: Dataset, fold: Collection[str], folds: Sequence[Collection[str]]) -> dict[str, Views]:

@@ -412,3 +412,40 @@ def test_options_that_do_not_fit(
     assert go(*words) == 2
     assert message in capsys.readouterr().err
     assert trainings.commands == []
+
+
+def test_a_learning_curve_of_nested_shares_that_resumes(
+    go: Go, trainings: Trainings, tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--train_shares", "0.5,1", "--figures", "svg")
+    trainings.fails = {3}
+    assert go(*words) == 2
+    assert len(trainings.commands) == 3
+    assert go(*words) == 0
+    assert len(trainings.commands) == 7  # the failed fold of the first share again, and three of the second
+    assert "Twice as many subjects: " in capsys.readouterr().out
+    folder = tmp_path / "cv"
+    rows = read_csv(folder / "learning_curve.csv")
+    assert [(row["share"], row["subjects"]) for row in rows] == [("0.5", "2.0"), ("1.0", "4.0")]
+    assert {"learning_curve.png", "learning_curve.svg", "learning_curve.json"} <= {p.name for p in folder.iterdir()}
+    for number in (1, 2, 3):
+        few, every = (
+            Dataset.load(folder / share / f"fold-{number}" / "dataset") for share in ("share-50", "share-100")
+        )
+        assert few.content["validation"] == every.content["validation"]
+        few_names, names = ({i["subject"] for i in data.content["training"]} for data in (few, every))
+        assert len(few_names) == 2
+        assert few_names < names
+    assert [ast.literal_eval(c["--tags"])["train_share"] for c in trainings.commands] == ["0.5"] * 4 + ["1"] * 3
+    where = ["--tracking_uri", str(store), "--out", str(tmp_path / "c"), "--crossval"]
+    assert compare_command.main(where) == 2  # shares are no rows unless they are asked for
+    assert compare_command.main([*where, "--tag", "train_share=1"]) == 0
+
+
+def test_a_learning_curve_is_of_one_network(go: Go, capsys: pytest.CaptureFixture[str]) -> None:
+    assert go("--train_shares", "0.5,1", "--seeds", "0,1") == 2
+    assert "--train_shares: takes one bundle and one seed" in capsys.readouterr().err
+    assert go("--figures", "svg") == 2
+    assert "--metric and --figures: are of the learning curve" in capsys.readouterr().err
+    assert go("--train_shares", "0.1,1") == 2
+    assert "--train_shares 0.1: leaves 0 of 4 subjects to train with" in capsys.readouterr().err
