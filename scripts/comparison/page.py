@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -26,6 +27,10 @@ from scripts.comparison.viewer import FULL_SIZE, SCRIPT, VIEWER_STYLE, page_tool
 from scripts.comparison.worst_table import HEADING as WORST
 from scripts.comparison.worst_table import SHOWN, failure_table, failures
 
+NUMBER = re.compile(r"[<>+−-]?\s*\d|n/a|too few")
+"""How a cell of a column of numbers begins."""
+LEFT = ' class="words"'
+
 EMBEDDED, FOLDER = 20, "images"
 """Images that a page holds within itself; those of more are in a folder beside it."""
 
@@ -44,6 +49,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; } h3 { fo
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .8rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
+td.words, th.words { text-align: left; }
 td.best { background: var(--best); font-weight: 600; }
 td small { font-weight: 400; display: block; }
 tr.trivial { font-style: italic; }
@@ -168,11 +174,20 @@ def _scores(comparison: Comparison) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return _framed(head, ["<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows])
+    words = {n for n in range(len(head)) if any(row[n] and not NUMBER.match(row[n]) for row in rows)}
+    lines = [
+        "<tr>" + "".join(f"<td{LEFT if n in words else ''}>{escape(text)}</td>" for n, text in enumerate(row)) + "</tr>"
+        for row in rows
+    ]
+    return _framed(head, lines, words)
 
 
-def _framed(head: Sequence[str], lines: Sequence[str]) -> str:
-    heads = "".join(f'<th scope="col">{escape(text)}</th>' if text else "<td></td>" for text in head)
+def _framed(head: Sequence[str], lines: Sequence[str], words: Collection[int] = ()) -> str:
+    """A table; `words` are the columns that hold text."""
+    heads = "".join(
+        f'<th scope="col"{LEFT if n in words else ""}>{escape(text)}</th>' if text else "<td></td>"
+        for n, text in enumerate(head)
+    )
     body = "\n".join(lines)
     return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
 
