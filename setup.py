@@ -19,7 +19,7 @@ DATA = {
     "": ["*.json", "*.md"],
     "mammoseg": ["py.typed"],
     "mammoseg.bundles": ["*/network.json", "*/LICENSE", "*/generated.sha256", "*/configs/*", "*/docs/*", "common/*"],
-    "mammoseg.docs": ["*.md", "adr/*.md", "folds/*.csv", "qupath/*"],
+    "mammoseg.docs": ["*.md", "adr/*.md", "folds/*.csv", "qupath/*", "tutorial.ipynb"],
 }
 
 

@@ -101,3 +101,18 @@ def test_everything_in_an_empty_folder(environment: dict[str, str], tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         ["bundles", "comparison", "data", "mlflow.db", "mlruns", "outputs", "shared", "shared.zip"]
     )
+
+
+def test_the_tutorial(environment: dict[str, str], tmp_path: Path) -> None:
+    """All cells with one epoch, in two minutes; it writes into a folder of its own only."""
+    pytest.importorskip("nbclient", reason="an older environment: make test installs it")
+    shutil.copyfile(ROOT / "docs" / "tutorial.ipynb", tmp_path / "tutorial.ipynb")
+    program = "from nbclient.cli import main; main()"
+    command = ["python", "-c", program, "tutorial.ipynb", "--output", "done", "--kernel_name", "python3"]
+    settings = {**environment, "MAMMOSEG_TUTORIAL_EPOCHS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["done.ipynb", "mammoseg-tutorial", "tutorial.ipynb"]
+    made = tmp_path / "mammoseg-tutorial"
+    assert {"unet.zip", "bundles", "comparison", "results", "sheet.png"} <= {path.name for path in made.iterdir()}
+    assert "Attention U-Net" in (made / "comparison" / "comparison.md").read_text()
