@@ -150,9 +150,13 @@ def metric_name(name: str) -> str:
 
 
 def metric_names(names: Iterable[str]) -> list[str]:
-    """`metric_name` of each, with a number behind it where two would be the same."""
+    """`metric_name` of each, with a number behind it where two would be the same.
+
+    MLflow's charts are in groups by what stands before the last slash, in the order of the alphabet: those of the
+    boundaries go behind Dice and IoU, as `surface/boundary_iou/<class>`.
+    """
     taken: list[str] = []
-    for name in map(metric_name, names):
+    for name in (metric_name(re.sub(r"(^|/)boundary_iou/", r"\1surface/boundary_iou/", name)) for name in names):
         unique, number = name, 2
         while unique in taken:
             unique, number = f"{name[: MAX_ENTITY_KEY_LENGTH - 4]}_{number}", number + 1

@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from engines.records.mlflow_run import Tracking
-from engines.records.mlflow_store import as_tracking_uri, environment, metric_name, sqlite_path
+from engines.records.mlflow_store import as_tracking_uri, environment, metric_name, metric_names, sqlite_path
 from engines.runs.owned_run import tracked
 
 
@@ -164,6 +164,15 @@ def test_uris() -> None:
     assert sqlite_path(as_tracking_uri("/x ä#%20?/m.db")) == Path("/x ä#%20?/m.db")
     assert sqlite_path("http://server:5000") is None
     assert metric_name("iou/a-b_c.d") == "iou/a-b_c.d"
+
+
+def test_charts_of_dice_come_before_those_of_boundaries() -> None:
+    names = metric_names(
+        ["boundary_iou/tumor", "dice/tumor", "best/boundary_iou/a/b", "mean_boundary_iou", "hd95_mm/a"]
+    )
+    charts = ["surface/boundary_iou/tumor", "dice/tumor", "best/surface/boundary_iou/a/b", "mean_boundary_iou"]
+    assert names == [*charts, "hd95_mm/a"]
+    assert min(name.rpartition("/")[0] for name in names if name.count("/") == 1) == "dice"
 
 
 @pytest.mark.parametrize(("tags", "context"), [({}, "training"), ({"section": "test"}, "test")])
