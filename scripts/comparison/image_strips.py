@@ -31,7 +31,10 @@ class Case:
 
 
 def cases(store: Store, comparison: Comparison, folder: Path, limit: int) -> list[Case]:
-    """Images of which truth and at least one prediction were kept, the worst `limit`; `folder` is for downloads."""
+    """Images of which truth and a prediction were kept, the first `limit`; `folder` is for downloads.
+
+    Those come first that every row kept, of these and of the others the worst.
+    """
     results = [(row.title, row.result) for row in comparison.rows if row.result is not None]
     found: dict[str, dict[str, Path]] = {title: store.pictures(r, r.stage, folder) for title, r in results}
     sources: dict[str, dict[str, Path]] = {"image": {}, "truth": {}}
@@ -42,7 +45,8 @@ def cases(store: Store, comparison: Comparison, folder: Path, limit: int) -> lis
     shared = [case for case in sources["truth"] if any(case in files for files in found.values())]
     columns, wrong = {**sources, **found}, failures(comparison)
     order = case_order(wrong)
-    worst = sorted(shared, key=lambda case: (order.get(case, (math.inf,)), case))
+    lacks = {case: sum(case not in files for files in found.values()) for case in shared}
+    worst = sorted(shared, key=lambda case: (lacks[case] > 0, order.get(case, (math.inf,)), case))
     return [
         Case(
             case,

@@ -39,9 +39,15 @@ def _tables(comparison: Comparison) -> str:
     return "\n".join(parts)
 
 
+def _row(line: Sequence[str]) -> str:
+    """A row; one that begins with a bracket or a star would be taken for an option of the row before."""
+    text = " & ".join(map(escaped, line))
+    return ("{}" if text.startswith(("[", "*")) else "") + text + r" \\"
+
+
 def _table(title: str, lines: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
     """A table with its caption; notes are comments, to be taken into the caption as needed."""
-    rows = [" & ".join(map(escaped, line)) + r" \\" for line in lines]
+    rows = [_row(line) for line in lines]
     columns = "l" + "r" * (len(lines[0]) - 1)
     return "\n".join(
         [

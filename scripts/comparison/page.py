@@ -47,7 +47,7 @@ body { margin: 0 auto; max-width: 72rem; padding: 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; } h3 { font-size: 1rem; margin-top: 2rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .8rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
 td.words, th.words { text-align: left; }
 td.best { background: var(--best); font-weight: 600; }
@@ -60,6 +60,10 @@ img.chart { width: 100%; min-width: 36rem; max-width: 60rem; background: #fff; b
 .case img { width: 100%; height: auto; image-rendering: pixelated; border-radius: .25rem; }
 .case figcaption { font-size: .85rem; }
 .remarks { font-size: .85rem; margin: 0 0 .4rem; } .case-group > p { margin: 1rem 0 .2rem; font-weight: 600; }
+@media (max-width: 45rem) {
+  th, td { padding: .3rem .4rem; }
+  th:first-child, td:first-child, th.words, td.words { white-space: normal; min-width: 6.5rem; max-width: 8.5rem; }
+}
 .tall { max-height: 32rem; overflow-y: auto; }
 .tall th { position: sticky; top: 0; background: Canvas; z-index: 1; }
 .legend span { display: inline-block; margin-right: 1rem; }
@@ -131,7 +135,7 @@ def _section(
     if cases:
         key = legend(cases, comparison.classes)
         parts += ["<h3>The same images, segmented by every model, worst cases first</h3>", _legend(key)]
-        parts += ["<p>Of the images whose pictures were kept. A picture opens at full size.</p>"]
+        parts += ["<p>Images that every model kept a picture of come first. A picture opens as large as the window.</p>"]
         heads = dict.fromkeys(head for case in cases for head in case.pictures)
         names, colours = [case.name for case in cases], [css(colour) for _, colour in key]
         models = [head for head in heads if head not in ("image", "truth")]

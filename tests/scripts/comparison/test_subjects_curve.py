@@ -64,10 +64,11 @@ def test_latex_escapes_what_means_something_to_it() -> None:
         r"\textless{}\textgreater{}"
     )
     assert escaped("49.4 ± 1…") == r"49.4 $\pm$ 1\dots{}"
-    text = latex([compare([result("U-Net_2", 0)], 100, 0)])
+    text = latex([compare([result("[*]", 1), result("U-Net_2", 0)], 100, 0)])
+    assert "\n{}[*] & " in text
     assert r"\caption{a\_b 100 \%: 80 validation subjects, per cent}" in text
     assert r"Model & background & gland \& fat & mean \\" in text
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == text.count(r"\toprule") == 3
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == text.count(r"\toprule") == 5
     assert r"U-Net\_2 & " in text
     for line in text.splitlines():
         assert not line.endswith("\\\\") or line.count(" & ") >= 2  # every row has its cells
