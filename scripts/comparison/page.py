@@ -135,7 +135,7 @@ def _section(
     if cases:
         key = legend(cases, comparison.classes)
         parts += ["<h3>The same images, segmented by every model, worst cases first</h3>", _legend(key)]
-        parts += ["<p>Images that every model kept a picture of come first. A picture opens as large as the window.</p>"]
+        parts += ["<p>Images that every model kept come first. A picture opens as large as the window.</p>"]
         heads = dict.fromkeys(head for case in cases for head in case.pictures)
         names, colours = [case.name for case in cases], [css(colour) for _, colour in key]
         models = [head for head in heads if head not in ("image", "truth")]
