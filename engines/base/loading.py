@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from engines.base.processors import available_processors
+from transforms.errors import UserError
 
 AUTO = "auto"
 MOST = 8
@@ -24,9 +25,14 @@ def reading_processes(number: Any, device: torch.device | str) -> int:
 
     For a GPU `auto` takes the processors that there are for it, but for one, and at most `MOST`; the trainings of one
     machine that torchrun starts share them. On a CPU it takes none: a step uses all processors itself.
+
+    Raises:
+        UserError: neither a whole number nor `auto`.
     """
     if number != AUTO:
-        return int(number)
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise UserError(f"--num_workers {number}: expected a whole number of at least 0, or {AUTO}")
+        return number
     if not on_gpu(device):
         return 0
     shares = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -32,6 +32,12 @@ def test_processes_that_read(
     assert reading_processes(number, torch.device(device)) == expected
 
 
+@pytest.mark.parametrize("number", ["many", 1.5, -1, True, None])
+def test_another_number_of_processes_is_refused(number: object) -> None:
+    with pytest.raises(UserError, match=f"--num_workers {number}: expected a whole number of at least 0, or auto"):
+        reading_processes(number, "cpu")
+
+
 def test_memory_is_pinned_for_a_gpu_alone() -> None:
     assert [on_gpu(device) for device in ("cpu", "cuda:0", torch.device("cpu"))] == [False, True, False]
 
