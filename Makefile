@@ -60,7 +60,7 @@ services: $(VENV)/.installed
 	$(PY) -m pip install --constraint constraints.txt psycopg2-binary "mlflow[auth]"
 	$(PY) mlflow/services.py outputs/services
 
-# About an hour on one core; the same command again goes on. Options: make test-faults FAULTS="--seed 1 --only kills"
+# Half an hour to an hour on one core; the same command again goes on. Options: make test-faults FAULTS="--seed 1 --only kills"
 test-faults: export OMP_NUM_THREADS = 1
 test-faults: $(VENV)/.installed
 	$(PY) tests/faults $(FAULTS)

@@ -1,4 +1,4 @@
-"""Faults by the hundred: kills, hostile files, planted identifiers, thousands of epochs. Takes about an hour.
+"""Faults by the hundred: kills, hostile files, planted identifiers, thousands of epochs. Takes up to an hour.
 
     python tests/faults [--seed N] [--only kills,hostile,canaries,epochs] [--kills 250] [--files 1100] [--epochs 2000]
                         [--out build/faults] [--fresh]
