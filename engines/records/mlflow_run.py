@@ -230,9 +230,8 @@ class Tracking:
         self._terminate(self.stage_run_id, status)
         self._terminate(self.run_id, status)
         self.stage_run_id = None
-        if (
-            status == "KILLED" and LOCK_TAG in self.tags
-        ):  # a run that was made when the signal came, before its id was known
+        # one that was being made when the signal came has an id that is not known here
+        if status == "KILLED" and LOCK_TAG in self.tags:
             self._try(self._end_left, self.experiment_name, self.tags[LOCK_TAG], even_after_failure=True)
 
     def _terminate(self, run_id: str | None, status: str) -> None:
