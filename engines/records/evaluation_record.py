@@ -18,7 +18,10 @@ from transforms.digests import file_sha256
 FILE = "evaluation.json"
 FORMAT = 1
 
-MORE_TABLES = ("scores.csv", "subjects.csv", "surface_distance.csv", "boundary.csv", "groups.csv", "group_tests.csv")
+MORE_TABLES = (
+    "scores.csv", "subjects.csv", "surface_distance.csv", "boundary.csv", "boundary_scores.csv", "groups.csv",
+    "group_tests.csv",
+)  # fmt: skip
 """What an evaluation writes besides what `Output.clear_results` removes."""
 
 NOT_OPTIONS = (

@@ -18,7 +18,7 @@ from engines.records.output_folder import Output
 from engines.records.tables import write_text
 from engines.scoring.boundary import boundaries
 from engines.scoring.confusion_files import identity
-from engines.scoring.froc import Measure
+from engines.scoring.froc import Measure, score_rows
 from engines.scoring.spacing import pixel_spacings
 from transforms.dataset import Dataset
 from transforms.errors import UserError
@@ -187,7 +187,7 @@ class BoundaryScores:
         return write_boundary_result(output, row, self.result, self.about)
 
     def write(self, output: Output, tracking: Tracking, row: str) -> str:
-        """Write boundary.csv and boundary-<row>.json, also to MLflow; return lines about them."""
+        """Write boundary.csv, boundary_scores.csv and boundary-<row>.json, also to MLflow; return lines about them."""
         result = self.result
         rows = [
             {"subject": image.subject, "case": image.case}
@@ -198,11 +198,10 @@ class BoundaryScores:
             }
             for image in result.images
         ]
-        for path in (self.write_confusion_files(output, row), output.write_table("boundary", rows)):
+        tables = {"boundary": rows, "boundary_scores": score_rows(result.measures())}
+        written = (output.write_table(name, content) for name, content in tables.items())
+        for path in (self.write_confusion_files(output, row), *written):
             tracking.log_artifacts(path, "eval")
-        bounds = {name: measure.interval() for name, measure in result.measures().items()}
-        for number, end in enumerate(("low", "high")):
-            tracking.log_metrics({f"{name}_{end}": bound[number] for name, bound in bounds.items()}, step=0)
         return "\n".join(result.sentences())
 
 

@@ -7,9 +7,10 @@ with replacement, and both sums are made of the draw. Thresholds stay where they
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,15 @@ class Measure:
     def interval(self, draws: int = DRAWS, seed: int = SEED) -> tuple[float, float]:
         """95 % interval, see `engines.scoring.intervals`; NaN with fewer than two subjects, or nothing to divide by."""
         return mean_interval([self], draws, seed)
+
+
+def score_rows(measures: Mapping[str, Measure], draws: int = DRAWS, seed: int = SEED) -> list[dict[str, Any]]:
+    """Name, value and interval of each score."""
+    rows: list[dict[str, Any]] = []
+    for name, measure in measures.items():
+        low, high = measure.interval(draws, seed)
+        rows.append({"score": name, "value": measure.value, "low": low, "high": high})
+    return rows
 
 
 def mean_interval(measures: Sequence[Measure], draws: int = DRAWS, seed: int = SEED) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from typing import Any
 from engines.records.attributes import kept_terms
 from engines.records.output_folder import Output
 from engines.records.tables import write_text
-from engines.scoring.froc import DRAWS, RATES, SEED, Froc, Measure
+from engines.scoring.froc import RATES, Froc, Measure, score_rows
 from engines.scoring.histogram import Histogram
 from engines.scoring.intervals import few_subjects, sign
 from engines.scoring.lesion_crops import Crop
@@ -188,15 +188,6 @@ def write_lesion_tables(output: Output, result: LesionResult) -> list[Path]:
         "lesion_scores": score_rows(result.measures()),
     }
     return [output.write_table(name, rows) for name, rows in tables.items()]
-
-
-def score_rows(measures: Mapping[str, Measure], draws: int = DRAWS, seed: int = SEED) -> list[dict[str, Any]]:
-    """Name, value and interval of each score."""
-    rows = []
-    for name, measure in measures.items():
-        low, high = measure.interval(draws, seed)
-        rows.append({"score": name, "value": measure.value, "low": low, "high": high})
-    return rows
 
 
 def _plain(image: ImageLesions) -> dict[str, Any]:

@@ -22,12 +22,7 @@ from engines.records.attributes import Attributes, dataset_attributes
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.scoring.confusion_files import identity
-from engines.scoring.lesion_files import (
-    LesionResult,
-    score_rows,
-    write_lesion_result,
-    write_lesion_tables,
-)
+from engines.scoring.lesion_files import LesionResult, write_lesion_result, write_lesion_tables
 from engines.scoring.matching import MIN_SCORE, ImageLesions, Rule, judge
 from engines.scoring.metrics import confusion_matrix, merged_matrices
 from engines.scoring.spacing import pixel_spacings
@@ -206,14 +201,11 @@ class LesionDetection:
         return write_lesion_result(output, row, self.result, self.about)
 
     def write(self, output: Output, tracking: Tracking, row: str) -> str:
-        """Write all files, also to MLflow with every score's interval; return lines about it."""
+        """Write all files, also to MLflow; return lines about it."""
         result = self.result
         for path in (self.write_confusion_files(output, row), *write_lesion_tables(output, result)):
             tracking.log_artifacts(path, "eval")
         write_worst_cases(output, result.images)
-        bounds = score_rows(result.measures())
-        for end in ("low", "high"):
-            tracking.log_metrics({f"{line['score']}_{end}": line[end] for line in bounds}, step=0)
         return "\n".join(result.sentences())
 
 

@@ -90,7 +90,8 @@ def test_every_stage_and_every_evaluation_leaves_its_matrices(
     assert again == first
     (run,) = runs(client, kind="evaluation", stage="context", section="validation")
     tables = {"images.csv", "lesions.csv", "candidates.csv", "froc.csv", "lesion_scores.csv", "boundary.csv"}
-    assert tables <= artifacts(client, run.info.run_id, "eval")
+    assert {*tables, "boundary_scores.csv"} <= artifacts(client, run.info.run_id, "eval")
+    assert [name for name in run.data.metrics if name.endswith(("_low", "_high"))] == []  # no charts of intervals
     assert "lesion_false_positives_per_image" in run.data.metrics
     lesions = [json.loads((folder / "lesions-context.json").read_text()) for folder in (out, out / "tiny-validation")]
     assert lesions[0] == lesions[1]

@@ -59,6 +59,7 @@ def test_what_an_earlier_evaluation_left_is_removed(tmp_path: Path) -> None:
         "lesions-unet.json",
         "surface_distance.csv",
         "boundary.csv",
+        "boundary_scores.csv",
         "boundary-unet.json",
         "confusion-unet.json",
     ]

@@ -12,7 +12,9 @@ import pytest
 import torch
 from dataset_factory import make_dataset
 
+from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
+from engines.records.tables import read_csv
 from engines.scoring.boundary_scores import (
     BoundaryResult,
     BoundaryScores,
@@ -50,6 +52,16 @@ def test_right_label_maps_are_perfect_and_moved_ones_are_not(data: Dataset) -> N
     assert scores.scores()["hd95_mm/tumor"] == pytest.approx(0.3)
     assert 0 < scores.scores()["nsd/tumor"] < 1
     assert scores.result.sentences()[0].endswith("boundary IoU at 0.15 mm:")
+
+
+def test_intervals_are_a_table(data: Dataset, tmp_path: Path) -> None:
+    scores = BoundaryScores(data, "validation")
+    run(scores, data, 0)
+    scores.write(Output(tmp_path), Tracking("e", "r", str(tmp_path / "m.db"), enabled=False), "unet")
+    rows = {row["score"]: row for row in read_csv(tmp_path / "eval" / "boundary_scores.csv")}
+    assert set(rows) == set(scores.scores())
+    assert rows["mean_nsd"] == {"score": "mean_nsd", "value": "1.0", "low": "1.0", "high": "1.0"}
+    assert rows["hd95_mm/tumor"]["high"] == "0.0"
 
 
 def test_without_spacing_the_unit_is_a_share_of_the_height(data: Dataset) -> None:
