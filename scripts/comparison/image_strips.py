@@ -67,8 +67,8 @@ def _rgb(path: Path, class_names: Sequence[str]) -> Image.Image:
 
 def legend(many: Sequence[Case], class_names: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
     """Classes and their colors; void comes last, where a true label has it."""
-    truths = [case.pictures["truth"].getcolors(1 << 24) or [] for case in many if "truth" in case.pictures]
-    void = any(value == VOID_COLOUR for colours in truths for _, value in colours)
+    truths = (np.asarray(case.pictures["truth"]) for case in many if "truth" in case.pictures)
+    void = any((truth == VOID_COLOUR).all(-1).any() for truth in truths)
     found = list(zip(class_names, class_colours(class_names), strict=True))
     return [*found, *([("void", VOID_COLOUR)] if void else [])]
 

@@ -31,8 +31,8 @@ NUMBER = re.compile(r"[<>+−-]?\s*\d|n/a|too few")
 """How a cell of a column of numbers begins."""
 LEFT = ' class="words"'
 
-EMBEDDED, FOLDER = 20, "images"
-"""Images that a page holds within itself; those of more are in a folder beside it."""
+EMBEDDED, LARGEST, FOLDER = 20, 18_000_000, "images"
+"""Images, and characters of their pictures, that a page holds within itself; more are in a folder beside it."""
 
 WORST_NOTE = (
     f"The worst {SHOWN} of each model; worst.csv has all. Missed: a lesion that no kept candidate found. False: a "
@@ -83,13 +83,17 @@ def page(
     Args:
         parts: of each data set its comparison, column chart, charts by the heading of their table, and pictures.
         about: sentences on where the numbers are from.
-        out: folder of the page; pictures of more than `EMBEDDED` images are files in its folder `images`.
+        out: folder of the page; pictures of more than `EMBEDDED` images, or of more than `LARGEST` characters, are
+            files in its folder `images`.
         over_all: heading and lines of a table over all data sets; the first line names the columns.
     """
-    many = sum(len(cases) for *_, cases in parts) > EMBEDDED
-    files = out / FOLDER if out is not None and many else None
+    encoded = [[encoded_pictures(case) for case in cases] for *_, cases in parts]
+    files = out / FOLDER if out is not None and not _fit(encoded) else None
     title = "Comparison of segmentation networks"
-    sections = "\n".join(_section(number, *part, files) for number, part in enumerate(parts, start=1))
+    sections = "\n".join(
+        _section(number, *part, pictures, files)
+        for number, (part, pictures) in enumerate(zip(parts, encoded, strict=True), start=1)
+    )
     return (
         "<!doctype html>\n"
         f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
@@ -98,6 +102,12 @@ def page(
         f"{_over_all(over_all)}{sections}\n<h2>About these numbers</h2>\n{_list(about)}\n</main>\n{FULL_SIZE}\n"
         f"<script>{SCRIPT}</script>\n</body></html>\n"
     )
+
+
+def _fit(parts: Sequence[Sequence[Mapping[str, bytes]]]) -> bool:
+    """Whether the pictures of all cases fit into the page, where 3 bytes are 4 characters."""
+    sizes = [[len(png) for png in pictures.values()] for part in parts for pictures in part]
+    return len(sizes) <= EMBEDDED and sum(map(sum, sizes)) * 4 // 3 <= LARGEST
 
 
 def _over_all(given: tuple[str, Sequence[Sequence[str]]] | None) -> str:
@@ -113,6 +123,7 @@ def _section(
     chart: Path,
     charts: Mapping[str, Path],
     cases: Sequence[Case],
+    encoded: Sequence[Mapping[str, bytes]],
     files: Path | None,
 ) -> str:
     parts = [
@@ -139,7 +150,10 @@ def _section(
         heads = dict.fromkeys(head for case in cases for head in case.pictures)
         names, colours = [case.name for case in cases], [css(colour) for _, colour in key]
         models = [head for head in heads if head not in ("image", "truth")]
-        pictures = "\n".join(_case(case, files and files / f"{number}-{n}") for n, case in enumerate(cases))
+        pictures = "\n".join(
+            _case(case, pngs, files and files / f"{number}-{n}")
+            for n, (case, pngs) in enumerate(zip(cases, encoded, strict=True))
+        )
         parts += [f"<div>{viewer(number, names, models, colours)}\n{pictures}</div>"]
     options = _table(["Model", *OPTIONS, "run"], option_rows(comparison))
     parts += ["<h3>How they were trained</h3>", _wide(options, f"Options, {comparison.heading}")]
@@ -205,11 +219,11 @@ def _legend(entries: Sequence[tuple[str, tuple[int, int, int]]]) -> str:
     return f'<p class="legend">{"".join(spans)}</p>'
 
 
-def _case(case: Case, files: Path | None) -> str:
+def _case(case: Case, pngs: Mapping[str, bytes], files: Path | None) -> str:
     """Pictures of a case, in the page or in files whose names begin like `files`."""
     figures = "".join(
         f'<figure><img class="opens" data-head="{escape(head)}" width="{picture.width}" height="{picture.height}" '
-        f'alt="{escape(head)} of {escape(case.name)}" src="{_source(picture, files, number)}">'
+        f'alt="{escape(head)} of {escape(case.name)}" src="{_source(pngs[head], files, number)}">'
         f"<figcaption>{escape(head)}</figcaption></figure>"
         for number, (head, picture) in enumerate(case.pictures.items())
     )
@@ -218,13 +232,18 @@ def _case(case: Case, files: Path | None) -> str:
     return f'<div class="case-group"><p>{escape(case.name)}</p>{remarks}<div class="case">{figures}</div></div>'
 
 
-def _source(picture: Image.Image, files: Path | None, number: int) -> str:
+def _source(png: bytes, files: Path | None, number: int) -> str:
     if files is None:
-        return f"data:image/png;base64,{base64.b64encode(_png(picture)).decode()}"
+        return f"data:image/png;base64,{base64.b64encode(png).decode()}"
     path = files.with_name(f"{files.name}-{number}.png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_png(picture))
+    path.write_bytes(png)
     return f"{path.parent.name}/{path.name}"
+
+
+def encoded_pictures(case: Case) -> dict[str, bytes]:
+    """The pictures of a case as PNG files."""
+    return {head: _png(picture) for head, picture in case.pictures.items()}
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from engines.runs.score_report import trivial_row
 from scripts.comparison.image_strips import Case, legend
-from scripts.comparison.page import _case, _framed
+from scripts.comparison.page import EMBEDDED, LARGEST, _case, _fit, _framed, encoded_pictures
 from scripts.comparison.viewer import page_tools, viewer
 from transforms.palette import CITYSCAPES, PALETTE, VOID_COLOUR, colour
 
@@ -22,7 +23,8 @@ def case(name: str, label: int, names: list[str]) -> Case:
 
 
 def test_names_are_text_in_the_page() -> None:
-    text = _case(case("s1 <b>", 1, ["a", "b"]), None) + viewer(1, ["s1 <b>"], ["U-Net <1>"], ["#000000"])
+    shown = case("s1 <b>", 1, ["a", "b"])
+    text = _case(shown, encoded_pictures(shown), None) + viewer(1, ["s1 <b>"], ["U-Net <1>"], ["#000000"])
     assert "<b>" not in text
     assert "U-Net <1>" not in text
     assert text.count('data-head="U-Net &lt;1&gt;"') == text.count('<option value="U-Net &lt;1&gt;">') == 1
@@ -30,11 +32,28 @@ def test_names_are_text_in_the_page() -> None:
 
 
 def test_pictures_of_many_images_are_files(tmp_path: Path) -> None:
-    text = _case(case("s1", 1, ["a", "b"]), tmp_path / "images" / "1-0")
+    shown = case("s1", 1, ["a", "b"])
+    text = _case(shown, encoded_pictures(shown), tmp_path / "images" / "1-0")
     sources = re.findall(r'src="([^"]+)"', text)
     assert sources == ["images/1-0-0.png", "images/1-0-1.png", "images/1-0-2.png"]
     with Image.open(tmp_path / sources[1]) as picture:
         assert np.array_equal(np.asarray(picture.convert("RGB"))[0, 0], PALETTE[1])
+
+
+def test_twenty_images_of_any_content_fit_without_loss() -> None:
+    """Five layers of 320 rows; noise is the content of which PNG files are largest."""
+    random = np.random.default_rng(0)
+    classes = ["background", "fat", "gland", "muscle", "tumor"]
+    pixels = {"image": random.integers(0, 256, (320, 256, 3), dtype=np.uint8)}
+    pixels["truth"] = colour(random.integers(0, 5, (320, 256), dtype=np.uint8), classes)
+    pngs = encoded_pictures(Case("s1", {head: Image.fromarray(values) for head, values in pixels.items()}))
+    for head, values in pixels.items():
+        with Image.open(io.BytesIO(pngs[head])) as picture:
+            assert np.array_equal(np.asarray(picture.convert("RGB")), values)
+    four_models = {**pngs, **{f"model {n}": pngs["truth"] for n in range(4)}}
+    assert _fit([[four_models] * EMBEDDED])
+    assert not _fit([[four_models] * EMBEDDED, [four_models]])
+    assert not _fit([[{"image": bytes(LARGEST)}]])
 
 
 @pytest.mark.parametrize(("label", "void"), [(0, False), (255, True)])
