@@ -2,9 +2,10 @@
 
     python -m scripts.benchmark boundary [--rows 4096] [--columns 3328] [--classes 13] [--json]
 
-Seconds of processor time in one process: surface Dice, Hausdorff distance and boundary IoU of all classes here; the
-first two of surface-distance (DeepMind), if it is installed; and one distance transform per class and map, without
-anything made of it. On patches, as networks give them, and on noise, where everything is boundary.
+Seconds of processor time in one process, and the largest memory beyond the two label maps: surface Dice, Hausdorff
+distance and boundary IoU of all classes here; the first two of surface-distance (DeepMind), if it is installed; and one
+distance transform per class and map, without anything made of it. On patches, as networks give them, and on noise,
+where everything is boundary.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from rich.table import Table
 from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
 
 from engines.scoring.boundary import boundaries
+from scripts.benchmarks.memory import peak, reset_peak
 
 SPACING, TOLERANCE = (0.07, 0.07), 1.0
 Labels = NDArray[np.uint8]
@@ -69,11 +71,11 @@ def with_transforms(truth: Labels, pred: Labels, classes: int) -> None:
             distance_transform_edt(label != c, sampling=SPACING)
 
 
-def seconds(action: Callable[[], object]) -> float:
-    """Processor time of one call."""
-    start = time.process_time()
+def cost(action: Callable[[], object]) -> dict[str, float]:
+    """Seconds of processor time, and peak memory in MB, of one call."""
+    before, start = reset_peak(), time.process_time()
     action()
-    return time.process_time() - start
+    return {"seconds": time.process_time() - start, "memory_mb": peak() - before}
 
 
 def boundary(
@@ -83,26 +85,29 @@ def boundary(
     seed: Annotated[int, typer.Option(min=0, help="Of the maps.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
 ) -> None:
-    """Time of all boundary scores of two label maps, against surface-distance and SciPy's distance transform."""
+    """Boundary scores of two label maps, time and memory: against surface-distance and SciPy's distance transforms."""
     known = importlib.util.find_spec("surface_distance") is not None
     lines = []
     for name, make in (("patches", patches), ("noise", noise)):
         truth, pred = make(rows, columns, classes, seed)
         line: dict[str, Any] = {
             "maps": name,
-            "ours": seconds(partial(boundaries, truth, pred, classes, SPACING, TOLERANCE)),
-            "distance transforms": seconds(partial(with_transforms, truth, pred, classes)),
+            "ours": cost(partial(boundaries, truth, pred, classes, SPACING, TOLERANCE)),
+            "distance transforms": cost(partial(with_transforms, truth, pred, classes)),
         }
         if known and name == "patches":
-            line["surface-distance"] = seconds(partial(with_surface_distance, truth, pred, classes))
+            line["surface-distance"] = cost(partial(with_surface_distance, truth, pred, classes))
         lines.append(line)
     if as_json:
         print(json.dumps(lines))
         return
-    table = Table(
-        "maps", "here", "distance transforms", "surface-distance", title=f"{rows} x {columns}, {classes} classes, s"
-    )
+    titles = ("maps", "here", "distance transforms", "surface-distance")
+    table = Table(*titles, title=f"{rows} x {columns}, {classes} classes: s, MB")
     for line in lines:
-        other = f"{line['surface-distance']:.1f}" if "surface-distance" in line else "not measured"
-        table.add_row(line["maps"], f"{line['ours']:.2f}", f"{line['distance transforms']:.1f}", other)
+        costs = (line.get(key) for key in ("ours", "distance transforms", "surface-distance"))
+        table.add_row(line["maps"], *(_cell(each) for each in costs))
     Console().print(table)
+
+
+def _cell(each: dict[str, float] | None) -> str:
+    return "not measured" if each is None else f"{each['seconds']:.2f}, {each['memory_mb']:.0f}"

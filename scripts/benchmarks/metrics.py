@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -27,6 +26,7 @@ from rich.table import Table
 from torch import Tensor
 
 from engines.scoring.metrics import confusion_matrix, scores
+from scripts.benchmarks.memory import peak, reset_peak
 
 
 @dataclass(frozen=True)
@@ -65,29 +65,12 @@ def with_matrix(truth: Tensor, pred: Tensor, classes: int) -> None:
 
 def cost(name: str, action: Callable[[], None], repeats: int) -> Cost:
     """Run `action` some times."""
-    before, shortest = _reset_peak(), math.inf
+    before, shortest = reset_peak(), math.inf
     for _ in range(repeats):
         start = time.perf_counter()
         action()
         shortest = min(shortest, time.perf_counter() - start)
-    return Cost(name, shortest, _status_mb("VmHWM") - before)
-
-
-def _reset_peak() -> float:
-    """Have Linux forget the largest memory so far; return what is held now, in MB."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return math.nan
-    return _status_mb("VmRSS")
-
-
-def _status_mb(key: str) -> float:
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:  # not Linux
-        return math.nan
-    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(key))
+    return Cost(name, shortest, peak() - before)
 
 
 def metrics(
