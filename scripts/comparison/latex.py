@@ -1,4 +1,4 @@
-"""The tables of a comparison for LaTeX (`--latex`): one file, a tabular each, for \\usepackage{booktabs}."""
+"""The tables of a comparison for LaTeX (`--latex`): one file, a tabular each, for booktabs and graphicx."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from scripts.comparison.table import Comparison, cells, footnotes, more_tables, 
 from transforms.plain_text import one_line
 
 HEAD = (
-    "% Tables of scripts.compare; needs \\usepackage{booktabs}. Numbers are per cent unless a caption says otherwise.\n"
+    "% Tables of scripts.compare: \\usepackage{booktabs,graphicx} and \\input{comparison}. A table that is wider than\n"
+    "% the text is scaled down to its width. Numbers are per cent unless a caption says otherwise.\n"
 )
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -18,6 +19,8 @@ SPECIAL = {
     "|": r"\textbar{}", '"': "''",
 }  # fmt: skip
 """Characters that mean something to LaTeX, or that its default font lacks."""
+FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+"""Scales what follows down to the width of the text, if it is wider."""
 
 
 def escaped(text: str) -> str:
@@ -55,13 +58,14 @@ def _table(title: str, lines: Sequence[Sequence[str]], notes: Sequence[str]) -> 
             r"\begin{table}",
             r"\centering\small",
             rf"\caption{{{escaped(title)}}}",
+            FIT,
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             rows[0],
             r"\midrule",
             *rows[1:],
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
             r"\end{table}",
             "",
         ]

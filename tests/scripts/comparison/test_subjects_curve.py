@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +74,19 @@ def test_latex_escapes_what_means_something_to_it() -> None:
     assert r"U-Net\_2 & " in text
     for line in text.splitlines():
         assert not line.endswith("\\\\") or line.count(" & ") >= 2  # every row has its cells
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_pdflatex_takes_the_tables(tmp_path: Path) -> None:
+    """No table is wider than the text."""
+    text = latex([compare([result("[*]", 1), result("A very long name of a model: U-Net_2 & more " * 3, 0)], 100, 0)])
+    (tmp_path / "comparison.tex").write_text(text, encoding="utf-8")
+    head = "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\\input{comparison}\\end{document}"
+    (tmp_path / "paper.tex").write_text(head)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert made.returncode == 0, made.stdout[-2000:]
+    assert "Overfull" not in made.stdout
 
 
 def test_files_that_are_asked_for(tmp_path: Path) -> None:
