@@ -213,13 +213,19 @@ def _histogram(parts: Sequence[Sequence[Sequence[int]]]) -> Histogram:
 
 def point_sentence(point: Mapping[str, Any]) -> str:
     """What an operating point is, and on whom it was chosen."""
+    threshold, min_lesion_score = point_numbers(point)
+    return (
+        f"The mask is where the probability is {threshold} or more; candidates are kept from a score of "
+        f"{min_lesion_score} on: rule {point['rule']}, chosen on {point['chosen_on']}."
+    )
+
+
+def point_numbers(point: Mapping[str, Any]) -> tuple[str, str]:
+    """The threshold of the mask and the smallest score of candidates; of several folds, the lowest and the highest."""
     low = {key: float(point[key]) for key in ("threshold", "min_lesion_score")}
     high = {key: float(point.get(f"highest_{key}", low[key])) for key in low}
     text = {key: f"{low[key]:g}" if low[key] == high[key] else f"{low[key]:g} to {high[key]:g}" for key in low}
-    return (
-        f"The mask is where the probability is {text['threshold']} or more; candidates are kept from a score of "
-        f"{text['min_lesion_score']} on: rule {point['rule']}, chosen on {point['chosen_on']}."
-    )
+    return text["threshold"], text["min_lesion_score"]
 
 
 def _image_row(image: ImageLesions) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,6 +14,8 @@ from scripts.comparison.table import Comparison
 
 COLOURS = dict(zip(PAPER_METRICS, ("#0072B2", "#E69F00", "#009E73"), strict=True))
 """Okabe and Ito's palette, distinguishable with every kind of color vision."""
+LETTERS = 14
+"""Of a line of a model's name below its columns."""
 
 
 def column_chart(comparison: Comparison) -> Figure:
@@ -37,7 +40,7 @@ def column_chart(comparison: Comparison) -> Figure:
         100 * comparison.trivial.scores["mean_iou"], color=COLOURS["mean_iou"], linestyle="--", linewidth=1,
         zorder=0, label=f"Mean IoU of {comparison.trivial.title}",
     )  # fmt: skip
-    axes.set_xticks(positions, [row.title.replace(" ", "\n", 1) for row in rows], fontsize=8)
+    axes.set_xticks(positions, ["\n".join(wrap(row.title, LETTERS)) for row in rows], fontsize=8)
     axes.set_xlim(-0.6, len(rows) - 0.4)
     axes.set_ylim(0, 108)
     axes.set_yticks(range(0, 101, 20))

@@ -20,7 +20,8 @@ LIMIT = 4.0
 
 def froc_chart(rows: Sequence[LesionRow], heading: str, draws: int, seed: int) -> Figure:
     """Sensitivity against false positives per image; bands are 95 % intervals over subjects."""
-    figure = Figure(figsize=(7.2, 5.2), dpi=120, layout="constrained")
+    lines = -(-len(rows) // 2)
+    figure = Figure(figsize=(7.2, 4.8 + 0.2 * lines), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     for number, row in enumerate(rows):
         froc = Froc(row.result.images)
@@ -37,7 +38,7 @@ def froc_chart(rows: Sequence[LesionRow], heading: str, draws: int, seed: int) -
     axes.set_xlabel("false positives per image")
     axes.set_ylabel("lesions found, per cent")
     axes.set_title(f"{heading}\nbands: 95 % intervals over subjects", fontsize=9)
-    axes.legend(fontsize=8, loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure
 
 

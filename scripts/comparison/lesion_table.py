@@ -11,7 +11,7 @@ import numpy as np
 
 from engines.scoring.froc import Measure, mean_interval
 from engines.scoring.intervals import sign
-from engines.scoring.lesion_files import LesionResult, point_sentence
+from engines.scoring.lesion_files import LesionResult, point_numbers, point_sentence
 from scripts.comparison.store import Result
 
 COLUMNS = {
@@ -66,11 +66,7 @@ def lesion_notes(results: Sequence[Result], rows: Sequence[LesionRow]) -> list[s
     if first.rule.min_lesion_size:
         void = sum(lesion.void for image in first.images for lesion in image.lesions)
         words.append(f"{void} lesions of fewer than {first.rule.min_lesion_size} pixels are void.")
-    for row in rows:
-        if row.result.point is not None:
-            words.append(
-                f"{row.title}: {point_sentence(row.result.point)} The other tables are of the most likely class."
-            )
+    words += _point_notes(rows)
     if any(row.result.point is not None for row in rows):
         words.append("Thresholds make the masks of the lesions' table; all other tables are of the most likely class.")
     masks = [result.model.title for result in results if result.lesions and result.from_masks]
@@ -81,6 +77,27 @@ def lesion_notes(results: Sequence[Result], rows: Sequence[LesionRow]) -> list[s
         )
     missing = len(results) - len(counted)
     return words + ([f"{missing} rows are older than the lesions that are counted."] if missing else [])
+
+
+def _point_notes(rows: Sequence[LesionRow]) -> list[str]:
+    """The operating points, those by one rule and chosen alike in one sentence."""
+    groups: dict[tuple[str, str], list[LesionRow]] = {}
+    for row in rows:
+        if row.result.point is not None:
+            groups.setdefault((row.result.point["rule"], row.result.point["chosen_on"]), []).append(row)
+    words = []
+    for (rule, chosen_on), group in groups.items():
+        points = [(row.title, row.result.point) for row in group if row.result.point is not None]
+        if len(points) == 1:
+            words += [f"{title}: {point_sentence(point)}" for title, point in points]
+            continue
+        numbers = [(title, *point_numbers(point)) for title, point in points]
+        each = "; ".join(f"{title}: {low if low == score else f'{low} and {score}'}" for title, low, score in numbers)
+        words.append(
+            "Masks are where the probability reaches a threshold, and candidates are kept from a smallest score on "
+            f"(the same number where one is given), by rule {rule}, chosen on {chosen_on}. {each}."
+        )
+    return words
 
 
 def lesion_table(rows: Sequence[LesionRow]) -> list[list[str]]:

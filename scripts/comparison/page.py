@@ -34,6 +34,9 @@ LEFT = ' class="words"'
 EMBEDDED, LARGEST, FOLDER = 20, 18_000_000, "images"
 """Images, and characters of their pictures, that a page holds within itself; more are in a folder beside it."""
 
+TALL = 24
+"""Lines of a table, above which it is scrolled within a part of the window; printed, all are shown."""
+
 WORST_NOTE = (
     f"The worst {SHOWN} of each model; worst.csv has all. Missed: a lesion that no kept candidate found. False: a "
     "candidate where no lesion is. Leaked: half of the mask or more lies outside. Cut short: half of the lesions or "
@@ -46,7 +49,7 @@ body { background: Canvas; color: CanvasText; font: 16px/1.5 system-ui, sans-ser
 body { margin: 0 auto; max-width: 72rem; padding: 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; } h3 { font-size: 1rem; margin-top: 2rem; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+table { border-collapse: separate; border-spacing: 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
 td.words, th.words { text-align: left; }
@@ -134,7 +137,8 @@ def _section(
     ]
     for heading, table, notes in more_tables(comparison):
         if table:
-            scrolled = _wide(_table(table[0], table[1:]), f"{heading}, {comparison.heading}")
+            kind = "wide tall" if len(table) > TALL else "wide"
+            scrolled = _wide(_table(table[0], table[1:]), f"{heading}, {comparison.heading}", kind)
             parts += [f"<h3>{escape(heading)}</h3>", scrolled, *([_list(notes)] if notes else [])]
             if heading in charts:
                 kind = "FROC curves" if heading == LESION_HEADING else "Chart"

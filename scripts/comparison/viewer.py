@@ -31,7 +31,8 @@ dialog img { image-rendering: pixelated; }
 @media print {
   .tools, .viewer { display: none !important; }
   body { max-width: none; font-size: 10pt; padding: 0; }
-  .wide { overflow: visible; } table { font-size: 8pt; } th, td { white-space: normal; padding: .15rem .3rem; }
+  .wide { overflow: visible; max-height: none; }
+  table { font-size: 8pt; } th, td { white-space: normal; padding: .15rem .3rem; }
   th button::after { content: ""; }
   tr, figure, .case, img.chart { break-inside: avoid; } h2, h3 { break-after: avoid; } img.chart { min-width: 0; }
 }
