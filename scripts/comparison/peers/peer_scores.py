@@ -98,7 +98,8 @@ def peer_rows(peers: Peers, others: Sequence[Result]) -> list[Result]:
             found = find(folder, [item["case"] for item in items], f"{OPTION} {name}")
             pictures = peers.pictures / f"{len(rows)}-{number}"
             measured = BoundaryScores(data, EVERY)
-            subjects, images = _scored(data, items, found, lesions, rule, pictures, name, measured)
+            kept = _Pictures(pictures, folds[0])
+            subjects, images = _scored(data, items, found, lesions, rule, kept, name, measured)
             counted = LesionResult(tuple(data.class_names[c] for c in lesions), rule, images) if lesions else None
             each.append(
                 Result(
@@ -155,13 +156,13 @@ def _scored(
     found: Found,
     lesions: Sequence[int],
     rule: Rule,
-    pictures: Path,
+    kept: _Pictures,
     name: str,
     measured: BoundaryScores,
 ) -> tuple[Matrices, tuple[ImageLesions, ...]]:
     """Confusion matrix of each subject, and the lesions of each image."""
     spacing = {case: mm for s in ("training", "validation", "test") for case, mm in pixel_spacings(data, s).items()}
-    values, matrices, images, kept = Values(data, f"{OPTION} {name}"), Matrices(), [], _Pictures(pictures)
+    values, matrices, images = Values(data, f"{OPTION} {name}"), Matrices(), []
     for item in tqdm(items, desc=name, delay=2, leave=False):
         case, subject = item["case"], item["subject"]
         label = np.array(open_array(item["label"]))
@@ -183,14 +184,14 @@ def _scored(
 
 
 class _Pictures:
-    """Small pictures of the first image of the first subjects, as evaluations keep them."""
+    """Small pictures of the first image of the first of `subjects` (of the first fold), as evaluations keep them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.seen = folder, set[str]()
+    def __init__(self, folder: Path, subjects: Sequence[str]) -> None:
+        self.folder, self.subjects, self.seen = folder, set(subjects), set[str]()
         self.maps: dict[str, dict[str, Any]] = {"image": {}, "truth": {}, "prediction": {}}
 
     def take(self, item: Mapping[str, Any], label: NDArray[np.uint8], pred: NDArray[np.uint8], classes: int) -> None:
-        if item["subject"] in self.seen or len(self.seen) == PICTURES:
+        if item["subject"] not in self.subjects - self.seen or len(self.seen) == PICTURES:
             return
         self.seen.add(item["subject"])
         low, high = item["intensity_range"]

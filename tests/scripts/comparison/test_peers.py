@@ -115,6 +115,8 @@ def test_rows_of_a_cross_validation_are_comparable_with_its_own(data: Dataset, t
     (row,) = peer_rows(peers(data, tmp_path, cross=True, peer=write(tmp_path / "p", maps)), [other])
     assert row.basis == other.basis
     assert [sorted(fold) for fold in row.folds] == folds
+    kept = {file.stem[:4] for file in (tmp_path / "pictures" / "0-0" / "prediction").iterdir()}
+    assert kept == set(folds[0])  # whose pictures the cross-validations show
     (part,) = peer_rows(peers(data, tmp_path, cross=True, peer=tmp_path / "p"), [cross_validation(made[:1], "fcn", 1)])
     assert sorted(part.subjects) == folds[0]  # the others are in no fold
     strange = replace(other, folds=({"x": np.eye(3, dtype=np.int64)},))
