@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-STAT, QUOTA = Path("/proc/stat"), Path("/sys/fs/cgroup/cpu.max")
+PROC, STAT, QUOTA = Path("/proc"), Path("/proc/stat"), Path("/sys/fs/cgroup/cpu.max")
 Ticks = Mapping[int, tuple[float, float]]
 """Processor → (ticks at work, all ticks), since the machine started."""
 
@@ -48,3 +48,20 @@ def busy_processors(before: Ticks, after: Ticks) -> float:
         work, total = (late - early for late, early in zip(after[processor], before[processor], strict=True))
         shares += work / total if total > 0 else 0.0
     return shares
+
+
+def process_ticks(pid: int) -> int:
+    """Ticks that a process was at work, with all its threads; 0 where the system does not say."""
+    try:
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def shared_processors(pid: int) -> bool:
+    """Whether a process may use any of the processors that this process may use."""
+    try:
+        return bool(os.sched_getaffinity(pid) & os.sched_getaffinity(0))
+    except (OSError, AttributeError):  # it has gone, or the system does not say
+        return True

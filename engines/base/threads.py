@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 
-from engines.base.processors import available_processors, busy_processors, ticks
+from engines.base import running
+from engines.base.processors import available_processors, busy_processors, process_ticks, ticks
 
 logger = logging.getLogger("mammoseg")
 
@@ -23,26 +25,72 @@ CHOSEN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables by which a user, or torchrun, says how many; such a number is never changed."""
 
 
-def fit_threads() -> None:
-    """Give torch one thread for each processor that others leave free, at least one; say so if that is not all."""
-    own, before = torch.get_num_threads(), ticks()
-    if given() is not None or own == 1 or not before:
+class _Chosen:
+    """What torch had before the number was changed, and what it was changed to."""
+
+    before: int | None = None
+    after: int | None = None
+
+
+def fit_threads(quiet: bool = False) -> None:
+    """Give torch one thread for each processor that others leave free, at least one; say so if that is not all.
+
+    Runs of this user that are about to start, in whichever process, get equal shares.
+    """
+    running.register(None)
+    most, before = _most(), ticks()
+    if given() is not None or most == 1 or not before:
         return
+    runs = running.others()
+    work = {run.pid: process_ticks(run.pid) for run in runs}
     time.sleep(SECONDS)
-    busy, allowed = busy_processors(before, ticks()), available_processors()
-    free = round(len(before) - busy)
-    threads = max(1, min(own, allowed, free))
-    if threads == own:
-        return
+    busy = max(0.0, busy_processors(before, ticks()) - running.busy_by(runs, work, SECONDS))
+    allowed = available_processors()
+    taken = sum(run.threads for run in runs if run.threads is not None)
+    free = (round(min(allowed, len(before)) - busy) if runs else round(len(before) - busy)) - taken
+    threads = max(1, min(most, allowed, free // (1 + sum(run.threads is None for run in runs))))
+    _Chosen.before, _Chosen.after = most, threads
     torch.set_num_threads(threads)
+    if threads == most or quiet:
+        return
     logger.info(
         "%s: computing with %d thread%s. The environment variable OMP_NUM_THREADS sets another number; the number "
         "changes the rounding, and so slightly the results.",
-        f"Other programs keep {busy:.1f} of {len(before)} processors busy"
-        if free < allowed
-        else f"This process may use {allowed} of {len(before)} processors",
+        _why(busy, len(runs), free < allowed, (allowed, len(before))),
         *(threads, "s" if threads > 1 else ""),
     )
+
+
+def _most() -> int:
+    """Threads that torch has by itself."""
+    number = torch.get_num_threads()
+    return _Chosen.before if _Chosen.before is not None and number == _Chosen.after else number
+
+
+def _why(busy: float, runs: int, crowded: bool, processors: tuple[int, int]) -> str:
+    if runs:
+        return f"{runs} other run{'s' if runs > 1 else ''} of yours share{'' if runs > 1 else 's'} the processors"
+    if crowded:
+        return f"Other programs keep {busy:.1f} of {processors[1]} processors busy"
+    return f"This process may use {processors[0]} of {processors[1]} processors"
+
+
+@contextmanager
+def computing(keep: bool = False) -> Iterator[None]:
+    """Settle the number of threads just before the first step, and tell other runs of it until the last.
+
+    It stays for the whole run: another number would round otherwise.
+
+    Args:
+        keep: it is settled already, by an interrupted run.
+    """
+    if not keep:
+        fit_threads()
+    running.register(torch.get_num_threads())
+    try:
+        yield
+    finally:
+        running.unregister()
 
 
 def given() -> str | None:

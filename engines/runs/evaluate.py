@@ -13,6 +13,7 @@ from monai.engines import Evaluator
 from engines.base.machine_errors import errors_in_one_line
 from engines.base.options import switch
 from engines.base.paths import as_path
+from engines.base.threads import computing
 from engines.inference.finite import naming_case
 from engines.records.attributes import Attributes, check_known, dataset_attributes, read_attributes
 from engines.records.ensemble_members import Trained, ensemble_tags, trained_members
@@ -22,6 +23,7 @@ from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.seen_subjects import check_unseen, warn_of_seen
 from engines.runs.owned_run import own, tracked
+from engines.runs.run_parameters import with_device
 from engines.runs.score_report import Report
 from engines.runs.session import describe_run
 from engines.scoring.boundary_scores import BoundaryScores
@@ -100,7 +102,7 @@ def evaluate(
     if trained:
         _tell_members(tracking, trained, training["members"])
     owned = own(output.eval, tracking, switch(force, "--force"), "evaluation")
-    with owned, tracked(tracking), errors_in_one_line(output.eval):
+    with owned, computing(), tracked(with_device(tracking, evaluator.network)), errors_in_one_line(output.eval):
         output.clear_parts()
         link_models(tracking, training.get("members") or [training])
         tracking.log_artifacts(write_evaluation(output, record), "eval")

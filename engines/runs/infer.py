@@ -14,6 +14,7 @@ from torch.utils.data import IterableDataset
 
 from engines.base.machine_errors import errors_in_one_line
 from engines.base.paths import as_path
+from engines.base.threads import computing
 from engines.inference.ensemble import Ensemble
 from engines.inference.finite import naming_case
 from transforms.dataset import SECTIONS, Dataset
@@ -149,7 +150,7 @@ def infer(evaluator: Evaluator, dataset: ReadableImages, output_dir: str, format
     if "disagreement" in formats and not isinstance(evaluator.network, Ensemble):
         raise UserError("--formats: disagreement needs an ensemble; give --members, or leave it out")
     _check_results(results, dataset.data, formats)
-    with errors_in_one_line(results), naming_case(evaluator):
+    with computing(), errors_in_one_line(results), naming_case(evaluator):
         evaluator.run()
     if "findings" in formats:
         for name, reason in dataset.reasons.items():

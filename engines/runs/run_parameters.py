@@ -15,6 +15,7 @@ from engines.base.loss_parameters import flat_parameters
 from engines.base.options import with_switches
 from engines.base.paths import code_root
 from engines.base.precision import precision_used, tf32_used
+from engines.records.mlflow_run import Tracking
 from engines.scoring.confusion_files import identity
 from engines.training.losses import SegmentationLoss
 from transforms.dataset import Dataset
@@ -39,6 +40,13 @@ def run_parameters(
         "git_commit": git_commit(code_root()),
         "versions": ", ".join([f"python {platform.python_version()}", *(f"{n} {version(n)}" for n in PACKAGES)]),
     }
+
+
+def with_device(tracking: Tracking, network: nn.Module) -> Tracking:
+    """The same, with the number of threads that was settled on after its parameters were made."""
+    if "device" in tracking.params:
+        tracking.params["device"] = _device_name(network)
+    return tracking
 
 
 def _device(network: nn.Module) -> torch.device:

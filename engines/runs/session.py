@@ -47,7 +47,7 @@ def begin(seed: int = 0, recipe: str | None = None, recipes: Mapping[str, Any] |
     logger.setLevel(logging.INFO if is_main() else logging.ERROR)
     logging.getLogger("ignite.engine.engine").setLevel(logging.CRITICAL)  # an error is told once, by the hook
     disable_telemetry()
-    fit_threads()
+    fit_threads(quiet=True)  # so that what the config computes gives way, too; settled before the first step
     set_track_meta(False)  # geometry is kept by the data set and the writers; plain tensors are faster
     # ignite checks tensors for NaN with a call that torch deprecates; nothing a user could do about it
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="ignite")

@@ -11,11 +11,13 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from engines.base.options import switch
+from engines.base.threads import computing
 from engines.records.data_record import DataGuard
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.runs.logged_model import add_models, log_network
 from engines.runs.owned_run import own, resumable, tracked
+from engines.runs.run_parameters import with_device
 from engines.runs.score_report import Report
 from engines.runs.session import describe_run
 from engines.scoring.boundary_scores import BoundaryScores
@@ -71,7 +73,8 @@ def train(
     with own(output.folder, tracking, force), resumable(output):
         output.clear_parts()
         output.check_room(training.network)
-        with tracked(tracking, *training.prepare(resume, guard)):
+        runs = training.prepare(resume, guard)
+        with computing(keep=resume), tracked(with_device(tracking, training.network), *runs):
             results = training.run()
             *earlier, last = results
             model = add_models(tracking, output, results)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import stat as modes
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
 
-from engines.base import processors, threads
+from engines.base import processors, running, threads
+from engines.base.lock import claim
 
 
 def stat(*cores: str) -> str:
@@ -24,6 +30,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in threads.CHOSEN:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(processors, "STAT", tmp_path / "stat")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(processors, "QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr(os, "nice", lambda change: 0, raising=False)
@@ -31,6 +38,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     yield tmp_path
+    running.unregister()
     torch.set_num_threads(before)
 
 
@@ -129,3 +137,99 @@ def test_several_processes_share(machine: Path) -> None:
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "ACTIVE",
     }
+
+
+def another(machine: Path, threads: int | None, since: float | None = None, polite: bool = False) -> IO[str]:
+    """The file of a run in another process, which has it locked until it is closed."""
+    folder = machine / f"mammoseg-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    handle = claim(folder / f"run-1-{os.urandom(4).hex()}")
+    assert handle is not None
+    content = {"pid": 1, "threads": threads, "since": time.time() if since is None else since, "polite": polite}
+    handle.write(json.dumps(content))
+    handle.flush()
+    return handle
+
+
+@pytest.mark.parametrize(
+    ("others", "cores", "expected"),
+    [
+        ([2], [IDLE] * 4, 2),
+        ([4], [IDLE] * 4, 1),
+        ([None], [IDLE] * 4, 2),
+        ([None, None], [IDLE] * 4, 1),
+        ([1, None], [IDLE] * 4, 1),
+        ([1], [BUSY, IDLE, IDLE, IDLE], 2),
+    ],
+    ids=["two threads", "all", "about to start", "two about to start", "one of each", "and another program"],
+)
+def test_runs_that_do_not_compute_yet_get_their_share(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, others: list[int | None], cores: list[str], expected: int
+) -> None:
+    handles = [another(machine, each) for each in others]
+    meanwhile(machine, monkeypatch, *cores)
+    threads.fit_threads()
+    assert torch.get_num_threads() == expected
+    for handle in handles:
+        handle.close()
+
+
+def test_work_of_a_run_is_not_counted_twice(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It computes with one thread, which keeps a processor busy: three are free, not two."""
+    handle, seconds = another(machine, 1), iter([100, 100 + round(threads.SECONDS * os.sysconf("SC_CLK_TCK"))])
+    monkeypatch.setattr(threads, "process_ticks", lambda pid: next(seconds))
+    monkeypatch.setattr(running, "process_ticks", lambda pid: next(seconds))
+    meanwhile(machine, monkeypatch, BUSY, IDLE, IDLE, IDLE)
+    threads.fit_threads()
+    assert torch.get_num_threads() == 3
+    handle.close()
+
+
+def test_runs_that_do_not_count(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that ended without a word, one that never started, one that gives way, and a file of something else."""
+    ended = another(machine, 4)
+    ended.close()
+    others = [another(machine, None, since=time.time() - 1000), another(machine, 4, polite=True), another(machine, 4)]
+    others[2].truncate(3)
+    meanwhile(machine, monkeypatch, *[IDLE] * 4)
+    threads.fit_threads()
+    assert torch.get_num_threads() == 4
+    assert not Path(ended.name).exists()
+    assert all(Path(handle.name).exists() for handle in others)
+    for handle in others:
+        handle.close()
+
+
+def test_the_number_is_settled_before_the_first_step(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run that was about to start while the config was read has ended since; others see what this one takes."""
+    handle = another(machine, None)
+    meanwhile(machine, monkeypatch, *[IDLE] * 4)
+    threads.fit_threads(quiet=True)
+    assert torch.get_num_threads() == 2
+    handle.close()
+    with caplog.at_level("INFO", "mammoseg"), threads.computing():
+        assert torch.get_num_threads() == 4
+        (file,) = (machine / f"mammoseg-{os.getuid()}").iterdir()
+        assert json.loads(file.read_text())["threads"] == 4
+        assert modes.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert not file.exists()
+    assert not caplog.records
+
+
+def test_a_resumed_run_keeps_its_number(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads.restore_threads(3)
+    handle = another(machine, 4)
+    with threads.computing(keep=True):
+        assert torch.get_num_threads() == 3
+    handle.close()
+
+
+def test_a_folder_of_somebody_else_is_not_used(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine / "elsewhere").mkdir()
+    (machine / f"mammoseg-{os.getuid()}").symlink_to(machine / "elsewhere")
+    meanwhile(machine, monkeypatch, *[IDLE] * 4)
+    threads.fit_threads()
+    assert torch.get_num_threads() == 4
+    assert not list((machine / "elsewhere").iterdir())
