@@ -29,6 +29,14 @@ settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is known of files is that of the tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAMMOSEG_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def interruptible() -> None:
     """A suite started in the background ignores Ctrl-C, and so would every process that a test starts to interrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from os.path import isfile
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-import jsonschema
 import numpy as np
 
+from transforms.dataset_folder import Listing, read_content
+from transforms.dataset_schema import SECTIONS as SECTIONS
+from transforms.dataset_schema import check_schema
 from transforms.errors import UserError
+from transforms.known_files import CHUNK, DIGEST, HEADER, VALUES, KnownFiles
+from transforms.npy import check_image_type as check_image_type
+from transforms.npy import check_type
+from transforms.npy import open_array as open_array
+from transforms.npy import values_of as values_of
 from transforms.reading.limits import check_oblong
-from transforms.strict_json import read_json
 
-SECTIONS = ("training", "validation", "test")
 EVERY = "all"
 """All sections together: for a data set that nothing was trained with."""
 
@@ -56,8 +62,8 @@ class Dataset:
                 list (both may be empty in a folder of test images only), or an image that is listed but not there.
         """
         root = Path(folder).expanduser()
-        content = _read(root)
-        _check_schema(root / "dataset.json", content)
+        content = read_content(root)
+        check_schema(root / "dataset.json", content)
         labels = {int(key): name for key, name in sorted(content["labels"].items(), key=lambda kv: int(kv[0]))}
         ignore = content["ignore_label"]
         _check_labels_table(root / "dataset.json", labels, ignore, content["pixel_fraction"])
@@ -105,12 +111,13 @@ class Dataset:
         """
         if section not in (*SECTIONS, EVERY):
             raise UserError(f"section is {section!r}; expected one of {', '.join((*SECTIONS, EVERY))}")
+        root = os.path.join(self.root, "")
         return [
             {
-                "image": str(self.root / item["image"]),
-                "label": None if item["label"] is None else str(self.root / item["label"]),
+                "image": root + item["image"],
+                "label": None if item["label"] is None else root + item["label"],
                 "subject": item["subject"],
-                "case": Path(item["image"]).stem,
+                "case": case_of(item["image"]),
                 "laterality": item.get("laterality"),
                 "view": item.get("view"),
                 "spacing_mm": item.get("spacing_mm"),
@@ -119,6 +126,15 @@ class Dataset:
             for name in (SECTIONS if section == EVERY else (section,))
             for item in self.content.get(name, [])
         ]
+
+    def count(self, section: str) -> int:
+        """Number of images of a section."""
+        return len(self.content.get(section, []))
+
+    @cached_property
+    def files(self) -> KnownFiles:
+        """What is known of its arrays, from earlier starts, too."""
+        return KnownFiles(self.root)
 
     def class_weights(self) -> list[float]:
         """Loss weights w = 1 - x/100, with x the class's percentage of training pixels (paper, section 3.4)."""
@@ -137,13 +153,13 @@ class Dataset:
         items = (item for section in SECTIONS for item in self.content.get(section, []))
         return [list(pair) for pair in sorted({tuple(item["intensity_range"]) for item in items})]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of what is learned from: classes, images, labels, sections; not of names or paths."""
         classes = {"labels": self.class_names, "ignore_label": self.ignore_label}
         return _sha256([classes, *self._hashes("label_sha256")])
 
-    @property
+    @cached_property
     def split_digest(self) -> str:
         """SHA-256 of which image stands in which section."""
         return _sha256(self._hashes())
@@ -164,24 +180,34 @@ class Dataset:
         allowed = np.zeros(256, bool)
         allowed[[*self.labels, *([] if self.ignore_label is None else [self.ignore_label])]] = True
         occurring = np.zeros(256, bool)
-        for item in items:
-            if item["label"] is None:
-                raise UserError(f"{item['image']}: has no label; move it out of this section, or annotate it")
-            image, label = open_array(item["image"]), open_array(item["label"])
-            check_oblong(item["image"], image.shape[0], image.shape[1])
-            check_image_type(item["image"], image)
-            if label.shape != image.shape[:2]:
-                raise UserError(
-                    f"{item['label']}: is {_size(label)}, its image {_size(image)} (rows x columns); prepare "
-                    "the dataset again from label maps of the image's size"
-                )
-            if label.dtype != np.uint8:
-                raise UserError(f"{item['label']}: holds {label.dtype}; expected uint8")
-            seen = values_of(label)
-            if (seen & ~allowed).any():
-                raise UserError(unknown_values(item["label"], seen, allowed))
-            occurring |= seen
+        with self.files.reading(len(items), "reading labels") as done:
+            for first in range(0, len(items), CHUNK):
+                part = items[first : first + CHUNK]
+                self._check_labels(part, allowed, occurring)
+                done(len(part))
         return set(np.flatnonzero(occurring).tolist())
+
+    def _check_labels(
+        self, items: Sequence[dict[str, Any]], allowed: np.ndarray[Any, Any], occurring: np.ndarray[Any, Any]
+    ) -> None:
+        """Check some of them; add the values that occur."""
+        bare = next((item for item in items if item["label"] is None), None)
+        items = items if bare is None else items[: items.index(bare)]
+        names = [self.files.names([item[key] for item in items]) for key in ("image", "label")]
+        images = self.files.headers(self.files.look(names[0], HEADER, fresh=True))
+        rows = self.files.look(names[1], HEADER | DIGEST | VALUES, fresh=True)
+        labels, values = self.files.headers(rows), self.files.values(rows)
+        unknown = (values & ~allowed).any(axis=1).tolist()
+        fine = None
+        for item, image, label, odd, seen in zip(items, images, labels, unknown, values, strict=True):
+            if odd or (image, label) != fine:
+                _check_pair(item, image, label)
+                fine = (image, label)
+            if odd:
+                raise UserError(unknown_values(item["label"], seen, allowed))
+        occurring |= values.any(axis=0)
+        if bare is not None:
+            raise UserError(f"{bare['image']}: has no label; move it out of this section, or annotate it")
 
     def _hashes(self, *keys: str) -> list[list[str | None]]:
         lines = [
@@ -206,6 +232,7 @@ class Dataset:
                 f"{path}: the {empty[0]} list is empty; prepare the dataset again from at least two subjects "
                 "and with --validation between 0 and 1"
             )
+        there = Listing(self.root)
         for section in SECTIONS:
             for item in self.content.get(section, []):
                 low, high = item["intensity_range"]
@@ -214,46 +241,32 @@ class Dataset:
                         f"{path}: the intensity_range of {item['image']} is [{low}, {high}]; expected the smallest "
                         "and the largest possible value, as in [0, 4095]"
                     )
-                for name in filter(None, (item["image"], item["label"])):
-                    if not isfile(self.root / name):  # False also for a name that no file can have
+                for name in (item["image"], item["label"]):
+                    if name is not None and name not in there:
                         raise UserError(
                             f"{self.root / name}: missing, though {path} lists it under {section}; copy the whole "
                             "folder again, or prepare it again"
                         )
 
 
-def open_array(path: str | Path) -> np.ndarray[Any, Any]:
-    """Memory map of an images/ or labels/ file: (rows, columns), or (rows, columns, 3) where images have color.
+def case_of(name: str) -> str:
+    """Name of an image's case: its file's name without the ending, as `Path.stem`."""
+    file = name.rpartition("/")[2]
+    stem, dot, _ = file.rpartition(".")
+    return stem if dot and stem.strip(".") and not file.endswith(".") else PurePosixPath(name).stem
 
-    Slice it, and only that part is read.
-    """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; copy the whole dataset folder again, or prepare it again") from None
-    except Exception as error:  # NumPy reads the header as Python: of a damaged one it raises many kinds
+
+def _check_pair(item: dict[str, Any], image: tuple[str, tuple[int, ...]], label: tuple[str, tuple[int, ...]]) -> None:
+    """Raise UserError unless type and shape of an image and its label fit each other."""
+    check_oblong(item["image"], *image[1][:2])
+    check_type(item["image"], image[0])
+    if label[1] != image[1][:2]:
         raise UserError(
-            f"{path}: not a NumPy array that can be read ({type(error).__name__}); prepare the dataset again"
-        ) from None
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{path}: an archive of arrays; expected one array; prepare the dataset again")
-    if (array.ndim != 2 and array.shape[2:] != (3,)) or not array.size:
-        raise UserError(f"{path}: has shape {array.shape}; expected (rows, columns) or (rows, columns, 3)")
-    return array
-
-
-def check_image_type(path: str | Path, image: np.ndarray[Any, Any]) -> None:
-    """Raise UserError unless an image holds whole numbers as scripts.prepare writes them."""
-    if image.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{path}: holds {image.dtype}; expected uint8 or uint16; prepare the dataset again")
-
-
-def values_of(label: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Which of the 256 possible values a uint8 label map holds, as 256 booleans; read strip by strip."""
-    seen = np.zeros(256, bool)
-    for first in range(0, label.shape[0], 256):
-        seen[label[first : first + 256]] = True
-    return seen
+            f"{item['label']}: is {_size(label[1])}, its image {_size(image[1])} (rows x columns); prepare "
+            "the dataset again from label maps of the image's size"
+        )
+    if label[0] != "uint8":
+        raise UserError(f"{item['label']}: holds {label[0]}; expected uint8")
 
 
 def unknown_values(path: str | Path, seen: np.ndarray[Any, Any], allowed: np.ndarray[Any, Any]) -> str:
@@ -273,56 +286,12 @@ def listed(values: list[int]) -> str:
     return text if len(values) <= 12 else f"{text}, … ({len(values)} in all)"
 
 
-def _size(array: np.ndarray[Any, Any]) -> str:
-    return " x ".join(str(length) for length in array.shape)
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(str(length) for length in shape)
 
 
 def _sha256(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
-
-
-def _read(root: Path) -> dict[str, Any]:
-    path = root / "dataset.json"
-    if not path.is_file():
-        raise UserError(_not_a_dataset(root))
-    try:
-        content = read_json(path)
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: not readable JSON ({error}); prepare the dataset again") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {type(content).__name__}; expected an object as scripts.prepare writes it")
-    return content
-
-
-def _not_a_dataset(root: Path) -> str:
-    looked = root.resolve()
-    if looked.is_dir():
-        names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in looked.iterdir())
-        found = f"it holds {', '.join(names[:5]) or 'nothing'}{' …' if len(names) > 5 else ''}"
-    else:
-        found = "there is a file of this name" if looked.exists() else "no such folder"
-        inside = [path.name for path in looked.parent.glob("*/") if (path / "dataset.json").is_file()]
-        if inside:
-            found += f" (datasets beside it: {', '.join(sorted(inside)[:5])})"
-    return (
-        f"{looked}: not a dataset folder: looked for dataset.json, {found}; expected dataset.json, images/*.npy and "
-        "labels/*.npy; make one with `python -m scripts.prepare folder IMAGES LABELS OUT --values …` (or qupath, see "
-        "docs/data.md), or point dataset_dir at one"
-    )
-
-
-@cache
-def _validator() -> Any:
-    schema = json.loads(Path(__file__).with_name("dataset.schema.json").read_text(encoding="utf-8"))
-    return jsonschema.Draft202012Validator(schema)
-
-
-def _check_schema(path: Path, content: dict[str, Any]) -> None:
-    error = jsonschema.exceptions.best_match(_validator().iter_errors(content))
-    if error is not None:
-        where = "".join(f"[{key!r}]" for key in error.absolute_path) or "the top level"
-        message = error.message if len(error.message) < 200 else error.message[:200] + " …"
-        raise UserError(f"{path}: {where}: {message}; see docs/data.md for the format")
 
 
 def _check_labels_table(path: Path, labels: dict[int, str], ignore: int | None, fraction: dict[str, float]) -> None:

@@ -23,15 +23,16 @@ def check_dataset_for_training(data: Dataset) -> list[str]:
     Raises:
         UserError: the first thing that makes scores wrong or a training pointless.
     """
-    members = [(section, item["case"], item["subject"]) for section in SECTIONS for item in data.items(section)]
+    items = {section: data.items(section) for section in SECTIONS}
+    members = ((name, item["case"], item["subject"]) for name, section in items.items() for item in section)
     warnings = []
     shared = subjects_apart(members)
     if shared and data.content.get("split", {}).get("by") == "image":
         warnings.append(shared)
     elif shared:
         raise UserError(f"{data.root / 'dataset.json'}: {shared}; prepare the dataset again, split by subject")
-    found = data.check_labels(data.items("training"))
-    data.check_labels(data.items("validation"))
+    found = data.check_labels(items["training"])
+    data.check_labels(items["validation"])
     classes = [name for value, name in data.labels.items() if value in found]
     if len(classes) < 2:
         raise UserError(
@@ -54,12 +55,15 @@ def subjects_apart(members: Iterable[Member]) -> str | None:
 
 def copies_apart(members: Iterable[Member]) -> str | None:
     """Whether images of the same digest stand in two sections: one phrase, or None."""
+    members, sections = list(members), {}
+    twice = {digest for section, _, digest in members if sections.setdefault(digest, section) != section}
+    if not twice:
+        return None
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for section, case, digest in members:
-        found[digest].append((section, case))
-    apart = [where for where in found.values() if len({section for section, _ in where}) > 1]
-    if not apart:
-        return None
+        if digest in twice:
+            found[digest].append((section, case))
+    apart = list(found.values())
     first = apart[0][0]
     other = next(place for place in apart[0] if place[0] != first[0])
     both = f"{first[1]} ({first[0]}) and {other[1]} ({other[0]})"

@@ -1,7 +1,8 @@
 """Record of the training data: a digest of every image and label, and its entry in dataset.json.
 
 A resumed training must have the same data. Reading all of it again takes as long as an epoch, so only files whose size
-or modification time differ are; an edit that keeps both is found by `--verify true` alone.
+or modification time differ are; an edit that keeps both is found by `--verify true` alone. What earlier starts of
+this user read is trusted in the same way, by more than that: see `transforms.known_files`.
 """
 
 from __future__ import annotations
@@ -9,18 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from engines.base.distributed import is_main
 from engines.records.tables import write_text
-from transforms.dataset import Dataset, open_array
+from transforms.dataset import Dataset, case_of
 from transforms.dataset_check import check_digest, copies_apart
-from transforms.digests import array_sha256
 from transforms.errors import UserError
+from transforms.known_files import CHUNK, DIGEST, KnownFiles
 
 logger = logging.getLogger("mammoseg")
 
@@ -28,30 +27,27 @@ FILE = "data.json"
 SECTIONS = ("training", "validation")
 NAMED = 3
 """Differences that are named; the others are counted."""
-THREADS = 4
 
 Files = dict[str, list[Any]]
 """Path in the dataset folder → [size, modification time in ns, SHA-256 of the array]."""
 
 
-def record_of(data: Dataset, known: Files | None = None) -> dict[str, Any]:
-    """Read the images and labels that a training uses.
+def record_of(data: Dataset, known: Files | None = None, again: bool = False) -> dict[str, Any]:
+    """Read the images and labels that a training uses, unless they are known from an earlier start.
 
     Args:
         data: the data set.
         known: files that need not be read again where size and modification time are the same.
+        again: read all of them.
 
     Raises:
         UserError: a file cannot be read, or is not the one that was imported.
     """
     items = [item for section in SECTIONS for item in data.content.get(section, [])]
     wanted = {item[key]: item.get(f"{key}_sha256") for item in items for key in ("image", "label") if item[key]}
-    start = time.monotonic()
-    with ThreadPoolExecutor(THREADS) as pool:
-        found = pool.map(lambda name: _entry(data.root, name, wanted[name], (known or {}).get(name)), wanted)
-        files = dict(zip(wanted, _with_note(found, len(wanted), start), strict=True))
+    files = _files(data, wanted, known or {}, again)
     sections = [(section, item) for section in SECTIONS for item in data.content.get(section, [])]
-    apart = copies_apart((section, Path(item["image"]).stem, files[item["image"]][2]) for section, item in sections)
+    apart = copies_apart((section, case_of(item["image"]), files[item["image"]][2]) for section, item in sections)
     if apart:
         raise UserError(f"{data.root}: {apart}; prepare the dataset again without the copies")
     return {
@@ -66,26 +62,32 @@ def record_of(data: Dataset, known: Files | None = None) -> dict[str, Any]:
     }
 
 
-def _with_note(found: Iterable[list[Any]], number: int, start: float) -> Iterable[list[Any]]:
-    said = False
-    for done, entry in enumerate(found, start=1):
-        if not said and time.monotonic() - start > 2:
-            said = True
-            logger.info("hashing %d images and labels, %d done …", number, done)
-        yield entry
+def _files(data: Dataset, wanted: Mapping[str, str | None], known: Files, again: bool) -> Files:
+    """The record of each file; those that are not known are read.
+
+    Args:
+        wanted: name → SHA-256 that its import recorded.
+    """
+    found: Files = {}
+    names, files = list(wanted), data.files
+    with files.reading(len(names), "reading images and labels") as done:
+        for first in range(0, len(names), CHUNK):
+            part = names[first : first + CHUNK]
+            times = files.size_and_time(files.look(part, 0))
+            same = [] if again else [n for n, t in zip(part, times, strict=True) if n in known and t == known[n][:2]]
+            found.update((name, list(known[name])) for name in same)
+            others = [name for name in part if name not in found]
+            digests = files.digests(files.look(others, DIGEST, again=again))
+            for name, digest in zip(others, digests, strict=True):
+                check_digest(data.root / name, digest, wanted[name])
+            found.update(zip(others, _entries(files, others, digests), strict=True))
+            done(len(part))
+    return found
 
 
-def _entry(root: Path, name: str, imported: str | None, known: Sequence[Any] | None) -> list[Any]:
-    path = root / name
-    try:
-        facts = path.stat()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); copy the whole dataset folder again") from None
-    if known is not None and [facts.st_size, facts.st_mtime_ns] == list(known[:2]):
-        return list(known)
-    digest = array_sha256(open_array(path))
-    check_digest(path, digest, imported)
-    return [facts.st_size, facts.st_mtime_ns, digest]
+def _entries(files: KnownFiles, names: Sequence[str], digests: Sequence[str]) -> list[list[Any]]:
+    times = files.size_and_time(files.look(names, 0))
+    return [[*time, digest] for time, digest in zip(times, digests, strict=True)]
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -120,7 +122,7 @@ class DataGuard:
     Args:
         data: the data set.
         models: folder of data.json.
-        verify: read all files again at a resume.
+        verify: read all files again, whatever is known of them.
 
     Attributes:
         digest: of what was recorded; kept in the training's saved state.
@@ -137,7 +139,7 @@ class DataGuard:
         Raises:
             UserError: a file cannot be read, is not the one that was imported, or stands in two sections.
         """
-        self._set(record_of(self.data))
+        self._set(record_of(self.data, again=self.verify))
 
     def resume(self, digest: str | None) -> None:
         """Compare the data with those of the interrupted training.
@@ -150,7 +152,7 @@ class DataGuard:
         """
         before = _read(self.path)
         known = before is not None and digest_of(before) == digest
-        self._set(record_of(self.data, before["files"] if before and known and not self.verify else None))
+        self._set(record_of(self.data, before["files"] if before and known else None, self.verify))
         if digest is None:
             logger.warning("An older version began this training: whether the data are still the same is not known.")
         elif digest != self.digest:

@@ -83,7 +83,7 @@ def _options(options: Mapping[str, Any]) -> str:
 def _labels(data: Any) -> str:
     for warning in check_dataset_for_training(data):
         logger.warning("%s", warning)
-    number = len(data.items("training") + data.items("validation"))
+    number = data.count("training") + data.count("validation")
     return f"{number} labels hold only {', '.join(data.class_names)}"
 
 

@@ -225,4 +225,4 @@ def _more(
 
 
 def _sections(data: Dataset) -> str:
-    return ", ".join(f"{len(data.items(name))} in {name}" for name in SECTIONS)
+    return ", ".join(f"{data.count(name)} in {name}" for name in SECTIONS)

@@ -78,7 +78,7 @@ def describe_run(tracking: Tracking, data: Dataset, config: str) -> None:
         folder = Path(workflow.config_root_path)
         tracking.rows = rows_beside(folder)
         tracking.source = f"bundles/{folder.resolve().parent.name}/configs/{config}.json"
-    counts = {f"{name}_images": len(data.items(name)) for name in SECTIONS}
+    counts = {f"{name}_images": data.count(name) for name in SECTIONS}
     tracking.profile = {"num_rows": sum(counts.values()), **counts, "classes": data.class_names}
 
 

@@ -95,8 +95,8 @@ def _say_what_is_trained(training: StagedTraining, data: Dataset) -> None:
         type(training.network).__name__,
         f"{parameters:,}",
         data.name,
-        len(data.items("training")),
-        len(data.items("validation")),
+        data.count("training"),
+        data.count("validation"),
         data.num_classes,
     )
     if training.settings.get("recipe") == "paper" and not training.settings.get("init_weights"):

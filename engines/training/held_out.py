@@ -6,12 +6,12 @@ import hashlib
 import math
 from collections.abc import Collection, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from engines.scoring.lesions import lesion_classes
-from transforms.dataset import Dataset, open_array, values_of
+from transforms.dataset import Dataset
 from transforms.errors import UserError
+from transforms.known_files import CHUNK, DIGEST, VALUES, KnownFiles
 
 LesionClass = str | Sequence[str] | None
 
@@ -60,7 +60,7 @@ def held_out_subjects(
     if threshold_from is None:
         return set()
     lesions = tuple(lesion_classes(data.class_names, lesion_class))  # if there is none, `stage_lesions` says so
-    diseased = _with_lesion(data.root, _labels(data, threshold_from), lesions) if lesions else frozenset()
+    diseased = _with_lesion(data.files, _labels(data, threshold_from), lesions) if lesions else frozenset()
     least = 2 if threshold_from == "training" else 1
     if lesions and len(diseased) < least:
         names = ", ".join(data.class_names[number] for number in lesions)
@@ -94,9 +94,16 @@ def _labels(data: Dataset, section: str) -> tuple[tuple[str, str], ...]:
 
 
 @lru_cache(maxsize=4)
-def _with_lesion(root: Path, labels: tuple[tuple[str, str], ...], lesions: tuple[int, ...]) -> frozenset[str]:
-    """The subjects with a pixel of a lesion; every label is read once, strip by strip."""
-    return frozenset(subject for subject, label in labels if values_of(open_array(label))[list(lesions)].any())
+def _with_lesion(files: KnownFiles, labels: tuple[tuple[str, str], ...], lesions: tuple[int, ...]) -> frozenset[str]:
+    """The subjects with a pixel of a lesion; every label that is not known is read once."""
+    found: set[str] = set()
+    with files.reading(len(labels), "reading labels") as done:
+        for first in range(0, len(labels), CHUNK):
+            part = labels[first : first + CHUNK]
+            held = files.values(files.look(files.names([path for _, path in part]), DIGEST | VALUES))
+            found.update(part[number][0] for number in held[:, list(lesions)].any(axis=1).nonzero()[0].tolist())
+            done(len(part))
+    return frozenset(found)
 
 
 def _order(seed: int, name: str) -> str:

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from engines.base.distributed import is_main
 from transforms.crops import ANYWHERE
 from transforms.dataset import open_array
+from transforms.known_files import VALUES, KnownFiles
 from transforms.row_counts import kept_row_counts, row_counts
 
 logger = logging.getLogger("mammoseg")
@@ -42,6 +43,8 @@ class ClassSampling:
         anywhere: share of the crops that are placed anywhere, from 0 to 1.
         others: classes that these crops show; empty for any place.
         label_key: key of the label's path.
+        files: of their data set, which knows what labels hold from the check before a training; None reads the row
+            counts.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class ClassSampling:
         anywhere: float = 0.5,
         label_key: str = "label",
         others: Sequence[int] = (),
+        files: KnownFiles | None = None,
     ) -> None:
         if not 0 <= anywhere <= 1:
             raise ValueError(f"anywhere must be from 0 to 1, got {anywhere}")
@@ -60,6 +64,7 @@ class ClassSampling:
         self.ubiquitous = tuple(ubiquitous)
         self.anywhere = float(anywhere)
         self.others = tuple(others)
+        self.files = files
         self._images: dict[int, NDArray[np.int64]] | None = None
         self._elsewhere: dict[int, NDArray[np.int64]] = {}
 
@@ -71,8 +76,7 @@ class ClassSampling:
         """
         if self._images is not None:
             return
-        shown = tqdm(self.labels, desc="reading row counts", delay=2, leave=False, disable=not is_main())
-        holds = np.array([self._classes_in(path) for path in shown], bool).reshape(-1, self.num_classes)
+        holds = self._holds() if self.files is None else self._known(self.files)
         images = {cls: np.flatnonzero(holds[:, cls]) for cls in range(self.num_classes) if holds[:, cls].any()}
         rare = [cls for cls in images if cls not in self.ubiquitous]
         drawn = rare or [cls for cls in images if cls not in self.ubiquitous[:1]]
@@ -80,6 +84,14 @@ class ClassSampling:
         self._elsewhere = {cls: images[cls] for cls in self.others if cls in images}
         if not drawn:
             logger.warning("Sampling by class: no image holds a rarer class, so all crops are placed anywhere.")
+
+    def _known(self, files: KnownFiles) -> NDArray[np.bool_]:
+        return files.values(files.look(files.names(self.labels), VALUES))[:, : self.num_classes]
+
+    def _holds(self) -> NDArray[np.bool_]:
+        """Which classes each label map holds: (number, classes)."""
+        shown = tqdm(self.labels, desc="reading row counts", delay=2, leave=False, disable=not is_main())
+        return np.array([self._classes_in(path) for path in shown], bool).reshape(-1, self.num_classes)
 
     def _classes_in(self, path: str) -> NDArray[np.bool_]:
         label = open_array(path)

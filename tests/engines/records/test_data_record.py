@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import engines.records.data_record as module
+import transforms.known_files as module
 from engines.records.data_record import DataGuard
 from transforms.dataset import Dataset
 from transforms.errors import UserError

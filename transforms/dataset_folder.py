@@ -1,0 +1,68 @@
+"""What a dataset folder holds: dataset.json, and which files there are."""
+
+from __future__ import annotations
+
+import os
+from os.path import isfile
+from pathlib import Path
+from typing import Any
+
+from transforms.errors import UserError
+from transforms.strict_json import read_json
+
+
+def read_content(root: Path) -> dict[str, Any]:
+    """The object in a dataset.json.
+
+    Raises:
+        UserError: there is none, or it is no JSON object.
+    """
+    path = root / "dataset.json"
+    if not path.is_file():
+        raise UserError(_not_a_dataset(root))
+    try:
+        content = read_json(path)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not readable JSON ({error}); prepare the dataset again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}; expected an object as scripts.prepare writes it")
+    return content
+
+
+def _not_a_dataset(root: Path) -> str:
+    looked = root.resolve()
+    if looked.is_dir():
+        names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in looked.iterdir())
+        found = f"it holds {', '.join(names[:5]) or 'nothing'}{' …' if len(names) > 5 else ''}"
+    else:
+        found = "there is a file of this name" if looked.exists() else "no such folder"
+        inside = [path.name for path in looked.parent.glob("*/") if (path / "dataset.json").is_file()]
+        if inside:
+            found += f" (datasets beside it: {', '.join(sorted(inside)[:5])})"
+    return (
+        f"{looked}: not a dataset folder: looked for dataset.json, {found}; expected dataset.json, images/*.npy and "
+        "labels/*.npy; make one with `python -m scripts.prepare folder IMAGES LABELS OUT --values …` (or qupath, see "
+        "docs/data.md), or point dataset_dir at one"
+    )
+
+
+class Listing:
+    """Which files a folder holds: each folder in it is listed once, instead of asking for each file."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._folders: dict[str, set[str]] = {}
+
+    def __contains__(self, name: str) -> bool:
+        folder, _, file = name.rpartition("/")
+        found = self._folders.get(folder)
+        if found is None:
+            found = self._folders[folder] = self._listed(folder)
+        return file in found or isfile(self.root / name)  # False also for a name that no file can have
+
+    def _listed(self, folder: str) -> set[str]:
+        try:
+            with os.scandir(self.root / folder) as entries:
+                return {entry.name for entry in entries if entry.is_file()}
+        except (OSError, ValueError):
+            return set()

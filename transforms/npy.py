@@ -1,0 +1,49 @@
+"""The arrays of a dataset folder: plain .npy files, read through a memory map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transforms.errors import UserError
+
+
+def open_array(path: str | Path) -> np.ndarray[Any, Any]:
+    """Memory map of an images/ or labels/ file: (rows, columns), or (rows, columns, 3) where images have color.
+
+    Slice it, and only that part is read.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; copy the whole dataset folder again, or prepare it again") from None
+    except Exception as error:  # NumPy reads the header as Python: of a damaged one it raises many kinds
+        raise UserError(
+            f"{path}: not a NumPy array that can be read ({type(error).__name__}); prepare the dataset again"
+        ) from None
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path}: an archive of arrays; expected one array; prepare the dataset again")
+    if (array.ndim != 2 and array.shape[2:] != (3,)) or not array.size:
+        raise UserError(f"{path}: has shape {array.shape}; expected (rows, columns) or (rows, columns, 3)")
+    return array
+
+
+def check_image_type(path: str | Path, image: np.ndarray[Any, Any]) -> None:
+    """Raise UserError unless an image holds whole numbers as scripts.prepare writes them."""
+    check_type(path, str(image.dtype))
+
+
+def check_type(path: str | Path, dtype: str) -> None:
+    """The same for the name of a type."""
+    if dtype not in ("uint8", "uint16"):
+        raise UserError(f"{path}: holds {dtype}; expected uint8 or uint16; prepare the dataset again")
+
+
+def values_of(label: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Which of the 256 possible values a uint8 label map holds, as 256 booleans; read strip by strip."""
+    seen = np.zeros(256, bool)
+    for first in range(0, label.shape[0], 256):
+        seen[label[first : first + 256]] = True
+    return seen
