@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from transforms.dataset_folder import Listing, read_content
+from transforms.dataset_folder import Listing, read_content, without_garbage_collection
+from transforms.dataset_items import Items, check_section
+from transforms.dataset_items import case_of as case_of
 from transforms.dataset_schema import SECTIONS as SECTIONS
 from transforms.dataset_schema import check_schema
 from transforms.errors import UserError
@@ -61,7 +62,11 @@ class Dataset:
             UserError: no such folder or file, a file that breaks the schema, an empty training or validation
                 list (both may be empty in a folder of test images only), or an image that is listed but not there.
         """
-        root = Path(folder).expanduser()
+        with without_garbage_collection():
+            return cls._load(Path(folder).expanduser())
+
+    @classmethod
+    def _load(cls, root: Path) -> Dataset:
         content = read_content(root)
         check_schema(root / "dataset.json", content)
         labels = {int(key): name for key, name in sorted(content["labels"].items(), key=lambda kv: int(kv[0]))}
@@ -109,23 +114,14 @@ class Dataset:
         Keys: image, label (absolute paths; label None where there is none), subject, case, laterality, view,
         spacing_mm, intensity_range.
         """
-        if section not in (*SECTIONS, EVERY):
-            raise UserError(f"section is {section!r}; expected one of {', '.join((*SECTIONS, EVERY))}")
-        root = os.path.join(self.root, "")
-        return [
-            {
-                "image": root + item["image"],
-                "label": None if item["label"] is None else root + item["label"],
-                "subject": item["subject"],
-                "case": case_of(item["image"]),
-                "laterality": item.get("laterality"),
-                "view": item.get("view"),
-                "spacing_mm": item.get("spacing_mm"),
-                "intensity_range": list(item["intensity_range"]),
-            }
-            for name in (SECTIONS if section == EVERY else (section,))
-            for item in self.content.get(name, [])
-        ]
+        return list(self.each(section))
+
+    def each(self, section: str) -> Items:
+        """The same, each made when it is asked for."""
+        check_section(section, (*SECTIONS, EVERY))
+        if section != EVERY:
+            return Items(self.root, self.content.get(section, []))
+        return Items(self.root, [item for name in SECTIONS for item in self.content.get(name, [])])
 
     def count(self, section: str) -> int:
         """Number of images of a section."""
@@ -164,13 +160,13 @@ class Dataset:
         """SHA-256 of which image stands in which section."""
         return _sha256(self._hashes())
 
-    def check_labels(self, items: list[dict[str, Any]]) -> set[int]:
+    def check_labels(self, items: Sequence[dict[str, Any]]) -> set[int]:
         """Check, before the first epoch, that every label exists, fits its image and has known values only.
 
         Of the images, types and sizes are checked, which costs no reading of pixels.
 
         Args:
-            items: what `items(section)` returned.
+            items: what `items(section)` or `each(section)` returned.
 
         Returns the values that occur.
 
@@ -182,7 +178,7 @@ class Dataset:
         occurring = np.zeros(256, bool)
         with self.files.reading(len(items), "reading labels") as done:
             for first in range(0, len(items), CHUNK):
-                part = items[first : first + CHUNK]
+                part = list(items[first : first + CHUNK])
                 self._check_labels(part, allowed, occurring)
                 done(len(part))
         return set(np.flatnonzero(occurring).tolist())
@@ -247,13 +243,6 @@ class Dataset:
                             f"{self.root / name}: missing, though {path} lists it under {section}; copy the whole "
                             "folder again, or prepare it again"
                         )
-
-
-def case_of(name: str) -> str:
-    """Name of an image's case: its file's name without the ending, as `Path.stem`."""
-    file = name.rpartition("/")[2]
-    stem, dot, _ = file.rpartition(".")
-    return stem if dot and stem.strip(".") and not file.endswith(".") else PurePosixPath(name).stem
 
 
 def _check_pair(item: dict[str, Any], image: tuple[str, tuple[int, ...]], label: tuple[str, tuple[int, ...]]) -> None:

@@ -23,16 +23,16 @@ def check_dataset_for_training(data: Dataset) -> list[str]:
     Raises:
         UserError: the first thing that makes scores wrong or a training pointless.
     """
-    items = {section: data.items(section) for section in SECTIONS}
-    members = ((name, item["case"], item["subject"]) for name, section in items.items() for item in section)
+    entries = ((section, item) for section in SECTIONS for item in data.content.get(section, []))
+    members = ((section, item["image"], item["subject"]) for section, item in entries)
     warnings = []
     shared = subjects_apart(members)
     if shared and data.content.get("split", {}).get("by") == "image":
         warnings.append(shared)
     elif shared:
         raise UserError(f"{data.root / 'dataset.json'}: {shared}; prepare the dataset again, split by subject")
-    found = data.check_labels(items["training"])
-    data.check_labels(items["validation"])
+    found = data.check_labels(data.each("training"))
+    data.check_labels(data.each("validation"))
     classes = [name for value, name in data.labels.items() if value in found]
     if len(classes) < 2:
         raise UserError(

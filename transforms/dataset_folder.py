@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os.path import isfile
 from pathlib import Path
 from typing import Any
 
 from transforms.errors import UserError
 from transforms.strict_json import read_json
+
+SHARED = ("subject", "laterality", "view", "spacing_source", "intensity_source")
+MANY = 5000
+"""Objects more than which are left out of every later search for garbage."""
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Make many objects that stay, without a search for garbage among them, now or later: it would take seconds."""
+    working, before = gc.isenabled(), gc.get_count()[0]
+    gc.disable()
+    try:
+        yield
+    finally:
+        if working:
+            gc.enable()
+    if gc.get_count()[0] - before > MANY:
+        gc.freeze()
 
 
 def read_content(root: Path) -> dict[str, Any]:
@@ -26,7 +47,19 @@ def read_content(root: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not readable JSON ({error}); prepare the dataset again") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}; expected an object as scripts.prepare writes it")
+    _share(content)
     return content
+
+
+def _share(content: dict[str, Any]) -> None:
+    """Keep one object of each text that many images have, such as the subject."""
+    texts: dict[str, str] = {}
+    for section in content.values():
+        for item in section if isinstance(section, list) else ():
+            for key in SHARED if isinstance(item, dict) else ():
+                text = item.get(key)
+                if type(text) is str:
+                    item[key] = texts.setdefault(text, text)
 
 
 def _not_a_dataset(root: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 VIEWS = ("CC", "MLO", "ML", "LM", "LMO", "XCCL", "XCCM", "XCC", "FB", "SIO", "ISO")
 
@@ -150,6 +151,7 @@ CODE = "one letter, a number up to 99, yes or no"
 """What attributes with a name of one's own may hold."""
 
 
+@lru_cache(maxsize=4096)  # the values of many images are few
 def term(name: str, text: str) -> str | None:
     """A value as it is kept; None if it is none of the attribute's terms.
 

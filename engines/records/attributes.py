@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.records.tables import read_user_csv
-from transforms.dataset import SECTIONS, Dataset
+from transforms.dataset import SECTIONS, Dataset, case_of
 from transforms.errors import UserError
 from transforms.image_attributes import CHECKS, expected, term
 from transforms.plain_text import one_line
@@ -119,7 +119,7 @@ def dataset_attributes(data: Dataset) -> Attributes:
     cases = {}
     for item in (item for section in SECTIONS for item in data.content.get(section, [])):
         known = {"view": item.get("view"), "laterality": item.get("laterality"), **item.get("attributes", {})}
-        cases[Path(item["image"]).stem] = kept_terms(known)
+        cases[case_of(item["image"])] = kept_terms(known)
     given = dict.fromkeys([*ALLOWED, *(name for texts in cases.values() for name in texts)])
     return Attributes(cases, {}, tuple(name for name in given if any(name in texts for texts in cases.values())))
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from engines.base.distributed import is_main
-from engines.records.tables import write_text
+from transforms.atomic_write import atomic_file
 from transforms.dataset import Dataset, case_of
 from transforms.dataset_check import check_digest, copies_apart
 from transforms.errors import UserError
-from transforms.known_files import CHUNK, DIGEST, KnownFiles
+from transforms.known_files import CHUNK, DIGEST
 
 logger = logging.getLogger("mammoseg")
 
@@ -47,13 +47,18 @@ def record_of(data: Dataset, known: Files | None = None, again: bool = False) ->
     wanted = {item[key]: item.get(f"{key}_sha256") for item in items for key in ("image", "label") if item[key]}
     files = _files(data, wanted, known or {}, again)
     sections = [(section, item) for section in SECTIONS for item in data.content.get(section, [])]
-    apart = copies_apart((section, case_of(item["image"]), files[item["image"]][2]) for section, item in sections)
-    if apart:
+    if copies_apart((section, item["image"], files[item["image"]][2]) for section, item in sections):
+        apart = copies_apart((s, case_of(item["image"]), files[item["image"]][2]) for s, item in sections)
         raise UserError(f"{data.root}: {apart}; prepare the dataset again without the copies")
     return {
         "files": files,
         "images": {
-            item["image"]: {**{k: item[k] for k in ("label", "subject", "intensity_range")}, "section": section}
+            item["image"]: {
+                "label": item["label"],
+                "subject": item["subject"],
+                "intensity_range": item["intensity_range"],
+                "section": section,
+            }
             for section, item in sections
         },
         "labels": data.class_names,
@@ -68,26 +73,25 @@ def _files(data: Dataset, wanted: Mapping[str, str | None], known: Files, again:
     Args:
         wanted: name → SHA-256 that its import recorded.
     """
-    found: Files = {}
+    found: Files = {name: [] for name in wanted}
     names, files = list(wanted), data.files
     with files.reading(len(names), "reading images and labels") as done:
         for first in range(0, len(names), CHUNK):
             part = names[first : first + CHUNK]
-            times = files.size_and_time(files.look(part, 0))
-            same = [] if again else [n for n, t in zip(part, times, strict=True) if n in known and t == known[n][:2]]
-            found.update((name, list(known[name])) for name in same)
-            others = [name for name in part if name not in found]
-            digests = files.digests(files.look(others, DIGEST, again=again))
-            for name, digest in zip(others, digests, strict=True):
-                check_digest(data.root / name, digest, wanted[name])
-            found.update(zip(others, _entries(files, others, digests), strict=True))
+            others = part
+            if known and not again:
+                times = files.size_and_time(files.look(part, 0))
+                same = {n for n, t in zip(part, times, strict=True) if n in known and t == known[n][:2]}
+                found.update((name, list(known[name])) for name in same)
+                others = [name for name in part if name not in same]
+            rows = files.look(others, DIGEST, again=again)
+            for name, time, digest in zip(others, files.size_and_time(rows), files.digests(rows), strict=True):
+                imported = wanted[name]
+                if digest != imported:
+                    check_digest(data.root / name, digest, imported)
+                found[name] = [*time, digest if imported is None else imported]  # the object that there is
             done(len(part))
     return found
-
-
-def _entries(files: KnownFiles, names: Sequence[str], digests: Sequence[str]) -> list[list[Any]]:
-    times = files.size_and_time(files.look(names, 0))
-    return [[*time, digest] for time, digest in zip(times, digests, strict=True)]
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -166,7 +170,10 @@ class DataGuard:
     def write(self) -> None:
         """Write data.json."""
         if is_main():
-            write_text(self.path, json.dumps(self._record, ensure_ascii=False) + "\n")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file(self.path) as part, part.open("w", encoding="utf-8", newline="") as file:
+                file.writelines(in_parts(self._record, ensure_ascii=False))
+                file.write("\n")
 
     def _set(self, record: dict[str, Any]) -> None:
         self._record, self.digest = record, digest_of(record)
@@ -175,8 +182,26 @@ class DataGuard:
 def digest_of(record: Mapping[str, Any]) -> str:
     """SHA-256 of what a training learns from; not of the files' times."""
     files = {name: entry[2] for name, entry in record["files"].items()}
-    text = json.dumps({**record, "files": files}, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256()
+    for part in in_parts({**record, "files": files}, sort_keys=True, ensure_ascii=True):
+        digest.update(part.encode())
+    return digest.hexdigest()
+
+
+def in_parts(content: Mapping[str, Any], sort_keys: bool = False, **how: Any) -> Iterator[str]:
+    """The text of `json.dumps` in parts, the objects in an object split, too: of many images it takes 50 MB."""
+    for number, key in enumerate(sorted(content) if sort_keys else content):
+        yield f"{', ' if number else '{'}{json.dumps(key, **how)}: "
+        value = content[key]
+        if not isinstance(value, dict) or not value:
+            yield json.dumps(value, sort_keys=sort_keys, **how)
+            continue
+        names = sorted(value) if sort_keys else list(value)
+        for first in range(0, len(names), CHUNK):
+            part = {name: value[name] for name in names[first : first + CHUNK]}
+            yield ("{" if first == 0 else ", ") + json.dumps(part, sort_keys=sort_keys, **how)[1:-1]
+        yield "}"
+    yield "}" if content else "{}"
 
 
 def _read(path: Path) -> dict[str, Any] | None:

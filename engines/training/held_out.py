@@ -10,6 +10,7 @@ from typing import Any
 
 from engines.scoring.lesions import lesion_classes
 from transforms.dataset import Dataset
+from transforms.dataset_items import Items
 from transforms.errors import UserError
 from transforms.known_files import CHUNK, DIGEST, VALUES, KnownFiles
 
@@ -22,18 +23,18 @@ SHARE = 0.2
 
 def training_items(
     data: Dataset, threshold_from: Any, share: Any, seed: int, lesion_class: LesionClass = None
-) -> list[dict[str, Any]]:
+) -> Items:
     """The images that are trained with: all of the section, or those of the subjects that are not held out."""
     held_out = held_out_subjects(data, threshold_from, share, seed, lesion_class)
-    return [item for item in data.items("training") if item["subject"] not in held_out]
+    return data.each("training").where(lambda entry: entry["subject"] not in held_out)
 
 
 def held_out_items(
     data: Dataset, threshold_from: Any, share: Any, seed: int, lesion_class: LesionClass = None
-) -> list[dict[str, Any]]:
+) -> Items:
     """The images of the subjects that are held out; none without `threshold_from` "training"."""
     held_out = held_out_subjects(data, threshold_from, share, seed, lesion_class)
-    return [item for item in data.items("training") if item["subject"] in held_out]
+    return data.each("training").where(lambda entry: entry["subject"] in held_out)
 
 
 def held_out_subjects(
@@ -71,7 +72,7 @@ def held_out_subjects(
         )
     if threshold_from == "validation":
         return set()
-    return _drawn(sorted({item["subject"] for item in data.items("training")}), diseased, share, seed)
+    return _drawn(sorted({entry["subject"] for entry in data.content["training"]}), diseased, share, seed)
 
 
 def _drawn(subjects: Sequence[str], diseased: Collection[str], share: float, seed: int) -> set[str]:
@@ -90,7 +91,7 @@ def _drawn(subjects: Sequence[str], diseased: Collection[str], share: float, see
 
 
 def _labels(data: Dataset, section: str) -> tuple[tuple[str, str], ...]:
-    return tuple((item["subject"], item["label"]) for item in data.items(section) if item["label"] is not None)
+    return tuple((item["subject"], item["label"]) for item in data.each(section) if item["label"] is not None)
 
 
 @lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import transforms.known_files as module
-from engines.records.data_record import DataGuard
+from engines.records.data_record import DataGuard, in_parts
 from transforms.dataset import Dataset
 from transforms.errors import UserError
 
@@ -139,3 +139,12 @@ def test_a_training_of_an_older_version_is_resumed_with_a_warning(
 ) -> None:
     DataGuard(Dataset.load(tiny_dataset), tmp_path).resume(None)
     assert "whether the data are still the same is not known" in caplog.text
+
+
+@pytest.mark.parametrize("sort_keys", [False, True])
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_the_text_in_parts_is_that_of_json(sort_keys: bool, ascii_only: bool) -> None:
+    many = {f"images/ö{number}.npy": [number, {"b": 1, "a": None}] for number in range(2500, 0, -1)}
+    for content in ({"z": many, "a": {}, "list": ["é"], "number": 1.5}, {}):
+        text = "".join(in_parts(content, sort_keys=sort_keys, ensure_ascii=ascii_only))
+        assert text == json.dumps(content, sort_keys=sort_keys, ensure_ascii=ascii_only)
