@@ -55,7 +55,8 @@ def subjects_apart(members: Iterable[Member]) -> str | None:
 
 def copies_apart(members: Iterable[Member]) -> str | None:
     """Whether images of the same digest stand in two sections: one phrase, or None."""
-    members, sections = list(members), {}
+    members = list(members)
+    sections: dict[str, str] = {}
     twice = {digest for section, _, digest in members if sections.setdefault(digest, section) != section}
     if not twice:
         return None

@@ -211,7 +211,7 @@ class KnownFiles:
         if path is None or not self._read:
             return
         self._read = False
-        content = {
+        content: dict[str, Any] = {
             "version": np.array(_VERSION),
             "names": np.frombuffer("\0".join(self._index).encode(), np.uint8),
             "kinds": np.frombuffer("\0".join(self._kinds).encode(), np.uint8),

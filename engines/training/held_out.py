@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from engines.scoring.lesions import lesion_classes
 from transforms.dataset import Dataset
 from transforms.dataset_items import Items
@@ -102,7 +104,8 @@ def _with_lesion(files: KnownFiles, labels: tuple[tuple[str, str], ...], lesions
         for first in range(0, len(labels), CHUNK):
             part = labels[first : first + CHUNK]
             held = files.values(files.look(files.names([path for _, path in part]), DIGEST | VALUES))
-            found.update(part[number][0] for number in held[:, list(lesions)].any(axis=1).nonzero()[0].tolist())
+            sick: list[bool] = np.asarray(held[:, list(lesions)]).max(axis=1, initial=False).tolist()
+            found.update(subject for (subject, _), has in zip(part, sick, strict=True) if has)
             done(len(part))
     return frozenset(found)
 

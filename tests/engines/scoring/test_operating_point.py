@@ -199,15 +199,15 @@ def test_wrong_thresholds(labels: dict[str, str], threshold: Any, message: str) 
 
 def test_a_share_of_the_training_subjects_is_held_out(tiny_dataset: Path) -> None:
     data = Dataset.load(tiny_dataset)
-    trained, held_out = (f(data, "training", 0.5, 3) for f in (training_items, held_out_items))
+    trained, held_out = (list(f(data, "training", 0.5, 3)) for f in (training_items, held_out_items))
     assert len(trained) == len(held_out) == 2
     names = [{item["subject"] for item in items} for items in (trained, held_out)]
     assert names[0] | names[1] == {"s000", "s001", "s002", "s003"}
-    assert held_out_items(data, "training", 0.5, 3) == held_out
+    assert list(held_out_items(data, "training", 0.5, 3)) == held_out
     assert {frozenset(held_out_subjects(data, "training", 0.5, seed)) for seed in range(9)} != {frozenset(names[1])}
     assert len(held_out_items(data, "training", None, 0)) == 1  # a fifth of four, rounded up
     for source in (None, "validation"):
-        assert held_out_items(data, source, None, 0) == []
+        assert not held_out_items(data, source, None, 0)
         assert len(training_items(data, source, None, 0)) == 4
 
 
