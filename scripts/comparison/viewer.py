@@ -120,11 +120,12 @@ $(".viewer").forEach(viewer => {
     for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
       const here = y * width + x;
       const right = x + 1 < width && !same(here, here + 1), below = y + 1 < height && !same(here, here + width);
-      if (!right && !below || dashed && (x + y) % 6 > 2) continue;
+      if (!right && !below) continue;
       const beside = right ? here + 1 : here + width;  // the later class, as a tumor in tissue, has its outline
-      context.fillStyle = classes[Math.max(classOf(data, here), classOf(data, beside))] || "#fff";
-      if (right) context.fillRect((x + 1) * scale - 1, y * scale, 2, scale);
-      if (below) context.fillRect(x * scale, (y + 1) * scale - 1, scale, 2);
+      const own = classes[Math.max(classOf(data, here), classOf(data, beside))] || "#fff";
+      context.fillStyle = dashed && (x + y) % 8 > 3 ? "#fff" : own;
+      if (right) context.fillRect((x + 1) * scale - 2, y * scale, 4, scale);
+      if (below) context.fillRect(x * scale, (y + 1) * scale - 2, scale, 4);
     }
   };
   const draw = () => {
@@ -151,7 +152,7 @@ $(".viewer").forEach(viewer => {
     slider.setAttribute("aria-valuetext", said.textContent);
     const what = `${images.selectedOptions[0].textContent}: ${said.textContent}`;
     filled.setAttribute("aria-label", what);
-    outlined.setAttribute("aria-label", `${what}; outlines, truth solid, ${name} dashed`);
+    outlined.setAttribute("aria-label", `${what}; outlines, truth solid, ${name} dashed with white`);
   };
   const step = (select, by) => {
     const last = select.options.length - 1;
@@ -204,6 +205,7 @@ def viewer(number: int, case_names: Sequence[str], models: Sequence[str], colour
         "<kbd>p</kbd> next and previous image, <kbd>m</kbd> and <kbd>b</kbd> next and previous model.</p>"
         '<div class="panes">'
         '<figure><canvas role="img"></canvas><figcaption>Filled</figcaption></figure>'
-        '<figure><canvas role="img"></canvas><figcaption>Outlines: truth solid, model dashed</figcaption></figure>'
+        '<figure><canvas role="img"></canvas>'
+        "<figcaption>Outlines: truth solid, model dashed with white</figcaption></figure>"
         "</div></div>"
     )
