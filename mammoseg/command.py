@@ -20,6 +20,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import typer
@@ -73,6 +74,13 @@ class OfBundles(typer.core.TyperCommand):
         super().format_options(ctx, formatter)
         with formatter.section("Options of bundles (with the defaults in docs/options.md)"):
             formatter.write_dl([(f"--{name}", sentence) for name, sentence in bundle_options(str(ctx.info_name))])
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Its own options and arguments, and the options of bundles."""
+        known = bundle_options(str(ctx.info_name)) if incomplete.startswith("-") else []
+        more = [(f"--{name}", sentence) for name, sentence in known if f"--{name}".startswith(incomplete)]
+        items = [SimpleNamespace(value=name, type="plain", help=sentence) for name, sentence in more]
+        return [*super().shell_complete(ctx, incomplete), *items]
 
 
 def bundle_options(command: str) -> list[tuple[str, str]]:

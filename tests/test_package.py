@@ -172,16 +172,20 @@ def test_commands_of_scripts_are_those_of_this_command(capsys: pytest.CaptureFix
     assert main(["nothing"]) == 2
 
 
-def test_the_shell_completes_names_of_bundles(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("train d", ["deeplabv3", "dilation10"]), ("train unet --max_ep", ["--max_epochs"]), ("prepare q", ["qupath"])],
+)
+def test_the_shell_completes_bundles_options_and_commands(typed: str, completed: list[str]) -> None:
     environment = {
         "PYTHONPATH": str(ROOT),
         "_MAMMOSEG_COMPLETE": "complete_bash",
-        "COMP_WORDS": "mammoseg train d",
-        "COMP_CWORD": "2",
+        "COMP_WORDS": f"mammoseg {typed}",
+        "COMP_CWORD": str(typed.count(" ") + 1),
     }
     program = [sys.executable, "-m", "mammoseg"]
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["deeplabv3", "dilation10"]
+    assert done.stdout.split() == completed
 
 
 @pytest.mark.parametrize(
