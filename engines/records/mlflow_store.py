@@ -139,6 +139,10 @@ def release_connections(client: MlflowClient) -> None:
             engine.dispose()
 
 
+BOUNDARIES = re.compile(r"(^|/)(boundary_iou|hd95_mm|hd95_percent)/")
+"""How scores of the boundaries of a class begin that would be before or between those of Dice and IoU."""
+
+
 def metric_name(name: str) -> str:
     """A name MLflow accepts: anything but letters (of any script), digits and `_ - . : / space` becomes `_`.
 
@@ -153,10 +157,10 @@ def metric_names(names: Iterable[str]) -> list[str]:
     """`metric_name` of each, with a number behind it where two would be the same.
 
     MLflow's charts are in groups by what stands before the last slash, in the order of the alphabet: those of the
-    boundaries go behind Dice and IoU, as `surface/boundary_iou/<class>`.
+    boundaries go behind Dice and IoU, as `surface/boundary_iou/<class>` and `surface/hd95_mm/<class>`.
     """
     taken: list[str] = []
-    for name in (metric_name(re.sub(r"(^|/)boundary_iou/", r"\1surface/boundary_iou/", name)) for name in names):
+    for name in (metric_name(BOUNDARIES.sub(r"\1surface/\2/", name)) for name in names):
         unique, number = name, 2
         while unique in taken:
             unique, number = f"{name[: MAX_ENTITY_KEY_LENGTH - 4]}_{number}", number + 1

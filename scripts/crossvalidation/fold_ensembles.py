@@ -109,6 +109,7 @@ def ensemble_cross_validation(
     tracking = Tracking(
         experiment_name, f"{tags['title']}, {plan.folds} folds", tracking_uri, params, tags={"kind": "crossval"}
     )
+    tracking.source = "scripts/ensemble.py"
     with terminable(), own(out, tracking, task="cross-validation", option="--out"), tracked(tracking, run_id):
         save(out, plan, tracking.run_id)
         for number in range(1, plan.folds + 1):

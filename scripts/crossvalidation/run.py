@@ -123,6 +123,7 @@ def cross_validate(
         if train_share is not None:
             name += f", {100 * train_share:g} % of the subjects"
         tracking = Tracking(experiment_name, name, tracking_uri, params, tags={"kind": "crossval"})
+        tracking.source = "scripts/crossval.py"
         label = f" of {bundle}, seed {seed}" if several else ""
         own_folder = folder / f"{bundle}-seed-{seed}" if several else folder
         crosses.append(Cross(plan, configs[bundle], own_folder, tracking, label))

@@ -185,6 +185,7 @@ def test_folds_are_trainings_below_one_run_and_one_table(
     client = MlflowClient(f"sqlite:///{store}")
     runs = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])
     (parent,) = (run for run in runs if run.data.tags.get("kind") == "crossval")
+    assert parent.data.tags["mlflow.source.name"] == "scripts/crossval.py"
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["unet/mean_iou"] == pytest.approx(rows[1]["mean_iou"])
     assert parent.data.metrics["unet/fold_mean/mean_iou"] == pytest.approx(rows[1]["mean_iou_fold_mean"])

@@ -171,7 +171,7 @@ def test_charts_of_dice_come_before_those_of_boundaries() -> None:
         ["boundary_iou/tumor", "dice/tumor", "best/boundary_iou/a/b", "mean_boundary_iou", "hd95_mm/a"]
     )
     charts = ["surface/boundary_iou/tumor", "dice/tumor", "best/surface/boundary_iou/a/b", "mean_boundary_iou"]
-    assert names == [*charts, "hd95_mm/a"]
+    assert names == [*charts, "surface/hd95_mm/a"]
     assert min(name.rpartition("/")[0] for name in names if name.count("/") == 1) == "dice"
 
 

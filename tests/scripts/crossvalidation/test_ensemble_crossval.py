@@ -142,6 +142,7 @@ def test_an_ensemble_is_a_row_beside_its_members(
     client = MlflowClient(f"sqlite:///{store}")
     runs = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])
     parent = next(run for run in runs if run.data.tags["kind"] == "crossval")
+    assert parent.data.tags["mlflow.source.name"] == "scripts/ensemble.py"
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["ensemble/mean_iou"] == pytest.approx(rows[3]["mean_iou"])
     assert not [name for name in parent.data.metrics if name.startswith("fcn8/")]
