@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engines.base.distributed import local_device, rank, shard, world_size
     from engines.base.loading import on_gpu, reading_processes
+    from engines.base.memory_layout import placed
     from engines.base.options import check_options, choose, switch
     from engines.base.paths import as_path, bundle_root, project_root
-    from engines.base.precision import precision_on
+    from engines.base.precision import precision_of, precision_on
     from engines.inference.ensemble import Disagreement
     from engines.inference.inferers import MirrorAveraging, PaddedInferer
     from engines.inference.tiling.tiled_inferer import TiledInferer
@@ -46,9 +47,10 @@ if TYPE_CHECKING:
 _MODULES = {
     "base.distributed": "local_device rank shard world_size",
     "base.loading": "on_gpu reading_processes",
+    "base.memory_layout": "placed",
     "base.options": "check_options choose switch",
     "base.paths": "as_path bundle_root project_root",
-    "base.precision": "precision_on",
+    "base.precision": "precision_of precision_on",
     "inference.ensemble": "Disagreement",
     "inference.inferers": "MirrorAveraging PaddedInferer",
     "inference.tiling.tiled_inferer": "TiledInferer",
@@ -125,7 +127,9 @@ __all__ = [
     "member_files",
     "min_score_of",
     "on_gpu",
+    "placed",
     "plan",
+    "precision_of",
     "precision_on",
     "project_root",
     "rank",

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from nets import initialise
 from nets.dilated_conv import DilatedConv2d
+from nets.full_precision import full
 from nets.resize import crop_to, upsample
 from nets.stages import StagedNetwork
 from nets.vgg import same_conv, scaled
@@ -74,11 +75,11 @@ class DeepLabV3(StagedNetwork):
         self.conv1 = nn.Conv2d(in_channels, channels, 7, stride=2, padding=3, bias=False)
         self.norm1 = group_norm(channels, width)
         self.max_pool = nn.MaxPool2d(3, stride=2, padding=1)
-        for (name, full), stride, dilation in zip(
+        for (name, hidden), stride, dilation in zip(
             BLOCKS, STRIDES[output_stride], DILATIONS[output_stride], strict=True
         ):
-            first = Residual(channels, scaled(full, width), stride, dilation, width)
-            channels = scaled(full, width)
+            first = Residual(channels, scaled(hidden, width), stride, dilation, width)
+            channels = scaled(hidden, width)
             self.add_module(name, nn.Sequential(first, Residual(channels, channels, 1, dilation, width)))
         self.aspp = ASPP(channels, ASPP_DILATIONS[output_stride], width)
         self.scores = nn.Conv2d(scaled(ASPP_CHANNELS, width), out_channels, 1)
@@ -101,7 +102,7 @@ class DeepLabV3(StagedNetwork):
         for name, _ in BLOCKS:
             y = self.get_submodule(name)(y)
         y = self.aspp(y)  # (N, 256, H / 8, W / 8), or 16
-        return crop_to(upsample(self.scores(y), self.output_stride), x)  # (N, out_channels, H, W)
+        return crop_to(upsample(full(self.scores, y), self.output_stride), x)  # (N, out_channels, H, W)
 
 
 class Residual(nn.Module):

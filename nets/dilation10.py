@@ -28,10 +28,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nets import initialise
+from nets.full_precision import full
 from nets.logit_floor import logit_floor
 from nets.resize import crop_to, upsample
 from nets.stages import StagedNetwork
-from nets.vgg import Conv, Pool, add_layers, apply_row, conv, initialise_rows, same_conv
+from nets.vgg import Conv, Pool, add_layers, apply_row, conv, initialise_rows, run_rows, same_conv
 
 # Table 5, whose dilated layers are called dil_conv5_1 … dil_conv6_1. `scores` has one channel for each class.
 FRONT: tuple[Conv | Pool, ...] = (
@@ -132,7 +133,7 @@ class Dilation10(StagedNetwork):
     def forward(self, x: Tensor) -> Tensor:
         """Logits of the present stage, at the size of the image."""
         self.check_input(x)  # (N, in_channels, H, W)
-        scores = self.join(self.front(x))  # (N, out_channels, ceil(H / 8), ceil(W / 8))
+        scores = full(self.join, self.front(x))  # (N, out_channels, ceil(H / 8), ceil(W / 8))
         return crop_to(upsample(scores, STRIDE), x)  # (N, out_channels, H, W)
 
     def front(self, x: Tensor) -> Tensor:
@@ -151,11 +152,14 @@ class Dilation10(StagedNetwork):
         return (self._rows(table, x),)
 
     def _rows(self, table: Sequence[Conv | Pool], x: Tensor) -> Tensor:
-        active = self.training and self.stage != "context"
-        for row in table:
-            x = apply_row(self, row, x)
-            if row.name in DROPOUT_AFTER:
-                x = F.dropout(x, self.dropout, training=active)
+        for _, result in run_rows(table, x, self._row):
+            x = result
+        return x
+
+    def _row(self, row: Conv | Pool, x: Tensor) -> Tensor:
+        x = apply_row(self, row, x)
+        if row.name in DROPOUT_AFTER:
+            x = F.dropout(x, self.dropout, training=self.training and self.stage != "context")
         return x
 
     def context(self, scores: Tensor) -> Tensor:

@@ -33,10 +33,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nets import initialise
+from nets.full_precision import full
 from nets.logit_floor import logit_floor
 from nets.resize import crop_to, upsample
 from nets.stages import StagedNetwork
-from nets.vgg import Conv, Pool, add_layers, apply_row, initialise_rows, scaled
+from nets.vgg import Conv, Pool, add_layers, apply_row, initialise_rows, run_rows, scaled
 
 # Table 2. `scores` has one channel for each class.
 ENCODER: tuple[Conv | Pool, ...] = (
@@ -139,7 +140,8 @@ class FCN(StagedNetwork):
         """Logits of the present stage, at the size of the image."""
         self.check_input(x)  # (N, in_channels, H, W)
         maps = self.encode(x)  # 1/8, 1/16 and 1/32 of the image; the last: (N, out_channels, …)
-        return crop_to(upsample(self.join(*maps, scored=False), STRIDE), x)  # (N, out_channels, H, W)
+        scores = full(partial(self.join, scored=False), *maps)
+        return crop_to(upsample(scores, STRIDE), x)  # (N, out_channels, H, W)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Table 2: the image → the outputs of `max_pool3`, `max_pool4` and `scores`."""
@@ -185,13 +187,15 @@ class FCN(StagedNetwork):
 
     def _rows(self, table: Sequence[Conv | Pool], x: Tensor, kept: dict[str, Tensor]) -> Tensor:
         """The rows of `table` one after the other; what the decoder needs is put into `kept`."""
-        for row in table:
-            x = apply_row(self, row, x)
-            if row.name in DROPOUT_AFTER:
-                x = F.dropout(x, self.dropout, training=self.training)
-            if row.name in KEPT:
-                kept[row.name] = x
+        for name, result in run_rows(table, x, self._row):
+            x = result
+            if name in KEPT:
+                kept[name] = x
         return x
+
+    def _row(self, row: Conv | Pool, x: Tensor) -> Tensor:
+        x = apply_row(self, row, x)
+        return F.dropout(x, self.dropout, training=self.training) if row.name in DROPOUT_AFTER else x
 
     def _double(self, scores: Tensor, like: Tensor, t_conv: nn.Module | None) -> Tensor:
         """Scores (N, out_channels, h, w) doubled and cut to the size of `like`; bilinearly without `t_conv`."""

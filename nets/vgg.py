@@ -10,14 +10,17 @@ rounding up, so that a map of odd size keeps its last row and column.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nets import initialise
+from nets.checkpointing import recomputed
 from nets.dilated_conv import DilatedConv2d
+from nets.full_precision import full
 
 MIN_CHANNELS = 8
 """Hidden channel counts are multiples of this at every width, as SIMD units and group normalization need."""
@@ -86,7 +89,33 @@ def initialise_rows(network: nn.Module, table: Sequence[Conv | Pool]) -> None:
 
 def apply_row(network: nn.Module, row: Conv | Pool, x: Tensor) -> Tensor:
     """The row's module, and the ReLU that follows it if it is a convolution of hidden channels."""
+    if isinstance(row, Conv) and row.channels is None:
+        return full(network.get_submodule(row.name), x)
     x = network.get_submodule(row.name)(x)
-    if isinstance(row, Conv) and row.channels is not None:
-        x = F.relu(x, inplace=True)
+    return F.relu(x, inplace=True) if isinstance(row, Conv) else x
+
+
+def run_rows(
+    table: Sequence[Conv | Pool], x: Tensor, apply: Callable[[Conv | Pool, Tensor], Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    """Apply the rows of `table` one after the other; the name and the result of each pooling, and of the last row.
+
+    From one pooling to the next is what `nets.checkpointing` computes again.
+    """
+    for part in _parts(table):
+        x = recomputed(partial(_run, part, apply), x)
+        yield part[-1].name, x
+
+
+def _run(part: Sequence[Conv | Pool], apply: Callable[[Conv | Pool, Tensor], Tensor], x: Tensor) -> Tensor:
+    for row in part:
+        x = apply(row, x)
     return x
+
+
+def _parts(table: Sequence[Conv | Pool]) -> Iterator[Sequence[Conv | Pool]]:
+    start = 0
+    for number, row in enumerate(table, 1):
+        if isinstance(row, Pool) or number == len(table):
+            yield table[start:number]
+            start = number

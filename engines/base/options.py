@@ -33,7 +33,7 @@ REAL = {
 }
 """Numbers, with the smallest and largest that can be."""
 
-SWITCHES = {"balanced", "mirror_averaging"}
+SWITCHES = {"balanced", "mirror_averaging", "checkpointing", "compile"}
 """True or false; a command line gives "false" as a text, which Python takes for true."""
 
 ABOVE_ZERO = {"width", "lr_drop_factor", "memory_gb"}
@@ -77,15 +77,20 @@ def choose(options: Mapping[str, Any], name: str, option: str) -> Any:
     return options[name]
 
 
-def switch(value: Any, option: str) -> bool:
+def switch(value: Any, option: str, or_else: str = "") -> bool:
     """The meaning of true, True, false or False, as a text or not.
+
+    Args:
+        value: as given.
+        option: its name.
+        or_else: a further value that the option may have, for the message.
 
     Raises:
         UserError: something else.
     """
     text = str(value).lower()
     if text not in ("true", "false"):
-        raise UserError(f"{option} {value}: expected true or false")
+        raise UserError(f"{option} {value}: expected true{', false or ' + or_else if or_else else ' or false'}")
     return text == "true"
 
 

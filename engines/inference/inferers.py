@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from torch import Tensor
 
 from engines.base.precision import autocast
 from engines.inference.any_network import enlarged, logits_of, trial
+from engines.inference.compiled import Compiled
+from nets.checkpointing import checkpointing
+from transforms.errors import UserError
 
 
 def size_multiple(network: Any, channels: int = 3) -> int:
@@ -40,12 +44,21 @@ class PaddedInferer(SimpleInferer):
     trained (deep supervision) all of them, enlarged to that size: a list, for the loss.
 
     Args:
-        precision: fp32 or bf16, see `engines.base.precision`; the logits are fp32 with either.
+        precision: fp32, bf16 or fp16, see `engines.base.precision`; the logits are fp32 with each.
+        checkpointing: keep less for the backward pass and compute it again, see `nets.checkpointing`.
+        compiled: train with what `torch.compile` makes of the network, which itself stays as it is; where no gradient
+            is kept it runs as it is, too, as whole images have many sizes.
+
+    Raises:
+        UserError: both `checkpointing` and `compiled`; when called, there is no compiler.
     """
 
-    def __init__(self, precision: str = "fp32") -> None:
+    def __init__(self, precision: str = "fp32", checkpointing: bool = False, compiled: bool = False) -> None:
         super().__init__()
-        self.precision = precision
+        if checkpointing and compiled:
+            raise UserError("--checkpointing true does not go with --compile true; give one of them")
+        self.precision, self.checkpointing = precision, checkpointing
+        self._compiled = Compiled() if compiled else None
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Any:
         """Pad at the bottom and the right, run the network, cut the padding off."""
@@ -56,8 +69,11 @@ class PaddedInferer(SimpleInferer):
         if below or right:
             inputs = F.pad(inputs, (0, right, 0, below), mode="replicate")
         inner = getattr(network, "module", network)
-        with autocast(self.precision, inputs.device):
-            output = super().__call__(inputs, network, *args, **kwargs)
+        trained = torch.is_grad_enabled()
+        called = self._compiled.of(network) if self._compiled is not None and trained else network
+        recomputing = checkpointing(inner) if self.checkpointing and trained else nullcontext()
+        with autocast(self.precision, inputs.device), recomputing:
+            output = super().__call__(inputs, called, *args, **kwargs)
         parts = [part.float() for part in logits_of(output, inputs, type(inner).__name__)]
         if len(parts) == 1 or not (torch.is_grad_enabled() and getattr(network, "training", False)):
             return parts[0][..., :rows, :columns]

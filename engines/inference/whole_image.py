@@ -27,6 +27,7 @@ class WholeImageInferer(Inferer):
         memory_gb: see `TiledInferer`.
         labels: return class numbers, uint8 (N, 1, H, W); of a large image no logits of full size exist.
         decision: by which classes are chosen; None takes the most likely one.
+        precision: fp32, bf16 or fp16, see `engines.base.precision`; scores are fp32 with each.
     """
 
     def __init__(
@@ -35,12 +36,13 @@ class WholeImageInferer(Inferer):
         memory_gb: float | None = None,
         labels: bool = False,
         decision: Decision | None = None,
+        precision: str = "fp32",
     ) -> None:
         super().__init__()
         self.max_pixels = max_pixels
         self.labels, self.decision = labels, decision
-        self._whole = PaddedInferer()
-        self._tiles = TiledInferer(memory_gb, labels=labels, decision=decision)
+        self._whole = PaddedInferer(precision)
+        self._tiles = TiledInferer(memory_gb, labels=labels, decision=decision, precision=precision)
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """(N, C, H, W) → logits (N, classes, H, W), or labels.

@@ -12,6 +12,7 @@ from torch import nn
 
 from engines.base.checkout import git_commit
 from engines.base.loss_parameters import flat_parameters
+from engines.base.memory_layout import layout_used
 from engines.base.options import with_switches
 from engines.base.paths import code_root
 from engines.base.precision import precision_used, tf32_used
@@ -30,6 +31,7 @@ def run_parameters(
     return {
         **{key: value for key, value in with_switches(options).items() if value is not None},
         **precision_used(options, _device(network)),
+        **layout_used(options, _device(network)),
         **tf32_used(_device(network)),
         "network": type(network).__name__,
         "parameters": sum(p.numel() for p in network.parameters()),
@@ -68,11 +70,12 @@ def settings(
 ) -> dict[str, Any]:
     """Plain values stored beside the weights: with them evaluation and inference rebuild network and input.
 
-    On a `device` the precision is recorded as what it comes to there.
+    On a `device` precision and layout are recorded as what they come to there.
     """
     return {
         **with_switches(options),
         **precision_used(options, device),
+        **layout_used(options, device),
         **({} if loss is None else {"loss_parameters": loss.parameters_used}),
         "ignore_label": data.ignore_label,
         "windowing": data.windowing,

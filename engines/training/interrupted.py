@@ -14,7 +14,7 @@ from nets.safe_load import reason
 from transforms.errors import UserError
 
 FREE = (
-    *("max_epochs", "patience", "num_workers", "intensity_ranges", "licence", "reference"),
+    *("max_epochs", "patience", "num_workers", "checkpointing", "intensity_ranges", "licence", "reference"),
     *LESION_OPTIONS,
     *POINT_OPTIONS,
 )

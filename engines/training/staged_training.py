@@ -34,6 +34,7 @@ from engines.training.divergence import check_loss, check_weights
 from engines.training.early_stopping import early_stopping, monitored_score
 from engines.training.epochs import EpochDataset, seed_all
 from engines.training.interrupted import check_same, fitting
+from engines.training.loss_scaling import LossScaling
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
 from engines.training.stage_evidence import leave_evidence
@@ -106,7 +107,7 @@ class StagedTraining:
         self.stage = self.plan[0]
         self.guard: DataGuard | None = None
         self.network: Any = getattr(trainer.network, "module", trainer.network)
-        self.averaging = Averaging(ema_decay)
+        self.averaging, self.scaling = Averaging(ema_decay), LossScaling(trainer)
         names = list(self.settings.get("labels", {}).values())
         self.monitor = monitored_score(monitor, names, self.settings.get("lesion_class"))
         self.early_stopping = early_stopping(trainer, self.monitor, patience, min_delta)
@@ -282,7 +283,8 @@ class StagedTraining:
             )
         better = self.best["weights"] is None or scores[self.monitor] > self.best["scores"][self.monitor]
         if better or self.keep == "last":
-            weights = {k: v.detach().cpu().clone() for k, v in self.evaluator.network.state_dict().items()}
+            state, plain = self.evaluator.network.state_dict(), torch.contiguous_format
+            weights = {k: v.detach().cpu().clone(memory_format=plain) for k, v in state.items()}
             self.best = {
                 "epoch": epoch,
                 "scores": scores,
@@ -302,6 +304,7 @@ class StagedTraining:
             "network": self.network.state_dict(),
             "optimizer": self.trainer.optimizer.state_dict(),
             **self.averaging.state(),
+            **self.scaling.state(),
             "best": self.best,
             "results": self.results,
             "stopping": (stopping.counter, stopping.best_score) if stopping else (0, None),
@@ -332,6 +335,7 @@ class StagedTraining:
             self.network.load_state_dict(saved["network"])
             self.trainer.optimizer.load_state_dict(saved["optimizer"])
         self.averaging.restore(saved)
+        self.scaling.restore(saved)
         state = self.trainer.state
         state.epoch = saved["epoch"]
         state.iteration = saved["epoch"] * state.epoch_length

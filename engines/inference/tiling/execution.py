@@ -11,6 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from engines.base.precision import autocast
 from engines.inference.finite import finite
 from engines.inference.tiling.grid import ReceptiveField, UniformBackground, cheapest
 from engines.inference.tiling.memory import is_out_of_memory, size_of
@@ -36,6 +37,7 @@ class Devices:
         memory: bytes for one forward pass on `device`, beside parameters, image and result.
         labels: results are class numbers instead of logits.
         decision: by which classes are chosen; None takes the most likely one.
+        precision: of what is computed in tiles; the maps that are kept are fp32.
     """
 
     device: torch.device
@@ -43,6 +45,7 @@ class Devices:
     memory: int
     labels: bool
     decision: Decision | None = None
+    precision: str = "fp32"
 
 
 class Result:
@@ -78,7 +81,7 @@ def run_tiles(network: nn.Module, steps: Sequence[Step], image: Tensor, devices:
     """The whole pass of a network of which `can_tile` is true: (N, C, H, W) → see `Result`."""
     field = ReceptiveField(UniformBackground(image) if skip_air else None)
     if isinstance(network, ValidUNet):
-        (run,) = runs(network)
+        (run,) = (lowered(run, devices) for run in runs(network))
         height, width = (steps[0].geometry.answers(length) for length in image.shape[-2:])
         result = Result((height, width), devices)
         run_in_memory(steps[0], run, image, field, devices, result.write)
@@ -87,13 +90,25 @@ def run_tiles(network: nn.Module, steps: Sequence[Step], image: Tensor, devices:
     source = image
     for step, run in zip(steps, runs(network), strict=True):
         store = Store(step.sizes(source.shape[-2:]), devices.store, channels_last=devices.device.type == "cpu")
-        run_in_memory(step, run, source, field, devices, store.write, sum(map(size_of, kept)))
+        run_in_memory(step, lowered(run, devices), source, field, devices, store.write, sum(map(size_of, kept)))
         *skips, source = store.finished()
         kept += skips
         field = step.field(field)
     parts = cast(Tileable, network)
     scores = parts.join(*(part.to(devices.device) for part in (*kept, source)))
     return enlarge(scores, parts.tile_stride, (image.shape[-2], image.shape[-1]), devices)
+
+
+def lowered(run: Run, devices: Devices) -> Run:
+    """A step computed in the precision of `devices`, with results in fp32."""
+    if devices.precision == "fp32":
+        return run
+
+    def computed(x: Tensor) -> tuple[Tensor, ...]:
+        with autocast(devices.precision, devices.device):
+            return tuple(each.float() for each in run(x))
+
+    return computed
 
 
 def run_in_memory(

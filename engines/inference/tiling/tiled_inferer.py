@@ -61,6 +61,8 @@ class TiledInferer(Inferer):
             once and fill them in. The result is the same.
         labels: return class numbers, uint8 (N, 1, H, W), made part by part: no logits of full size exist.
         decision: by which classes are chosen; None takes the most likely one.
+        precision: in which tiles, windows and whole passes compute, see `engines.base.precision`; maps are kept in
+            fp32, and DeepLabV3 is computed in it.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class TiledInferer(Inferer):
         skip_air: bool = True,
         labels: bool = False,
         decision: Decision | None = None,
+        precision: str = "fp32",
     ) -> None:
         """Check and keep the arguments.
 
@@ -83,6 +86,7 @@ class TiledInferer(Inferer):
         self.skip_air = skip_air
         self.labels = labels
         self.decision = decision
+        self.precision = precision
         self._warned: set[tuple[str, int]] = set()
         self._known: tuple[nn.Module, tuple[Any, ...], list[Step] | MemoryNeeds] | None = None
 
@@ -120,7 +124,7 @@ class TiledInferer(Inferer):
         parameters = network.parameters() if isinstance(network, nn.Module) else iter(())
         device = next((p.device for p in parameters), image.device)
         memory = default_memory(device) if self.memory_gb is None else int(self.memory_gb * GB)
-        return Devices(device, self.device or image.device, memory, self.labels, self.decision)
+        return Devices(device, self.device or image.device, memory, self.labels, self.decision, self.precision)
 
     def _measured(self, network: nn.Module, image: Tensor) -> list[Step] | MemoryNeeds:
         """What was measured of the network, and again only if something has changed."""
@@ -138,7 +142,7 @@ class TiledInferer(Inferer):
         logits = None
         if network_bytes(network, image, image.shape, *args, **kwargs) <= devices.memory:
             try:
-                logits = PaddedInferer()(image.to(devices.device), network, *args, **kwargs)
+                logits = PaddedInferer(self.precision)(image.to(devices.device), network, *args, **kwargs)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -177,7 +181,7 @@ class TiledInferer(Inferer):
                 device=devices.store,
             )
             try:
-                logits: Tensor = windows(image, PaddedInferer(), network, *args, **kwargs)
+                logits: Tensor = windows(image, PaddedInferer(self.precision), network, *args, **kwargs)
                 return logits
             except RuntimeError as error:
                 if not is_out_of_memory(error) or side == step:

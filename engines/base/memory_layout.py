@@ -1,0 +1,38 @@
+"""Memory layout of a network's weights: channels last is what a GPU's convolutions in half precision are made for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from engines.base.loading import AUTO, on_gpu
+from engines.base.options import switch
+
+
+def is_channels_last(choice: Any, device: torch.device | str) -> bool:
+    """Whether a network is laid out so: `choice`, or what `auto` comes to, on a GPU true.
+
+    Raises:
+        UserError: neither true, false nor auto.
+    """
+    return on_gpu(device) if choice == AUTO else switch(choice, "--channels_last", or_else=AUTO)
+
+
+def placed(network: nn.Module, device: torch.device | str, channels_last: Any = False) -> nn.Module:
+    """The network on a device, its weights in the layout that `channels_last` comes to there.
+
+    Convolutions return maps in the layout of their weights, whatever that of their input.
+    """
+    if is_channels_last(channels_last, device):
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.to(device)
+
+
+def layout_used(options: Mapping[str, Any], device: torch.device | str | None) -> dict[str, bool]:
+    """The option `channels_last` as it is on a device, for the record; nothing without one or a device."""
+    if "channels_last" not in options or device is None:
+        return {}
+    return {"channels_last": is_channels_last(options["channels_last"], device)}
