@@ -85,6 +85,7 @@ def staged_training(
     epochs: int = 2,
     rates: tuple[float, float] = (1.0, 1.0),
     store: Path | None = None,
+    inferer: PaddedInferer | None = None,
     **more: Any,
 ) -> StagedTraining:
     """Two stages on the dataset folder `data`; of the options of `StagedTraining`, `more`."""
@@ -101,7 +102,7 @@ def staged_training(
         network=network,
         optimizer=torch.optim.SGD(network.parameters(), lr=1.0, momentum=0.9),
         loss_function=WeightedCrossEntropy(),
-        inferer=PaddedInferer(),
+        inferer=inferer or PaddedInferer(),
         key_train_metric={"train_loss": Average(output_transform=from_engine("loss", first=True))},
         train_handlers=[ValidationHandler(1, evaluator), StageTrackingHandler(tracking)],
     )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from monai.inferers import Inferer, SimpleInferer
-from torch import Tensor
+from torch import Tensor, nn
 
 from engines.base.precision import autocast
 from engines.inference.any_network import enlarged, logits_of, trial
@@ -71,7 +71,8 @@ class PaddedInferer(SimpleInferer):
         inner = getattr(network, "module", network)
         trained = torch.is_grad_enabled()
         called = self._compiled.of(network) if self._compiled is not None and trained else network
-        recomputing = checkpointing(inner) if self.checkpointing and trained else nullcontext()
+        sparing = self.checkpointing and trained
+        recomputing = checkpointing(inner) if sparing and isinstance(inner, nn.Module) else nullcontext()
         with autocast(self.precision, inputs.device), recomputing:
             output = super().__call__(inputs, called, *args, **kwargs)
         parts = [part.float() for part in logits_of(output, inputs, type(inner).__name__)]

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from ignite.engine import Events
 from monai.engines import SupervisedTrainer
+
+MONAI_WARNINGS = (".*torch.cuda.amp.GradScaler", ".*device_type of 'cuda'")
+"""Of its scaler and its context, which are for CUDA alone and not used."""
 
 
 class LossScaling:
@@ -22,9 +26,14 @@ class LossScaling:
             return
         trainer.amp = True
         trainer.amp_kwargs = {"enabled": False}  # the inferer has the context of its own: the loss stays fp32
-        trainer.scaler = self.scaler = torch.amp.GradScaler(trainer.state.device.type)
-        # MONAI names CUDA also where there is none
-        warnings.filterwarnings("ignore", message="User provided device_type of 'cuda'", category=UserWarning)
+        self.scaler = torch.amp.GradScaler(trainer.state.device.type)
+        trainer.add_event_handler(Events.STARTED, self._take, trainer)
+        for text in MONAI_WARNINGS:
+            warnings.filterwarnings("ignore", message=text)
+
+    def _take(self, trainer: SupervisedTrainer) -> None:
+        """MONAI makes a new scaler whenever a trainer runs; this one lives as long as the training."""
+        trainer.scaler = self.scaler
 
     def state(self) -> dict[str, Any]:
         """Its entry in a checkpoint; none without scaling."""
