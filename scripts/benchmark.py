@@ -8,82 +8,25 @@ kept; the table goes to the terminal.
 
 from __future__ import annotations
 
-import ast
-import functools
-import importlib
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import typer
-
-from scripts.commandline import Commands, run_app
-
-FOLDER = Path(__file__).with_name("benchmarks")
-
-
-class Benchmarks(Commands):
-    """The files of the folder as commands; a file is imported when it is run, not for its help."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(path.stem.replace("_", "-") for path in FOLDER.glob("*.py"))
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        name = cmd_name.replace("-", "_")
-        if not (FOLDER / f"{name}.py").is_file():
-            return None
-        own = typer.Typer(add_completion=False, rich_markup_mode=None)
-        own.command(cmd_name)(deferred(FOLDER / f"{name}.py"))
-        return typer.main.get_command(own)
-
-
-def deferred(path: Path) -> Callable[..., Any]:
-    """The function of a file's own name, with its options and text; the file is imported when it is called."""
-    name, module = path.stem, ast.parse(path.read_text(encoding="utf-8"))
-    found = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name]
-    if not found:
-        raise LookupError(f"{path.name}: no function of that name")
-    function = found[0]
-    function.body = function.body[:1]  # its text
-    head = ast.Module([*_defining(_names(function.args), module.body), function], [])
-    signature: dict[str, Any] = {"__name__": f"scripts.benchmarks.{name}"}
-    exec(compile(ast.fix_missing_locations(head), str(path), "exec"), signature)
-
-    @functools.wraps(signature[name])
-    def run(**values: Any) -> Any:
-        return getattr(importlib.import_module(f"scripts.benchmarks.{name}"), name)(**values)
-
-    return run
-
-
-def _defining(names: set[str], body: Sequence[ast.stmt]) -> list[ast.stmt]:
-    """The imports and assignments at the top of a file that the names come from."""
-    kept: list[ast.stmt] = []
-    for statement in reversed(body):
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            statement.names = [each for each in statement.names if (each.asname or each.name) in names]
-            if statement.names:
-                kept.append(statement)
-        elif isinstance(statement, ast.Assign) and names & _names(*statement.targets):
-            names |= _names(statement.value)
-            kept.append(statement)
-    return kept[::-1]
-
-
-def _names(*nodes: ast.AST) -> set[str]:
-    return {each.id for node in nodes for each in ast.walk(node) if isinstance(each, ast.Name)}
-
-
-app = typer.Typer(cls=Benchmarks, add_completion=False, help=__doc__, rich_markup_mode=None)
-
-
-@app.callback()
-def benchmark() -> None:
-    """Measure what docs/results.md states."""
+try:
+    from scripts.measuring.commands import app
+except ModuleNotFoundError as missing:
+    if missing.name != "typer":
+        raise
+    app: Any = None  # type: ignore[no-redef]  # a machine with torch and MONAI alone
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 2 after a one-line error."""
+    """Run the command; 0, or 2 after a one-line error. Without typer there is `gpu` alone."""
+    if app is None:
+        from scripts.measuring.gpu_options import main as gpu_alone
+
+        return gpu_alone(argv)
+    from scripts.commandline import run_app
+
     return run_app(app, "python -m scripts.benchmark", argv, ValueError)
 
 

@@ -23,15 +23,18 @@ from transforms.dataset import Dataset
 
 PACKAGES = ("torch", "monai", "pytorch-ignite", "mlflow")
 
+SAID_IF_USED = ("channels_last", "checkpointing", "compile")
+"""Ways of computing that are no parameter of a run without them."""
+
 
 def run_parameters(
     network: nn.Module, data: Dataset, options: Mapping[str, Any], loss: SegmentationLoss | None = None
 ) -> dict[str, Any]:
     """The flat parameters of an MLflow run: options, network, data set, software, and the loss that is trained with."""
+    used = {**with_switches(options), **layout_used(options, _device(network))}
     return {
-        **{key: value for key, value in with_switches(options).items() if value is not None},
+        **{key: value for key, value in used.items() if value is not None and (value or key not in SAID_IF_USED)},
         **precision_used(options, _device(network)),
-        **layout_used(options, _device(network)),
         **tf32_used(_device(network)),
         "network": type(network).__name__,
         "parameters": sum(p.numel() for p in network.parameters()),

@@ -25,7 +25,7 @@ from rich.table import Table
 from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
 
 from engines.scoring.boundary import boundaries
-from scripts.benchmarks.memory import peak, reset_peak
+from scripts.measuring.peak_memory import peak, reset_peak
 
 SPACING, TOLERANCE = (0.07, 0.07), 1.0
 Labels = NDArray[np.uint8]

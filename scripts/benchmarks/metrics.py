@@ -26,7 +26,7 @@ from rich.table import Table
 from torch import Tensor
 
 from engines.scoring.metrics import confusion_matrix, scores
-from scripts.benchmarks.memory import peak, reset_peak
+from scripts.measuring.peak_memory import peak, reset_peak
 
 
 @dataclass(frozen=True)

@@ -13,20 +13,19 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
-from monai.bundle import ConfigParser
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
 from engines.base.network_file import all_rows
 from engines.inference.inferers import PaddedInferer
 from engines.training.losses import WeightedCrossEntropy
-from engines.training.plan import at_stage, plan, set_stage, stages_of
+from engines.training.plan import plan, set_stage
 from engines.training.training_progress import peak_memory_gb
+from scripts.measuring.bundle_networks import network_of, recipe_of
 from transforms.crops import rows_and_columns
 from transforms.errors import UserError
 
@@ -73,32 +72,6 @@ def paper_step(
         cells = (f"{s.pass_seconds:.1f}", f"{s.update_seconds:.1f}", f"{s.step_seconds:.0f} ({s.passes} passes)")
         table.add_row(s.bundle, s.stage, s.crop_size, f"{s.parameters:,}", *cells, f"{s.peak_gb:.1f}")
     Console().print(table)
-
-
-def recipe_of(bundle: str, name: str = "paper") -> dict[str, Any]:
-    """A recipe of a bundle.
-
-    Raises:
-        UserError: it has none of that name.
-    """
-    recipes: dict[str, dict[str, Any]] = _config(bundle)["recipes"]
-    if name not in recipes:
-        raise UserError(f"--recipe {name}: expected one of {', '.join(recipes)}")
-    return recipes[name]
-
-
-def network_of(bundle: str, width: float, classes: int) -> nn.Module:
-    """A bundle's network at its last stage."""
-    parser = ConfigParser({"imports": ["$import nets"], "width": width, "num_classes": classes})
-    parser["network_def"] = _config(bundle)["network_def"]
-    network = parser.get_parsed_content("network_def")
-    return at_stage(network, stages_of(network))
-
-
-def _config(bundle: str) -> dict[str, Any]:
-    path = ROOT / "bundles" / bundle / "configs" / "train.json"
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return config
 
 
 def in_own_process(bundle: str, stage: str, classes: int) -> Step:

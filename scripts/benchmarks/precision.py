@@ -21,7 +21,7 @@ from engines.base.network_file import all_rows
 from engines.inference.inferers import PaddedInferer
 from engines.training.losses import WeightedCrossEntropy
 from engines.training.plan import plan
-from scripts.benchmarks.paper_step import network_of, recipe_of
+from scripts.measuring.bundle_networks import network_of, recipe_of
 from transforms.crops import rows_and_columns
 from transforms.errors import UserError
 

@@ -1,0 +1,64 @@
+"""What `python -m scripts.benchmark gpu` measures, in the order of its worth; each group is a process of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+NETWORKS = ("fcn", "unet", "dilation10", "deeplabv3")
+
+STEPS: dict[str, dict[str, Any]] = {
+    "fp32": {},
+    "tf32": {"tf32": True},
+    "bf16": {"precision": "bf16"},
+    "fp16": {"precision": "fp16"},
+    "bf16, channels last": {"precision": "bf16", "channels_last": True},
+    "bf16, channels last, checkpointing": {"precision": "bf16", "channels_last": True, "checkpointing": True},
+}
+COMPILED: dict[str, dict[str, Any]] = {
+    "bf16, channels last, compiled": {"precision": "bf16", "channels_last": True, "compiled": True},
+}
+PASSES = {name: STEPS[name] for name in ("fp32", "tf32", "bf16", "bf16, channels last")}
+LOOP: dict[str, dict[str, Any]] = {"as trained by default": {}}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of one process.
+
+    Attributes:
+        kind: step, loop, image or compiled.
+        network: name of the bundle.
+        size: recipe, or "rows x columns" of an image.
+        seconds: that it may take, start included; a guess, by which rows that do not fit are left out.
+    """
+
+    kind: str
+    network: str
+    size: str
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """As in the file."""
+        return f"{self.kind} {self.network} {self.size}"
+
+    @property
+    def ways(self) -> dict[str, dict[str, Any]]:
+        """Name → how it is computed."""
+        return {"step": STEPS, "compiled": COMPILED, "image": PASSES, "loop": LOOP}[self.kind]
+
+
+SMALL, LARGE = "1024 x 832", "3328 x 2560"
+"""Images that go through a network in one pass, and such as are made of tiles."""
+
+
+def groups(tiny: bool = False) -> list[Group]:
+    """All of them; with `tiny` those of a test, which are done in seconds on a CPU."""
+    kinds = [
+        ("step", "quick", 25.0), ("step", "paper", 45.0), ("loop", "quick", 40.0), ("image", SMALL, 20.0),
+        ("loop", "paper", 45.0), ("image", LARGE, 40.0), ("compiled", "quick", 90.0), ("compiled", "paper", 150.0),
+    ]  # fmt: skip
+    return [
+        Group(kind, network, size, 1.0 if tiny else seconds) for kind, size, seconds in kinds for network in NETWORKS
+    ]

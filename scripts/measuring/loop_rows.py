@@ -1,0 +1,111 @@
+"""Iterations of a bundle's trainer against bare steps: reading, augmentation, loss, metrics and handlers.
+
+The trainer is that of the bundle's config, on drawn images; validation, tracking and what follows an epoch are left
+out, and so is the sampling of lesions: crops are centered on a class of their image.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigParser
+from monai.engines import SupervisedTrainer
+
+from engines.base.precision import precision_on
+from engines.base.signals import end_if_asked
+from engines.training.divergence import check_loss
+from engines.training.epochs import seed_all
+from engines.training.plan import Stage, plan
+from scripts.measuring.bundle_networks import recipe_of, train_config
+from scripts.measuring.drawn_dataset import CLASSES, drawn_dataset
+from scripts.measuring.gpu_groups import Group
+from scripts.measuring.rows import Row
+from scripts.measuring.timing import device_name
+from scripts.measuring.watch import Watch, clock_of
+
+IMAGES = 24
+FULL = (2048, 1536)
+"""Rows and columns of images that are not resized."""
+
+
+def loop_rows(group: Group, wanted: Mapping[str, Mapping[str, Any]], device: torch.device, tiny: bool) -> Iterator[Row]:
+    """One row: the iteration of the default precision, layout and workers of this device."""
+    logging.getLogger("mammoseg").setLevel(logging.ERROR)
+    recipe = recipe_of(group.network, group.size)
+    (stage,) = plan([recipe["stages"][-1]], 1, recipe["crop_size"], recipe["learning_rate"])
+    height = recipe["image_height"]
+    size = FULL if height is None else (height, 3 * height // 4)
+    with tempfile.TemporaryDirectory() as folder:
+        data = drawn_dataset(Path(folder), 4 if tiny else IMAGES, (64, 48) if tiny else size)
+        options: dict[str, Any] = {"recipe": group.size, "stages": [stage.name], "data": data}
+        if tiny:
+            stage = Stage(stage.name, 2, (48, 32), stage.learning_rate)
+            options |= {"width": 0.02, "image_height": None, "batch_size": 2, "micro_batch_size": 2}
+        elif height is not None:
+            options["crops_per_image"] = 16  # an epoch of some length
+        watch, batch = _watched(group.network, stage, options, device, 2 if tiny else 4)
+    ratios = [bare / real for real, bare in zip(watch.real, watch.bare, strict=True)]
+    for way in wanted:
+        yield Row(
+            group=group.name, way=way, batch=" x ".join(map(str, batch)), device=device_name(device),
+            torch=torch.__version__, seconds=median(watch.real), low=min(watch.real), high=max(watch.real),
+            images_per_second=batch[0] / median(watch.real), ratio=median(ratios),
+            peak_gb=torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None,
+            note=f"bare step {median(watch.bare):.4f} s, {precision_on(recipe['precision'], device)}",
+        )  # fmt: skip
+
+
+def _watched(
+    bundle: str, stage: Stage, options: Mapping[str, Any], device: torch.device, epochs: int
+) -> tuple[Watch, list[int]]:
+    """Train; return the times, and the batch's sizes."""
+    trainer = trainer_of(bundle, options, device)
+    loader = trainer.data_loader
+    loader.dataset.set_crop_size(stage.crop_size)
+    trainer.state.max_epochs = epochs
+
+    def start() -> None:
+        epoch = trainer.state.epoch
+        loader.dataset.epoch_key = (0, epoch)
+        loader.sampler.set_epoch(epoch)
+        seed_all(0, 0, epoch)
+        trainer.state.metrics["learning_rate"] = stage.learning_rate
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = stage.learning_rate
+
+    def stop_divergence() -> None:  # as StagedTraining does
+        end_if_asked()
+        check_loss(float(trainer.state.output[0]["loss"]), len(CLASSES), stage, trainer.state)
+
+    trainer.add_event_handler(Events.EPOCH_STARTED, start)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, stop_divergence)
+    watch = Watch(clock_of(device))
+    watch.attach(trainer)
+    trainer.run()
+    image = watch.batches[0][0]
+    return watch, [image.shape[0], *image.shape[2:]]
+
+
+def trainer_of(bundle: str, options: Mapping[str, Any], device: torch.device) -> SupervisedTrainer:
+    """The trainer of a bundle's config, without what needs more packages than torch, NumPy, SciPy, MONAI and ignite."""
+    config = train_config(bundle)
+    config["imports"] = [line for line in config["imports"] if "scripts" not in line]
+    config |= {
+        "device": f"$torch.device('{device}')",
+        "init_weights": None,
+        "sampling": "image",
+        "samplings": {"image": None},
+        "loss_function": {"_target_": "engines.WeightedCrossEntropy", "dice_weight": 1.0},
+        **options,
+    }
+    config["train"] |= {"items": "$@data.items('training')", "handlers": [{"_target_": "engines.TrainingProgress"}]}
+    parser = ConfigParser(config)
+    trainer: SupervisedTrainer = parser.get_parsed_content("train::trainer")
+    return trainer

@@ -1,0 +1,107 @@
+"""Timing of something on a device, and its memory."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from statistics import median
+from typing import Any
+
+import torch
+
+from scripts.measuring.gpu_groups import Group
+from scripts.measuring.rows import Row
+from transforms.errors import UserError
+
+WARM_UP, LEAST, MOST = 3, 5, 50
+SECONDS = 2.0
+"""For which one thing is repeated, unless `MOST` or `LEAST` repeats say otherwise."""
+
+
+def device_name(device: torch.device) -> str:
+    """Name of a GPU, or "cpu (1 threads)"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def timed(run: Callable[[], Any], device: torch.device, tiny: bool = False) -> list[float]:
+    """Seconds of each repeat, after some that are not counted; on a GPU until it has done its work."""
+
+    def once() -> float:
+        start = time.perf_counter()
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - start
+
+    for _ in range(1 if tiny else WARM_UP):
+        once()
+    seconds: list[float] = []
+    least, most = (2, 2) if tiny else (LEAST, MOST)
+    while len(seconds) < least or (len(seconds) < most and sum(seconds) < SECONDS):
+        seconds.append(once())
+    return seconds
+
+
+@contextmanager
+def tf32(used: bool) -> Iterator[None]:
+    """Whether a GPU may compute fp32 with the mantissas of TF32."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = used
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def measured(
+    group: Group,
+    wanted: Mapping[str, Mapping[str, Any]],
+    make: Callable[[Mapping[str, Any]], tuple[Callable[[], Any], int, str]],
+    device: torch.device,
+    tiny: bool,
+) -> Iterator[Row]:
+    """The rows of a group, each as it is measured; fp32 first, which gives the ratios.
+
+    Args:
+        group: they belong to.
+        wanted: way → its options, of those that are not in the file yet.
+        make: of the options, what is timed, the number of its images, and their size in words.
+        device: to measure on.
+        tiny: few repeats.
+    """
+    about: dict[str, Any] = {"group": group.name, "device": device_name(device), "torch": torch.__version__}
+    base = None
+    for way, options in {**({"fp32": {}} if "fp32" in group.ways else {}), **wanted}.items():
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
+        try:
+            if options.get("tf32") and device.type != "cuda":
+                raise UserError("needs a GPU")
+            with tf32(bool(options.get("tf32"))):
+                run, images, batch = make(options)
+                seconds = timed(run, device, tiny)
+        except Exception as error:  # whatever a device may not take; the other rows can still be had
+            if way in wanted:
+                yield Row(**about, way=way, batch="-", note=_reason(error))
+            continue
+        middle = median(seconds)
+        base = middle if way == "fp32" else base
+        if way in wanted:
+            yield Row(
+                **about, way=way, batch=batch, seconds=middle, low=min(seconds), high=max(seconds),
+                images_per_second=images / middle, ratio=None if base is None else base / middle,
+                peak_gb=torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None,
+            )  # fmt: skip
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return "out of memory"
+    text = " ".join(str(error).split())[:200]
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"

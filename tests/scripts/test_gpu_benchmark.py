@@ -1,0 +1,127 @@
+"""`python -m scripts.benchmark gpu` at tiny sizes, and with no more packages than a machine with a GPU may have."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from repository import ROOT
+
+from scripts import benchmark
+from scripts.measuring import gpu_run, rows
+from scripts.measuring.gpu_groups import Group, groups
+
+ALONE = """
+import importlib.machinery, sys
+NEEDED = {"torch", "numpy", "scipy", "monai", "ignite"}
+THEIRS = {"packaging", "typing_extensions", "sympy", "mpmath", "networkx", "jinja2", "markupsafe", "fsspec", "filelock",
+          "torchgen", "functorch", "triton"}
+OURS = {"engines", "nets", "transforms", "scripts"}
+class Installed(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        top = name.split(".")[0]
+        known = top in NEEDED | THEIRS | OURS or top in sys.stdlib_module_names or top.startswith("_")
+        return super().find_spec(name, path, target) if known else None
+sys.meta_path = [importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter, Installed]
+from scripts import benchmark
+assert benchmark.app is None
+assert benchmark.main(["gpu", "--device", "cuda"]) == 2
+from scripts.measuring.one_group import rows_of
+import json
+for name, ways in json.loads(sys.argv[1]).items():
+    for row in rows_of({"group": name, "ways": ways, "device": "cpu", "tiny": True}):
+        print(row.group, "|", row.way, "|", row.note if row.seconds is None else "measured")
+"""
+
+
+def test_it_needs_torch_numpy_scipy_monai_and_ignite_alone() -> None:
+    task = {
+        "step unet quick": ["fp32", "tf32", "bf16, channels last, checkpointing"],
+        "image deeplabv3 1024 x 832": ["bf16"],
+        "loop dilation10 quick": ["as trained by default"],
+        "loop fcn paper": ["as trained by default"],
+    }
+    words = [sys.executable, "-c", ALONE, json.dumps(task)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines() == [
+        "step unet quick | fp32 | measured",
+        "step unet quick | tf32 | needs a GPU",
+        "step unet quick | bf16, channels last, checkpointing | measured",
+        "image deeplabv3 1024 x 832 | bf16 | measured",
+        "loop dilation10 quick | as trained by default | measured",
+        "loop fcn paper | as trained by default | measured",
+    ]
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
+    """The groups that were measured, in no time, and their ways; tf32 cannot be."""
+    calls: list[tuple[str, list[str]]] = []
+
+    def measure(group: Group, ways: list[str], device: torch.device, tiny: bool, room: float, out: Path) -> None:
+        calls.append((group.name, list(ways)))
+        about: dict[str, Any] = {
+            "group": group.name,
+            "batch": "1",
+            "device": gpu_run.device_name(device),
+            "torch": torch.__version__,
+        }
+        for way in ways:
+            known = {} if way == "tf32" else {"seconds": 0.5, "low": 0.5, "high": 0.5}
+            rows.append(out, rows.Row(**about, way=way, **known, note="" if known else "needs a GPU"))
+
+    monkeypatch.setattr(gpu_run, "_measure", measure)
+    return calls
+
+
+def test_the_next_call_goes_on(
+    measured: list[tuple[str, list[str]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["gpu", "--out", str(tmp_path / "new" / "rows.jsonl"), "--device", "cpu", "--only", "unet"]
+    assert benchmark.main([*words, "--minutes", "1"]) == 1
+    first = [name for name, _ in measured]
+    assert first == [g.name for g in groups() if g.network == "unet" and g.seconds <= 60]
+    assert "not run: compiled unet paper, 1 rows: 60 s left, may take 150" in capsys.readouterr().out
+    measured.clear()
+    assert benchmark.main([*words, "--minutes", "9"]) == 1  # tf32 is tried again
+    assert [call for call in measured if "compiled" not in call[0]] == [
+        (g.name, ["tf32"]) for g in groups() if g.network == "unet" and "tf32" in g.ways
+    ]
+    assert len(measured) == 6
+    assert benchmark.main([*words, "--only", "net9"]) == 2
+    assert "--only net9: in no group's name" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    assert benchmark.main(["gpu", "--device", "cuda", "--out", str(tmp_path / "rows.jsonl")]) == 2
+    assert "there is no GPU that PyTorch can use" in capsys.readouterr().err
+
+
+def test_a_line_cut_off_is_left_out_and_another_file_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = rows.Row("step unet quick", "fp32", "1", "cpu", "2", seconds=1.0)
+    rows.append(path, row)
+    with path.open("a") as file:
+        file.write('{"group": "st')
+    assert rows.read(path) == [row]
+    rows.append(path, row)
+    assert rows.read(path) == [row, row]
+    path.write_text("a\nb\n")
+    with pytest.raises(Exception, match="line 1 is no measured row"):
+        rows.read(path)
+
+
+def test_time_over_ends_the_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (group,) = (g for g in groups(tiny=True) if g.name == "step unet quick")
+    gpu_run._measure(group, list(group.ways), torch.device("cpu"), True, 0.1, tmp_path / "rows.jsonl")
+    assert "step unet quick: ended with code -9 (the time is over)" in capsys.readouterr().out
+    assert rows.read(tmp_path / "rows.jsonl") == []
