@@ -84,6 +84,9 @@ def _measure(group: Group, ways: Sequence[str], device: torch.device, tiny: bool
         process.kill()
         code = process.wait()
         reader.join(5)
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
     if code != 0:
         why = "the time is over" if over.is_set() else (said or ["nothing said"])[-1].strip()[:300]
         print(f"{group.name}: ended with code {code} ({why})", flush=True)
