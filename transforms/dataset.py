@@ -283,58 +283,6 @@ def _sha256(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-<<<<<<< HEAD
-=======
-def _read(root: Path) -> dict[str, Any]:
-    path = root / "dataset.json"
-    if not path.is_file():
-        raise UserError(_not_a_dataset(root))
-    try:
-        content = read_json(path)
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: not readable JSON ({error}); prepare the dataset again") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {type(content).__name__}; expected an object as scripts.prepare writes it")
-    return content
-
-
-def _not_a_dataset(root: Path) -> str:
-    looked = root.resolve()
-    if looked.is_dir():
-        names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in looked.iterdir())
-        found = f"it holds {', '.join(names[:5]) or 'nothing'}{' …' if len(names) > 5 else ''}"
-    else:
-        found = "there is a file of this name" if looked.exists() else "no such folder"
-        inside = [path.name for path in looked.parent.glob("*/") if (path / "dataset.json").is_file()]
-        if inside:
-            found += f" (datasets beside it: {', '.join(sorted(inside)[:5])})"
-    return (
-        f"{looked}: not a dataset folder: looked for dataset.json, {found}; expected dataset.json, images/*.npy and "
-        "labels/*.npy; make one with `python -m scripts.prepare folder IMAGES LABELS OUT --values …` (or qupath, see "
-        "docs/data.md), or point dataset_dir at one"
-    )
-
-
-@cache
-def _validator() -> Any:
-    import jsonschema  # only where a data set is checked
-
-    schema = json.loads(Path(__file__).with_name("dataset.schema.json").read_text(encoding="utf-8"))
-    return jsonschema.Draft202012Validator(schema)
-
-
-def _check_schema(path: Path, content: dict[str, Any]) -> None:
-    validator = _validator()
-    from jsonschema.exceptions import best_match
-
-    error = best_match(validator.iter_errors(content))
-    if error is not None:
-        where = "".join(f"[{key!r}]" for key in error.absolute_path) or "the top level"
-        message = error.message if len(error.message) < 200 else error.message[:200] + " …"
-        raise UserError(f"{path}: {where}: {message}; see docs/data.md for the format")
-
-
->>>>>>> 2b72ddd (scripts.benchmark gpu: speed and memory of all networks in every way of computing, with torch, NumPy, SciPy, MONAI and ignite alone; a helper file no longer breaks the list of benchmarks)
 def _check_labels_table(path: Path, labels: dict[int, str], ignore: int | None, fraction: dict[str, float]) -> None:
     if list(labels) != list(range(len(labels))):
         raise UserError(f"{path}: the label ids are {listed(list(labels))}; expected 0 to {len(labels) - 1}")

@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 from transforms.errors import UserError
 
 SECTIONS = ("training", "validation", "test")
@@ -24,10 +22,12 @@ def check_schema(path: Path, content: dict[str, Any]) -> None:
         path: of the file, for the message.
         content: the object in it.
     """
+    from jsonschema.exceptions import best_match  # not where no dataset.json is read, see scripts.benchmark gpu
+
     lists = {name: content[name] for name in SECTIONS if isinstance(content.get(name), list)}
     fits = all(plain_item(item) for section in lists.values() for item in section)
     shown = {**content, **{name: [] for name in lists}} if fits else content
-    error = jsonschema.exceptions.best_match(_validator().iter_errors(shown))
+    error = best_match(_validator().iter_errors(shown))
     if error is not None:
         where = "".join(f"[{key!r}]" for key in error.absolute_path) or "the top level"
         message = error.message if len(error.message) < 200 else error.message[:200] + " …"
@@ -36,6 +36,8 @@ def check_schema(path: Path, content: dict[str, Any]) -> None:
 
 @cache
 def _validator() -> Any:
+    import jsonschema
+
     return jsonschema.Draft202012Validator(json.loads(FILE.read_text(encoding="utf-8")))
 
 

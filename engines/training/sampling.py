@@ -75,14 +75,7 @@ class ClassSampling:
         """
         if self._images is not None:
             return
-<<<<<<< HEAD
         holds = self._holds() if self.files is None else self._known(self.files)
-=======
-        from tqdm.auto import tqdm
-
-        shown = tqdm(self.labels, desc="reading row counts", delay=2, leave=False, disable=not is_main())
-        holds = np.array([self._classes_in(path) for path in shown], bool).reshape(-1, self.num_classes)
->>>>>>> 2b72ddd (scripts.benchmark gpu: speed and memory of all networks in every way of computing, with torch, NumPy, SciPy, MONAI and ignite alone; a helper file no longer breaks the list of benchmarks)
         images = {cls: np.flatnonzero(holds[:, cls]) for cls in range(self.num_classes) if holds[:, cls].any()}
         rare = [cls for cls in images if cls not in self.ubiquitous]
         drawn = rare or [cls for cls in images if cls not in self.ubiquitous[:1]]
@@ -96,6 +89,8 @@ class ClassSampling:
 
     def _holds(self) -> NDArray[np.bool_]:
         """Which classes each label map holds: (number, classes)."""
+        from tqdm.auto import tqdm  # not where nothing is drawn by class, see scripts.benchmark gpu
+
         shown = tqdm(self.labels, desc="reading row counts", delay=2, leave=False, disable=not is_main())
         return np.array([self._classes_in(path) for path in shown], bool).reshape(-1, self.num_classes)
 
