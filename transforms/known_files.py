@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from transforms.atomic_write import atomic_file
 from transforms.digests import array_sha256
@@ -83,6 +82,8 @@ class KnownFiles:
         Gives what is to be called with each number of items that are done.
         """
         try:
+            from tqdm.auto import tqdm  # not where no file is read, see scripts.benchmark gpu
+
             with tqdm(total=total, desc=about, delay=2, leave=False, unit="file") as bar:
                 yield bar.update
         finally:
