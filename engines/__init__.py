@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engines.base.distributed import local_device, rank, shard, world_size
-    from engines.base.loading import on_gpu, reading_processes
+    from engines.base.loading import on_gpu, overlapping_threads, reading_processes
     from engines.base.memory_layout import placed
     from engines.base.options import check_options, choose, switch
     from engines.base.paths import as_path, bundle_root, project_root
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from engines.runs.build_ensemble import ensemble
     from engines.runs.check import check
     from engines.runs.evaluate import evaluate
-    from engines.runs.infer import ReadableImages, find_images, infer
+    from engines.runs.infer import ReadableImages, find_images, findings_table, infer
     from engines.runs.run_parameters import run_parameters, settings
     from engines.runs.session import begin
     from engines.runs.train import train
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "base.distributed": "local_device rank shard world_size",
-    "base.loading": "on_gpu reading_processes",
+    "base.loading": "on_gpu overlapping_threads reading_processes",
     "base.memory_layout": "placed",
     "base.options": "check_options choose switch",
     "base.paths": "as_path bundle_root project_root",
@@ -64,7 +64,7 @@ _MODULES = {
     "runs.build_ensemble": "ensemble",
     "runs.check": "check",
     "runs.evaluate": "evaluate",
-    "runs.infer": "ReadableImages find_images infer",
+    "runs.infer": "ReadableImages find_images findings_table infer",
     "runs.session": "begin",
     "runs.run_parameters": "run_parameters settings",
     "runs.train": "train",
@@ -118,6 +118,7 @@ __all__ = [
     "environment",
     "evaluate",
     "find_images",
+    "findings_table",
     "held_out_items",
     "infer",
     "labels_alone",
@@ -127,6 +128,7 @@ __all__ = [
     "member_files",
     "min_score_of",
     "on_gpu",
+    "overlapping_threads",
     "placed",
     "plan",
     "precision_of",

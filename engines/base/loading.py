@@ -20,6 +20,21 @@ def on_gpu(device: torch.device | str) -> bool:
     return torch.device(device).type == "cuda"
 
 
+def overlapping_threads(number: Any, device: torch.device | str) -> int:
+    """How many threads read, and how many write, while a network segments: `number`, or what `auto` comes to.
+
+    For a GPU `auto` takes half of the processors that there are for it, 1 to `MOST` / 2; on a CPU none.
+
+    Raises:
+        UserError: neither a whole number nor `auto`.
+    """
+    if number != AUTO:
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise UserError(f"--workers {number}: expected a whole number of at least 0, or {AUTO}")
+        return number
+    return min(MOST // 2, max(1, reading_processes(AUTO, device) // 2)) if on_gpu(device) else 0
+
+
 def reading_processes(number: Any, device: torch.device | str) -> int:
     """How many processes read images: `number`, or what `auto` comes to.
 

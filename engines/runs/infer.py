@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from monai.engines import Evaluator
 from torch.utils.data import IterableDataset
 
+from engines.base.distributed import gathered, is_main, rank, world_size
 from engines.base.machine_errors import errors_in_one_line
 from engines.base.paths import as_path
 from engines.base.threads import computing
@@ -19,10 +24,12 @@ from engines.inference.ensemble import Ensemble
 from engines.inference.finite import naming_case
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError, user_error
-from transforms.outputs.findings import FILE, put_refused, read_rows
+from transforms.outputs.findings import FILE, merge_parts, part_file, put_refused, read_rows
 from transforms.outputs.formats import ENDINGS
 from transforms.outputs.geojson import drawn_by_hand
+from transforms.outputs.save import SaveSegmentationd
 from transforms.plain_text import one_line
+from transforms.reading.dicom import quiet
 from transforms.reading.find_files import image_candidates
 from transforms.reading.names import result_name, stem
 
@@ -101,6 +108,9 @@ class ReadableImages(IterableDataset[dict[str, Any]]):
         data: items of `find_images`.
         transform: reads and prepares one item; a `UserError` it raises refuses the file.
         finished: tells items that are left out, such as `transforms.outputs.resume.Finished`.
+        workers: threads that read ahead of the image that is segmented, as many images; 0 reads when it is needed.
+
+    Of several processes each has every n-th item; `names` are those of all.
     """
 
     def __init__(
@@ -108,19 +118,22 @@ class ReadableImages(IterableDataset[dict[str, Any]]):
         data: Sequence[Mapping[str, Any]],
         transform: Callable[[Any], Any],
         finished: Callable[[Any], bool] | None = None,
+        workers: int = 0,
     ) -> None:
-        found = list(data)
+        self.names = [str(item["name"]) for item in data]
+        found = list(data)[rank() :: world_size()]
         self.data = found if finished is None else [item for item in found if not finished(item)]
         self.left_out = len(found) - len(self.data)
         self.transform = transform
+        self.workers = workers
         self.refused: list[str] = []
         self.reasons: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self.refused, self.reasons = [], {}
-        for number, item in enumerate(self.data, start=1):
+        for number, (item, ready_item) in enumerate(self._read(), start=1):
             try:
-                ready = self.transform(dict(item))
+                ready = ready_item()
             except Exception as error:
                 cause = user_error(error)
                 if cause is None:
@@ -132,34 +145,81 @@ class ReadableImages(IterableDataset[dict[str, Any]]):
             logger.info("%d of %d   %s", number, len(self.data), one_line(item["name"]))
             yield ready
 
+    def _read(self) -> Iterator[tuple[Mapping[str, Any], Callable[[], Any]]]:
+        """Each item, and what gives or raises the outcome of reading it."""
+        if not self.workers:
+            for item in self.data:
+                yield item, partial(self.transform, dict(item))
+            return
+        waiting: deque[tuple[Mapping[str, Any], Future[Any]]] = deque()
+        items = iter(self.data)
+        with ThreadPoolExecutor(self.workers) as pool:
+            try:
+                while True:
+                    for item in islice(items, self.workers + 1 - len(waiting)):
+                        waiting.append((item, pool.submit(self.transform, dict(item))))
+                    if not waiting:
+                        return
+                    item, found = waiting.popleft()
+                    yield item, found.result
+            finally:
+                for _, found in waiting:
+                    found.cancel()
 
-def infer(evaluator: Evaluator, dataset: ReadableImages, output_dir: str, formats: Sequence[str] = ()) -> None:
+
+def infer(
+    evaluator: Evaluator,
+    dataset: ReadableImages,
+    output_dir: str,
+    formats: Sequence[str] = (),
+    saving: SaveSegmentationd | None = None,
+) -> None:
     """Run the evaluator over every readable image and say where the results are.
 
     Args:
         formats: of `transforms.outputs.formats`; with "findings" the refused images stand in that table, too.
+        saving: what writes the results, if it may still be writing when the evaluator is done.
 
     Raises:
         UserError: not one image could be read, results cannot be written, or would replace what a person drew.
     """
-    if dataset.left_out:
-        logger.info("%d images have their results already and are left out", dataset.left_out)
-        if not dataset.data:
-            return
+    if _is_all_done(dataset):
+        return
     results = as_path(output_dir)
     if "disagreement" in formats and not isinstance(evaluator.network, Ensemble):
         raise UserError("--formats: disagreement needs an ensemble; give --members, or leave it out")
     _check_results(results, dataset.data, formats)
-    with computing(), errors_in_one_line(results), naming_case(evaluator):
-        evaluator.run()
+    # what reading in one thread silences, for identifiers may be in it, another thread would bring back
+    silence = quiet() if dataset.workers else nullcontext()
+    with silence, computing(), errors_in_one_line(results), naming_case(evaluator):
+        if dataset.data:
+            evaluator.run()
+        if saving is not None:
+            saving.finish()
     if "findings" in formats:
         for name, reason in dataset.reasons.items():
-            put_refused(results, name, reason)
-    done = len(dataset.data) - len(dataset.refused)
-    if not done and not dataset.left_out:
-        raise UserError(f"none of {len(dataset.data)} files could be segmented; first: {dataset.refused[0]}")
-    refused = f", {len(dataset.refused)} files refused (reasons above)" if dataset.refused else ""
-    logger.info("%d images segmented%s: %s", done, refused, output_dir)
+            put_refused(results, name, reason, findings_table())
+    refused = gathered(dataset.refused)
+    if "findings" in formats and is_main():
+        merge_parts(results, dataset.names)
+    done, left_out = (sum(gathered([n])) for n in (len(dataset.data) - len(dataset.refused), dataset.left_out))
+    if not done and not left_out:
+        raise UserError(f"none of {len(refused)} files could be segmented; first: {refused[0]}")
+    more = f", {len(refused)} files refused (reasons above)" if refused else ""
+    logger.info("%d images segmented%s: %s", done, more, output_dir)
+
+
+def _is_all_done(dataset: ReadableImages) -> bool:
+    """Whether all images have their results, in all processes; says so."""
+    left_out, left = (sum(gathered([n])) for n in (dataset.left_out, len(dataset.data)))
+    if left_out:
+        logger.info("%d images have their results already and are left out", left_out)
+    return bool(left_out) and not left
+
+
+def findings_table() -> str:
+    """Name of the table of findings that this process writes: of several, each has its own until all are done."""
+    return part_file(rank()) if world_size() > 1 else FILE
 
 
 def _check_results(folder: Path, items: Sequence[Mapping[str, Any]], formats: Sequence[str]) -> None:

@@ -1,14 +1,15 @@
 """A bundle's configs, merged from bundles/common/ and its network.json: no conditions, loops or templates in either.
 
 bundles/common/
-    train.json, evaluate.json, inference.json, multi_gpu_train.json, metadata.json, logging.conf   what all share
+    train.json, evaluate.json, inference.json, multi_gpu_train.json,
+    multi_gpu_inference.json, metadata.json, logging.conf   what all share
     options.json    each option once: its sentence, and its value in each config that has it; `recipe` in place of
                     `train` is the value of the recipe that builds on no other
     recipes.json    what each recipe has otherwise than the one that it is `based_on`
 bundles/<name>/network.json
     title, order, stages (stage → title of its row), network_def
     recipes         the numbers that are the network's own, over those of bundles/common/
-    metadata, train, evaluate, inference, multi_gpu_train    anything else, over what is shared
+    metadata, train, evaluate, inference, multi_gpu_*    anything else, over what is shared
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from transforms.errors import UserError
 Config = dict[str, Any]
 
 RUNNING = ("train", "evaluate", "inference")
-CONFIGS = (*RUNNING, "multi_gpu_train", "metadata")
+SEVERAL = ("multi_gpu_train", "multi_gpu_inference")
+CONFIGS = (*RUNNING, *SEVERAL, "metadata")
 KEYS = ("title", "order", "stages", "network_def", "recipes", *CONFIGS)
 """What a network.json may hold."""
 
@@ -143,7 +145,10 @@ def _with_options(config: Config, name: str, options: Mapping[str, Config]) -> C
 def _of_name(name: str, title: str) -> dict[str, Config]:
     """The few values in which all bundles differ by their name alone."""
     root = {"bundle_root": f"$engines.bundle_root('{name}')"}
-    files = ",".join(f"'bundles/{name}/configs/{config}.json'" for config in ("train", "multi_gpu_train"))
+
+    def overlaid(config: str) -> str:
+        return ",".join(f"'bundles/{name}/configs/{part}.json'" for part in (config, f"multi_gpu_{config}"))
+
     return {
         "train": {
             "_desc_": f"Trains {title}. Every top-level key is an option: --recipe paper, --max_epochs 20, "
@@ -158,7 +163,11 @@ def _of_name(name: str, title: str) -> dict[str, Config]:
         "inference": root,
         "multi_gpu_train": {
             "_desc_": "Over train.json for several GPUs: torchrun --standalone --nproc_per_node=2 -m monai.bundle run "
-            f'training --config_file "[{files}]"'
+            f'training --config_file "[{overlaid("train")}]"'
+        },
+        "multi_gpu_inference": {
+            "_desc_": "Over inference.json for several GPUs: torchrun --standalone --nproc_per_node=2 -m monai.bundle "
+            f'run evaluating --config_file "[{overlaid("inference")}]"'
         },
         "metadata": {},
     }

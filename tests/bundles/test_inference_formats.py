@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 from pydicom import dcmread
 from refusals import refused
 
+import engines.runs.infer as infer_module
 from scripts.importers.labels.classes import ClassTable
 from scripts.importers.labels.merge import Tally
 from scripts.importers.sources.qupath import read_label
@@ -184,3 +186,34 @@ def test_every_format_has_an_ending_and_logits_are_kept_where_needed() -> None:
     assert {*ENDINGS, "findings"} == set(FORMATS)
     needing = [name for name in FORMATS if needs_logits(name)]
     assert needing == ["probabilities", "dicom_seg", "geojson", "findings"]  # the last three for the scores of lesions
+
+
+def test_results_of_threads_and_of_two_processes_are_those_of_one(
+    trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Byte for byte; also where a process that was killed left rows of its own."""
+    source = write_images(tmp_path / "in", *"abcde")
+    (source / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    formats = ["nifti", "png", "overlay", "probabilities", "geojson", "findings"]
+    how: dict[str, Any] = {"dataset_dir": str(source), "formats": formats}
+    trained(results_dir=str(tmp_path / "one"), workers=0, **how)
+    trained(results_dir=str(tmp_path / "threads"), workers=2, **how)
+    for number in (1, 0):
+        for name, value in (("rank", number), ("world_size", 2), ("is_main", number == 0)):
+            monkeypatch.setattr(infer_module, name, lambda value=value: value)
+        trained(results_dir=str(tmp_path / "two"), workers=1, **how)
+    monkeypatch.undo()
+    killed = tmp_path / "killed"
+    shutil.copytree(tmp_path / "one", killed)
+    rows = (killed / "findings.csv").read_text().splitlines(keepends=True)
+    (killed / "findings.csv").write_text("".join(rows[:3]))
+    (killed / "findings.part-1.csv").write_text("".join([rows[0], *rows[3:5]]))
+    (killed / "e.geojson").unlink()
+    trained(results_dir=str(killed), workers=2, resume=True, **how)
+
+    def content(folder: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    assert len(content(tmp_path / "one")) == 5 * 5 + 1
+    for other in ("threads", "two", "killed"):
+        assert content(tmp_path / other) == content(tmp_path / "one"), other

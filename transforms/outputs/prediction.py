@@ -16,6 +16,8 @@ from transforms.outputs.regions import Region, find_regions
 from transforms.vocabulary import is_lesion
 from transforms.working_resolution import upsampled_probability
 
+FINDINGS = "findings.csv"
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -35,6 +37,7 @@ class Prediction:
         min_lesion_score: lesions of a lower score are not listed.
         disagreement: of an ensemble, float32 (rows, columns), see `engines.inference.ensemble`; None of one network.
         source_values: gray value of each class in the label images that were learned from, or None.
+        table: name of the table of findings.
     """
 
     label: NDArray[np.uint8]
@@ -50,6 +53,7 @@ class Prediction:
     lesions: tuple[int, ...] | None = None
     min_lesion_score: float = 0.0
     disagreement: NDArray[np.float32] | None = None
+    table: str = FINDINGS
 
     def path(self, ending: str) -> Path:
         """`folder/name` and the ending; makes its folder."""

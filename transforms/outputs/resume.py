@@ -29,7 +29,8 @@ class Finished:
         self.output_dir = Path(output_dir)
         self.formats = checked_formats(formats)
         self.enabled = enabled
-        rows = findings.read_rows(self.output_dir / findings.FILE) if enabled else []
+        tables = [self.output_dir / findings.FILE, *findings.part_files(self.output_dir)] if enabled else []
+        rows = [row for table in tables for row in findings.read_rows(table)]
         self._in_table = {row["name"] for row in rows if not row.get("refused")}
 
     def __call__(self, item: Mapping[str, str]) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from transforms.decision import Decision
 from transforms.errors import UserError
 from transforms.outputs.formats import DEFAULT_FORMATS, FORMATS, checked_formats
-from transforms.outputs.prediction import Prediction
+from transforms.outputs.prediction import FINDINGS, Prediction
 
 
 class SaveSegmentationd(MapTransform):
@@ -49,6 +51,9 @@ class SaveSegmentationd(MapTransform):
             mean probabilities with them, and lesions their scores.
         decision: by which the maps were decided: its classes are the lesions.
         min_lesion_score: lesions of a lower score are not listed in findings and GeoJSON.
+        workers: threads that write while the next images are segmented; `finish` waits for them. Rows of findings keep
+            the order of the images.
+        table: name of the table of findings.
 
     Raises UserError for an unknown format, or one that needs what is not there.
     """
@@ -65,6 +70,8 @@ class SaveSegmentationd(MapTransform):
         logits_key: str | None = None,
         decision: Decision | None = None,
         min_lesion_score: float = 0.0,
+        workers: int = 0,
+        table: str = FINDINGS,
     ) -> None:
         super().__init__(keys)
         self.formats = checked_formats(formats)
@@ -77,6 +84,10 @@ class SaveSegmentationd(MapTransform):
         self.logits_key = logits_key
         self.lesions = None if decision is None else decision.lesions
         self.min_lesion_score = min_lesion_score
+        self.table = table
+        self.workers = workers
+        self._pool = ThreadPoolExecutor(workers) if workers else None
+        self._pending: deque[tuple[Prediction, Future[None]]] = deque()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -98,17 +109,42 @@ class SaveSegmentationd(MapTransform):
                 lesions=self.lesions,
                 min_lesion_score=self.min_lesion_score,
                 disagreement=_plane(d.get("disagreement")),
+                table=self.table,
             )
-            for name in self.formats:
-                try:
-                    FORMATS[name].write(prediction)
-                except OSError as error:
-                    reason = error.strerror or error
-                    raise UserError(
-                        f"{self.output_dir}: {name} of {prediction.name} cannot be written ({reason}); "
-                        "with --resume true the rest can be done later"
-                    ) from None
+            if self._pool is None:
+                self._write(prediction, self.formats)
+                continue
+            formats = [name for name in self.formats if name != "findings"]
+            self._pending.append((prediction, self._pool.submit(self._write, prediction, formats)))
+            while len(self._pending) > self.workers:
+                self._settle()
         return d
+
+    def finish(self) -> None:
+        """Wait until everything is written.
+
+        Raises:
+            UserError: something cannot be.
+        """
+        while self._pending:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Wait for the earliest image; its row comes last, so that it has all results if it has one."""
+        prediction, written = self._pending.popleft()
+        written.result()
+        self._write(prediction, [name for name in self.formats if name == "findings"])
+
+    def _write(self, prediction: Prediction, formats: Sequence[str]) -> None:
+        for name in formats:
+            try:
+                FORMATS[name].write(prediction)
+            except OSError as error:
+                reason = error.strerror or error
+                raise UserError(
+                    f"{self.output_dir}: {name} of {prediction.name} cannot be written ({reason}); "
+                    "with --resume true the rest can be done later"
+                ) from None
 
 
 def _plane(values: Any) -> NDArray[np.float32] | None:

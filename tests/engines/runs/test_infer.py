@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import engines.runs.infer as module
 from engines.runs.infer import ReadableImages, infer
 from transforms.errors import UserError
-from transforms.outputs.findings import read_rows
+from transforms.outputs.findings import put_row, read_rows
 
 ITEMS = [{"image": f"{name}.png", "name": name} for name in "abc"]
 
@@ -70,3 +72,47 @@ def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "res" / "a.geojson").write_text('{"type":"FeatureCollection","features":[]}')
     with pytest.raises(UserError, match=r"a\.geojson: drawn or corrected by a person"):
         infer(evaluator(images), images, str(tmp_path / "res"), ["geojson"])
+
+
+def test_reading_ahead_keeps_order_and_refusals(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "mammoseg")
+    items = [{"image": f"{name}.png", "name": name} for name in "abcdefgh"]
+
+    def slow_first(item: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(0.03 if item["name"] == "a" else 0)
+        return reading(item)
+
+    images = ReadableImages(items, slow_first, workers=3)
+    assert [item["name"] for item in images] == list("acdefgh")
+    assert images.reasons == {"b": "b.png: damaged"}
+    assert [record.getMessage().split()[-1] for record in caplog.records] == [*"a", "damaged", *"cdefgh"]
+
+
+def test_reading_ahead_ends_with_the_one_who_asked() -> None:
+    read: list[str] = []
+    items = [{"image": f"{number}.png", "name": str(number)} for number in range(50)]
+    images = iter(ReadableImages(items, lambda item: read.append(item["name"]) or item, workers=2))
+    assert next(images)["name"] == "0"
+    images.close()
+    assert len(read) <= 3
+
+
+def test_processes_share_the_images_and_one_table_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second process, then the first, which waits for it: the rows are in the order of one process."""
+    caplog.set_level("INFO", "mammoseg")
+    items = [{"image": f"{name}.png", "name": name} for name in "abcde"]
+    for rank in (1, 0):
+        for name, value in (("rank", rank), ("world_size", 2), ("is_main", rank == 0)):
+            monkeypatch.setattr(module, name, lambda value=value: value)
+        images = ReadableImages(items, reading)
+        assert [item["name"] for item in images.data] == list("ace" if rank == 0 else "bd")
+
+        def run(images: ReadableImages = images) -> None:
+            for item in images:
+                put_row(tmp_path, {"name": item["name"], "gland_px": "1"}, module.findings_table())
+
+        infer(SimpleNamespace(run=run, state=SimpleNamespace(batch=None)), images, str(tmp_path), ["findings"])
+    assert [row["name"] for row in read_rows(tmp_path / "findings.csv")] == ["a", "c", "d", "e", "b"]
+    assert [path.name for path in tmp_path.iterdir()] == ["findings.csv"]
