@@ -43,9 +43,10 @@ class Stage:
 
     def __str__(self) -> str:
         text = f"{self.name}: up to {self.max_epochs} epochs, {_crops(self)}"
-        if self.fine_tuning is None:
+        last = self.max_epochs - self.crop_epochs
+        if self.fine_tuning is None or not last:
             return text
-        return f"{text}; fine-tuning in the last {self.max_epochs - self.crop_epochs}: {_crops(self.fine_tuning)}"
+        return f"{text}; fine-tuning in the last {last}: {_crops(self.fine_tuning)}"
 
     @property
     def crop_epochs(self) -> int:

@@ -60,6 +60,7 @@ def test_fine_tuning_takes_the_last_epochs_with_a_size_and_a_rate_of_its_own() -
 def test_the_first_epoch_of_a_short_training_is_no_fine_tuning(epochs: int, sizes: list[Any]) -> None:
     (stage,) = plan(["a"], epochs, 16, 0.1, LAST)
     assert [stage.crop_size_at(epoch) for epoch in range(1, epochs + 1)] == sizes
+    assert ("fine-tuning" in str(stage)) == (epochs > 1)
 
 
 def test_without_fine_tuning_nothing_of_it_is_on_record() -> None:
