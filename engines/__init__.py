@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from engines.training.plan import Stage, at_stage, plan
     from engines.training.sampling import ClassSampling
     from engines.training.staged_training import StagedTraining
+    from engines.training.step_memory import micro_batch_size
     from engines.training.training_progress import TrainingProgress
 
 _MODULES = {
@@ -79,6 +80,7 @@ _MODULES = {
     "training.plan": "Stage at_stage plan",
     "training.sampling": "ClassSampling",
     "training.staged_training": "StagedTraining",
+    "training.step_memory": "micro_batch_size",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
@@ -126,6 +128,7 @@ __all__ = [
     "load_settings",
     "local_device",
     "member_files",
+    "micro_batch_size",
     "min_score_of",
     "on_gpu",
     "overlapping_threads",

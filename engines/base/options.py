@@ -40,7 +40,7 @@ ABOVE_ZERO = {"width", "lr_drop_factor", "memory_gb"}
 OPTIONAL = {"image_height", "memory_gb"}
 """May be None: stored resolution; automatic memory limit."""
 
-AUTOMATIC = {"num_workers"}
+AUTOMATIC = {"num_workers", "micro_batch_size"}
 """May be `AUTO`."""
 
 
