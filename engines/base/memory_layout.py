@@ -10,15 +10,19 @@ from torch import nn
 
 from engines.base.loading import AUTO, on_gpu
 from engines.base.options import switch
+from transforms.errors import UserError
 
 
 def is_channels_last(choice: Any, device: torch.device | str) -> bool:
     """Whether a network is laid out so: `choice`, or what `auto` comes to, on a GPU true.
 
     Raises:
-        UserError: neither true, false nor auto.
+        UserError: neither true, false nor auto; or true on a CPU, where torch 2.13 may crash in the backward pass.
     """
-    return on_gpu(device) if choice == AUTO else switch(choice, "--channels_last", or_else=AUTO)
+    chosen = on_gpu(device) if choice == AUTO else switch(choice, "--channels_last", or_else=AUTO)
+    if chosen and not on_gpu(device):
+        raise UserError("--channels_last true: PyTorch may crash with it on a CPU (docs/options.md); give auto")
+    return chosen
 
 
 def placed(network: nn.Module, device: torch.device | str, channels_last: Any = False) -> nn.Module:

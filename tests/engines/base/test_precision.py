@@ -142,11 +142,12 @@ def test_tiles_are_computed_in_it_and_maps_are_fp32() -> None:
     assert result.dtype == torch.float32
 
 
-def test_channels_last_changes_the_layout_alone() -> None:
+def test_channels_last_changes_the_layout_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network, image = nn.Conv2d(2, 3, 3, padding=1), torch.rand(1, 2, 5, 4)
     expected, names = network(image), set(network.state_dict())
     assert placed(network, "cpu", "auto").weight.is_contiguous()
+    monkeypatch.setattr("engines.base.memory_layout.on_gpu", lambda device: True)
     other = placed(network, "cpu", True)
     assert other.weight.is_contiguous(memory_format=torch.channels_last)
     assert set(other.state_dict()) == names
@@ -157,7 +158,9 @@ def test_channels_last_changes_the_layout_alone() -> None:
 def test_the_layout_is_recorded_as_what_it_came_to() -> None:
     assert layout_used({"channels_last": "auto"}, "cuda") == {"channels_last": True}
     assert layout_used({"channels_last": "auto"}, "cpu") == {"channels_last": False}
-    assert layout_used({"channels_last": "true"}, "cpu") == {"channels_last": True}
+    assert layout_used({"channels_last": "true"}, "cuda") == {"channels_last": True}
+    with refused("--channels_last true: PyTorch may crash with it on a CPU"):
+        layout_used({"channels_last": "true"}, "cpu")
     assert layout_used({}, "cpu") == {}
     with refused("--channels_last maybe: expected true, false or auto"):
         layout_used({"channels_last": "maybe"}, "cpu")
