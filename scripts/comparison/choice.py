@@ -68,6 +68,8 @@ def chosen(store: Store, filters: Filters) -> list[Result]:
         )
     if not (filters.every or filters.runs):
         results = _latest(results)
+    if not filters.cross:
+        results = [store.completed(result) for result in results]
     return sorted(results, key=lambda result: (sort_key(result.model, result.stage), result.started))
 
 
@@ -95,7 +97,7 @@ def _results(store: Store, runs: Iterable[Run], filters: Filters) -> tuple[list[
     groups: dict[tuple[str, ...], list[tuple[Run, Result]]] = {}
     old = 0
     for run in runs:
-        result = store.result(run)
+        result = store.result(run, full=filters.cross)
         if result is None:
             old += 1
         elif result.section == filters.section and _is_dataset(result, filters):

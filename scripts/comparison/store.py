@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ import mlflow.exceptions
 import numpy as np
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.uri import is_local_uri
 from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -26,6 +28,9 @@ from engines.scoring.boundary_scores import BoundaryResult, pooled_boundaries, r
 from engines.scoring.lesion_files import LesionResult, pooled_lesions, read_lesion_result
 from scripts.comparison.models import UNKNOWN, Model, model_of
 from transforms.errors import UserError
+
+ODD = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""What files that somebody edited make of being read."""
 
 Matrices = dict[str, NDArray[np.int64]]
 
@@ -122,7 +127,7 @@ class Store:
                 f"--experiment {experiment}: not in {uri}; there are {', '.join(names)}; train a bundle first"
             )
         self.experiment_id = found.experiment_id
-        self._trainings: dict[str, Run | None] = {}
+        self._known: dict[str, Run | None] = {}
 
     def runs(self) -> Iterator[Run]:
         """Finished runs of one row each - stages and evaluations - the latest first."""
@@ -136,13 +141,19 @@ class Store:
                     max_results=500,
                     page_token=token,
                 )
-            yield from (run for run in page if "stage" in run.data.tags)
+            for run in page:
+                self._known[run.info.run_id] = run
+                if "stage" in run.data.tags:
+                    yield run
             token = page.token
             if not token:
                 return
 
-    def result(self, run: Run) -> Result | None:
+    def result(self, run: Run, full: bool = True) -> Result | None:
         """What a run left; None if it left no confusion matrices (it is older than they are).
+
+        Args:
+            full: with what was counted of lesions and measured of boundaries; else `completed` adds them.
 
         Raises:
             UserError: they are not as they were written.
@@ -156,8 +167,8 @@ class Store:
         try:
             return of_evidence(
                 content,
-                self._evidence(run.info.run_id, f"lesions-{stage}"),
-                self._evidence(run.info.run_id, f"boundary-{stage}"),
+                self._evidence(run.info.run_id, f"lesions-{stage}") if full else None,
+                self._evidence(run.info.run_id, f"boundary-{stage}") if full else None,
                 run_name=run.info.run_name or "",
                 run_ids=(run.info.run_id,),
                 started=run.info.start_time,
@@ -166,30 +177,56 @@ class Store:
                 whole=training is None or training.info.status == "FINISHED",
                 model=model_of(run.data.tags, stage),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise UserError(
-                f"{self.uri}: the confusion matrices of run {run.info.run_id} are not as they were written "
-                f"({type(error).__name__}); delete the run (mlflow runs delete --run-id …)"
-            ) from None
+        except ODD as error:
+            raise self._odd(run.info.run_id, error) from None
+
+    def completed(self, result: Result) -> Result:
+        """A result of one run that was read without them, and those with other seeds, with lesions and boundaries.
+
+        Raises:
+            UserError: they are not as they were written.
+        """
+        (run_id,) = result.run_ids
+        lesions, measured = (self._evidence(run_id, f"{kind}-{result.stage}") for kind in ("lesions", "boundary"))
+        try:
+            return replace(
+                result,
+                lesions=None if lesions is None else read_lesion_result(lesions),
+                boundaries=None if measured is None else read_boundary_result(measured),
+                seeds=tuple(map(self.completed, result.seeds)),
+            )
+        except ODD as error:
+            raise self._odd(run_id, error) from None
+
+    def _odd(self, run_id: str, error: Exception) -> UserError:
+        return UserError(
+            f"{self.uri}: the confusion matrices of run {run_id} are not as they were written "
+            f"({type(error).__name__}); delete the run (mlflow runs delete --run-id …)"
+        )
 
     def _evidence(self, run_id: str, name: str) -> dict[str, Any] | None:
-        """Content of eval/<name>.json; None if there is none."""
+        """Content of eval/<name>.json; None if there is none. Files of this machine are read where they are."""
+        run = self._known.get(run_id)
+        uri = "" if run is None else run.info.artifact_uri or ""
         try:
+            if uri and is_local_uri(uri, is_tracking_or_registry_uri=False):
+                path = Path(local_file_uri_to_path(uri), "eval", f"{name}.json")
+                return dict(json.loads(path.read_text(encoding="utf-8")))
             with tempfile.TemporaryDirectory() as folder:
                 path = self.client.download_artifacts(run_id, f"eval/{name}.json", folder)
                 content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError, mlflow.exceptions.MlflowException):
+        except (OSError, ValueError, TypeError, RecursionError, mlflow.exceptions.MlflowException):
             return None
         return content
 
     def _training(self, run_id: str | None) -> Run | None:
         """The run of that id, if there is one and it was not deleted for good."""
-        if run_id is not None and run_id not in self._trainings:
+        if run_id is not None and run_id not in self._known:
             try:
-                self._trainings[run_id] = self.client.get_run(run_id)
+                self._known[run_id] = self.client.get_run(run_id)
             except mlflow.exceptions.MlflowException:
-                self._trainings[run_id] = None
-        return None if run_id is None else self._trainings[run_id]
+                self._known[run_id] = None
+        return None if run_id is None else self._known[run_id]
 
     def pictures(self, result: Result, kind: str, folder: Path) -> dict[str, Path]:
         """Case → file of the pictures in eval/predictions/<kind>, of the run or of the training that it belongs to."""
