@@ -114,5 +114,5 @@ def test_the_tutorial(environment: dict[str, str], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["done.ipynb", "mammoseg-tutorial", "tutorial.ipynb"]
     made = tmp_path / "mammoseg-tutorial"
-    assert {"unet.zip", "bundles", "comparison", "results", "sheet.png"} <= {path.name for path in made.iterdir()}
+    assert {"deeplabv3.zip", "bundles", "comparison", "results", "sheet.png"} <= {path.name for path in made.iterdir()}
     assert "Attention U-Net" in (made / "comparison" / "comparison.md").read_text()
