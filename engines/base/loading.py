@@ -29,9 +29,7 @@ def overlapping_threads(number: Any, device: torch.device | str) -> int:
         UserError: neither a whole number nor `auto`.
     """
     if number != AUTO:
-        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-            raise UserError(f"--workers {number}: expected a whole number of at least 0, or {AUTO}")
-        return number
+        return _whole(number, "--workers")
     return min(MOST // 2, max(1, reading_processes(AUTO, device) // 2)) if on_gpu(device) else 0
 
 
@@ -45,10 +43,14 @@ def reading_processes(number: Any, device: torch.device | str) -> int:
         UserError: neither a whole number nor `auto`.
     """
     if number != AUTO:
-        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-            raise UserError(f"--num_workers {number}: expected a whole number of at least 0, or {AUTO}")
-        return number
+        return _whole(number, "--num_workers")
     if not on_gpu(device):
         return 0
     shares = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     return min(MOST, max(0, available_processors() // shares - 1))
+
+
+def _whole(number: Any, option: str) -> int:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise UserError(f"{option} {number}: expected a whole number of at least 0, or {AUTO}")
+    return number
