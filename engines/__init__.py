@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from engines.runs.build_ensemble import ensemble
     from engines.runs.check import check
     from engines.runs.evaluate import evaluate
-    from engines.runs.infer import ReadableImages, find_images, findings_table, infer
+    from engines.runs.infer import ReadableImages, find_images, infer
     from engines.runs.run_parameters import run_parameters, settings
     from engines.runs.session import begin
     from engines.runs.train import train
@@ -65,7 +65,7 @@ _MODULES = {
     "runs.build_ensemble": "ensemble",
     "runs.check": "check",
     "runs.evaluate": "evaluate",
-    "runs.infer": "ReadableImages find_images findings_table infer",
+    "runs.infer": "ReadableImages find_images infer",
     "runs.session": "begin",
     "runs.run_parameters": "run_parameters settings",
     "runs.train": "train",
@@ -120,7 +120,6 @@ __all__ = [
     "environment",
     "evaluate",
     "find_images",
-    "findings_table",
     "held_out_items",
     "infer",
     "labels_alone",

@@ -12,7 +12,7 @@ from PIL import Image
 
 from scripts.prepare import main
 from transforms.errors import UserError
-from transforms.outputs.findings import put_refused, put_row, read_rows
+from transforms.outputs.findings_table import put_refused, put_row, read_rows
 from transforms.plain_text import csv_cell, one_line
 
 MARKUP = "[/red]<script>alert(1)</script>"

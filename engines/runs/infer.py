@@ -24,7 +24,7 @@ from engines.inference.ensemble import Ensemble
 from engines.inference.finite import naming_case
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError, user_error
-from transforms.outputs.findings import FILE, merge_parts, part_file, put_refused, read_rows
+from transforms.outputs.findings_table import FILE, merge_parts, put_refused, table_for
 from transforms.outputs.formats import ENDINGS
 from transforms.outputs.geojson import drawn_by_hand
 from transforms.outputs.save import SaveSegmentationd
@@ -178,17 +178,22 @@ def infer(
 
     Args:
         formats: of `transforms.outputs.formats`; with "findings" the refused images stand in that table, too.
-        saving: what writes the results, if it may still be writing when the evaluator is done.
+        saving: what writes the results: told which table of findings, and waited for.
 
     Raises:
         UserError: not one image could be read, results cannot be written, or would replace what a person drew.
     """
-    if _is_all_done(dataset):
-        return
     results = as_path(output_dir)
+    if _is_all_done(dataset):
+        _merge_tables(results, dataset, formats)
+        return
     if "disagreement" in formats and not isinstance(evaluator.network, Ensemble):
         raise UserError("--formats: disagreement needs an ensemble; give --members, or leave it out")
     _check_results(results, dataset.data, formats)
+    names = [str(item["name"]) for item in dataset.data]
+    table = table_for(results, names, rank(), world_size()) if "findings" in formats else FILE
+    if saving is not None:
+        saving.table = table
     # what reading in one thread silences, for identifiers may be in it, another thread would bring back
     silence = quiet() if dataset.workers else nullcontext()
     with silence, computing(), errors_in_one_line(results), naming_case(evaluator):
@@ -196,17 +201,21 @@ def infer(
             evaluator.run()
         if saving is not None:
             saving.finish()
-    if "findings" in formats:
-        for name, reason in dataset.reasons.items():
-            put_refused(results, name, reason, findings_table())
+    for name, reason in dataset.reasons.items() if "findings" in formats else ():
+        put_refused(results, name, reason, table)
     refused = gathered(dataset.refused)
-    if "findings" in formats and is_main():
-        merge_parts(results, dataset.names)
+    _merge_tables(results, dataset, formats)
     done, left_out = (sum(gathered([n])) for n in (len(dataset.data) - len(dataset.refused), dataset.left_out))
     if not done and not left_out:
         raise UserError(f"none of {len(refused)} files could be segmented; first: {refused[0]}")
     more = f", {len(refused)} files refused (reasons above)" if refused else ""
     logger.info("%d images segmented%s: %s", done, more, output_dir)
+
+
+def _merge_tables(folder: Path, dataset: ReadableImages, formats: Sequence[str]) -> None:
+    """Put the findings of all processes into one table; call it when none writes any more."""
+    if "findings" in formats and is_main():
+        merge_parts(folder, dataset.names)
 
 
 def _is_all_done(dataset: ReadableImages) -> bool:
@@ -215,11 +224,6 @@ def _is_all_done(dataset: ReadableImages) -> bool:
     if left_out:
         logger.info("%d images have their results already and are left out", left_out)
     return bool(left_out) and not left
-
-
-def findings_table() -> str:
-    """Name of the table of findings that this process writes: of several, each has its own until all are done."""
-    return part_file(rank()) if world_size() > 1 else FILE
 
 
 def _check_results(folder: Path, items: Sequence[Mapping[str, Any]], formats: Sequence[str]) -> None:
@@ -234,8 +238,6 @@ def _check_results(folder: Path, items: Sequence[Mapping[str, Any]], formats: Se
             pass
     except OSError as error:
         raise UserError(f"--results_dir {folder}: cannot be written to ({error.strerror})") from None
-    if "findings" in formats:
-        read_rows(folder / FILE)
     made = [folder / f"{item['name']}{ENDINGS['geojson']}" for item in items] if "geojson" in formats else []
     drawn = [path for path in made if drawn_by_hand(path)]
     if drawn:

@@ -20,7 +20,7 @@ from scripts.importers.labels.classes import ClassTable
 from scripts.importers.labels.merge import Tally
 from scripts.importers.sources.qupath import read_label
 from scripts.prepare import main as prepare
-from transforms.outputs.findings import read_rows
+from transforms.outputs.findings_table import read_rows
 from transforms.outputs.formats import ENDINGS, FORMATS, needs_logits
 
 Run = Callable[..., None]

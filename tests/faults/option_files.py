@@ -34,7 +34,7 @@ from scripts.crossvalidation.state import FILE as CROSSVAL
 from scripts.crossvalidation.state import read as read_crossval
 from transforms.dataset import Dataset
 from transforms.errors import UserError
-from transforms.outputs.findings import read_rows as read_findings
+from transforms.outputs.findings_table import read_rows as read_findings
 
 SUBJECTS = [f"s{number:03d}" for number in range(6)]
 

@@ -174,7 +174,7 @@ def _csv(file: Hostile, folder: Path) -> int:
     write(file, folder / "in", "mass_case_description_train_set.csv")
     _prepare("cbis-ddsm", folder / "in", folder / "out", "--quiet", codes=(0, 2))
     from engines.records.tables import read_epochs
-    from transforms.outputs.findings import read_rows
+    from transforms.outputs.findings_table import read_rows
 
     for read in (read_epochs, read_rows):
         _begin(f"read by {read.__name__}")

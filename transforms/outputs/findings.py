@@ -1,101 +1,18 @@
-"""Table of findings for a folder of images: areas, density, largest lesion, refused files."""
+"""Row of an image in the table of findings: areas, density, largest lesion."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-
 import numpy as np
 
-from transforms.atomic_write import atomic_file
-from transforms.errors import UserError
-from transforms.outputs.prediction import FINDINGS, Prediction
+from transforms.outputs.findings_table import Row, put_row
+from transforms.outputs.prediction import Prediction
 from transforms.outputs.regions import Region
-from transforms.plain_text import csv_cell
 from transforms.vocabulary import concept
-
-FILE = FINDINGS
-Row = dict[str, str]
 
 
 def write_findings(prediction: Prediction) -> None:
     """Put the row of an image into `findings.csv`, in place of an earlier row of the same name."""
     put_row(prediction.folder, findings(prediction), prediction.table)
-
-
-def put_refused(folder: Path, name: str, reason: str, file: str = FILE) -> None:
-    """Put a row for an image that could not be read; its only other column is the reason."""
-    put_row(folder, {"name": name, "refused": reason}, file)
-
-
-def put_row(folder: Path, row: Mapping[str, str], file: str = FILE) -> None:
-    """Replace or append a row; the file is written again and renamed, so that a crash loses no other row."""
-    row = {csv_cell(key): csv_cell(value) for key, value in row.items()}
-    _write(folder / file, [*(other for other in read_rows(folder / file) if other["name"] != row["name"]), row])
-
-
-def part_file(number: int) -> str:
-    """The table of one of several processes that share a folder of images."""
-    return f"findings.part-{number}.csv"
-
-
-def part_files(folder: Path) -> list[Path]:
-    """Tables of processes whose rows are not in the common table yet."""
-    return sorted(folder.glob("findings.part-*.csv"))
-
-
-def merge_parts(folder: Path, names: Sequence[str]) -> None:
-    """Put the rows of all processes, if there are several, into the common table in the order that one would have them.
-
-    Args:
-        names: of the images, in order; rows of others come before theirs.
-    """
-    parts = part_files(folder)
-    if not parts:
-        return
-    order = {csv_cell(name): number for number, name in enumerate(names)}
-    rows = {row["name"]: row for path in (folder / FILE, *parts) for row in read_rows(path)}
-    _write(folder / FILE, sorted(rows.values(), key=lambda row: _place(row, order)))
-    for path in parts:
-        path.unlink()
-
-
-def _place(row: Row, order: Mapping[str, int]) -> tuple[bool, int]:
-    """Those that were refused come last."""
-    number = order.get(row["name"], -1)
-    return number >= 0 and bool(row.get("refused")), number
-
-
-def _write(path: Path, rows: Sequence[Row]) -> None:
-    fields = list(dict.fromkeys(key for one in rows for key in one))
-    fields.sort(key=_LAST.__contains__)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fields, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Rows of the table; none if it does not exist.
-
-    Raises:
-        UserError: it is not as it was written, such as after a spreadsheet program has saved it in its own way.
-    """
-    if not path.is_file():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = [{key: value for key, value in row.items() if key} for row in csv.DictReader(stream)]
-    except (UnicodeDecodeError, csv.Error):
-        rows = [{}]
-    if not all(row.get("name") for row in rows):
-        raise UserError(f"{path}: no longer the table of earlier results, to which rows could be added; move it away")
-    return rows
-
-
-_LAST = ("burned_in", "refused")
 
 
 def findings(prediction: Prediction) -> Row:

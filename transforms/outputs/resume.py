@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from transforms.outputs import findings
+from transforms.outputs.findings_table import FILE, part_files, rows_of
 from transforms.outputs.formats import ENDINGS, checked_formats
 from transforms.plain_text import csv_cell
 from transforms.reading.dicom import may_be_dicom
@@ -14,8 +14,8 @@ from transforms.reading.dicom import may_be_dicom
 class Finished:
     """Whether an item of `engines.find_images` has all its results: for `--resume true`.
 
-    Every file is written atomically, so one that exists is complete. Whether the same weights made it is
-    not known. DICOM SEG is expected of DICOM files only.
+    Every file is written atomically, so one that exists is complete; a row of findings counts if it is whole. Whether
+    the same weights made it is not known. DICOM SEG is expected of DICOM files only.
 
     Args:
         output_dir: where results go.
@@ -29,9 +29,9 @@ class Finished:
         self.output_dir = Path(output_dir)
         self.formats = checked_formats(formats)
         self.enabled = enabled
-        tables = [self.output_dir / findings.FILE, *findings.part_files(self.output_dir)] if enabled else []
-        rows = [row for table in tables for row in findings.read_rows(table)]
-        self._in_table = {row["name"] for row in rows if not row.get("refused")}
+        tables = [self.output_dir / FILE, *part_files(self.output_dir)] if enabled else []
+        is_done = {row["name"]: not row.get("refused") for table in tables for row in rows_of(table)}
+        self._in_table = {name for name, done in is_done.items() if done}
 
     def __call__(self, item: Mapping[str, str]) -> bool:
         """Whether the results of `item` ("image", a path, and "name") are all there."""

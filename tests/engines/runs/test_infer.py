@@ -12,7 +12,7 @@ import pytest
 import engines.runs.infer as module
 from engines.runs.infer import ReadableImages, infer
 from transforms.errors import UserError
-from transforms.outputs.findings import put_row, read_rows
+from transforms.outputs.findings_table import put_row, read_rows
 
 ITEMS = [{"image": f"{name}.png", "name": name} for name in "abc"]
 
@@ -109,10 +109,44 @@ def test_processes_share_the_images_and_one_table_results(
         images = ReadableImages(items, reading)
         assert [item["name"] for item in images.data] == list("ace" if rank == 0 else "bd")
 
-        def run(images: ReadableImages = images) -> None:
-            for item in images:
-                put_row(tmp_path, {"name": item["name"], "gland_px": "1"}, module.findings_table())
+        saving: Any = SimpleNamespace(table="", finish=lambda: None)
 
-        infer(SimpleNamespace(run=run, state=SimpleNamespace(batch=None)), images, str(tmp_path), ["findings"])
+        def run(images: ReadableImages = images, saving: Any = saving) -> None:
+            for item in images:
+                put_row(tmp_path, {"name": item["name"], "gland_px": "1"}, saving.table)
+
+        infer(SimpleNamespace(run=run, state=SimpleNamespace(batch=None)), images, str(tmp_path), ["findings"], saving)
+        assert saving.table == f"findings.part-{rank}.csv"
     assert [row["name"] for row in read_rows(tmp_path / "findings.csv")] == ["a", "c", "d", "e", "b"]
+    assert [path.name for path in tmp_path.iterdir()] == ["findings.csv"]
+
+
+def test_rows_of_an_earlier_run_stay_until_all_images_are_done_again(tmp_path: Path) -> None:
+    """A run that ends in between leaves the old table, and its own rows beside it for the next run."""
+    items = [{"image": f"{name}.png", "name": name} for name in "acd"]
+    for name in "xacd":
+        put_row(tmp_path, {"name": name, "gland_px": "1"})
+    before = (tmp_path / "findings.csv").read_bytes()
+    saving: Any = SimpleNamespace(finish=lambda: None)
+
+    def run(px: str, last: str) -> None:
+        for name in "acd":
+            put_row(tmp_path, {"name": name, "gland_px": px}, saving.table)
+            if name == last:
+                raise ZeroDivisionError
+
+    for px, last in (("2", "c"), ("3", "a")):
+        evaluator: Any = SimpleNamespace(run=lambda px=px, last=last: run(px, last), state=SimpleNamespace(batch=None))
+        with pytest.raises(ZeroDivisionError):
+            infer(evaluator, ReadableImages(items, reading), str(tmp_path), ["findings"], saving)
+    assert (tmp_path / "findings.csv").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 3
+    done = ReadableImages(items, reading, finished=lambda item: True)
+    infer(evaluator, done, str(tmp_path), ["findings"], saving)
+    assert {row["name"]: row["gland_px"] for row in read_rows(tmp_path / "findings.csv")} == {
+        "x": "1",
+        "a": "3",
+        "c": "2",
+        "d": "1",
+    }
     assert [path.name for path in tmp_path.iterdir()] == ["findings.csv"]

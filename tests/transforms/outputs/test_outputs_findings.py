@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from transforms.outputs.findings import density_percent, findings, put_refused, read_rows, write_findings
+from transforms.outputs.findings import density_percent, findings, write_findings
+from transforms.outputs.findings_table import put_refused, read_rows
 from transforms.outputs.prediction import Prediction
 
 CLASSES = ("background", "adipose tissue", "mammary gland", "tumor", "pectoral muscle")
@@ -108,20 +109,6 @@ def test_rows_are_added_replaced_and_never_lost(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["findings.csv"]
     header = (tmp_path / "findings.csv").read_text().splitlines()[0].split(",")
     assert (header[0], header[-2:]) == ("name", ["burned_in", "refused"])
-
-
-def test_an_error_while_writing_leaves_the_table_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_findings(prediction(tmp_path, "a"))
-    before = (tmp_path / "findings.csv").read_bytes()
-
-    def fail(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("csv.DictWriter.writerows", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_findings(prediction(tmp_path, "b"))
-    assert (tmp_path / "findings.csv").read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["findings.csv"]
 
 
 def test_a_class_called_lesion_keeps_its_whole_area_beside_that_of_the_largest(tmp_path: Path) -> None:
