@@ -14,7 +14,7 @@ REPLACED = {
 BEFORE = {"class_weights": "paper", "sampling": "image", "ema_decay": 0.0}
 """Options that trainings with `dice_weight` did not have, and what they did."""
 
-SINCE = {"precision": "fp32", "channels_last": False, "checkpointing": False, "compile": False}
+SINCE = {"precision": "fp32", "channels_last": False, "checkpointing": False, "compile": False, "norm": "instance"}
 """Options that earlier trainings did not have, and what they did."""
 
 

@@ -9,6 +9,7 @@ bundles/common/
 bundles/<name>/network.json
     title, order, stages (stage → title of its row), network_def
     recipes         the numbers that are the network's own, over those of bundles/common/
+    options         options that this network alone has, in the form of options.json
     metadata, train, evaluate, inference, multi_gpu_*    anything else, over what is shared
 """
 
@@ -30,7 +31,7 @@ Config = dict[str, Any]
 RUNNING = ("train", "evaluate", "inference")
 SEVERAL = ("multi_gpu_train", "multi_gpu_inference")
 CONFIGS = (*RUNNING, *SEVERAL, "metadata")
-KEYS = ("title", "order", "stages", "network_def", "recipes", *CONFIGS)
+KEYS = ("title", "order", "stages", "network_def", "options", "recipes", *CONFIGS)
 """What a network.json may hold."""
 
 HEAD = "sample_dir"
@@ -55,13 +56,7 @@ class Common:
         """
         configs = {name: read_json(folder / f"{name}.json") for name in CONFIGS}
         options, recipes = (read_json(folder / f"{name}.json") for name in ("options", "recipes"))
-        for name, option in options.items():
-            sentence = option.get("_desc_", "")
-            if not sentence or sentence[0] in "$@%" or "#" in sentence:
-                raise UserError(
-                    f"{folder / 'options.json'}: {name}: its _desc_ is {sentence!r}; expected one sentence that does "
-                    "not begin with $, @ or % and holds no #"
-                )
+        _check_sentences(folder / "options.json", options)
         return cls(configs, options, recipes, (folder / "logging.conf").read_text(encoding="utf-8"))
 
 
@@ -85,17 +80,18 @@ def bundle_configs(folder: Path, common: Common) -> dict[str, Config]:
         UserError: its network.json is not complete, or names what there is not.
     """
     network = read_network(folder)
-    _check(folder / "network.json", network)
+    _check(folder / "network.json", network, common)
+    options = {**common.options, **network.get("options", {})}
     own = _of_name(folder.name, network["title"])
     own["train"] |= {
-        "recipes": resolved_recipes(folder / "network.json", network, common),
-        "options": {name: f"@{name}" for name, option in common.options.items() if "recipe" in option},
+        "recipes": resolved_recipes(folder / "network.json", network, common.recipes, options),
+        "options": {name: f"@{name}" for name, option in options.items() if "recipe" in option},
     }
     made = {}
     for name in CONFIGS:
         shared = common.configs[name]
         if name in RUNNING:
-            shared = _with_options(shared, name, common.options)
+            shared = _with_options(shared, name, options)
             own[name] |= {"network_def": network["network_def"]}
         made[name] = merged(merged(shared, own[name]), network.get(name, {}))
     return made
@@ -110,14 +106,16 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
     return out
 
 
-def resolved_recipes(path: Path, network: Mapping[str, Any], common: Common) -> Config:
+def resolved_recipes(
+    path: Path, network: Mapping[str, Any], recipes: Mapping[str, Config], options: Mapping[str, Config]
+) -> Config:
     """Every recipe in full: that which it is based on, then the shared differences, then the network's own."""
-    first = {name: option["recipe"] for name, option in common.options.items() if "recipe" in option}
+    first = {name: option["recipe"] for name, option in options.items() if "recipe" in option}
     first["stages"] = list(network["stages"])
     own: Mapping[str, Config] = network.get("recipes", {})
     done: Config = {}
-    for name in dict.fromkeys([*common.recipes, *own]):
-        stated = {**common.recipes.get(name, {}), **own.get(name, {})}
+    for name in dict.fromkeys([*recipes, *own]):
+        stated = {**recipes.get(name, {}), **own.get(name, {})}
         base = stated.pop("based_on", None)
         if base is not None and base not in done:
             raise UserError(f"{path}: recipe {name} is based on {base}; expected one above it: {', '.join(done)}")
@@ -173,7 +171,18 @@ def _of_name(name: str, title: str) -> dict[str, Config]:
     }
 
 
-def _check(path: Path, network: Mapping[str, Any]) -> None:
+def _check_sentences(path: Path, options: Mapping[str, Config]) -> None:
+    """Every option has a sentence that a config can hold."""
+    for name, option in options.items():
+        sentence = option.get("_desc_", "")
+        if not sentence or sentence[0] in "$@%" or "#" in sentence:
+            raise UserError(
+                f"{path}: {name}: its _desc_ is {sentence!r}; expected one sentence that does not begin with $, @ or "
+                "% and holds no #"
+            )
+
+
+def _check(path: Path, network: Mapping[str, Any], common: Common) -> None:
     if not re.fullmatch(r"[A-Za-z]\w*", path.parent.name):
         raise UserError(f"{path.parent}: a bundle's name has letters, digits and _ alone; rename the folder")
     for key in network:
@@ -182,3 +191,8 @@ def _check(path: Path, network: Mapping[str, Any]) -> None:
             raise UserError(f"{path}: unknown key {key!r}; expected {' or '.join(near) or ', '.join(KEYS)}")
     if "_target_" not in network.get("network_def", {}):
         raise UserError(f"{path}: network_def has no _target_; expected the class of the network, as in nets.FCN")
+    own = network.get("options", {})
+    _check_sentences(path, own)
+    for name in own:
+        if name in common.options:
+            raise UserError(f"{path}: {name} is an option of all networks; change it in recipes, or name it otherwise")

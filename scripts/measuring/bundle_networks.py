@@ -25,9 +25,10 @@ def recipe_of(bundle: str, name: str = "paper") -> dict[str, Any]:
     return recipes[name]
 
 
-def network_of(bundle: str, width: float, classes: int) -> nn.Module:
-    """A bundle's network at its last stage."""
-    parser = ConfigParser({"imports": ["$import nets"], "width": width, "num_classes": classes})
+def network_of(bundle: str, width: float, classes: int, recipe: str = "paper") -> nn.Module:
+    """A bundle's network at its last stage, in all but its width as a recipe has it."""
+    options = {**recipe_of(bundle, recipe), "width": width, "num_classes": classes}
+    parser = ConfigParser({"imports": ["$import nets", "$import engines"], **options})
     parser["network_def"] = train_config(bundle)["network_def"]
     network = parser.get_parsed_content("network_def")
     return at_stage(network, stages_of(network))

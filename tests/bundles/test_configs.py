@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from repository import ROOT
 
@@ -102,8 +103,10 @@ def test_networks(bundle: Path) -> None:
 
 @each_of_the_paper
 def test_the_summary_shows_the_network_of_the_bundle(bundle: Path) -> None:
-    parser = ConfigParser({"imports": ["$import nets"], "width": 0.125, "num_classes": 7})
-    parser["network_def"] = read(bundle / "configs" / "train.json")["network_def"]
+    config = read(bundle / "configs" / "train.json")
+    parser = ConfigParser({**config["recipes"]["paper"], "width": 0.125, "num_classes": 7})
+    parser["imports"] = ["$import nets", "$import engines"]
+    parser["network_def"] = config["network_def"]
     built = parser.get_parsed_content("network_def")
     shown, _ = summary.tables(bundle.name, classes=7, width=0.125)
     assert {k: v.shape for k, v in shown.state_dict().items()} == {k: v.shape for k, v in built.state_dict().items()}
@@ -133,12 +136,15 @@ def test_every_option_is_documented() -> None:
     text = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
     for name, about in options.items():
         assert re.search(rf"^\| `{name}` \|.*\| {re.escape(about['_desc_'])} \|$", text, re.MULTILINE), name
+    for path in ROOT.glob("bundles/*/network.json"):
+        for name in own_options(path.parent):
+            assert f"`--{name}` ({path.parent.name})" in text
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "inference"])
 @each_bundle
 def test_every_option_stands_below_its_sentence(bundle: Path, name: str) -> None:
-    options = read(ROOT / "bundles" / "common" / "options.json")
+    options = read(ROOT / "bundles" / "common" / "options.json") | own_options(bundle)
     config = read(bundle / "configs" / f"{name}.json")
     keys = list(config)
     own = [key for key in keys if key in options and f"_desc_{key}" in config]
@@ -180,12 +186,20 @@ def test_paper_crop_sizes(name: str, crop_size: Any) -> None:
     assert recipe["crop_size"] == crop_size
 
 
+def own_options(bundle: Path) -> dict[str, Any]:
+    """Options that its network alone has."""
+    options: dict[str, Any] = read(bundle / "network.json").get("options", {})
+    return options
+
+
 def test_training_is_the_same_in_all_bundles_but_for_network_name_and_recipes() -> None:
     stripped = []
     for bundle in BUNDLES:
         config = read(bundle / "configs" / "train.json")
         for key in ("_desc_", "run_name", "recipes", "network_def"):
             del config[key]
+        for name in own_options(bundle):
+            del config[name], config[f"_desc_{name}"], config["options"][name]
         assert config.pop("bundle_root") == f"$engines.bundle_root('{bundle.name}')"
         stripped.append(config)
     assert all(config == stripped[0] for config in stripped)
@@ -197,7 +211,7 @@ def test_quick_recipes_compare_alike(bundle: Path) -> None:
 
     All begin with crops and end with whole images: in stages of their own, or by fine-tuning.
     """
-    own = ("_desc_", "stages", "max_epochs", "learning_rate", "width", "crop_size", "fine_tuning")
+    own = ("_desc_", "stages", "max_epochs", "learning_rate", "width", "crop_size", "fine_tuning", *own_options(bundle))
     quick = [read(b / "configs" / "train.json")["recipes"]["quick"] for b in (bundle, BUNDLES[0])]
     sizes, last = quick[0]["crop_size"], quick[0]["fine_tuning"]
     sizes = [sizes, last["crop_size"]] if last else list(sizes.values())
@@ -207,7 +221,7 @@ def test_quick_recipes_compare_alike(bundle: Path) -> None:
 
 @each_bundle
 def test_tissue_recipes_compare_alike_and_let_no_validation_score_choose(bundle: Path) -> None:
-    own = ("_desc_", "stages", "max_epochs", "learning_rate", "width")
+    own = ("_desc_", "stages", "max_epochs", "learning_rate", "width", *own_options(bundle))
     recipe, other = (read(b / "configs" / "train.json")["recipes"]["tissue"] for b in (bundle, BUNDLES[0]))
     assert {k: v for k, v in recipe.items() if k not in own} == {k: v for k, v in other.items() if k not in own}
     assert (recipe["keep"], recipe["patience"], recipe["init_weights"]) == ("last", 0, None)
@@ -278,3 +292,27 @@ def test_logging_conf_and_metadata_are_not_needed_to_parse(bundle: Path, tmp_pat
     parser.read_config(str(copy))
     parser.parse()
     assert parser.get_parsed_content("max_epochs")
+
+
+@pytest.mark.parametrize(
+    ("settings", "norm"),
+    [
+        ({}, torch.nn.InstanceNorm2d),
+        ({"norm": "instance"}, torch.nn.InstanceNorm2d),
+        ({"norm": "batch"}, torch.nn.BatchNorm2d),
+    ],
+    ids=["of before the option", "instance", "batch"],
+)
+@pytest.mark.parametrize("name", ["evaluate", "inference"])
+def test_the_unet_is_normalized_as_in_its_training(name: str, settings: dict[str, str], norm: type) -> None:
+    parser = ConfigParser(read(ROOT / "bundles" / "unet" / "configs" / f"{name}.json"))
+    parser.update({"settings": settings, "width": 0.05, "num_classes": 2, "members": None})
+    layers = {type(layer) for layer in parser.get_parsed_content("network_def").modules()}
+    assert {kind for kind in layers if issubclass(kind, torch.nn.modules.batchnorm._NormBase)} == {norm}
+
+
+def test_the_unet_of_crops_has_batch_normalization_and_that_of_whole_images_has_not() -> None:
+    recipes = read(ROOT / "bundles" / "unet" / "configs" / "train.json")["recipes"]
+    assert {name: recipe["norm"] for name, recipe in recipes.items()} == {
+        "quick": "batch", "tumor": "instance", "tissue": "instance", "paper": "instance", "cityscapes": "instance",
+    }  # fmt: skip

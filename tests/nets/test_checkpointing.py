@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -21,11 +22,12 @@ BUILD: dict[str, Callable[[], nn.Module]] = {
     "context": lambda: Dilation10(3, width=0.02, stage="context"),
     "deeplabv3": lambda: DeepLabV3(3, width=0.02),
     "unet": lambda: UNet(2, 3, 3, (8, 8), (2,), num_res_units=2, norm="INSTANCE", dropout=0.1),
+    "batch norm": lambda: UNet(2, 3, 3, (8, 8), (2,), num_res_units=2, norm="BATCH"),
 }
 
 
 def gradients(network: nn.Module, recompute: bool, precision: str) -> tuple[list[Tensor], int]:
-    """Logits, gradients and a random number drawn afterwards; and bytes that the forward pass kept for the gradient."""
+    """Logits, gradients, running averages, and a random number drawn afterwards; and bytes kept for the gradient."""
     network.zero_grad()
     torch.manual_seed(1)
     kept: dict[int, int] = {}
@@ -40,7 +42,9 @@ def gradients(network: nn.Module, recompute: bool, precision: str) -> tuple[list
         logits = PaddedInferer(precision, checkpointing=recompute)(image, network)
     size = sum(kept.values())
     logits.square().mean().backward()
-    return [logits.detach(), *(p.grad.clone() for p in network.parameters() if p.grad is not None), torch.rand(1)], size
+    averages = [average.double() for average in network.buffers()]
+    trained = [p.grad.clone() for p in network.parameters() if p.grad is not None]
+    return [logits.detach(), *trained, *averages, torch.rand(1)], size
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -48,7 +52,7 @@ def gradients(network: nn.Module, recompute: bool, precision: str) -> tuple[list
 def test_gradients_are_the_same_and_less_is_kept(name: str, precision: str) -> None:
     torch.manual_seed(0)
     network = BUILD[name]()
-    (one, whole), (two, less) = (gradients(network, recompute, precision) for recompute in (False, True))
+    (one, whole), (two, less) = (gradients(copy.deepcopy(network), recompute, precision) for recompute in (False, True))
     assert len(one) == len(two)
     for expected, found in zip(one, two, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)

@@ -101,6 +101,8 @@ def test_a_new_recipe_states_what_differs(root: Path) -> None:
         ("fcn/network.json", ("recipe",), {}, "unknown key 'recipe'; expected recipes"),
         ("fcn/network.json", ("title",), "", "title is ''; expected a text"),
         ("fcn/network.json", ("network_def",), {}, "network_def has no _target_"),
+        ("fcn/network.json", ("options",), {"depth": {"recipe": 3}}, "depth: its _desc_ is ''; expected one sentence"),
+        ("fcn/network.json", ("options",), {"seed": {"_desc_": "Own."}}, "seed is an option of all networks"),
     ],
     ids=lambda value: value if isinstance(value, str) and "/" in value else None,
 )
@@ -157,6 +159,21 @@ def test_the_network_s_own_words_come_last(root: Path) -> None:
     made = bundle_configs(folder, Common.read(root / "bundles" / "common"))
     assert made["evaluate"]["section"] == "test"
     assert made["inference"]["network_def"].items() >= made["train"]["network_def"].items()
+
+
+def test_an_option_of_one_network_alone(root: Path) -> None:
+    folder = root / "bundles" / "fcn"
+    edit(folder / "network.json", "options", value={"depth": {"_desc_": "Its depth.", "recipe": 3, "evaluate": 4}})
+    edit(folder / "network.json", "recipes", "tumor", "depth", value=5)
+    made = bundle_configs(folder, Common.read(root / "bundles" / "common"))
+    train = made["train"]
+    assert train["_desc_depth"] == made["evaluate"]["_desc_depth"] == "Its depth."
+    assert (train["depth"], made["evaluate"]["depth"]) == ("$@recipes[@recipe]['depth']", 4)
+    assert "depth" not in made["inference"]
+    assert train["options"]["depth"] == "@depth"
+    assert {name: recipe["depth"] for name, recipe in train["recipes"].items()} == {
+        "quick": 3, "tumor": 5, "tissue": 3, "paper": 3, "cityscapes": 3,
+    }  # fmt: skip
 
 
 def test_the_layout_is_json_with_short_things_on_one_line() -> None:
