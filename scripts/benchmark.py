@@ -20,7 +20,7 @@ except ModuleNotFoundError as missing:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 2 after a one-line error. Without typer there is `gpu` alone."""
+    """Run the command; 0, or 2 after a one-line error. Without typer there are `gpu` and `evidence` alone."""
     if app is None:
         from scripts.measuring.gpu_options import main as gpu_alone
 

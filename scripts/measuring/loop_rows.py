@@ -66,10 +66,20 @@ def _watched(
     bundle: str, stage: Stage, options: Mapping[str, Any], device: torch.device, epochs: int
 ) -> tuple[Watch, list[int]]:
     """Train; return the times, and the batch's sizes."""
+    trainer = stage_trainer(bundle, stage, options, device)
+    trainer.state.max_epochs = epochs
+    watch = Watch(clock_of(device))
+    watch.attach(trainer)
+    trainer.run()
+    image = watch.batches[0][0]
+    return watch, [image.shape[0], *image.shape[2:]]
+
+
+def stage_trainer(bundle: str, stage: Stage, options: Mapping[str, Any], device: torch.device) -> SupervisedTrainer:
+    """The trainer of a bundle's config with the crops, learning rate and checks of a stage, as in its training."""
     trainer = trainer_of(bundle, options, device)
     loader = trainer.data_loader
     loader.dataset.set_crop_size(stage.crop_size)
-    trainer.state.max_epochs = epochs
 
     def start() -> None:
         epoch = trainer.state.epoch
@@ -86,11 +96,7 @@ def _watched(
 
     trainer.add_event_handler(Events.EPOCH_STARTED, start)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, stop_divergence)
-    watch = Watch(clock_of(device))
-    watch.attach(trainer)
-    trainer.run()
-    image = watch.batches[0][0]
-    return watch, [image.shape[0], *image.shape[2:]]
+    return trainer
 
 
 def trainer_of(bundle: str, options: Mapping[str, Any], device: torch.device) -> SupervisedTrainer:

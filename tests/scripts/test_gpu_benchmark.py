@@ -32,6 +32,7 @@ sys.meta_path = [importlib.machinery.BuiltinImporter, importlib.machinery.Frozen
 from scripts import benchmark
 assert benchmark.app is None
 assert benchmark.main(["gpu", "--device", "cuda"]) == 2
+assert benchmark.main(["evidence", "--device", "cuda"]) == 2
 from scripts.measuring.one_group import rows_of
 import json
 for name, ways in json.loads(sys.argv[1]).items():

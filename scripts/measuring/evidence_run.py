@@ -1,0 +1,147 @@
+"""Time of all networks, folds and seeds, from trainings that share a device; see `scripts.benchmarks.evidence`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+
+from engines.base.paths import project_root
+from engines.training.plan import Stage
+from scripts.measuring.bundle_networks import recipe_of
+from scripts.measuring.gpu_groups import NETWORKS
+from scripts.measuring.shared_device import MARK, VALIDATED, Epoch, stages_of_all
+from scripts.measuring.timing import device_name
+from transforms.errors import UserError
+
+COMMAND = [sys.executable, "-m", "scripts.measuring.shared_device"]
+
+
+def run_evidence(
+    minutes: float = 8.0,
+    at_once: int = 8,
+    recipe: str = "tissue",
+    folds: int = 5,
+    seeds: int = 3,
+    device: str = "",
+    tiny: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Measure, and print the time of each stage and of all.
+
+    Raises:
+        UserError: no such device, a process that ended, or no epoch of a stage within the minutes.
+    """
+    used = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if used.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"--device {device}: there is no GPU that PyTorch can use; give cpu")
+    stages = stages_of_all(recipe, tiny)
+    counted = shared(at_once, minutes * 60, {"device": str(used), "recipe": recipe, "tiny": tiny})
+    lacking = [f"{network} {stage}" for network, stage in stages if not _of(counted, network, stage)]
+    if lacking:
+        raise UserError(f"--minutes {minutes:g}: no epoch of {', '.join(lacking)} ended in them; give more")
+    seconds = {key: folds * seeds * training_seconds(stage, key, counted, recipe) for key, stage in stages.items()}
+    total = sum(seconds.values()) / at_once
+    if as_json:
+        by_stage = {" ".join(key): value for key, value in seconds.items()}
+        print(json.dumps({"device": device_name(used), "at_once": at_once, "seconds": total, "of_stages": by_stage}))
+        return
+    for (network, stage), of_stage in seconds.items():
+        own = _of(counted, network, stage)
+        each = mean(epoch.seconds for epoch in own)
+        print(f"{network:11} {stage:10} {len(own):4} epochs, {each:7.3f} s each; {of_stage:9.0f} s")
+    print(
+        f"{len(NETWORKS)} networks x {folds} folds x {seeds} seeds, recipe {recipe}, {at_once} at once on "
+        f"{device_name(used)}, torch {torch.__version__}: {total / 60:.1f} min, extrapolated from {minutes:g} min"
+    )
+
+
+def training_seconds(stage: Stage, key: tuple[str, str], counted: Sequence[Epoch], recipe: str) -> float:
+    """Of one stage of one training: its epochs, and its validations with all images."""
+    own = _of(counted, *key)
+    validations = stage.max_epochs // int(recipe_of(key[0], recipe)["val_interval"]) + 1
+    images = VALIDATED * validations
+    return stage.max_epochs * mean(e.seconds for e in own) + images * mean(e.image_seconds for e in own)
+
+
+def shared(at_once: int, seconds: float, task: dict[str, Any]) -> list[Epoch]:
+    """Epochs of processes that share the device, of those `seconds` in which all were warm.
+
+    Raises:
+        UserError: a process ended; with the last that it said.
+    """
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as ending:
+        workers = [Worker(number, {**task, "folder": folder}) for number in range(at_once)]
+        for worker in workers:
+            ending.callback(worker.end)
+        for worker in workers:
+            worker.start()
+        while not all(worker.warm for worker in workers):
+            _watch(workers)
+        begin = max(worker.warm[0].began for worker in workers)
+        while time.time() < begin + seconds:
+            _watch(workers)
+        whole = [epoch for worker in workers for epoch in worker.warm]
+    return [e for e in whole if e.began >= begin and e.began + e.seconds + e.image_seconds <= begin + seconds]
+
+
+def _watch(workers: Sequence[Worker]) -> None:
+    time.sleep(0.05)
+    for worker in workers:
+        worker.check()
+
+
+class Worker:
+    """A process that trains, and what it has done."""
+
+    def __init__(self, number: int, task: dict[str, Any]) -> None:
+        self.task = {**task, "number": number}
+        self.said = Path(task["folder"]) / f"said-{number}.txt"
+        self.process: subprocess.Popen[str] | None = None
+        self.warm: list[Epoch] = []
+
+    def start(self) -> None:
+        """Start it, and a thread that reads its epochs."""
+        environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+        with self.said.open("w") as said:
+            self.process = subprocess.Popen(
+                [*COMMAND, json.dumps(self.task)], cwd=project_root(), env=environment, stdout=subprocess.PIPE,
+                stderr=said, text=True, errors="replace",
+            )  # fmt: skip
+        self.reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
+        self.reader.start()
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                if line.startswith(MARK) and (epoch := Epoch(**json.loads(line[len(MARK) :]))).warm:
+                    self.warm.append(epoch)
+
+    def check(self) -> None:
+        """Refuse to go on if it has ended."""
+        if self.process is not None and (code := self.process.poll()) is not None:
+            said = self.said.read_text(errors="replace").strip().splitlines() or ["nothing said"]
+            raise UserError(f"a training ended with code {code} ({said[-1][:300]}); fewer --at-once may fit")
+
+    def end(self) -> None:
+        """Kill it."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.reader.join()
+
+
+def _of(counted: Sequence[Epoch], network: str, stage: str) -> list[Epoch]:
+    return [epoch for epoch in counted if (epoch.network, epoch.stage) == (network, stage)]
