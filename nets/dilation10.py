@@ -97,6 +97,7 @@ class Dilation10(StagedNetwork):
 
     tile_stride: ClassVar[int] = STRIDE
     stages: ClassVar[tuple[str, ...]] = ("front", "context", "global")
+    frozen_stages: ClassVar[frozenset[str]] = frozenset({"context"})
 
     def __init__(
         self,
@@ -132,9 +133,17 @@ class Dilation10(StagedNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of the present stage, at the size of the image."""
+        return self.after_frozen(self.frozen_output(x), x)
+
+    def frozen_output(self, x: Tensor) -> Tensor:
+        """The front, which the stage `context` does not train."""
         self.check_input(x)  # (N, in_channels, H, W)
-        scores = full(self.join, self.front(x))  # (N, out_channels, ceil(H / 8), ceil(W / 8))
-        return crop_to(upsample(scores, STRIDE), x)  # (N, out_channels, H, W)
+        return self.front(x)  # (N, out_channels, ceil(H / 8), ceil(W / 8))
+
+    def after_frozen(self, maps: Tensor, like: Tensor) -> Tensor:
+        """The logits of the front's scores, at the size of `like`."""
+        scores = full(self.join, maps)  # (N, out_channels, ceil(H / 8), ceil(W / 8))
+        return crop_to(upsample(scores, STRIDE), like)  # (N, out_channels, H, W)
 
     def front(self, x: Tensor) -> Tensor:
         """Table 5: the image (N, in_channels, H, W) → scores (N, out_channels, ceil(H / 8), ceil(W / 8))."""

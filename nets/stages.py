@@ -25,9 +25,11 @@ class StagedNetwork(nn.Module):
         in_channels: channels of the input image.
         out_channels: classes.
         dropout: probability of a hidden value to be zeroed in training, where the network does so.
+        frozen_stages: stages whose first layers are frozen, and whose pass is `after_frozen` of `frozen_output`.
     """
 
     stages: ClassVar[tuple[str, ...]]
+    frozen_stages: ClassVar[frozenset[str]] = frozenset()
     stage: str
 
     def __init__(self, out_channels: int, in_channels: int, dropout: float = 0.0) -> None:
@@ -60,6 +62,17 @@ class StagedNetwork(nn.Module):
         trained = self.trained_layers(name)
         for child_name, child in self.named_children():
             child.requires_grad_(child_name in trained)
+
+    def frozen_output(self, x: Tensor) -> Tensor:
+        """What the frozen layers of one of the `frozen_stages` make of images (N, in_channels, H, W).
+
+        A function of the image alone: no dropout, no statistics of the batch.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no stage with frozen layers")
+
+    def after_frozen(self, maps: Tensor, like: Tensor) -> Tensor:
+        """The logits of what `frozen_output` returned, of the height and width of `like` (N, C, H, W)."""
+        raise NotImplementedError(f"{type(self).__name__} has no stage with frozen layers")
 
     def check_input(self, x: Tensor) -> None:
         """Raise ValueError unless `x` is (N, in_channels, H, W)."""

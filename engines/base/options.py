@@ -33,7 +33,7 @@ REAL = {
 }
 """Numbers, with the smallest and largest that can be."""
 
-SWITCHES = {"balanced", "mirror_averaging", "checkpointing", "compile"}
+SWITCHES = {"balanced", "mirror_averaging", "checkpointing", "compile", "cache_frozen"}
 """True or false; a command line gives "false" as a text, which Python takes for true."""
 
 ABOVE_ZERO = {"width", "lr_drop_factor", "memory_gb"}

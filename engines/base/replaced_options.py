@@ -14,7 +14,10 @@ REPLACED = {
 BEFORE = {"class_weights": "paper", "sampling": "image", "ema_decay": 0.0}
 """Options that trainings with `dice_weight` did not have, and what they did."""
 
-SINCE = {"precision": "fp32", "channels_last": False, "checkpointing": False, "compile": False, "norm": "instance"}
+SINCE = {
+    **{"precision": "fp32", "channels_last": False, "checkpointing": False, "compile": False},
+    **{"norm": "instance", "crop_draws": 0},
+}
 """Options that earlier trainings did not have, and what they did."""
 
 

@@ -59,6 +59,7 @@ class PaddedInferer(SimpleInferer):
             raise UserError("--checkpointing true does not go with --compile true; give one of them")
         self.precision, self.checkpointing = precision, checkpointing
         self._compiled = Compiled() if compiled else None
+        self.compiled = compiled
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Any:
         """Pad at the bottom and the right, run the network, cut the padding off."""

@@ -23,7 +23,7 @@ from transforms.dataset import Dataset
 
 PACKAGES = ("torch", "monai", "pytorch-ignite", "mlflow")
 
-SAID_IF_USED = ("channels_last", "checkpointing", "compile")
+SAID_IF_USED = ("channels_last", "checkpointing", "compile", "crop_draws", "cache_frozen")
 """Ways of computing that are no parameter of a run without them."""
 
 

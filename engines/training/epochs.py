@@ -10,6 +10,7 @@ from monai.data import Dataset
 from monai.transforms import Compose
 from monai.utils import set_determinism
 
+from engines.training.plan import Stage
 from engines.training.sampling import ClassSampling
 from transforms.crops import CROP_CLASS, CropSize, RandBalancedCropd
 
@@ -44,6 +45,7 @@ class EpochDataset(Dataset):
         self.repeats = repeats
         self.sampling = sampling
         self.epoch_key: tuple[int, ...] = (0,)
+        self.crop_size: CropSize = 0
 
     def prepare(self) -> None:
         """Read what the sampling needs, before worker processes each do."""
@@ -52,6 +54,7 @@ class EpochDataset(Dataset):
 
     def set_crop_size(self, crop_size: CropSize) -> None:
         """Side, or (rows, columns), of the crops in working pixels."""
+        self.crop_size = crop_size
         for transform in self.transform.transforms:
             if isinstance(transform, RandBalancedCropd):
                 transform.crop_size = crop_size
@@ -65,6 +68,14 @@ class EpochDataset(Dataset):
             return self.transform(dict(self.data[index % len(self.data)]))
         item, cls = self.sampling.draw(derived_seed(self.seed, *self.epoch_key, index, _SAMPLING))
         return self.transform({**self.data[item], CROP_CLASS: cls})
+
+
+def begin_epoch(loader: Any, index: int, stage: Stage, epoch: int) -> None:
+    """Have a `DataLoader` of an `EpochDataset` give the batches of an epoch (from 1) of stage number `index`."""
+    draw = stage.draw_of(epoch)
+    loader.dataset.epoch_key = (index, draw)
+    loader.dataset.set_crop_size(stage.crop_size_at(epoch))
+    loader.sampler.set_epoch(index * 100_000 + draw)
 
 
 def derived_seed(*numbers: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +10,16 @@ from typing import Any
 
 from engines.base.replaced_options import upgraded
 from engines.scoring.lesions import LESION_OPTIONS
+from engines.training.plan import Stage
 from engines.training.stage_lesions import POINT_OPTIONS
 from nets.safe_load import reason
 from transforms.errors import UserError
 
+logger = logging.getLogger("mammoseg")
+
 FREE = (
-    *("max_epochs", "patience", "num_workers", "checkpointing", "intensity_ranges", "licence", "reference"),
+    *("max_epochs", "patience", "num_workers", "checkpointing", "cache_frozen"),
+    *("intensity_ranges", "licence", "reference"),
     *LESION_OPTIONS,
     *POINT_OPTIONS,
 )
@@ -36,6 +41,15 @@ def check_same(path: Path, saved: Mapping[str, Any], settings: Mapping[str, Any]
     if saved["stage"] not in stages:
         raise UserError(f"{path}: is of a stage {saved['stage']!r}, which is none of {', '.join(stages)}")
     return list(stages).index(saved["stage"])
+
+
+def say_it_is_over(stage: Stage, epoch: int) -> None:
+    """Say of a training that is resumed why there is nothing left to train."""
+    logger.info(
+        "Stage %s is already at epoch %d of %d%s: nothing left to train; raise max_epochs to train further.",
+        *(stage.name, epoch, stage.max_epochs),
+        " (stopped early; raise patience too)" if epoch < stage.max_epochs else "",
+    )
 
 
 @contextmanager

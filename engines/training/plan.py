@@ -33,16 +33,28 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage is trained with. `crop_size` in working pixels, a side or (rows, columns)."""
+    """What one stage is trained with.
+
+    Attributes:
+        name: of the stage.
+        max_epochs: at most.
+        crop_size: in working pixels, a side or (rows, columns).
+        learning_rate: initial.
+        fine_tuning: its last epochs, if they differ.
+        crop_draws: epochs whose crops are drawn; each later one has the batches of one of these again, in turn. 0 draws
+            new ones in every epoch.
+    """
 
     name: str
     max_epochs: int
     crop_size: CropSize
     learning_rate: float
     fine_tuning: FineTuning | None = None
+    crop_draws: int = 0
 
     def __str__(self) -> str:
         text = f"{self.name}: up to {self.max_epochs} epochs, {_crops(self)}"
+        text += f", drawn {self.crop_draws} times" if self.crop_draws else ""
         last = self.max_epochs - self.crop_epochs
         if self.fine_tuning is None or not last:
             return text
@@ -59,9 +71,13 @@ class Stage:
             return self.crop_size
         return self.fine_tuning.crop_size
 
+    def draw_of(self, epoch: int) -> int:
+        """The epoch, counted from 1, whose crops an epoch has: itself, or an earlier one where crops recur."""
+        return 1 + (epoch - 1) % self.crop_draws if self.crop_draws else epoch
+
     def parameters(self) -> dict[str, Any]:
-        """Its numbers, for the record; the fine-tuning only where there is one."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        """Its numbers, for the record; fine-tuning and draws only where there are any."""
+        return {key: value for key, value in asdict(self).items() if value}
 
 
 def _crops(part: Stage | FineTuning) -> str:
@@ -74,11 +90,12 @@ def plan(
     crop_size: int | Sequence[int] | Mapping[str, int | Sequence[int]],
     learning_rate: float | Mapping[str, float],
     fine_tuning: Mapping[str, Any] | None = None,
+    crop_draws: int | Mapping[str, int] = 0,
 ) -> list[Stage]:
     """The stages in training order; an option is one number for all of them or a number per stage name.
 
     A crop size may also be a pair, [rows, columns]. `fine_tuning`, if any, holds the `epochs`, `crop_size` and
-    `learning_rate` of the last epochs of every stage.
+    `learning_rate` of the last epochs of every stage. Stages that `crop_draws` does not name draw crops in each epoch.
 
     Raises:
         UserError: no stage, or an option without a number for a stage or with one that cannot be.
@@ -92,6 +109,7 @@ def plan(
             _size(name, crop_size),
             _number(name, "learning_rate", learning_rate, float),
             _fine_tuning(name, fine_tuning),
+            _draws(name, crop_draws),
         )
         for name in stages
     ]
@@ -108,6 +126,13 @@ def _fine_tuning(stage: str, given: Any) -> FineTuning | None:
         _size(stage, given["crop_size"]),
         _number(stage, "learning_rate of fine_tuning", given["learning_rate"], float),
     )
+
+
+def _draws(stage: str, value: Any) -> int:
+    number = value.get(stage, 0) if isinstance(value, Mapping) else value
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise UserError(f"crop_draws of stage {stage!r} must be a whole number of at least 0, got {number!r}")
+    return number
 
 
 def _number(stage: str, option: str, value: Any, kind: type) -> Any:

@@ -32,8 +32,9 @@ from engines.scoring.single_pass import PassHandler
 from engines.training.average import Averaging
 from engines.training.divergence import check_loss, check_weights
 from engines.training.early_stopping import early_stopping, monitored_score
-from engines.training.epochs import EpochDataset, seed_all
-from engines.training.interrupted import check_same, fitting
+from engines.training.epochs import EpochDataset, begin_epoch, seed_all
+from engines.training.frozen_cache import FrozenCache
+from engines.training.interrupted import check_same, fitting, say_it_is_over
 from engines.training.loss_scaling import LossScaling
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
@@ -70,6 +71,7 @@ class StagedTraining:
             scores stay free of selection bias.
         settings: plain values stored beside the weights, with which evaluation and inference rebuild the network.
         ema_decay: above 0, a stage is validated and ends with the moving average of its weights, see `MovingAverage`.
+        cache_frozen: keep the output of frozen layers for crops that recur, see `engines.training.frozen_cache`.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class StagedTraining:
         settings: Mapping[str, Any] | None = None,
         keep: str = "best",
         ema_decay: float = 0.0,
+        cache_frozen: bool = False,
     ) -> None:
         self.trainer, self.evaluator = trainer, evaluator
         self.plan = list(plan)
@@ -108,6 +111,7 @@ class StagedTraining:
         self.guard: DataGuard | None = None
         self.network: Any = getattr(trainer.network, "module", trainer.network)
         self.averaging, self.scaling = Averaging(ema_decay), LossScaling(trainer)
+        self.frozen = FrozenCache(cache_frozen, trainer, output.models)
         names = list(self.settings.get("labels", {}).values())
         self.monitor = monitored_score(monitor, names, self.settings.get("lesion_class"))
         self.early_stopping = early_stopping(trainer, self.monitor, patience, min_delta)
@@ -136,7 +140,8 @@ class StagedTraining:
                 self._score_start()
             counter = self.early_stopping.counter if self.early_stopping is not None else 0
             if not self._over(self.stage, self.trainer.state.epoch, counter):
-                self.trainer.run()
+                with self.frozen.of_stage(index, self.stage, self.network, self.settings):
+                    self.trainer.run()
             self._finish()
         return self.results
 
@@ -159,8 +164,10 @@ class StagedTraining:
         self.guard = guard if is_main() else None
         if self.guard is not None:
             self.guard.resume(saved.get("data")) if saved is not None else self.guard.begin()
+        self.frozen.check(self.plan, self.network)
         if saved is None:
             self.output.start_anew()
+            self.frozen.clear()
         if self.guard is not None:
             self.guard.write()
         if saved is not None:
@@ -243,10 +250,8 @@ class StagedTraining:
 
     def _start_epoch(self) -> None:
         stage, epoch = self.plan.index(self.stage), self.trainer.state.epoch
-        self.dataset.epoch_key = (stage, epoch)
-        self.trainer.data_loader.sampler.set_epoch(stage * 100_000 + epoch)
+        begin_epoch(self.trainer.data_loader, stage, self.stage, epoch)
         seed_all(self.seed, stage, epoch, *([rank()] if rank() else []))  # dropout differs between processes
-        self.dataset.set_crop_size(self.stage.crop_size_at(epoch))
         rate = rate_of_epoch(self.stage, epoch, *self.falling)
         for group in self.trainer.optimizer.param_groups:
             group["lr"] = rate
@@ -320,13 +325,7 @@ class StagedTraining:
         self.results = saved["results"]
         restore_threads(saved.get("threads"))
         if index == len(self.plan) - 1 and self._over(self.plan[index], saved["epoch"], saved["stopping"][0]):
-            logger.info(
-                "Stage %s is already at epoch %d of %d%s: nothing left to train; raise max_epochs to train further.",
-                saved["stage"],
-                saved["epoch"],
-                self.plan[index].max_epochs,
-                " (stopped early; raise patience too)" if saved["epoch"] < self.plan[index].max_epochs else "",
-            )
+            say_it_is_over(self.plan[index], saved["epoch"])
         return index
 
     def _restore_stage(self, saved: Mapping[str, Any]) -> None:

@@ -29,6 +29,21 @@ def test_one_number_for_all_stages_or_one_for_each() -> None:
     assert plan(["a"], 3, [48, 32], 0.1)[0].crop_size == (48, 32)
 
 
+def test_crops_are_those_of_each_epoch_or_recur_in_the_stages_that_say_so() -> None:
+    new, again = plan(["a", "b"], 5, 16, 0.1, crop_draws={"b": 2})
+    assert [new.draw_of(epoch) for epoch in range(1, 6)] == [1, 2, 3, 4, 5]
+    assert [again.draw_of(epoch) for epoch in range(1, 6)] == [1, 2, 1, 2, 1]
+    assert "crop_draws" not in new.parameters()
+    assert again.parameters()["crop_draws"] == 2
+    assert str(again) == "b: up to 5 epochs, crops of 16, learning rate 0.1, drawn 2 times"
+
+
+@pytest.mark.parametrize("draws", [-1, 1.5, True, "2", {"a": None}], ids=str)
+def test_draws_that_cannot_be(draws: Any) -> None:
+    with pytest.raises(UserError, match="crop_draws of stage 'a' must be a whole number of at least 0"):
+        plan(["a"], 3, 16, 0.1, crop_draws=draws)
+
+
 @pytest.mark.parametrize(
     ("crop_size", "words"),
     [([48], "crop_size"), ([48, 0], "above 0"), ("64", "crop_size"), ({"b": 64}, "got None"), ([1, 2, 3], "crop_size")],

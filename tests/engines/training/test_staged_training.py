@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ignite.engine import Events
 from training_factory import Pixelwise, staged_training
 
 from engines.records.panels import PanelSaver
@@ -73,6 +74,24 @@ def test_a_resumed_training_ends_with_the_same_weights(tiny_dataset: Path, tmp_p
             training.run()
     whole, parts = (weights(tmp_path / name, "slopes") for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_batches_recur_after_as_many_epochs_as_crops_are_drawn_for(tiny_dataset: Path, tmp_path: Path) -> None:
+    epochs: dict[int, list[list[torch.Tensor]]] = {}
+    for draws in (0, 2):
+        training = staged_training(tiny_dataset, tmp_path / str(draws), epochs=3)
+        training.plan = [replace(training.plan[0], crop_draws=draws)]
+        batches: list[torch.Tensor] = []
+        training.trainer.add_event_handler(
+            Events.ITERATION_STARTED, lambda engine, seen=batches: seen.append(engine.state.batch["image"])
+        )
+        training.prepare()
+        training.run()
+        length = len(batches) // 3
+        epochs[draws] = [batches[length * epoch : length * (epoch + 1)] for epoch in range(3)]
+    new, again = epochs[0], epochs[2]
+    assert all(map(torch.equal, again[0] + again[1] + again[2], new[0] + new[1] + new[0]))
+    assert not all(map(torch.equal, new[2], new[0]))
 
 
 def test_nothing_to_resume_and_another_training(tiny_dataset: Path, tmp_path: Path) -> None:
