@@ -84,10 +84,10 @@ class FrozenCache:
         there = sum(path.stat().st_size for path in self.folder.glob("*/*")) if self.folder.is_dir() else 0
         exists = next(path for path in (self.folder, *self.folder.parents) if path.exists())
         free = shutil.disk_usage(exists).free
-        text = f"{needed / 1e6:.0f} MB for {stage.crop_draws} x {crops} crops of stage {stage.name}"
+        text = f"{needed / 1e6:.1f} MB for {stage.crop_draws} x {crops} crops of stage {stage.name}"
         if free + there < needed:
             raise UserError(
-                f"{OPTION}: needs {text}, and {self.folder} has {(free + there) / 1e6:.0f} MB left; make room, give "
+                f"{OPTION}: needs {text}, and {self.folder} has {(free + there) / 1e6:.1f} MB left; make room, give "
                 "fewer --crop_draws or another --output_dir, or leave it out"
             )
         logger.info("The output of frozen layers is kept in %s: up to %s.", self.folder, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from dicom_factory import ramp, write_dicom
+from training_factory import staged_training
 
 from scripts import benchmark
 from scripts.benchmarks import crops
+from scripts.measuring.epoch_times import EpochTimes
 
 
 @pytest.fixture
@@ -71,3 +74,17 @@ def test_precision(capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark.main(["precision", "--recipe", "slow"]) == 2
     assert "--recipe slow: expected one of quick" in capsys.readouterr().err
     assert benchmark.main(["precision", "--bundles", "deeplabv9"]) == 2
+
+
+def test_epochs_are_timed_by_stage_without_validation(tiny_dataset: Path, tmp_path: Path) -> None:
+    """Epochs of one batch: the clock, which advances when it is read, is read at its start and its end."""
+    folder = tmp_path / "out" / "models"
+    ticks = itertools.count()
+    times = EpochTimes(lambda: float(next(ticks)), folder.parent)
+    training = staged_training(tiny_dataset, folder.parent)
+    times.attach(training)
+    training.prepare()
+    training.run()
+    assert times.seconds == {"offsets": [1.0, 1.0], "slopes": [1.0, 1.0]}
+    assert times.crops == 4
+    assert times.most_bytes > 0

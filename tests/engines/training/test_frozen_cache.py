@@ -202,11 +202,11 @@ def test_the_size_is_told_and_must_be_there(
     training(tiny_dataset, tmp_path / "out", cache=True).prepare()
     folder = tmp_path / "out" / "models" / "frozen"
     assert (
-        f"The output of frozen layers is kept in {folder}: up to 0 MB for 2 x 4 crops of stage second." in caplog.text
+        f"The output of frozen layers is kept in {folder}: up to 0.0 MB for 2 x 4 crops of stage second." in caplog.text
     )
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10_239))
-    with pytest.raises(UserError, match=r"needs 0 MB for 2 x 4 crops of stage second, and .* has 0 MB left; make room"):
+    with pytest.raises(UserError, match=r"needs 0.0 MB for 2 x 4 crops of stage second, and .* has 0.0 MB left"):
         training(tiny_dataset, tmp_path / "out", cache=True).prepare()
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10_240))
     training(tiny_dataset, tmp_path / "out", cache=True).prepare()
