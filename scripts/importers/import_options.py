@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -16,6 +17,8 @@ SOURCE_OPTIONS = ("subject", "validation", "test", "split", "split_by", "subject
 FLIPS = ("none", "left", "right")
 INTENTS = ("presentation", "processing", "both")
 PANEL = "Options of all formats"
+MERGE = "merge"
+"""What `--shard` says to finish an import whose parts are done."""
 
 
 def _option(*names: str, **settings: Any) -> Any:
@@ -44,6 +47,7 @@ class ImportOptions:
             The result is the same to the byte. More than one needs cases that pickle.
         intent: of images stored FOR PROCESSING and FOR PRESENTATION, the kind that is kept, or "both".
         max_megapixels, max_memory_gb: larger images are refused, see `transforms.reading.limits`.
+        shard: "2/3" does the second of three parts of the import, "merge" finishes it; see `writing.shards`.
         dry_run: only look at the files' headers and say what would be written.
         progress: show a bar.
 
@@ -103,6 +107,10 @@ class ImportOptions:
     max_memory_gb: Annotated[float, _option("--max_memory_gb", help="Refuse images that take more memory to read.")] = (
         MEMORY_GB
     )
+    shard: Annotated[
+        str | None,
+        _option(help="2/3: only the second of three parts, on any machine. merge: all parts are done, make OUT."),
+    ] = None
     dry_run: Annotated[bool, _option("--dry_run", help="Report what would be written, from headers alone.")] = False
     progress: bool = True
 
@@ -124,9 +132,25 @@ class ImportOptions:
         if self.intent not in INTENTS:
             raise UserError(f"--intent is {self.intent!r}; expected one of {', '.join(INTENTS)}")
 
+        if self.shard not in (None, MERGE):
+            part_of(self.shard)
+
     def with_terms(self, licence: str, reference: str) -> ImportOptions:
         """The same, with terms and reference of a published dataset where none are given."""
         return replace(self, licence=self.licence or licence, reference=self.reference or reference)
+
+
+def part_of(shard: str | None) -> tuple[int, int]:
+    """ "2/3" as (2, 3): the second of three parts.
+
+    Raises:
+        UserError: it is no such text.
+    """
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", shard or "")
+    number, count = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= count:
+        raise UserError(f"--shard is {shard!r}; expected a part such as 2/3, from 1/3 to 3/3, or {MERGE}")
+    return number, count
 
 
 DEFAULTS = ImportOptions()

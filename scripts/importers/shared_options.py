@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scripts.importers.import_options import PANEL, ImportOptions
+from scripts.importers.import_options import MERGE, PANEL, ImportOptions
 from scripts.importers.writing.import_summary import Summary
 from scripts.importers.writing.private_map import check_private_map, write_private_map
 from transforms.plain_text import one_line
@@ -66,6 +66,8 @@ def with_shared_options(
 
     def run(private_map: Path | None, as_json: bool, quiet: bool, **values: Any) -> None:
         common = ImportOptions(**{name: values.pop(name) for name in shared}, progress=not quiet)
+        if common.shard not in (None, MERGE):
+            private_map = None  # names of cases are known when all parts are
         if private_map is not None:
             check_private_map(private_map, values["out"])
         with limited(Limits(common.max_megapixels, common.max_memory_gb)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -79,11 +80,18 @@ def one_each(chosen: Mapping[Path, Path | None]) -> dict[Path, Path | None]:
     return dict(chosen)
 
 
+def shards_folder(out: Path) -> Path:
+    """Where the parts of an import lie that machines share, beside its output."""
+    named = out if out.name not in ("", "..") else Path(os.path.abspath(out))
+    return named.with_name(f"{named.name}.shards")
+
+
 def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
     """Image files below a folder, sorted: DICOM recognized by content, the rest by suffix; see `image_candidates`.
 
     Args:
-        but_not_in: folders inside it, such as that of the labels, which are left out.
+        but_not_in: folders inside it, such as those of labels and of the output, which are left out, as are
+            `shards_folder` of them.
 
     Raises:
         UserError: no such folder, or no image in it; says what was looked for and what is there.
@@ -92,7 +100,8 @@ def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
         kind = "is a file, not a folder" if folder.exists() else "no such folder"
         beside = _sample(folder.absolute().parent) if folder.absolute().parent.is_dir() else "nothing"
         raise UserError(f"{folder}: {kind}; looked in {folder.absolute()}; beside it there is {beside}")
-    images = [path for path in image_candidates(folder, but_not_in) if _is_image(path)]
+    others = [*but_not_in, *map(shards_folder, but_not_in)]
+    images = [path for path in image_candidates(folder, others) if _is_image(path)]
     if not images:
         raise UserError(
             f"{folder}: no images; looked in it and below it for DICOM files and *{' *'.join(SUFFIXES)}; "

@@ -42,12 +42,17 @@ class Rules:
 
 @dataclass(frozen=True)
 class Task:
-    """One case to be done in `folder`, under a name that another run finds again."""
+    """One case to be done in `folder`, under a name that another run finds again.
+
+    Attributes:
+        verify: see `find_case`.
+    """
 
     folder: Path
     key: str
     case: Case
     rules: Rules
+    verify: bool = True
 
 
 def process_case(task: Task) -> Record:
@@ -56,7 +61,7 @@ def process_case(task: Task) -> Record:
     Raises:
         UserError: a label that does not fit, or with `strict` an image that cannot be read.
     """
-    found = find_case(task.folder, task.key)
+    found = find_case(task.folder, task.key, task.verify)
     if found is not None:
         return found
     with limited(task.rules.limits):

@@ -39,7 +39,7 @@ def summary_table(summary: Summary) -> Table:
     rows = [
         ("dataset", f"{summary.name} in {one_line(summary.out)}{', not written' if summary.dry_run else ''}"),
         ("images", f"{summary.images} of {summary.subjects} subjects"),
-        ("split", counts),
+        *([("split", counts)] if counts else []),
     ]
     if not summary.pixel_percent and summary.labels:
         rows.append(("classes", ", ".join(summary.labels)))

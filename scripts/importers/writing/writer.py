@@ -10,18 +10,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engines.records.tables import write_csv
-from scripts.importers.import_options import DEFAULTS, ImportOptions
+from scripts.importers.import_options import DEFAULTS, MERGE, ImportOptions
 from scripts.importers.writing.case_keys import case_keys
 from scripts.importers.writing.case_plan import probe
 from scripts.importers.writing.cases import Case
-from scripts.importers.writing.facts import Facts
 from scripts.importers.writing.finished_cases import Files, Record, new_key
 from scripts.importers.writing.given_split import GivenSplit, given_sections, read_split
 from scripts.importers.writing.import_summary import Summary, counted_syntaxes
@@ -30,10 +29,23 @@ from scripts.importers.writing.one_word import one_word_apart
 from scripts.importers.writing.parallel import in_order, worker_count
 from scripts.importers.writing.process_case import Rules, Task, failed_case, process_case
 from scripts.importers.writing.progress import with_progress
+from scripts.importers.writing.shards import (
+    CASES,
+    Part,
+    Plan,
+    finish_part,
+    finished_parts,
+    folders_of,
+    merged_records,
+    part_at_work,
+    remove_parts,
+    share_file,
+)
 from scripts.importers.writing.split import sections_of
 from scripts.importers.writing.staging import check_output, staged_folder
 from scripts.importers.writing.subject_hash import read_key, subject_hash
 from scripts.importers.writing.twins import without_twins
+from scripts.importers.writing.written_case import Head, Written
 from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError
 from transforms.plain_text import one_line
@@ -44,50 +56,6 @@ __all__ = ["Summary", "write_dataset"]
 
 FOLDS = "folds.csv"
 """Where `--split` gives folds: subject and fold."""
-
-_CASES = "cases"  # subfolder of finished cases, which the next run finds
-
-
-@dataclass(frozen=True)
-class _Head:
-    """What is true of all images."""
-
-    name: str
-    licence: str
-    reference: str
-    windowing: str
-    rules: Rules
-    split: dict[str, Any]
-    given: GivenSplit | None
-    images_only: bool
-    recorded: dict[str, Any]
-    colour: bool
-    source_values: Sequence[int] | None
-
-
-@dataclass
-class _Written:
-    """One case that was read, under the name it has in the dataset."""
-
-    subject: str
-    name: str
-    case: Case
-    record: Record
-    hash: str | None = None
-
-    @property
-    def item(self) -> dict[str, Any]:
-        """Its entry in dataset.json."""
-        label = None if self.record.counts is None else f"labels/{self.name}.npy"
-        item = {"image": f"images/{self.name}.npy", "label": label, "subject": self.subject, **self.record.item}
-        return item if self.hash is None else {**item, "subject_hash": self.hash}
-
-    @property
-    def facts(self) -> Facts:
-        """What the integrity check looks at."""
-        record = self.record
-        digest = record.item["image_sha256"]
-        return Facts(self.name, self.item, record.size, record.lowest, record.highest, record.counts, digest)
 
 
 def write_dataset(
@@ -121,7 +89,7 @@ def write_dataset(
     check_output(out, options.overwrite, tuple(case.source for case in cases))
     key = None if options.subject_key is None else read_key(Path(options.subject_key), out)
     limits = Limits(options.max_megapixels, options.max_memory_gb)
-    head = _Head(
+    head = Head(
         name=one_line(options.name or out.absolute().name),
         licence=options.licence,
         reference=options.reference,
@@ -140,19 +108,22 @@ def write_dataset(
         recorded=dict(recorded or {}),
     )
     if options.dry_run:
-        records = with_progress(probe(cases, head.rules), len(cases), options.progress, "looking")
-        written, rejected = _named(zip(cases, records, strict=True))
+        looked_at = with_progress(probe(cases, head.rules), len(cases), options.progress, "looking")
+        written, rejected = _named(zip(cases, looked_at, strict=True))
         return _summary(out, head, written, rejected, _sections(written, head), list(PLANNED), dry_run=True)
-    processes = worker_count(options.workers, [case.source for case in cases])
-    with staged_folder(out, options.overwrite, keep=_CASES) as stage:
-        tasks = _tasks(stage, cases, head)
-        records = with_progress(in_order(process_case, tasks, processes, failed_case), len(cases), options.progress)
+    keys = case_keys(cases, (head.rules, head.windowing))
+    plan = None if options.shard is None else Plan.of(options, keys, head.decided)
+    if plan is not None and options.shard != MERGE:
+        return _write_part(out, cases, keys, head, options, plan)
+    parts = [] if plan is None else finished_parts(out, plan)
+    with staged_folder(out, options.overwrite, keep=None if parts else CASES) as stage:
+        records = _merged(parts, cases, keys, options) if parts else _read(stage / CASES, cases, keys, head, options)
         pairs, twin_notes = without_twins(list(zip(cases, records, strict=True)), options.intent)
         written, rejected = _named(pairs)
         for one in written:
             one.hash = None if key is None else subject_hash(one.case, key)
         sections = _sections(written, head)
-        _move(stage, written)
+        _place(stage, written, {} if plan is None else folders_of(parts, keys))
         text = json.dumps(_content(head, sections), indent=1, ensure_ascii=False) + "\n"
         (stage / "dataset.json").write_text(text, encoding="utf-8", newline="\n")
         if head.given is not None and head.given.folds:
@@ -160,27 +131,68 @@ def write_dataset(
         Dataset.load(stage)
     facts = {section: [one.facts for one in members] for section, members in sections.items()}
     notes = twin_notes + notes_of([one.record for one in written], facts, labels, options.split_by, options.flip)
-    words = one_word_apart(one.case.subject for one in written)
-    return _summary(out, head, written, rejected, sections, [*notes, *([] if words is None else [words])])
+    words = [one_word_apart(one.case.subject for one in written), remove_parts(out, parts) if parts else None]
+    return _summary(out, head, written, rejected, sections, [*notes, *(text for text in words if text is not None)])
 
 
-def _tasks(stage: Path, cases: list[Case], head: _Head) -> list[Task]:
-    """What is to be done; what an earlier run did for another command is removed."""
-    folder = stage / _CASES
+def _read(
+    folder: Path,
+    cases: Sequence[Case],
+    keys: Sequence[str | None],
+    head: Head,
+    options: ImportOptions,
+    verify: bool = True,
+) -> list[Record]:
+    """Do the cases, or find them done, in a folder; what is there for another command is removed.
+
+    Args:
+        verify: see `find_case`.
+    """
     folder.mkdir(exist_ok=True)
-    keys = [key or new_key() for key in case_keys(cases, (head.rules, head.windowing))]
-    wanted = {path for key in keys for path in vars(Files.of(folder, key)).values()}
+    names = [key or new_key() for key in keys]
+    wanted = {path for key in names for path in vars(Files.of(folder, key)).values()}
     for path in set(folder.iterdir()) - wanted:
         path.unlink()
-    return [Task(folder, key, case, head.rules) for key, case in zip(keys, cases, strict=True)]
+    tasks = [Task(folder, key, case, head.rules, verify) for key, case in zip(names, cases, strict=True)]
+    processes = worker_count(options.workers, [case.source for case in cases])
+    return list(with_progress(in_order(process_case, tasks, processes, failed_case), len(cases), options.progress))
 
 
-def _named(pairs: Iterable[tuple[Case, Record]]) -> tuple[list[_Written], list[tuple[Case, Record]]]:
+def _merged(
+    parts: Sequence[Part], cases: Sequence[Case], keys: Sequence[str | None], options: ImportOptions
+) -> list[Record]:
+    """What became of the cases in the parts of a shared import."""
+    return list(with_progress(merged_records(parts, cases, keys), len(cases), options.progress, "merging"))
+
+
+def _write_part(
+    out: Path,
+    cases: Sequence[Case],
+    keys: Sequence[str | None],
+    head: Head,
+    options: ImportOptions,
+    plan: Plan,
+) -> Summary:
+    """Do the cases of one part of a shared import."""
+    with part_at_work(out, options, plan) as (part, done):
+        own = slice(part.number - 1, None, part.count)
+        records = _read(part.cases, cases[own], keys[own], head, options, verify=not done)
+        finish_part(part, cases[own], records)
+    pairs = list(zip(cases[own], records, strict=True))
+    written, rejected = _named(pairs) if any(record.rejected is None for record in records) else ([], pairs)
+    reused = sum(record.reused for record in records)
+    notes = [f"{reused} images had been finished by a run before"] if reused else []
+    notes.append(f"when all {part.count} parts are done: the same command with --shard {MERGE}")
+    summary = _summary(part.folder, head, written, rejected, {}, notes, dry_run=True)
+    return replace(summary, name=f"part {part.number} of {part.count} of {head.name}", dry_run=False, private=[])
+
+
+def _named(pairs: Iterable[tuple[Case, Record]]) -> tuple[list[Written], list[tuple[Case, Record]]]:
     """The cases that could be read, numbered in their order, and the others."""
     pairs = list(pairs)
     numbers: dict[str, str] = {}
     taken: Counter[str] = Counter()
-    written: list[_Written] = []
+    written: list[Written] = []
     rejected: list[tuple[Case, Record]] = []
     width = max(3, len(str(len({case.subject for case, _ in pairs}))))
     for case, record in pairs:
@@ -191,7 +203,7 @@ def _named(pairs: Iterable[tuple[Case, Record]]) -> tuple[list[_Written], list[t
             case.tally.notes.update(record.notes)
             case.tally.overlaps.update(record.overlaps)
         subject = numbers.setdefault(case.subject, f"s{len(numbers) + 1:0{width}d}")
-        written.append(_Written(subject, _file_name(subject, record.item, taken), case, record))
+        written.append(Written(subject, _file_name(subject, record.item, taken), case, record))
     if not written:
         reason = f"; the first: {rejected[0][1].rejected}" if rejected else ""
         raise UserError(f"none of {len(pairs)} images could be read{reason}")
@@ -204,18 +216,20 @@ def _file_name(subject: str, item: dict[str, Any], taken: Counter[str]) -> str:
     return name if taken[name] == 1 else f"{name}_{taken[name]}"
 
 
-def _move(stage: Path, written: list[_Written]) -> None:
+def _place(stage: Path, written: list[Written], shared: Mapping[str, Path]) -> None:
+    """Give the files of finished cases their names in the dataset; `shared` has the folder of each if it is a part."""
+    put = share_file if shared else Path.rename
     for name in ("images", "labels", ROW_COUNTS):
         (stage / name).mkdir()
     for one in written:
-        files = Files.of(stage / _CASES, one.record.key)
-        files.image.rename(stage / "images" / f"{one.name}.npy")
+        files = Files.of(shared.get(one.record.key, stage / CASES), one.record.key)
+        put(files.image, stage / "images" / f"{one.name}.npy")
         if one.record.counts is not None:
-            files.label.rename(stage / "labels" / f"{one.name}.npy")
-            files.rows.rename(stage / ROW_COUNTS / f"{one.name}.npy")
+            put(files.label, stage / "labels" / f"{one.name}.npy")
+            put(files.rows, stage / ROW_COUNTS / f"{one.name}.npy")
 
 
-def _sections(written: list[_Written], head: _Head) -> dict[str, list[_Written]]:
+def _sections(written: list[Written], head: Head) -> dict[str, list[Written]]:
     """Cases by section: as their source prescribes, else unlabeled to test, the rest by lot."""
     labelled = [one.case.read_label is not None for one in written]
     if not head.images_only and not any(labelled) and not any(one.case.section for one in written):
@@ -240,19 +254,19 @@ def _as_given(sections: Sequence[str], by: str) -> dict[str, Any]:
     }
 
 
-def _write_folds(path: Path, written: Sequence[_Written], given: GivenSplit) -> None:
+def _write_folds(path: Path, written: Sequence[Written], given: GivenSplit) -> None:
     """The folds by the subjects' new names, as `scripts.crossval --folds_file` reads them."""
     folds = {one.subject: given.value(one.case) for one in written}
     write_csv(path, [{"subject": subject, "fold": fold} for subject, fold in sorted(folds.items())])
 
 
-def _by_section(written: Sequence[_Written], chosen: Sequence[str]) -> dict[str, list[_Written]]:
+def _by_section(written: Sequence[Written], chosen: Sequence[str]) -> dict[str, list[Written]]:
     return {
         section: [one for one, place in zip(written, chosen, strict=True) if place == section] for section in SECTIONS
     }
 
 
-def _pixel_fraction(training: list[_Written], labels: Sequence[str]) -> dict[str, float]:
+def _pixel_fraction(training: list[Written], labels: Sequence[str]) -> dict[str, float]:
     counts = np.zeros(len(labels), np.int64)
     for one in training:
         counts += np.asarray(one.record.counts or [0] * len(labels), np.int64)
@@ -260,7 +274,7 @@ def _pixel_fraction(training: list[_Written], labels: Sequence[str]) -> dict[str
     return {name: float(count) / total for name, count in zip(labels, counts.tolist(), strict=True)}
 
 
-def _content(head: _Head, sections: dict[str, list[_Written]]) -> dict[str, Any]:
+def _content(head: Head, sections: dict[str, list[Written]]) -> dict[str, Any]:
     """dataset.json."""
     return {
         "format_version": 1,
@@ -282,10 +296,10 @@ def _content(head: _Head, sections: dict[str, list[_Written]]) -> dict[str, Any]
 
 def _summary(
     out: Path,
-    head: _Head,
-    written: list[_Written],
+    head: Head,
+    written: list[Written],
     rejected: list[tuple[Case, Record]],
-    sections: dict[str, list[_Written]],
+    sections: dict[str, list[Written]],
     notes: list[str],
     dry_run: bool = False,
 ) -> Summary:

@@ -1,0 +1,300 @@
+"""An import that machines share: each does the cases of one part of the same plan, and a merge finishes it.
+
+Parts lie beside the output, `OUT.shards/2-of-3`, with the files of their finished cases and `shard.json`: which plan,
+and whether the part is done. They name no source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from engines.base.lock import claim, release
+from scripts.importers.import_options import MERGE, ImportOptions, part_of
+from scripts.importers.writing.case_keys import code_version
+from scripts.importers.writing.cases import Case, shards_folder
+from scripts.importers.writing.finished_cases import Record, find_case
+from transforms.atomic_write import atomic_file
+from transforms.digests import file_sha256
+from transforms.errors import UserError
+from transforms.plain_text import one_line
+
+FILE = "shard.json"
+CASES = "cases"
+_LOCK = "in_use"
+_FORMAT = 1
+_SOURCE = "\0"
+"""Stands in a reason for the path of the source."""
+_FREE = ("overwrite", "workers", "dry_run", "progress", "shard", "split", "subject_key")
+"""Options that may differ from part to part, or are compared by what their files hold."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all parts of an import have in common.
+
+    Attributes:
+        options: shared options by name.
+        code: digest of the code and of library versions.
+        settings: digest of what the format decided: classes and the like.
+        images: how many there are.
+        sources: digest of all cases, in order: files, their size and time, options of the format.
+    """
+
+    options: dict[str, str]
+    code: str
+    settings: str
+    images: int
+    sources: str
+
+    @classmethod
+    def of(cls, options: ImportOptions, keys: Sequence[str | None], settings: Any) -> Plan:
+        """The plan of an import.
+
+        Args:
+            keys: of all cases, see `case_keys`.
+            settings: in JSON.
+
+        Raises:
+            UserError: a case that another process cannot know again.
+        """
+        if None in keys:
+            raise UserError("--shard: the images of this format cannot be told again in another process; leave it out")
+        stated = {f.name: str(getattr(options, f.name)) for f in fields(options) if f.name not in _FREE}
+        table = None if options.split is None else Path(options.split)
+        stated["split"] = str(options.split)
+        if table is not None and table.is_file():
+            stated["split"] = f"a file of SHA-256 {file_sha256(table)[:16]}…"
+        stated["subject_key"] = "given" if options.subject_key else "not given"
+        text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+        return cls(stated, code_version(), _digest(text), len(keys), _digest("\n".join(map(str, keys))))
+
+    def difference(self, part: Mapping[str, Any]) -> str | None:
+        """How the plan of a part differs from this one, in words; None if it does not."""
+        theirs = part.get("options")
+        theirs = theirs if isinstance(theirs, dict) else {}
+        names = [name for name in self.options if theirs.get(name) != self.options[name]]
+        if names:
+            such = ", ".join(f"--{name} {one_line(theirs.get(name))} (here {self.options[name]})" for name in names)
+            return f"was made with {such}"
+        for key, words in (
+            ("code", "was made by another version of the code or of its libraries"),
+            ("settings", "was made with other classes or options of the format"),
+            ("images", f"is one of {one_line(part.get('images'))} images, here are {self.images}"),
+            ("sources", "is one of other files, of files that changed since, or with other options of the format"),
+        ):
+            if part.get(key) != getattr(self, key):
+                return words
+        return None
+
+
+@dataclass
+class Part:
+    """A part as its shard.json says.
+
+    Attributes:
+        number, count: the part is the `number`-th of `count`, from 1 on.
+        rejected: key of each case that could not be read, to why; None while the part is not done.
+    """
+
+    folder: Path
+    number: int
+    count: int
+    plan: dict[str, Any]
+    rejected: dict[str, dict[str, Any]] | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> Part | None:
+        """What is in a folder; None if it is no part."""
+        try:
+            said = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            number, count, plan, rejected = (said[key] for key in ("part", "parts", "plan", "rejected"))
+            whole = said["format"] == _FORMAT and 1 <= int(number) <= int(count) and isinstance(plan, dict)
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return cls(folder, number, count, plan, rejected) if whole else None
+
+    def write(self) -> None:
+        """Write shard.json."""
+        said = {"format": _FORMAT, "part": self.number, "parts": self.count, "plan": self.plan}
+        with atomic_file(self.folder / FILE) as path:
+            path.write_text(json.dumps({**said, "rejected": self.rejected}, indent=1), encoding="utf-8")
+
+    @property
+    def cases(self) -> Path:
+        """Where its finished cases lie."""
+        return self.folder / CASES
+
+    def record(self, case: Case, key: str) -> Record:
+        """What became of one of its cases.
+
+        Raises:
+            UserError: its files are not there, or cut short.
+        """
+        why = (self.rejected or {}).get(key)
+        if why is not None:
+            reason = str(why["reason"]).replace(_SOURCE, str(case.source))
+            return Record(key, rejected=reason, syntax=why["syntax"])
+        found = find_case(self.cases, key, verify=False)
+        if found is None:
+            raise UserError(
+                f"{self.folder}: files of an image are missing or damaged; run the command again with "
+                f"--shard {self.number}/{self.count}, then with --shard {MERGE}"
+            )
+        found.reused = False
+        return found
+
+
+@contextmanager
+def part_at_work(out: Path, options: ImportOptions, plan: Plan) -> Iterator[tuple[Part, bool]]:
+    """The part that `--shard` names, and whether it is done already; locked until the block ends.
+
+    Raises:
+        UserError: parts of another division are there, another process is at work in it, or it cannot be written.
+    """
+    number, count = part_of(options.shard)
+    root = shards_folder(out)
+    others = [part for part in map(Part.read, _folders(root)) if part is not None and part.count != count]
+    if others:
+        raise UserError(
+            f"{others[0].folder}: is part {others[0].number} of {others[0].count}, --shard says {number}/{count}; "
+            f"divide by one number, or remove the parts of the other division ({len(others)})"
+        )
+    part = Part(root / f"{number}-of-{count}", number, count, asdict(plan))
+    try:
+        part.cases.mkdir(parents=True, exist_ok=True)
+        lock = claim(part.folder / _LOCK)
+    except OSError as error:
+        raise UserError(f"{part.folder}: cannot be written ({error.strerror}); choose another output folder") from None
+    if lock is None:
+        raise UserError(f"{part.folder}: another process is at work in it; wait for it, or give another part")
+    try:
+        before = Part.read(part.folder)
+        done = before is not None and before.rejected is not None and before.plan["sources"] == plan.sources
+        if not done:
+            part.write()
+        yield part, done
+    finally:
+        release(part.folder / _LOCK, lock)
+
+
+def finish_part(part: Part, cases: Sequence[Case], records: Sequence[Record]) -> None:
+    """Say that a part is done, once all it wrote is on the disk."""
+    if hasattr(os, "sync"):
+        os.sync()
+    part.rejected = {
+        record.key: {"reason": _without_source(record.rejected, case.source), "syntax": record.syntax}
+        for case, record in zip(cases, records, strict=True)
+        if record.rejected is not None
+    }
+    part.write()
+
+
+def _without_source(reason: str, source: Path) -> str:
+    """A reason that names no file of the source."""
+    for form in (str(source), one_line(source)):
+        reason = reason.replace(form, _SOURCE)
+    return f"{_SOURCE}: cannot be read; --shard said why" if source.stem in reason else reason
+
+
+def finished_parts(out: Path, plan: Plan) -> list[Part]:
+    """All parts of an import, in order, done and of the same plan.
+
+    Raises:
+        UserError: they are not; says which, and what to do.
+    """
+    root = shards_folder(out)
+    parts: dict[int, Part] = {}
+    for folder in _folders(root):
+        part = Part.read(folder)
+        if part is None:
+            raise UserError(f"{folder}: is no part of an import ({FILE} is missing or damaged); move it away")
+        other = parts.get(part.number)
+        if other is not None and other.count == part.count:
+            raise UserError(f"{folder}: is part {part.number} of {part.count}, and so is {other.folder}; keep one")
+        if any(one.count != part.count for one in parts.values()):
+            counts = sorted({part.count, *(one.count for one in parts.values())})
+            raise UserError(
+                f"{root}: holds parts of {counts[0]} and of {counts[1]}; remove those of the other division, such as "
+                f"{folder.name}"
+            )
+        parts[part.number] = part
+    if not parts:
+        raise UserError(f"{root}: no parts of an import; run the command with --shard 1/3, 2/3 and 3/3, say, before")
+    count = next(iter(parts.values())).count
+    missing = [str(number) for number in range(1, count + 1) if number not in parts]
+    if missing:
+        raise UserError(
+            f"{root}: {'part' if len(missing) == 1 else 'parts'} {', '.join(missing[:5])} of {count} "
+            f"{'is' if len(missing) == 1 else 'are'} missing; run the command with --shard {missing[0]}/{count}, or "
+            "copy what another machine made there"
+        )
+    return [_usable(parts[number], plan) for number in range(1, count + 1)]
+
+
+def _usable(part: Part, plan: Plan) -> Part:
+    again = f"run the command with --shard {part.number}/{part.count}"
+    if part.rejected is None:
+        raise UserError(f"{part.folder}: is not finished; {again} (it goes on where it was)")
+    difference = plan.difference(part.plan)
+    if difference is not None:
+        raise UserError(
+            f"{part.folder}: {difference}; give all parts and --shard {MERGE} the same, or {again} as here "
+            "(what it has is used again where it is the same)"
+        )
+    return part
+
+
+def merged_records(parts: Sequence[Part], cases: Sequence[Case], keys: Sequence[str | None]) -> Iterator[Record]:
+    """What became of each case, in order."""
+    for number, (case, key) in enumerate(zip(cases, keys, strict=True)):
+        yield parts[number % len(parts)].record(case, str(key))
+
+
+def folders_of(parts: Sequence[Part], keys: Sequence[str | None]) -> dict[str, Path]:
+    """Folder of the files of each case."""
+    return {str(key): parts[number % len(parts)].cases for number, key in enumerate(keys)}
+
+
+def share_file(source: Path, target: Path) -> None:
+    """Make a file of a part one of the dataset, by a link or a copy: a merge that ends early loses nothing."""
+    source = source.resolve()
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def remove_parts(out: Path, parts: Sequence[Part]) -> str | None:
+    """Remove what was merged; what is said if that fails."""
+    for part in parts:
+        if part.folder.is_symlink():
+            part.folder.unlink()
+        else:
+            shutil.rmtree(part.folder, ignore_errors=True)
+    root = shards_folder(out)
+    try:
+        root.rmdir()
+    except OSError:
+        return f"{one_line(root)} is not needed any more, and could not be removed as a whole"
+    return None
+
+
+def _folders(root: Path) -> list[Path]:
+    """Parts, or what is taken for such, by number."""
+    if not root.is_dir():
+        return []
+    found = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted(found, key=lambda path: [int(word) for word in re.findall(r"\d+", path.name)[:2]])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
