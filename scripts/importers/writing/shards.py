@@ -118,9 +118,13 @@ class Part:
             said = json.loads((folder / FILE).read_text(encoding="utf-8"))
             number, count, plan, rejected = (said[key] for key in ("part", "parts", "plan", "rejected"))
             whole = said["format"] == _FORMAT and 1 <= int(number) <= int(count) and isinstance(plan, dict)
-        except (OSError, ValueError, TypeError, KeyError):
+            if rejected is not None:
+                rejected = {
+                    key: {"reason": str(why["reason"]), "syntax": why["syntax"]} for key, why in rejected.items()
+                }
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
-        return cls(folder, number, count, plan, rejected) if whole else None
+        return cls(folder, int(number), int(count), plan, rejected) if whole else None
 
     def write(self) -> None:
         """Write shard.json."""
@@ -141,7 +145,7 @@ class Part:
         """
         why = (self.rejected or {}).get(key)
         if why is not None:
-            reason = str(why["reason"]).replace(_SOURCE, str(case.source))
+            reason = why["reason"].replace(_SOURCE, str(case.source))
             return Record(key, rejected=reason, syntax=why["syntax"])
         found = find_case(self.cases, key, verify=False)
         if found is None:
@@ -154,11 +158,17 @@ class Part:
 
 
 @contextmanager
-def part_at_work(out: Path, options: ImportOptions, plan: Plan) -> Iterator[tuple[Part, bool]]:
+def part_at_work(
+    out: Path, options: ImportOptions, plan: Plan, keys: Sequence[str | None]
+) -> Iterator[tuple[Part, bool]]:
     """The part that `--shard` names, and whether it is done already; locked until the block ends.
 
+    Args:
+        keys: of all cases.
+
     Raises:
-        UserError: parts of another division are there, another process is at work in it, or it cannot be written.
+        UserError: parts of another division are there, or images of another import; another process is at work in it,
+            or it cannot be written.
     """
     number, count = part_of(options.shard)
     root = shards_folder(out)
@@ -178,7 +188,8 @@ def part_at_work(out: Path, options: ImportOptions, plan: Plan) -> Iterator[tupl
         raise UserError(f"{part.folder}: another process is at work in it; wait for it, or give another part")
     try:
         before = Part.read(part.folder)
-        done = before is not None and before.rejected is not None and before.plan["sources"] == plan.sources
+        done = before is not None and before.rejected is not None and before.plan.get("sources") == plan.sources
+        _check_same_import(part, keys)
         if not done:
             part.write()
         yield part, done
@@ -186,10 +197,18 @@ def part_at_work(out: Path, options: ImportOptions, plan: Plan) -> Iterator[tupl
         release(part.folder / _LOCK, lock)
 
 
+def _check_same_import(part: Part, keys: Sequence[str | None]) -> None:
+    """Refuse to remove all that a part has finished."""
+    there = {path.name for path in part.cases.glob("[!.]*.json")}
+    if there and there.isdisjoint(f"{key}.json" for key in keys[part.number - 1 :: part.count]):
+        raise UserError(
+            f"{part.folder}: holds {len(there)} images of another import, or made with other options or another "
+            "version of the code; remove it, or choose another output folder"
+        )
+
+
 def finish_part(part: Part, cases: Sequence[Case], records: Sequence[Record]) -> None:
-    """Say that a part is done, once all it wrote is on the disk."""
-    if hasattr(os, "sync"):
-        os.sync()
+    """Say that a part is done."""
     part.rejected = {
         record.key: {"reason": _without_source(record.rejected, case.source), "syntax": record.syntax}
         for case, record in zip(cases, records, strict=True)
@@ -202,7 +221,8 @@ def _without_source(reason: str, source: Path) -> str:
     """A reason that names no file of the source."""
     for form in (str(source), one_line(source)):
         reason = reason.replace(form, _SOURCE)
-    return f"{_SOURCE}: cannot be read; --shard said why" if source.stem in reason else reason
+    named = any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", reason) for name in (source.name, source.stem))
+    return f"{_SOURCE}: cannot be read; its part said why" if named else reason
 
 
 def finished_parts(out: Path, plan: Plan) -> list[Part]:
@@ -216,7 +236,9 @@ def finished_parts(out: Path, plan: Plan) -> list[Part]:
     for folder in _folders(root):
         part = Part.read(folder)
         if part is None:
-            raise UserError(f"{folder}: is no part of an import ({FILE} is missing or damaged); move it away")
+            raise UserError(
+                f"{folder}: is no part of an import ({FILE} is missing or damaged); run its part again, or move it away"
+            )
         other = parts.get(part.number)
         if other is not None and other.count == part.count:
             raise UserError(f"{folder}: is part {part.number} of {part.count}, and so is {other.folder}; keep one")

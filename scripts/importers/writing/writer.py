@@ -174,7 +174,7 @@ def _write_part(
     plan: Plan,
 ) -> Summary:
     """Do the cases of one part of a shared import."""
-    with part_at_work(out, options, plan) as (part, done):
+    with part_at_work(out, options, plan, keys) as (part, done):
         own = slice(part.number - 1, None, part.count)
         records = _read(part.cases, cases[own], keys[own], head, options, verify=not done)
         finish_part(part, cases[own], records)
