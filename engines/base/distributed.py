@@ -67,6 +67,15 @@ def parallel(network: nn.Module) -> nn.Module:
     return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
 
 
+def share_averages(network: nn.Module) -> None:
+    """Give all processes the mean of their running averages of batch normalization, each of its own crops."""
+    if world_size() > 1:
+        for buffer in network.buffers():
+            if buffer.is_floating_point():
+                dist.all_reduce(buffer)
+                buffer /= world_size()
+
+
 def gathered(things: Sequence[Any]) -> list[Any]:
     """What all processes hold, in the order of the processes; for every process."""
     if world_size() == 1:

@@ -17,7 +17,7 @@ from mlflow.tracking import MlflowClient
 from monai.bundle import ConfigParser
 from repository import ROOT
 
-from engines.base.distributed import gathered, is_main, parallel, rank, shard, summed, world_size
+from engines.base.distributed import gathered, is_main, parallel, rank, shard, share_averages, summed, world_size
 from engines.records.tables import read_csv
 from transforms.errors import UserError
 
@@ -26,8 +26,8 @@ TWO = f"['{TRAIN}','bundles/unet/configs/multi_gpu_train.json']"
 SLIM = "--width 0.02 --image_height '$None' --crop_size 24 --learning_rate 0.01 --crops_per_image 1 --max_epochs 2"
 SLIM += " --loss cross_entropy --class_weights paper --sampling image --augmentation mammography --ema_decay 0.0"
 SLIM += " --solver sgd --weight_decay 0.0005 --lr_schedule piecewise --mirror_averaging False --val_interval 1"
-SLIM += " --fine_tuning $None"
-"""Dice is of each process's own crops: only losses per pixel train alike."""
+SLIM += " --fine_tuning $None --norm instance"
+"""Dice and batch normalization are of each process's own crops: only losses per pixel train alike."""
 
 
 def words(config: str, batch: int, data: Path, out: Path, store: Path, options: str) -> list[str]:
@@ -114,6 +114,20 @@ def test_one_process_alone() -> None:
     assert summed(torch.ones(2)).tolist() == [1, 1]
     items = [{"subject": s} for s in "aab"]
     assert shard(items) == items
+
+
+def test_running_averages_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other process has 3 where this one has 1; numbers of batches are left alone."""
+    network = torch.nn.BatchNorm2d(1)
+    share_averages(network)  # one process alone
+    assert network.running_var is not None
+    assert network.running_var.item() == 1
+    monkeypatch.setattr("engines.base.distributed.world_size", lambda: 2)
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda tensor: tensor.add_(3))
+    share_averages(network)
+    assert {name: float(value) for name, value in network.named_buffers()} == {
+        "running_mean": 1.5, "running_var": 2.0, "num_batches_tracked": 0,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
