@@ -20,11 +20,11 @@ except ModuleNotFoundError as missing:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 2 after a one-line error. Without typer there are `gpu` and `evidence` alone."""
+    """Run the command; 0, or 2 after a one-line error. Without typer there are `gpu`, `evidence` and `peers` alone."""
     if app is None:
-        from scripts.measuring.gpu_options import main as gpu_alone
+        from scripts.measuring.plain_options import main as without_typer
 
-        return gpu_alone(argv)
+        return without_typer(argv)
     from scripts.commandline import run_app
 
     return run_app(app, "python -m scripts.benchmark", argv, ValueError)

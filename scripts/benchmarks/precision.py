@@ -8,7 +8,6 @@ update.
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from typing import Annotated
 
@@ -22,6 +21,7 @@ from engines.inference.inferers import PaddedInferer
 from engines.training.losses import WeightedCrossEntropy
 from engines.training.plan import plan
 from scripts.measuring.bundle_networks import network_of, recipe_of
+from scripts.measuring.timing import in_turns
 from transforms.crops import rows_and_columns
 from transforms.errors import UserError
 
@@ -44,7 +44,7 @@ def precision(
         if bundle not in known:
             raise UserError(f"--bundles {bundle}: unknown bundle; choose from {', '.join(known)}")
         steps = {kind: _step(bundle, recipe, kind, torch.device(device), width) for kind in ("fp32", "bf16")}
-        seconds = _in_turns({kind: run for kind, (run, _, _) in steps.items()}, repeats)
+        seconds = in_turns({kind: run for kind, (run, _, _) in steps.items()}, repeats, torch.device(device))
         pairs = sorted(whole / half for whole, half in zip(seconds["fp32"], seconds["bf16"], strict=True))
         _, used_width, batch = steps["fp32"]
         table.add_row(
@@ -74,19 +74,5 @@ def _step(
         optimizer.zero_grad()
         loss(inferer(image, network), label).backward()
         optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
 
     return run, used, f"{count} x {size[0]} x {size[1]}"
-
-
-def _in_turns(runs: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each, after one run that is not counted."""
-    seconds: dict[str, list[float]] = {kind: [] for kind in runs}
-    for repeat in range(repeats + 1):
-        for kind, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if repeat:
-                seconds[kind].append(time.perf_counter() - start)
-    return seconds

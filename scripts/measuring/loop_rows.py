@@ -71,7 +71,7 @@ def _watched(
     watch = Watch(clock_of(device))
     watch.attach(trainer)
     trainer.run()
-    image = watch.batches[0][0]
+    image = watch.batches[0]["image"]
     return watch, [image.shape[0], *image.shape[2:]]
 
 

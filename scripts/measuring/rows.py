@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -82,8 +82,12 @@ def append(path: Path, row: Row) -> None:
 def table(rows: Iterable[Row]) -> str:
     """Rows as a table of plain text."""
     head = ("what", "way", "batch", "seconds", "low to high", "images/s", "GB", "ratio", "")
-    cells = [head, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
+    return aligned([head, *(_cells(row) for row in rows)])
+
+
+def aligned(cells: Sequence[Sequence[str]]) -> str:
+    """Lines of cells in columns."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
 
 

@@ -46,6 +46,23 @@ def timed(run: Callable[[], Any], device: torch.device, tiny: bool = False) -> l
     return seconds
 
 
+def in_turns(runs: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds of each repeat of several things that take turns, so that other work on the machine meets all of them.
+
+    One turn before is not counted.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for repeat in range(repeats + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if repeat:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
 @contextmanager
 def tf32(used: bool) -> Iterator[None]:
     """Whether a GPU may compute fp32 with the mantissas of TF32."""

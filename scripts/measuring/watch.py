@@ -1,11 +1,12 @@
-"""Iterations of a training against bare steps on the same batches, in one process."""
+"""Iterations of a training against bare steps, and against MONAI's own trainer, on the same batches, in one process."""
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from statistics import median
 from typing import Any
 
@@ -13,60 +14,140 @@ import torch
 from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 
+from scripts.measuring.gemm import Gemm, flops_of
+
 KEPT = 8
 """Batches of an epoch that the bare step is taken on."""
 
 
 @dataclass
 class Watch:
-    """Times of the iterations of the last stage of a training, and of bare steps beside them."""
+    """Times of the iterations of the last stage of a training, and of other ways beside them: an entry per epoch.
+
+    Attributes:
+        clock: in seconds.
+        peers: also compare with MONAI's trainer and with matrix products. Every even epoch then takes the batches of
+            the one before, from memory, as MONAI's trainer does.
+        real: of an iteration that reads its batch.
+        memory: of one whose batch is in memory.
+        bare: of a bare step, after every epoch that reads.
+        monai: of an iteration of MONAI's trainer, after every epoch from memory.
+        gemm: share of the rate of matrix products that the bare steps reach.
+    """
 
     clock: Callable[[], float]
+    peers: bool = False
     real: list[float] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
     bare: list[float] = field(default_factory=list)
+    monai: list[float] = field(default_factory=list)
+    gemm: list[float] = field(default_factory=list)
     batches: list[Any] = field(default_factory=list)
     start: float = 0.0
     end: float = 0.0
+    _epoch: int = 0
+    _flops: float = 0.0
 
     def attach(self, trainer: SupervisedTrainer) -> None:
         """Measure this trainer's iterations: to be called when all else is attached."""
+        if self.peers:
+            trainer.data_loader = _Replayed(trainer.data_loader, self)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._begin)
         trainer.add_event_handler(Events.ITERATION_STARTED, self._keep)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._iteration)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._compare)
 
-    def _begin(self) -> None:
-        self.batches, self.start = [], self.clock()
+    @property
+    def from_memory(self) -> bool:
+        """Whether this epoch takes the batches that were kept."""
+        return self.peers and self._epoch % 2 == 0
+
+    def _begin(self, trainer: SupervisedTrainer) -> None:
+        self._epoch = trainer.state.epoch
+        if not self.from_memory:
+            self.batches = []
+        self.start = self.clock()
 
     def _iteration(self) -> None:
         self.end = self.clock()
 
     def _keep(self, trainer: SupervisedTrainer) -> None:
-        if len(self.batches) < KEPT:
-            self.batches.append(trainer.prepare_batch(trainer.state.batch, trainer.state.device))
+        if len(self.batches) < KEPT and not self.from_memory:
+            self.batches.append(trainer.state.batch)
 
     def _compare(self, trainer: SupervisedTrainer) -> None:
+        seconds = (self.end - self.start) / trainer.state.epoch_length
+        if self.from_memory:
+            self.memory.append(seconds)
+            self.monai.append(monai_iterations(trainer, self.batches, self.clock))
+            return
         bare = steps(trainer, self.batches, self.clock)
-        if trainer.state.epoch > 1:
-            self.real.append((self.end - self.start) / trainer.state.epoch_length)
-            self.bare.append(bare)
+        if trainer.state.epoch == 1:  # with all that is done once
+            return
+        self.real.append(seconds)
+        self.bare.append(bare)
+        if self.peers:
+            self._flops = self._flops or flops_of(lambda: steps(trainer, self.batches[:1], self.clock)) / 2
+            self.gemm.append(self._flops / bare / Gemm(trainer.state.device).rate(self.clock))
+
+
+class _Replayed:
+    """A data loader whose even epochs take the batches of the odd one before, from memory."""
+
+    def __init__(self, loader: Any, watch: Watch) -> None:
+        self._loader, self._watch = loader, watch
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from islice(cycle(self._watch.batches), len(self)) if self._watch.from_memory else self._loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
 
 
 def steps(trainer: SupervisedTrainer, batches: list[Any], clock: Callable[[], float]) -> float:
     """Median seconds of a step of a copy of a trainer's network; one step before is not counted."""
-    network = copy.deepcopy(trainer.network)
-    optimizer = copy.deepcopy(trainer.optimizer)
-    optimizer.state.clear()
-    optimizer.param_groups[0]["params"] = [p for p in network.parameters() if p.requires_grad]
-    network.train()
+    network, optimizer = _copies(trainer)
+    pairs = [trainer.prepare_batch(batch, trainer.state.device) for batch in batches]
     seconds = []
-    for image, label, *_ in [batches[0], *batches]:
+    for image, label, *_ in [pairs[0], *pairs]:
         start = clock()
         optimizer.zero_grad()
         trainer.loss_function(trainer.inferer(image, network), label).backward()
         optimizer.step()
         seconds.append(clock() - start)
     return median(seconds[1:])
+
+
+def monai_iterations(trainer: SupervisedTrainer, batches: list[Any], clock: Callable[[], float]) -> float:
+    """Seconds of an iteration of MONAI's trainer as it comes, on a copy of a trainer's network; one is not counted."""
+    network, optimizer = _copies(trainer)
+    peer = SupervisedTrainer(
+        device=trainer.state.device,
+        max_epochs=1,
+        train_data_loader=[batches[0], *batches],
+        network=network,
+        optimizer=optimizer,
+        loss_function=trainer.loss_function,
+        accumulation_steps=trainer.accumulation_steps,
+    )
+    times: list[float] = []
+    peer.add_event_handler(Events.ITERATION_COMPLETED, lambda: times.append(clock()))
+    peer.logger.disabled = True
+    peer.run()
+    return (times[-1] - times[0]) / len(batches)
+
+
+def _copies(trainer: SupervisedTrainer) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+    """Network and optimizer of their own, the optimizer without its hooks, such as that of a moving average."""
+    network = copy.deepcopy(trainer.network)
+    optimizer = copy.deepcopy(trainer.optimizer)
+    optimizer.state.clear()
+    optimizer.param_groups[0]["params"] = [p for p in network.parameters() if p.requires_grad]
+    network.train()
+    return network, optimizer
 
 
 def clock_of(device: torch.device) -> Callable[[], float]:

@@ -1,0 +1,159 @@
+"""Training steps of DeepLabv3 here and in segmentation_models_pytorch, in turns; see `scripts.benchmarks.peers`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from statistics import median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nets.deeplabv3 import DeepLabV3, group_norm
+from scripts.measuring.bundle_networks import recipe_of
+from scripts.measuring.gemm import flops_of
+from scripts.measuring.rows import aligned
+from scripts.measuring.timing import device_name, in_turns
+from transforms.crops import rows_and_columns
+from transforms.errors import UserError
+
+CLASSES = 5
+HERE, AS_IT_COMES, SAME_LAYERS = "here", "smp", "smp, same layers"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A forward pass, loss, backward pass and update.
+
+    Attributes:
+        way: whose network.
+        batch: images and their size.
+        device: of the computation.
+        versions: of torch, and of smp.
+        parameters: of the network.
+        gflop: of a step's convolutions and matrix products, in 10**9.
+        seconds: median.
+        samples_per_second: by the median.
+        ratios: seconds over those here, of each turn.
+    """
+
+    way: str
+    batch: str
+    device: str
+    versions: str
+    parameters: int
+    gflop: float
+    seconds: float
+    samples_per_second: float
+    ratios: list[float]
+
+
+def compare_steps(
+    recipes: str = "quick,tissue",
+    device: str = "",
+    repeats: int = 5,
+    threads: int = 1,
+    as_json: bool = False,
+) -> None:
+    """Print the steps of each recipe's crops.
+
+    Raises:
+        UserError: smp is not installed, or there is no such recipe or device.
+    """
+    used = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if used.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"--device {device}: there is no GPU that PyTorch can use; give cpu")
+    torch.set_num_threads(threads)
+    steps = [step for name in recipes.split(",") for step in _steps(name.strip(), used, repeats)]
+    if as_json:
+        print(json.dumps([asdict(step) for step in steps]))
+        return
+    head = ("network", "batch", "parameters", "GFLOP", "seconds", "samples/s", "seconds / here (low to high)")
+    print(f"{steps[0].device}, {steps[0].versions}")
+    print(aligned([head, *map(_cells, steps)]))
+
+
+def _cells(step: Step) -> tuple[str, ...]:
+    low, middle, high = min(step.ratios), median(step.ratios), max(step.ratios)
+    spread = "" if step.way == HERE else f"{middle:.2f} ({low:.2f} to {high:.2f})"
+    size = (f"{step.parameters:,}", f"{step.gflop:.0f}", f"{step.seconds:.3f}", f"{step.samples_per_second:.2f}")
+    return step.way, step.batch, *size, spread
+
+
+def _steps(recipe_name: str, device: torch.device, repeats: int) -> Iterator[Step]:
+    smp = smp_module()
+    recipe = recipe_of("deeplabv3", recipe_name)
+    size, count = rows_and_columns(recipe["crop_size"]), min(recipe["batch_size"], recipe["micro_batch_size"])
+    image = torch.rand(count, 3, *size, device=device)
+    label = torch.randint(0, CLASSES, (count, *size), device=device)
+    networks: dict[str, nn.Module] = {}
+    for way in (HERE, AS_IT_COMES, SAME_LAYERS):
+        torch.manual_seed(0)
+        networks[way] = (DeepLabV3(CLASSES) if way == HERE else peer(way)).to(device).train()
+        if networks[way](image[:1]).shape[2:] != image.shape[2:]:
+            raise UserError(f"--recipes {recipe_name}: smp takes sizes that 8 divides alone, not {size[0]} x {size[1]}")
+    runs = {way: _step(network, image, label) for way, network in networks.items()}
+    gflop = {way: flops_of(run) / 1e9 for way, run in runs.items()}
+    seconds = in_turns(runs, repeats, device)
+    for way, network in networks.items():
+        yield Step(
+            way=way,
+            batch=f"{count} x {size[0]} x {size[1]}",
+            device=device_name(device),
+            versions=f"torch {torch.__version__}, segmentation_models_pytorch {smp.__version__}",
+            parameters=sum(p.numel() for p in network.parameters()),
+            gflop=gflop[way],
+            seconds=median(seconds[way]),
+            samples_per_second=count / median(seconds[way]),
+            ratios=[theirs / ours for theirs, ours in zip(seconds[way], seconds[HERE], strict=True)],
+        )
+
+
+def _step(network: nn.Module, image: torch.Tensor, label: torch.Tensor) -> Callable[[], None]:
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-4, fused=image.device.type == "cuda")
+
+    def run() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(network(image), label).backward()
+        optimizer.step()
+
+    return run
+
+
+def smp_module() -> Any:
+    """segmentation_models_pytorch.
+
+    Raises:
+        UserError: it is not installed, or what it needs is not.
+    """
+    try:
+        return import_module("segmentation_models_pytorch")
+    except ImportError as error:
+        raise UserError(
+            f"peers: cannot import segmentation_models_pytorch ({error}); in an environment of its own: pip install "
+            "segmentation-models-pytorch torchvision monai pytorch-ignite scipy (docs/results.md#peers)"
+        ) from error
+
+
+def peer(way: str) -> nn.Module:
+    """DeepLabV3 of smp on ResNet-18, output stride 8, with group norm in place of batch norm.
+
+    `SAME_LAYERS` leaves out what the network here does not have: the 3x3 convolution behind the pyramid, and dropout.
+    """
+    network: nn.Module = smp_module().DeepLabV3(
+        "resnet18", encoder_weights=None, encoder_output_stride=8, in_channels=3, classes=CLASSES
+    )
+    if way == SAME_LAYERS:
+        decoder: Any = network.decoder
+        decoder.conv, decoder.bn, decoder.relu = nn.Identity(), nn.Identity(), nn.Identity()
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, group_norm(child.num_features, width=1))
+            elif isinstance(child, nn.Dropout) and way == SAME_LAYERS:
+                setattr(module, name, nn.Identity())
+    return network
