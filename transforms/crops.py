@@ -148,7 +148,7 @@ class RandBalancedCropd(Randomizable, MapTransform):
         pixels = _cut(image, start, window, mode="symmetric")
         truth = _cut(label, start, window, mode="constant", constant_values=VOID)
         d[self.image_key] = resize_image(channels_first(pixels), size)
-        d[self.label_key] = resize_label(torch.from_numpy(truth)[None], size)
+        d[self.label_key] = resize_label(torch.from_numpy(np.array(truth))[None], size)
         return d
 
 
@@ -165,8 +165,8 @@ def _start(center: int, window: int, extent: int) -> int:
 
 
 def _cut(array: NDArray[Any], start: Sequence[int], window: tuple[int, int], **pad: Any) -> NDArray[Any]:
-    """Copy a window of a memory-mapped (H, W[, 3]) array; `np.pad` with `pad` where it sticks out."""
-    inside = np.array(array[tuple(slice(max(s, 0), s + w) for s, w in zip(start, window, strict=True))])
+    """View of a window of a memory-mapped (H, W[, 3]) array; where it sticks out a copy, with `pad` by `np.pad`."""
+    inside = np.asarray(array[tuple(slice(max(s, 0), s + w) for s, w in zip(start, window, strict=True))])
     if inside.shape[:2] == window:
         return inside
     before = [max(-s, 0) for s in start]

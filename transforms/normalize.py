@@ -33,5 +33,8 @@ class NormalizeRanged(MapTransform):
                     f"{d.get('case', d.get('name', 'an image'))}: holds values from {lowest:g} to {highest:g}, outside "
                     f"its intensity_range [{low:g}, {high:g}]; prepare the dataset again"
                 )
-            d[key] = (d[key] - low) / (high - low) - 0.5
+            values = d[key] - low  # a copy; the rest in place, as memory costs more than arithmetic
+            values /= high - low
+            values -= 0.5
+            d[key] = values
         return d
