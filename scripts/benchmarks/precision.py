@@ -7,8 +7,10 @@ update.
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import torch
@@ -35,24 +37,44 @@ def precision(
     width: Annotated[float | None, typer.Option(help="in place of the recipe's")] = None,
     repeats: Annotated[int, typer.Option(min=1)] = 7,
     threads: Annotated[int, typer.Option(min=1)] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
 ) -> None:
     """Time one training step of each network in fp32 and in bf16."""
     torch.set_num_threads(threads)
-    table = Table("network", "width", "batch", "fp32 (s)", "bf16 (s)", "fp32 / bf16")
-    known = all_rows()
+    known, found = all_rows(), []
     for bundle in known if bundles is None else (name.strip() for name in bundles.split(",")):
         if bundle not in known:
             raise UserError(f"--bundles {bundle}: unknown bundle; choose from {', '.join(known)}")
-        steps = {kind: _step(bundle, recipe, kind, torch.device(device), width) for kind in ("fp32", "bf16")}
-        seconds = in_turns({kind: run for kind, (run, _, _) in steps.items()}, repeats, torch.device(device))
-        pairs = sorted(whole / half for whole, half in zip(seconds["fp32"], seconds["bf16"], strict=True))
-        _, used_width, batch = steps["fp32"]
-        table.add_row(
-            bundle, f"{used_width:g}", batch,
-            *(f"{statistics.median(seconds[kind]):.3f}" for kind in ("fp32", "bf16")),
-            f"{statistics.median(pairs):.2f} ({pairs[0]:.2f} to {pairs[-1]:.2f})",
-        )  # fmt: skip
+        found.append(_steps(bundle, recipe, torch.device(device), width, repeats))
+    if as_json:
+        print(json.dumps([asdict(each) for each in found]))
+        return
+    table = Table("network", "width", "batch", "fp32 (s)", "bf16 (s)", "fp32 / bf16")
+    for each in found:
+        ratio = f"{statistics.median(each.ratios):.2f} ({min(each.ratios):.2f} to {max(each.ratios):.2f})"
+        table.add_row(each.bundle, f"{each.width:g}", each.batch, f"{each.fp32:.3f}", f"{each.bf16:.3f}", ratio)
     Console().print(table)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Median seconds of a step in fp32 and in bf16, and their ratio in each turn."""
+
+    bundle: str
+    width: float
+    batch: str
+    fp32: float
+    bf16: float
+    ratios: list[float]
+
+
+def _steps(bundle: str, recipe: str, device: torch.device, width: float | None, repeats: int) -> Steps:
+    steps = {kind: _step(bundle, recipe, kind, device, width) for kind in ("fp32", "bf16")}
+    seconds = in_turns({kind: run for kind, (run, _, _) in steps.items()}, repeats, device)
+    ratios = [whole / half for whole, half in zip(seconds["fp32"], seconds["bf16"], strict=True)]
+    _, used_width, batch = steps["fp32"]
+    fp32, bf16 = (statistics.median(seconds[kind]) for kind in ("fp32", "bf16"))
+    return Steps(bundle, used_width, batch, fp32, bf16, ratios)
 
 
 def _step(

@@ -1,0 +1,108 @@
+"""Running of benchmarks one after the other, and their table; see `scripts.benchmarks.table`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engines.base.paths import project_root
+from scripts.measuring import rows
+from scripts.measuring.targets import Line, Task, gpu_lines, tasks
+from transforms.errors import UserError
+
+HEAD = ("what", "here", "against", "ratio", "target")
+
+
+def run_tasks(
+    out: Path, minutes: float, only: str = "", peers_python: Path | None = None, gpu_rows: Path | None = None
+) -> None:
+    """Measure what the file lacks, and print all.
+
+    Raises:
+        UserError: nothing to measure, or the file holds something else.
+    """
+    chosen = [task for task in tasks() if only in task.name]
+    if not chosen:
+        raise UserError(f"--only {only}: in no benchmark's name; there are {', '.join(task.name for task in tasks())}")
+    end = time.monotonic() + 60 * minutes
+    for task in chosen:
+        if task.name in _finished(out) or time.monotonic() >= end:
+            continue
+        print(f"{task.name}: about {task.minutes:g} minutes", file=sys.stderr, flush=True)
+        _append(
+            out, {"task": task.name, "device": device(), "torch": torch.__version__, **_measured(task, peers_python)}
+        )
+    print(markdown(_latest(out), rows.read(gpu_rows) if gpu_rows else []))
+
+
+def device() -> str:
+    """The processor, without which no figure says anything."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else 'cpu'}, {os.cpu_count()} processors"
+
+
+def _measured(task: Task, peers_python: Path | None) -> dict[str, Any]:
+    """The figures of a benchmark, or why there are none."""
+    python = str(peers_python) if task.foreign and peers_python else sys.executable
+    environment = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(project_root())}
+    if task.name == "together":  # whose trainings choose for themselves
+        del environment["OMP_NUM_THREADS"]
+    words = [python, "-m", "scripts.benchmark", *task.words]
+    done = subprocess.run(words, cwd=project_root(), env={**os.environ, **environment}, capture_output=True, text=True)
+    lines = done.stdout.strip().splitlines()
+    try:
+        if done.returncode:
+            raise ValueError
+        return {"found": json.loads(lines[-1])}
+    except (ValueError, IndexError):
+        said = (done.stderr.strip().splitlines() or lines or ["nothing said"])[-1]
+        return {"note": " ".join(said.split())[:200]}
+
+
+def _append(path: Path, entry: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+
+
+def _latest(path: Path) -> dict[str, dict[str, Any]]:
+    """The last entry of each benchmark on this device with this version of torch."""
+    if not path.exists():
+        return {}
+    try:
+        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        mine = [each for each in entries if (each["device"], each["torch"]) == (device(), torch.__version__)]
+        return {each["task"]: each for each in mine}
+    except (ValueError, TypeError, KeyError):
+        raise UserError(f"{path}: holds no measured benchmarks; give another --out") from None
+
+
+def _finished(path: Path) -> set[str]:
+    return {name for name, entry in _latest(path).items() if "found" in entry}
+
+
+def markdown(entries: Mapping[str, Mapping[str, Any]], gpu_rows: Sequence[rows.Row] = ()) -> str:
+    """The table; benchmarks that were not run have a line that says so."""
+    lines: list[Line] = []
+    for task in tasks():
+        entry = entries.get(task.name, {})
+        if "found" in entry:
+            lines += task.read(entry["found"])
+        else:
+            why = str(entry.get("note", ""))
+            lines.append(Line(task.name, f"not run{': ' if why else ''}{why}", "", ""))
+    lines += list(gpu_lines(gpu_rows)) or [Line("on a GPU: steps, iterations, whole images", "not run", "", "")]
+    cells = [(each.what, each.here, each.against, each.ratio, each.target) for each in lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [HEAD, ("---",) * len(HEAD), *cells])
