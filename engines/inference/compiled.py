@@ -6,24 +6,35 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from transforms.errors import UserError
 
 
 class Compiled:
-    """The compiled form of the network that was asked for last; compiled when it is first called."""
+    """The compiled form of the network that was asked for last; compiled when it is first called.
+
+    Each size of crops is compiled by itself, since code for all sizes takes longer to compile and to run. An epoch's last
+    batch may have fewer crops: it runs uncompiled, which takes a moment where compiling again takes minutes.
+    """
 
     def __init__(self) -> None:
         self._network: Any = None
         self._call: Callable[..., Any] | None = None
+        self._crops: dict[torch.Size, int] = {}
 
-    def of(self, network: Callable[..., Any]) -> Callable[..., Any]:
-        """A function that gives what the network gives, to rounding.
+    def of(self, network: Callable[..., Any], inputs: Tensor) -> Callable[..., Any]:
+        """A function that gives what the network gives for `inputs` (N, C, H, W), to rounding: the network itself for
+        fewer images than came first at their size.
 
         When called it raises UserError where nothing can be compiled.
         """
         if self._network is not network:
-            compiled = torch.compile(network)
+            self._crops.clear()
+        if len(inputs) < self._crops.setdefault(inputs.shape[1:], len(inputs)):
+            return network
+        if self._network is not network:
+            compiled = torch.compile(network, dynamic=False)
 
             def call(*args: Any, **kwargs: Any) -> Any:
                 try:

@@ -71,7 +71,7 @@ class PaddedInferer(SimpleInferer):
             inputs = F.pad(inputs, (0, right, 0, below), mode="replicate")
         inner = getattr(network, "module", network)
         trained = torch.is_grad_enabled()
-        called = self._compiled.of(network) if self._compiled is not None and trained else network
+        called = self._compiled.of(network, inputs) if self._compiled is not None and trained else network
         sparing = self.checkpointing and trained
         recomputing = checkpointing(inner) if sparing and isinstance(inner, nn.Module) else nullcontext()
         with autocast(self.precision, inputs.device), recomputing:

@@ -20,7 +20,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What was called in compiled form."""
     calls: list[Any] = []
 
-    def compile_(network: Callable[..., Any]) -> Callable[..., Any]:
+    def compile_(network: Callable[..., Any], dynamic: bool) -> Callable[..., Any]:
         def call(x: torch.Tensor) -> Any:
             calls.append(network)
             return network(x)
@@ -47,13 +47,21 @@ def test_what_keeps_a_gradient_runs_compiled_and_the_network_stays_as_it_is(comp
     pickle.loads(pickle.dumps(copy.deepcopy(inferer)))
 
 
+def test_a_smaller_last_batch_is_not_compiled_and_each_size_of_crops_is(compiled: list[Any]) -> None:
+    network, inferer = nn.Conv2d(1, 2, 1), PaddedInferer(compiled=True)
+    network.strides = (1,)  # type: ignore[assignment]
+    for crops, side, calls in ((3, 4, 1), (2, 4, 1), (3, 4, 2), (1, 8, 3), (1, 8, 4)):
+        assert inferer(torch.rand(crops, 1, side, side), network).shape == (crops, 2, side, side)
+        assert len(compiled) == calls
+
+
 def test_without_a_compiler_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     error = type("InductorError", (RuntimeError,), {"__module__": "torch._inductor.exc"})
 
     def fail(x: torch.Tensor) -> None:
         raise error("no g++\nfound")
 
-    monkeypatch.setattr(torch, "compile", lambda network: fail)
+    monkeypatch.setattr(torch, "compile", lambda network, dynamic: fail)
     network = nn.Conv2d(1, 2, 1)
     with refused("--compile true: torch.compile failed here (no g++ found)"):
         PaddedInferer(compiled=True)(torch.rand(1, 1, 4, 4), network)
