@@ -14,8 +14,8 @@ from transforms.errors import UserError
 class Compiled:
     """The compiled form of the network that was asked for last; compiled when it is first called.
 
-    Each size of crops is compiled by itself, since code for all sizes takes longer to compile and to run. An epoch's last
-    batch may have fewer crops: it runs uncompiled, which takes a moment where compiling again takes minutes.
+    Each size of crops is compiled by itself, since code for all sizes takes longer to compile and to run. An epoch's
+    last batch may have fewer crops: it runs uncompiled, which takes a moment where compiling again takes minutes.
     """
 
     def __init__(self) -> None:
