@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -210,4 +211,8 @@ class FCN(StagedNetwork):
 
 def _repeat_edge(x: Tensor) -> Tensor:
     """(N, C, h, w) → (N, C, h + 2, w + 2)."""
+    if torch.compiler.is_dynamo_compiling():
+        # torch 2.13 expects another memory layout of the gradient of F.pad than a CPU gives it, and ends the training
+        x = torch.cat([x[..., :1], x, x[..., -1:]], dim=-1)
+        return torch.cat([x[..., :1, :], x, x[..., -1:, :]], dim=-2)
     return F.pad(x, (1, 1, 1, 1), mode="replicate")

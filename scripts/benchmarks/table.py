@@ -15,9 +15,11 @@ def table(
     minutes: Annotated[float, typer.Option(min=0, help="No benchmark is begun after; 0 only prints the file.")] = 60.0,
     only: Annotated[str, typer.Option(help="Text in the names of the benchmarks to run, such as loop.")] = "",
     peers_python: Annotated[
-        Path | None, typer.Option(help="Python of an environment with segmentation_models_pytorch.")
+        Path | None, typer.Option("--peers_python", help="Python of an environment with segmentation_models_pytorch.")
     ] = None,
-    gpu_rows: Annotated[Path | None, typer.Option(help="File of `benchmark gpu`, made on a machine with one.")] = None,
+    gpu_rows: Annotated[
+        Path | None, typer.Option("--gpu_rows", help="File of `benchmark gpu`, made on a machine with one.")
+    ] = None,
 ) -> None:
     """Run the benchmarks that have a target, and print one table in Markdown.
 

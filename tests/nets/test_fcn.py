@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nets import FCN, initialise
+from nets import FCN, fcn, initialise
 from nets.resize import upsample
 
 WIDTH = 0.125
@@ -83,3 +83,10 @@ def test_bilinear_start_is_the_bilinear_resize() -> None:
 def test_bilinear_start_needs_a_kernel_of_twice_the_stride() -> None:
     with pytest.raises(ValueError, match="twice the stride 2, got \\(3, 3\\)"):
         initialise.bilinear(nn.ConvTranspose2d(1, 1, 3, stride=2))
+
+
+def test_compiled_code_repeats_edges_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.rand(1, 2, 3, 4)
+    padded = fcn._repeat_edge(x)
+    monkeypatch.setattr(torch.compiler, "is_dynamo_compiling", lambda: True)
+    assert torch.equal(fcn._repeat_edge(x), padded)
