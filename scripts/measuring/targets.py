@@ -135,6 +135,14 @@ def _precision(found: Any) -> Iterator[Line]:
         yield Line(what, f"{each['bf16']:.3f} s", f"fp32, {each['fp32']:.3f} s", spread(each["ratios"]))
 
 
+def _frozen(found: Any) -> Iterator[Line]:
+    seconds = {name: median(each) for name, each in found["seconds"].items()}
+    front, cached = seconds["front"], seconds["context, cached"]
+    what, equal = "epoch of context, cached", "equal" if found["same"] else "DIFFERENT"
+    against = f"front, {front:.2f} s; weights of both ways {equal}"
+    yield Line(what, f"{cached:.2f} s", against, f"{cached / front:.3f}", "≤ 0.1")
+
+
 def tasks() -> list[Task]:
     """All of them, those that are felt most first, long ones last."""
     quick = [Task(f"loop {name} quick", _loop_words(name), _loop("quick", "≥ 0.90"), 4) for name in NETWORKS]
@@ -148,6 +156,7 @@ def tasks() -> list[Task]:
         Task("peers", ["peers", "--json"], _peers, 6, foreign=True),
         Task("crops 256", ["crops", "--json"], _crops(256), 3),
         Task("crops 900", ["crops", "--crop_size", "900", "--images", "2", "--json"], _crops(900), 3),
+        Task("frozen", ["frozen", "--json"], _frozen, 5),
         Task("precision", ["precision", "--json"], _precision, 3),
         Task("inference", ["inference", "--json"], _inference, 5),
         Task("scale", ["scale", "--json"], _scale, 8),

@@ -49,6 +49,12 @@ def test_lines_of_figures() -> None:
     assert first_iteration.ratio == "1.25 (+1.00 s)"
 
 
+def test_a_cached_epoch_is_a_share_of_the_fronts() -> None:
+    found = {"seconds": {"front": [4.0, 6.0], "context, cached": [0.5]}, "same": True}
+    (line,) = lines_of("frozen", found)
+    assert (line.ratio, line.target) == ("0.100", "≤ 0.1")
+
+
 def test_figures_of_a_gpu_come_from_its_file() -> None:
     about = {"batch": "8", "torch": "2", "seconds": 0.5, "ratio": 0.95}
     on_gpu = Row("loop unet quick", "default", device="H100", **about)
