@@ -5,24 +5,62 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from engines.base.loading import on_gpu
 from engines.training.plan import Stage
 from nets.safe_load import not_finite
 from transforms.errors import UserError
 
+EVERY = 50
+"""Iterations after which the losses of a GPU are looked at, at the latest."""
 
-def check_loss(loss: float, classes: int, stage: Stage, state: Any) -> None:
-    """Guessing evenly among C classes costs log C; ten times that is lost.
 
-    Raises:
-        UserError: the loss is more, or NaN.
+def loss_of(output: Any) -> Any:
+    """The loss in a trainer's output, whether MONAI took that apart (`decollate`) or not."""
+    return (output[0] if isinstance(output, list) else output)["loss"]
+
+
+class LossWatch:
+    """Ends a training whose loss is lost: guessing evenly among C classes costs log C; ten times that is too much.
+
+    On a CPU each loss is looked at. To look at one of a GPU is to wait for it, while it gets nothing to do: it is told
+    to keep the first loss that is too large, and asked for that after `EVERY` iterations and at the end of an epoch.
+
+    Args:
+        classes: their number.
     """
-    if not loss <= 10 * math.log(max(2, classes)):
-        raise UserError(
-            f"the training diverges: loss {loss:.3g} in stage {stage.name}, epoch {state.epoch}, iteration "
-            f"{state.iteration}; try a lower --learning_rate than {stage.learning_rate:g}"
-        )
+
+    def __init__(self, classes: int) -> None:
+        self.limit = 10 * math.log(max(2, classes))
+        self._first: Tensor | None = None  # iteration and loss, on the loss's device; iteration 0 is none
+
+    def look(self, loss: Tensor | float, stage: Stage, state: Any) -> None:
+        """Take the loss of an iteration; `state` is the trainer's.
+
+        Raises:
+            UserError: it, or an earlier one of the epoch, is too large, or NaN.
+        """
+        if not isinstance(loss, Tensor) or not on_gpu(loss.device):
+            self._check(float(loss), state.iteration, stage, state.epoch)
+            return
+        now = loss.detach().double()
+        found = torch.stack([torch.full_like(now, state.iteration), now])
+        first = torch.zeros_like(found) if self._first is None else self._first
+        self._first = torch.where(~(now <= self.limit) & (first[0] == 0), found, first)
+        if state.iteration % EVERY == 0 or state.iteration % state.epoch_length == 0:
+            iteration, lost = self._first.tolist()
+            self._first = None
+            if iteration:
+                self._check(lost, int(iteration), stage, state.epoch)
+
+    def _check(self, loss: float, iteration: int, stage: Stage, epoch: int) -> None:
+        if not loss <= self.limit:
+            raise UserError(
+                f"the training diverges: loss {loss:.3g} in stage {stage.name}, epoch {epoch}, iteration {iteration}; "
+                f"try a lower --learning_rate than {stage.learning_rate:g}"
+            )
 
 
 def check_weights(network: nn.Module, stage: Stage, epoch: int) -> None:

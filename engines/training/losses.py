@@ -17,6 +17,7 @@ from monai.losses import DiceLoss, FocalLoss, TverskyLoss
 from torch import Tensor, nn
 
 from engines.base.distributed import summed, world_size
+from engines.base.loading import on_gpu
 from transforms.dataset import VOID
 from transforms.errors import UserError
 
@@ -76,8 +77,16 @@ class SegmentationLoss(nn.Module):
         classes = target.squeeze(1).long()
         if self.ignore_label is not None:
             classes = classes.masked_fill(classes == self.ignore_label, VOID)
-        if world_size() == 1 and bool((classes == VOID).all()):
-            return input.sum() * 0.0
+        if world_size() > 1:
+            return self._with_dice(input, classes)
+        void = (classes == VOID).all()
+        if not on_gpu(input.device):
+            return input.sum() * 0.0 if bool(void) else self._with_dice(input, classes)
+        # Without asking whether it is so, for which the processor would wait for the GPU.
+        some_class = 0 if self.weight is None else self.weight.argmax()
+        return self._with_dice(input, classes.masked_fill(void, some_class)) * ~void
+
+    def _with_dice(self, input: Tensor, classes: Tensor) -> Tensor:
         loss = self.loss(input, classes)
         return loss + self.dice_weight * self.dice(input, classes[:, None]) if self.dice_weight else loss
 

@@ -30,7 +30,7 @@ from engines.scoring.confusion_files import plain_matrices
 from engines.scoring.metrics import PAPER_METRICS
 from engines.scoring.single_pass import PassHandler
 from engines.training.average import Averaging
-from engines.training.divergence import check_loss, check_weights
+from engines.training.divergence import LossWatch, check_weights, loss_of
 from engines.training.early_stopping import early_stopping, monitored_score
 from engines.training.epochs import EpochDataset, begin_epoch, seed_all
 from engines.training.frozen_cache import FrozenCache
@@ -112,6 +112,7 @@ class StagedTraining:
         self.network: Any = getattr(trainer.network, "module", trainer.network)
         self.averaging, self.scaling = Averaging(ema_decay), LossScaling(trainer)
         self.frozen = FrozenCache(cache_frozen, trainer, output.models)
+        self.losses = LossWatch(len(self.settings.get("labels", ())))
         names = list(self.settings.get("labels", {}).values())
         self.monitor = monitored_score(monitor, names, self.settings.get("lesion_class"))
         self.early_stopping = early_stopping(trainer, self.monitor, patience, min_delta)
@@ -263,7 +264,7 @@ class StagedTraining:
     def _stop_divergence(self) -> None:
         end_if_asked()
         state = self.trainer.state
-        check_loss(float(state.output[0]["loss"]), len(self.settings.get("labels", ())), self.stage, state)
+        self.losses.look(loss_of(state.output), self.stage, state)
 
     def _validated(self) -> None:
         """Put the validation scores beside the training loss, for everything that reports on the trainer."""

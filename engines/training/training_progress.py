@@ -13,6 +13,7 @@ from ignite.handlers import ProgressBar
 
 from engines.base.console import Quiet
 from engines.scoring.metrics import PAPER_METRICS
+from engines.training.divergence import loss_of
 
 logger = logging.getLogger("mammoseg")
 
@@ -76,8 +77,7 @@ class TrainingProgress:
 
 
 def _loss(output: Any) -> dict[str, float]:
-    item = output[0] if isinstance(output, list) else output
-    return {"loss": float(item["loss"])}
+    return {"loss": float(loss_of(output))}
 
 
 def peak_memory_gb() -> float:

@@ -20,7 +20,7 @@ from monai.engines import SupervisedTrainer
 
 from engines.base.precision import precision_on
 from engines.base.signals import end_if_asked
-from engines.training.divergence import check_loss
+from engines.training.divergence import LossWatch, loss_of
 from engines.training.epochs import seed_all
 from engines.training.plan import Stage, plan
 from scripts.measuring.bundle_networks import recipe_of, train_config
@@ -80,6 +80,7 @@ def stage_trainer(bundle: str, stage: Stage, options: Mapping[str, Any], device:
     trainer = trainer_of(bundle, options, device)
     loader = trainer.data_loader
     loader.dataset.set_crop_size(stage.crop_size)
+    losses = LossWatch(len(CLASSES))
 
     def start() -> None:
         epoch = trainer.state.epoch
@@ -92,7 +93,7 @@ def stage_trainer(bundle: str, stage: Stage, options: Mapping[str, Any], device:
 
     def stop_divergence() -> None:  # as StagedTraining does
         end_if_asked()
-        check_loss(float(trainer.state.output[0]["loss"]), len(CLASSES), stage, trainer.state)
+        losses.look(loss_of(trainer.state.output), stage, trainer.state)
 
     trainer.add_event_handler(Events.EPOCH_STARTED, start)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, stop_divergence)

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from engines.base import signals
 from engines.base.console import Quiet, robust_console
 from engines.base.machine_errors import MEMORY, SHARED, WORKER, errors_in_one_line, explain
 from engines.base.signals import end_if_asked, ended_by_signals, handle_signals, interrupted
-from engines.training.divergence import check_loss, check_weights
+from engines.training.divergence import EVERY, LossWatch, check_weights
 from engines.training.plan import Stage
 from transforms.errors import UserError, user_error
 
@@ -226,13 +227,30 @@ def test_a_user_error_of_a_worker_process_is_its_last_line() -> None:
 
 def test_a_training_that_diverges_in_its_last_step_ends_with_an_error() -> None:
     stage, network = Stage("front", 1, 8, 0.5), torch.nn.Linear(2, 2)
-    state = type("State", (), {"epoch": 1, "iteration": 7})()
-    check_loss(1.0, 3, stage, state)
-    for loss in (float("nan"), float("inf"), 11.0):  # 10 log 3 = 10.99
+    watch, state = LossWatch(3), SimpleNamespace(epoch=1, iteration=7, epoch_length=100)
+    watch.look(1.0, stage, state)
+    for loss in (float("nan"), torch.tensor(float("inf")), 11.0):  # 10 log 3 = 10.99
         with pytest.raises(UserError, match=r"diverges: loss .* iteration 7; try a lower --learning_rate than 0\.5"):
-            check_loss(loss, 3, stage, state)
+            watch.look(loss, stage, state)
     check_weights(network, stage, 1)
     with torch.no_grad():
         network.bias[0] = float("nan")
     with pytest.raises(UserError, match=r"1 weights are NaN or infinite after epoch 1 of stage front, such as bias"):
         check_weights(network, stage, 1)
+
+
+@pytest.mark.parametrize(("length", "asked"), [(5, 5), (200, EVERY)], ids=["end of the epoch", "long epoch"])
+def test_losses_of_a_gpu_are_kept_there_until_it_is_asked_for_the_first_that_is_lost(
+    monkeypatch: pytest.MonkeyPatch, length: int, asked: int
+) -> None:
+    monkeypatch.setattr("engines.training.divergence.on_gpu", lambda device: True)
+    stage, watch = Stage("front", 2, 8, 0.5), LossWatch(3)
+    for iteration in range(1, length + 1):  # an epoch without
+        watch.look(torch.tensor(1.0), stage, SimpleNamespace(epoch=1, iteration=iteration, epoch_length=length))
+    state = SimpleNamespace(epoch=2, iteration=length, epoch_length=length)
+    said = rf"diverges: loss 12 in stage front, epoch 2, iteration {length + 2}; try a lower"
+    with pytest.raises(UserError, match=said):  # noqa: PT012
+        for loss in [1.0, 12.0, float("nan"), *[2.0] * length]:
+            state.iteration += 1
+            watch.look(torch.tensor(loss), stage, state)
+    assert state.iteration == length + asked

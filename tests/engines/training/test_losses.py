@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from monai.losses import DiceLoss
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from engines.base.loss_parameters import flat_parameters
 from engines.training.losses import (
@@ -112,6 +114,35 @@ def test_void_pixels_might_as_well_not_be_there(name: str) -> None:
     logits, label = torch.randn(1, 2, 4, 6), torch.randint(0, 2, (1, 1, 4, 6))
     label[..., 4:] = VOID
     assert torch.allclose(LOSSES[name]()(logits, label), LOSSES[name]()(logits[..., :4], label[..., :4]), atol=1e-6)
+
+
+class Reads(TorchDispatchMode):
+    """Counts the values that are read from tensors, for which a GPU is waited for."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@each_loss
+@pytest.mark.parametrize("void", [0, 3, 6], ids=["no void", "some void", "nothing but void"])
+def test_on_a_gpu_the_same_without_a_look_at_the_labels(name: str, void: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    label = torch.tensor([0, 1, 1, 0, 1, 0], dtype=torch.uint8).view(1, 1, 2, 3)
+    label.view(-1)[:void] = VOID
+    results = []
+    for gpu in (False, True):
+        monkeypatch.setattr("engines.training.losses.on_gpu", lambda device, gpu=gpu: gpu)
+        logits = torch.linspace(-1, 2, 12).view(1, 2, 2, 3).requires_grad_()
+        with Reads() as reads:
+            loss = LOSSES[name]()(logits, label)
+        loss.backward()
+        results.append((loss.detach(), logits.grad))
+        if name == "cross_entropy":  # others are MONAI's, or count the valid pixels
+            assert reads.count == (0 if gpu else 1)
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
 
 
 @each_loss
