@@ -19,7 +19,8 @@ EVERY = 50
 
 def loss_of(output: Any) -> Any:
     """The loss in a trainer's output, whether MONAI took that apart (`decollate`) or not."""
-    return (output[0] if isinstance(output, list) else output)["loss"]
+    loss = (output[0] if isinstance(output, list) else output)["loss"]
+    return loss.detach() if isinstance(loss, Tensor) else loss
 
 
 class LossWatch:
@@ -45,7 +46,7 @@ class LossWatch:
         if not isinstance(loss, Tensor) or not on_gpu(loss.device):
             self._check(float(loss), state.iteration, stage, state.epoch)
             return
-        now = loss.detach().double()
+        now = loss.double()
         found = torch.stack([torch.full_like(now, state.iteration), now])
         first = torch.zeros_like(found) if self._first is None else self._first
         self._first = torch.where(~(now <= self.limit) & (first[0] == 0), found, first)

@@ -13,7 +13,7 @@ from dicom_factory import ramp, write_dicom
 from training_factory import staged_training
 
 from scripts import benchmark
-from scripts.benchmarks import crops
+from scripts.benchmarks import crops, writing
 from scripts.measuring.epoch_times import EpochTimes
 
 
@@ -92,3 +92,13 @@ def test_epochs_are_timed_by_stage_without_validation(tiny_dataset: Path, tmp_pa
     assert times.seconds == {"offsets": [1.0, 1.0], "slopes": [1.0, 1.0]}
     assert times.crops == 4
     assert times.most_bytes > 0
+
+
+def test_writing_is_clocked_within_a_training(tiny_dataset: Path, tmp_path: Path) -> None:
+    with writing.clocked() as seconds:
+        training = staged_training(tiny_dataset, tmp_path / "out", epochs=1)
+        training.prepare()
+        training.run()
+    assert {name for name, spent in seconds.items() if spent > 0} >= {writing.ALL, "states, each epoch"}
+    assert set(seconds) == {writing.ALL, *writing.WRITING}
+    assert sum(seconds.values()) - seconds[writing.ALL] < seconds[writing.ALL] + 0.1  # `prepare` saves a state, too
