@@ -264,7 +264,7 @@ def test_early_stopping_says_when_and_why(
 def test_accumulated_gradients_are_those_of_the_whole_batch(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path
 ) -> None:
-    """Without class weights, dropout and void pixels, the mean over a batch is that of the means over its parts."""
+    """Without class weights, dropout, void pixels and statistics of the batch, its mean is that of its parts' means."""
     weights = {}
     for batch, micro in ((4, 4), (4, 2), (2, 2)):
         folder = tmp_path / f"{batch} by {micro}"
@@ -272,6 +272,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(
             bundle="unet",
             dataset_dir=str(tiny_dataset),
             max_epochs=1,
+            norm="instance",
             class_weights="none",
             balanced=False,
             crop_size=16,
