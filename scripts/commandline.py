@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -61,6 +63,22 @@ def run_app(
         where = f"{error.filename}: " if error.filename else ""
         return _error(f"{where}{error.strerror or error}; check the disk and its rights")
     return 0
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """No search for unreachable cycles in the block, for a command that keeps most of what it makes until its end.
+
+    Beside the objects of torch and MLflow each search takes long, and thousands of new ones, as of imports and of rows
+    of a database, start many.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _keep_indented_lines(command: Any) -> None:

@@ -33,7 +33,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.commandline import run_app
+from scripts.commandline import run_app, without_collector
 from scripts.comparison import command_options as shared
 from scripts.comparison.draws import DRAWS, SEED
 from transforms.errors import UserError
@@ -181,7 +181,8 @@ def _tags(given: Sequence[str]) -> dict[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 after a one-line error."""
-    return run_app(app, "python -m scripts.compare", argv)
+    with without_collector():
+        return run_app(app, "python -m scripts.compare", argv)
 
 
 if __name__ == "__main__":

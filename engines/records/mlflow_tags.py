@@ -15,7 +15,6 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_TYPE,
     MLFLOW_USER,
 )
-from monai.utils import path_to_uri
 
 from engines.base.checkout import checkout
 from engines.base.paths import code_root
@@ -61,7 +60,7 @@ def experiment_id(client: MlflowClient, name: str, tracking_uri: str) -> str:
             )
         return str(found.experiment_id)
     database = sqlite_path(tracking_uri)
-    location = path_to_uri(database.parent / "mlruns") if database is not None else None
+    location = (database.parent / "mlruns").absolute().as_uri() if database is not None else None
     try:
         return str(client.create_experiment(name, location, EXPERIMENT_TAGS))
     except MlflowException as error:  # another process was faster

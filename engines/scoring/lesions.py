@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from monai.engines.utils import IterationEvents
 from numpy.typing import NDArray
 
 from engines.base.distributed import gathered
@@ -118,6 +117,8 @@ class LesionDetection:
 
     def attach(self, engine: Engine) -> list[Any]:
         """Register on the evaluator; return the handles by which it can be removed."""
+        from monai.engines.utils import IterationEvents  # seconds, which a comparison does without
+
         return [
             engine.add_event_handler(Events.STARTED, self._start),
             engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._keep_logits),

@@ -1,11 +1,12 @@
 """Start-up time of commands: the help of each, and a training up to its first iteration.
 
-    python -m scripts.benchmark start [--repeats 5] [--json]
+    python -m scripts.benchmark start [--repeats 5] [--help-only | --training-only] [--json]
 
 Each is a process of its own, its end included, in seconds of processor time (user and system), which other work on the
 machine changes little. All take turns; the median of the repeats counts, beside it the fastest and slowest. Help is a
 ratio to `python -c "import typer, rich"`, a training one to importing torch, MONAI and MLflow. The training is `quick`
-on a sample of four subjects, stopped at its first iteration.
+on a sample of four subjects, stopped at its first iteration. Between the two: what any training with these libraries
+imports besides, as torch imports its compiler with the first optimizer, and MLflow its database with the first store.
 """
 
 from __future__ import annotations
@@ -27,9 +28,12 @@ from rich.console import Console
 from rich.table import Table
 
 from engines.base.paths import project_root
+from transforms.errors import UserError
 
 BARE = ["-c", "import typer, rich"]
 LIBRARIES = ["-c", "import torch, monai, mlflow"]
+WITH_OPTIMIZER = "import torch, monai, mlflow; torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)"
+WITH_STORE = f"{WITH_OPTIMIZER}; import sys; mlflow.MlflowClient(sys.argv[1]).search_experiments()"
 FIRST_ITERATION = """
 import json, os, sys
 from ignite.engine import Engine, Events
@@ -59,11 +63,13 @@ class Start:
 def start(
     repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the median counts.")] = 5,
     help_only: Annotated[bool, typer.Option("--help-only", help="Skip the training.")] = False,
+    training_only: Annotated[bool, typer.Option("--training-only", help="Skip the helps.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Time the help of every command, and a training up to its first iteration, against bare imports."""
-    helps = {f"{' '.join(words)} --help": ["-m", f"scripts.{words[0]}", *words[1:], "--help"] for words in commands()}
-    found = in_turns({'python -c "import typer, rich"': BARE, **helps}, repeats)
+    if help_only and training_only:
+        raise UserError("--help-only --training-only: leave nothing to time; give one of them")
+    found = [] if training_only else helps(repeats)
     found += [] if help_only else training(repeats)
     if as_json:
         print(json.dumps([asdict(each) for each in found]))
@@ -73,6 +79,12 @@ def start(
         spread = f"{each.fastest:.2f} to {each.slowest:.2f}"
         table.add_row(each.name, f"{each.seconds:.2f}", spread, f"{each.ratio:.2f}")
     Console().print(table)
+
+
+def helps(repeats: int) -> list[Start]:
+    """Bare imports, and the help of every command."""
+    each = {f"{' '.join(words)} --help": ["-m", f"scripts.{words[0]}", *words[1:], "--help"] for words in commands()}
+    return in_turns({'python -c "import typer, rich"': BARE, **each}, repeats)
 
 
 def commands() -> list[list[str]]:
@@ -88,7 +100,7 @@ def commands() -> list[list[str]]:
 
 
 def training(repeats: int) -> list[Start]:
-    """Bare imports, and a training up to its first iteration."""
+    """Bare imports, with an optimizer, with a store, and a training up to its first iteration."""
     from scripts.sample import make_sample
 
     with tempfile.TemporaryDirectory() as made:
@@ -102,7 +114,13 @@ def training(repeats: int) -> list[Start]:
         }
         first = ["-c", FIRST_ITERATION, json.dumps(options)]
         processor_seconds(first)  # makes the store
-        return in_turns({"import torch, monai, mlflow": LIBRARIES, "training, to the first iteration": first}, repeats)
+        programs = {
+            "import torch, monai, mlflow": LIBRARIES,
+            "the same, and an optimizer": ["-c", WITH_OPTIMIZER],
+            "the same, and an open store": ["-c", WITH_STORE, f"sqlite:///{folder / 'mlflow.db'}"],
+            "training, to the first iteration": first,
+        }
+        return in_turns(programs, repeats)
 
 
 def in_turns(programs: Mapping[str, Sequence[str]], repeats: int) -> list[Start]:
