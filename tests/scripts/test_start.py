@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from repository import ROOT
 
 from scripts import bundles
+from scripts.commandline import without_collector
 
 PROGRAM = """
 import contextlib, importlib, io, json, pathlib, sys
@@ -46,3 +48,18 @@ def test_help_keeps_the_lines_of_indented_paragraphs(capsys: pytest.CaptureFixtu
         "      python -m scripts.bundles --check      write nothing; name what is out of date, and end with 1" in lines
     )
     assert "  A config that was edited by hand is never overwritten without `--force`: the" in lines
+
+
+@pytest.mark.slow
+def test_a_comparison_does_without_monai() -> None:
+    """Which takes seconds to import."""
+    modules = "scripts.comparison.report, scripts.comparison.choice, scripts.comparison.peers.peer_choice"
+    program = f"import sys, {modules}; sys.exit('monai' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_cycles_are_searched_for_again_after_a_command_without() -> None:
+    assert gc.isenabled()
+    with without_collector():
+        assert not gc.isenabled()
+    assert gc.isenabled()
