@@ -56,4 +56,4 @@ class Compiled:
         return Compiled()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_network": None, "_call": None}
+        return {"_network": None, "_call": None, "_crops": {}}

@@ -5,7 +5,7 @@
 
 Both get the numbers of today's recipe, as far as the earlier code has such options, and fp32 without fine-tuning; the
 sample is one that the earlier code makes. Each training is a process of its own with one thread, start, scores and
-tracking included; both take turns. Needs git, and the repository's history.
+tracking included; both take turns. Needs Linux, git, and the repository's history.
 """
 
 from __future__ import annotations

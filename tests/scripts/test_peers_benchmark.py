@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -36,21 +37,22 @@ class Foreign(nn.Module):
 
 
 @pytest.fixture
-def smp(monkeypatch: pytest.MonkeyPatch) -> None:
+def smp(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = torch.get_num_threads()
     module = ModuleType("segmentation_models_pytorch")
     module.__dict__.update(DeepLabV3=Foreign, __version__="9")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     recipe = {"crop_size": (16, 24), "batch_size": 4, "micro_batch_size": 2}
     monkeypatch.setattr(peer_steps, "recipe_of", lambda bundle, name: recipe)
     monkeypatch.setattr(peer_steps, "DeepLabV3", partial(DeepLabV3, width=0.0625))
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("smp")
 @pytest.mark.parametrize("main", [benchmark.main, plain_options.main])
 def test_steps_in_turns(main: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    before = torch.get_num_threads()
     assert main(["peers", "--recipes", "quick", "--repeats", "2", "--json"]) == 0
-    torch.set_num_threads(before)
     steps = json.loads(capsys.readouterr().out)
     assert [(step["way"], step["batch"], len(step["ratios"])) for step in steps] == [
         ("here", "2 x 16 x 24", 2),
@@ -59,6 +61,16 @@ def test_steps_in_turns(main: Any, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert steps[0]["ratios"] == [1, 1]
     assert steps[1]["gflop"] == pytest.approx(6 * 2 * 16 * 24 * 32 * (27 + 5) / 1e9 - 2 * 2 * 16 * 24 * 32 * 27 / 1e9)
+
+
+@pytest.mark.usefixtures("smp")
+def test_sizes_that_smp_does_not_take_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = {"crop_size": 769, "batch_size": 2, "micro_batch_size": 1}
+    monkeypatch.setattr(peer_steps, "recipe_of", lambda bundle, name: recipe)
+    assert benchmark.main(["peers", "--recipes", "paper"]) == 2
+    assert "smp takes sizes that 8 divides alone, not 769 x 769" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("smp")

@@ -44,7 +44,9 @@ def test_what_keeps_a_gradient_runs_compiled_and_the_network_stays_as_it_is(comp
     other = copy.deepcopy(network)
     inferer(image, other)
     assert compiled[1] is other
-    pickle.loads(pickle.dumps(copy.deepcopy(inferer)))
+    loaded = pickle.loads(pickle.dumps(copy.deepcopy(inferer)))
+    assert torch.equal(loaded(image, network), expected)
+    assert len(compiled) == 3
 
 
 def test_a_smaller_last_batch_is_not_compiled_and_each_size_of_crops_is(compiled: list[Any]) -> None:
