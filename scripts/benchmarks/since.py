@@ -3,9 +3,10 @@
     python -m scripts.benchmark since COMMIT [--trainings dilation10:quick,unet:tissue,unet:tumor] [--epochs 2]
         [--subjects 16] [--repeats 1] [--json]
 
-Both get the numbers of today's recipe, as far as the earlier code has such options, and fp32 without fine-tuning; the
-sample is one that the earlier code makes. Each training is a process of its own with one thread, start, scores and
-tracking included; both take turns. Needs Linux, git, and the repository's history.
+Both get the numbers of today's recipe, as far as the earlier code has such options, with fp32 and instance
+normalization and without fine-tuning; the sample is one that the earlier code makes. Each training is a process of its
+own with one thread, start, scores and tracking included; both take turns. Needs Linux, git, and the repository's
+history.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from engines.base.paths import project_root
 from transforms.errors import UserError
 
 RUN = "import json, sys; from monai.bundle import run; run('training', **json.loads(sys.argv[1]))"
-SAME: dict[str, Any] = {"fine_tuning": "$None", "precision": "fp32"}
+SAME: dict[str, Any] = {"fine_tuning": "$None", "precision": "fp32", "norm": "instance"}
 """Options that the earlier code may lack, with the value of what it does."""
 
 
@@ -134,7 +135,7 @@ def _config(tree: Path, bundle: str) -> dict[str, Any]:
 
 def common_options(recipe: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of a recipe that the earlier config has options for; all that it has no such option for is `SAME`."""
-    known = {key: value for key, value in recipe.items() if key in before and key not in SAME}
+    known = {key: value for key, value in recipe.items() if key in before and key not in (*SAME, "_desc_")}
     return {key: "$None" if value is None else value for key, value in known.items()}
 
 

@@ -15,8 +15,16 @@ from scripts.benchmarks import since
 
 
 def test_options_are_those_of_both_codes() -> None:
-    recipe = {"max_epochs": 26, "patience": 8, "fine_tuning": {"epochs": 2}, "precision": "auto", "init_weights": None}
-    before = {"max_epochs": 1, "init_weights": None, "precision": "bf16"}
+    recipe = {
+        "_desc_": "minutes",
+        "norm": "batch",
+        "max_epochs": 26,
+        "patience": 8,
+        "fine_tuning": {"epochs": 2},
+        "precision": "auto",
+        "init_weights": None,
+    }
+    before = {"_desc_": "Trains.", "max_epochs": 1, "init_weights": None, "precision": "bf16"}
     assert since.common_options(recipe, before) == {"max_epochs": 26, "init_weights": "$None"}
 
 
