@@ -76,9 +76,8 @@ def measure(bundle: str, options: dict[str, Any]) -> Ratio:
             "tracking_uri": f"{folder}/mlflow.db",
         }
         config = project_root() / "bundles" / bundle / "configs" / "train.json"
-        run_bundle(
-            "training", config_file=str(config), **paths, patience=0, log_model=False, fine_tuning=None, **options
-        )
+        plain = {"patience": 0, "log_model": False, "fine_tuning": "$None"}
+        run_bundle("training", config_file=str(config), **paths, **plain, **options)
     (watch,) = found
     image = watch.batches[0]["image"]
     batch = " x ".join(map(str, [len(image), *image.shape[2:]]))
