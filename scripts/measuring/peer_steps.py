@@ -135,7 +135,8 @@ def smp_module() -> Any:
     except ImportError as error:
         raise UserError(
             f"peers: cannot import segmentation_models_pytorch ({error}); in an environment of its own: pip install "
-            "segmentation-models-pytorch torchvision monai pytorch-ignite scipy (docs/results.md#deeplabv3-of-another-library)"
+            "segmentation-models-pytorch torchvision monai pytorch-ignite scipy "
+            "(docs/results.md#deeplabv3-of-another-library)"
         ) from error
 
 
