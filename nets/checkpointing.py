@@ -2,9 +2,9 @@
 
 Inside `checkpointing(network)` a forward pass does so; the network itself does not change, so that copies, checkpoints
 and exports are what they were. Results and gradients are the same, dropout and the averages of batch normalization
-included. Which parts: the networks built on
-VGG16 name them (`nets.vgg.run_rows`, from one pooling to the next), of others they are the smallest modules with two
-convolutions or more, as the residual units of DeepLabv3 and of MONAI's UNet.
+included. Which parts: the networks built on VGG16 name them (`nets.vgg.run_rows`, from one pooling to the next), of
+others they are the smallest modules with two convolutions or more, as the residual units of DeepLabv3 and of MONAI's
+UNet.
 """
 
 from __future__ import annotations
