@@ -17,6 +17,7 @@ from transforms.errors import UserError
 from transforms.reading.find_files import real_path
 
 _LOCK = "in_use"
+_OLD = "old"
 _TRIES = 100
 """Another run may take a new folder for that of a dead one, between its making and its lock."""
 LATE_SECONDS = 60.0  # of work, which is worth more than a clean folder
@@ -68,6 +69,7 @@ def check_output(out: Path, overwrite: bool, sources: tuple[Path, ...] = ()) -> 
     for source in sources:
         if resolved in (real_path(source), *real_path(source).parents):
             raise UserError(f"{out}: holds the source {source}; choose another output folder")
+    _bring_back(out)
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not overwrite:
@@ -76,17 +78,24 @@ def check_output(out: Path, overwrite: bool, sources: tuple[Path, ...] = ()) -> 
         raise UserError(f"{out}: is not a dataset folder (no dataset.json), so --overwrite will not replace it")
 
 
+def _bring_back(out: Path) -> None:
+    """Put a data set in its place again that a run was replacing when it was killed: see `_replace`."""
+    for old in out.parent.glob(f".{_escaped(out.name)}.partial-*/{_OLD}"):
+        if not out.exists() and (old / "dataset.json").is_file():
+            old.rename(out)
+
+
 def _replace(stage: Path, out: Path, overwrite: bool) -> None:
     check_output(out, overwrite)  # once more: another run may have finished meanwhile
     old = None
     if out.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
-        out.rename(old / "old")
+        out.rename(old / _OLD)
     try:
         stage.rename(out)
     except OSError:
         if old is not None:
-            (old / "old").rename(out)
+            (old / _OLD).rename(out)
         raise
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)

@@ -143,3 +143,16 @@ def test_128_images_take_seconds(tmp_path) -> None:
     summary = writer.write_dataset(tmp_path / "out", cases, NAMED, labels=["a", "b"])
     assert summary.sections == {"training": 88, "validation": 40, "test": 0}
     assert time.perf_counter() - start < 20
+
+
+def test_a_data_set_whose_replacement_was_killed_between_the_renames_is_back(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (tmp_path / ".out.partial-1" / "old").mkdir(parents=True)
+    (tmp_path / ".out.partial-1" / "old" / "dataset.json").write_text("{}")
+    with pytest.raises(UserError, match="exists and is not empty"), staged_folder(out, overwrite=False):
+        pass
+    assert (out / "dataset.json").read_text() == "{}"
+    with staged_folder(out, overwrite=True) as stage:
+        (stage / "new").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in out.iterdir()] == ["new"]
