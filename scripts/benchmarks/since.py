@@ -158,6 +158,8 @@ def _matrices(path: Path) -> Any:
 def _run(words: list[str], tree: Path) -> tuple[float, float, float]:
     """Seconds, processor seconds and peak GB of a command.
 
+    Linux counts the peak from before the program is loaded, so that it is at least what this process held then.
+
     Raises:
         UserError: it failed; with the end of what it said.
     """
