@@ -98,8 +98,7 @@ class StagedTraining:
         self.output, self.tracking, self.seed = output, tracking, seed
         check_schedule(lr_schedule)
         check_keep(keep, patience)
-        self.keep = keep
-        self.falling = (lr_schedule, lr_drop_factor, lr_drop_period)
+        self.keep, self.falling = keep, (lr_schedule, lr_drop_factor, lr_drop_period)
         self.settings = dict(settings or {})
         self.results: dict[str, dict[str, float]] = {}
         self.best: dict[str, Any] = {}
