@@ -17,7 +17,9 @@ from typing import Any
 
 import torch
 
+from engines.base.loading import MOST, on_gpu
 from engines.base.paths import project_root
+from engines.base.processors import available_processors
 from engines.training.plan import Stage
 from scripts.measuring.bundle_networks import recipe_of
 from scripts.measuring.gpu_groups import NETWORKS
@@ -47,15 +49,18 @@ def run_evidence(
     if used.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"--device {device}: there is no GPU that PyTorch can use; give cpu")
     stages = stages_of_all(recipe, tiny)
-    counted = shared(at_once, minutes * 60, {"device": str(used), "recipe": recipe, "tiny": tiny})
+    readers = max(0, min(MOST, available_processors() // at_once - 1)) if on_gpu(used) else 0
+    task = {"device": str(used), "recipe": recipe, "tiny": tiny, "num_workers": readers}
+    counted, measured = shared(at_once, minutes * 60, task)
     lacking = [f"{network} {stage}" for network, stage in stages if not _of(counted, network, stage)]
     if lacking:
-        raise UserError(f"--minutes {minutes:g}: no epoch of {', '.join(lacking)} ended in them; give more")
+        raise UserError(f"--minutes {measured / 60:.2g}: no epoch of {', '.join(lacking)} ended in them; give more")
     seconds = {key: folds * seeds * training_seconds(stage, key, counted, recipe) for key, stage in stages.items()}
     total = sum(seconds.values()) / at_once
     if as_json:
+        about = {"device": device_name(used), "at_once": at_once, "counted": measured}
         by_stage = {" ".join(key): value for key, value in seconds.items()}
-        print(json.dumps({"device": device_name(used), "at_once": at_once, "seconds": total, "of_stages": by_stage}))
+        print(json.dumps({**about, "seconds": total, "of_stages": by_stage}))
         return
     for (network, stage), of_stage in seconds.items():
         own = _of(counted, network, stage)
@@ -63,7 +68,8 @@ def run_evidence(
         print(f"{network:11} {stage:10} {len(own):4} epochs, {each:7.3f} s each; {of_stage:9.0f} s")
     print(
         f"{len(NETWORKS)} networks x {folds} folds x {seeds} seeds, recipe {recipe}, {at_once} at once on "
-        f"{device_name(used)}, torch {torch.__version__}: {total / 60:.1f} min, extrapolated from {minutes:g} min"
+        f"{device_name(used)}, torch {torch.__version__}: {total / 60:.1f} min, "
+        f"extrapolated from {measured / 60:.1f} min"
     )
 
 
@@ -75,8 +81,10 @@ def training_seconds(stage: Stage, key: tuple[str, str], counted: Sequence[Epoch
     return stage.max_epochs * mean(e.seconds for e in own) + images * mean(e.image_seconds for e in own)
 
 
-def shared(at_once: int, seconds: float, task: dict[str, Any]) -> list[Epoch]:
-    """Epochs of processes that share the device, of those `seconds` in which all were warm.
+def shared(at_once: int, seconds: float, task: dict[str, Any]) -> tuple[list[Epoch], float]:
+    """Epochs of processes that share the device, of those `seconds` in which all were warm, and the seconds.
+
+    They are fewer if Ctrl-C ends them.
 
     Raises:
         UserError: a process ended; with the last that it said.
@@ -85,15 +93,26 @@ def shared(at_once: int, seconds: float, task: dict[str, Any]) -> list[Epoch]:
         workers = [Worker(number, {**task, "folder": folder}) for number in range(at_once)]
         for worker in workers:
             ending.callback(worker.end)
+        started = time.time()
         for worker in workers:
             worker.start()
-        while not all(worker.warm for worker in workers):
-            _watch(workers)
+        try:
+            while not all(worker.warm for worker in workers):
+                _watch(workers)
+        except KeyboardInterrupt:
+            warm = sum(bool(worker.warm) for worker in workers)
+            raise UserError(f"ended when {warm} of {at_once} trainings were warm: nothing was counted") from None
         begin = max(worker.warm[0].began for worker in workers)
-        while time.time() < begin + seconds:
-            _watch(workers)
+        end = begin + seconds
+        print(f"{at_once} trainings are warm after {begin - started:.0f} s", file=sys.stderr)
+        try:
+            while time.time() < end:
+                _watch(workers)
+        except KeyboardInterrupt:
+            end = time.time()
         whole = [epoch for worker in workers for epoch in worker.warm]
-    return [e for e in whole if e.began >= begin and e.began + e.seconds + e.image_seconds <= begin + seconds]
+    counted = [e for e in whole if e.began >= begin and e.began + e.seconds + e.image_seconds <= end]
+    return counted, end - begin
 
 
 def _watch(workers: Sequence[Worker]) -> None:
@@ -117,7 +136,7 @@ class Worker:
         with self.said.open("w") as said:
             self.process = subprocess.Popen(
                 [*COMMAND, json.dumps(self.task)], cwd=project_root(), env=environment, stdout=subprocess.PIPE,
-                stderr=said, text=True, errors="replace",
+                stderr=said, text=True, errors="replace", start_new_session=True,
             )  # fmt: skip
         self.reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self.reader.start()

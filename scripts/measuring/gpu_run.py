@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from engines.base.paths import project_root
 from scripts.measuring import rows
-from scripts.measuring.gpu_groups import Group, groups
+from scripts.measuring.gpu_groups import groups
 from scripts.measuring.one_group import MARK
 from scripts.measuring.timing import device_name
 from transforms.errors import UserError
-
-Measure = Callable[[Group, Sequence[str], float], str]
-"""Of a group its ways and the seconds left; why it ended early, or nothing."""
 
 
 def run_groups(minutes: float, out: Path, device: str = "", tiny: bool = False, only: str = "") -> int:
@@ -38,6 +37,7 @@ def run_groups(minutes: float, out: Path, device: str = "", tiny: bool = False, 
         names = ", ".join(group.name for group in groups(tiny))
         raise UserError(f"--only {only}: in no group's name; there are {names}")
     name, left = device_name(used), 0
+    starts = _Starts(ahead=used.type == "cuda")
     for group in todo:
         finished = {row.key for row in rows.read(out) if row.seconds is not None}
         ways = [way for way in group.ways if (group.name, way, name, torch.__version__) not in finished]
@@ -45,22 +45,46 @@ def run_groups(minutes: float, out: Path, device: str = "", tiny: bool = False, 
         if ways and room < group.seconds:
             print(f"not run: {group.name}, {len(ways)} rows: {room:.0f} s left, may take {group.seconds:.0f}")
         elif ways:
-            _measure(group, ways, used, tiny, room, out)
+            _measure(starts.next(), {"group": group.name, "ways": ways, "device": str(used), "tiny": tiny}, room, out)
         done = {row.key for row in rows.read(out) if row.seconds is not None}
         left += sum((group.name, way, name, torch.__version__) not in done for way in ways)
+    starts.end()
     mine = [row for row in rows.read(out) if row.device == name and row.torch == torch.__version__]
     latest = {row.key: row for row in mine}
     print(f"{name}, torch {torch.__version__}\n{rows.table(latest.values())}")
     return left
 
 
-def _measure(group: Group, ways: Sequence[str], device: torch.device, tiny: bool, room: float, out: Path) -> None:
+class _Starts:
+    """Processes that wait for a group; with `ahead` one is started while the one before measures, on another core."""
+
+    def __init__(self, ahead: bool) -> None:
+        self._ahead = ahead
+        self._waiting = self._start() if ahead else None
+
+    def next(self) -> subprocess.Popen[str]:
+        """One that waits for its task."""
+        process = self._waiting or self._start()
+        self._waiting = self._start() if self._ahead else None
+        return process
+
+    def end(self) -> None:
+        """Of the one that is left."""
+        if self._waiting is not None:
+            self._waiting.kill()
+            self._waiting.communicate()
+
+    @staticmethod
+    def _start() -> subprocess.Popen[str]:
+        words = [sys.executable, "-m", "scripts.measuring.one_group"]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            words, cwd=project_root(), stdin=pipe, stdout=pipe, stderr=pipe, text=True, errors="replace"
+        )
+
+
+def _measure(process: subprocess.Popen[str], task: dict[str, Any], room: float, out: Path) -> None:
     """One group in a process of its own, which is ended when the time is over."""
-    task = json.dumps({"group": group.name, "ways": list(ways), "device": str(device), "tiny": tiny})
-    words = [sys.executable, "-m", "scripts.measuring.one_group", task]
-    process = subprocess.Popen(
-        words, cwd=project_root(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
-    )
     said: list[str] = []
     reader = threading.Thread(target=lambda: said.extend(process.stderr or ()), daemon=True)
     reader.start()
@@ -73,6 +97,9 @@ def _measure(group: Group, ways: Sequence[str], device: torch.device, tiny: bool
     timer = threading.Timer(room, end)
     timer.start()
     try:
+        assert process.stdin is not None
+        with suppress(BrokenPipeError), process.stdin:
+            os.write(process.stdin.fileno(), f"{json.dumps(task)}\n".encode())  # unbuffered: nothing is left of it
         for line in process.stdout or ():
             if line.startswith(MARK):
                 row = rows.Row(**json.loads(line[len(MARK) :]))
@@ -84,9 +111,9 @@ def _measure(group: Group, ways: Sequence[str], device: torch.device, tiny: bool
         process.kill()
         code = process.wait()
         reader.join(5)
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
+        for output in (process.stdout, process.stderr):
+            if output is not None:
+                output.close()
     if code != 0:
         why = "the time is over" if over.is_set() else (said or ["nothing said"])[-1].strip()[:300]
-        print(f"{group.name}: ended with code {code} ({why})", flush=True)
+        print(f"{task['group']}: ended with code {code} ({why})", flush=True)

@@ -1,6 +1,6 @@
 """One group of rows in a process of its own: what is measured goes to standard output, one line of JSON each.
 
-Its argument is a task such as {"group": "step fcn quick", "ways": ["fp32"], "device": "cuda", "tiny": false}.
+It reads a task from standard input, such as {"group": "step fcn quick", "ways": ["fp32"], "device": "cuda", "tiny": false}.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def rows_of(task: dict[str, Any]) -> Iterator[Row]:
 
 def main() -> int:
     """Print the rows as they are measured."""
-    for row in rows_of(json.loads(sys.argv[1])):
+    for row in rows_of(json.loads(sys.stdin.readline())):
         print(MARK + json.dumps(asdict(row)), flush=True)
     return 0
 

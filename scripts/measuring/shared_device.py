@@ -1,7 +1,7 @@
 """One of several processes that train all networks by turns on the same device; see `scripts.benchmarks.evidence`.
 
-Its argument is a task such as {"number": 0, "device": "cuda", "folder": "...", "recipe": "tissue", "tiny": false}. It
-prints a line of JSON for every epoch that it has trained, and goes on until it is ended.
+Its argument is a task such as {"number": 0, "device": "cuda", "folder": "...", "recipe": "tissue", "tiny": false,
+"num_workers": 1}. It prints a line of JSON for every epoch that it has trained, and goes on until it is ended.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from monai.engines import SupervisedTrainer
 
+from engines.base.precision import precision_on
 from engines.inference.inferers import MirrorAveraging
 from engines.inference.whole_image import WholeImageInferer
 from engines.training.plan import Stage, plan
@@ -71,7 +72,7 @@ def epochs(task: dict[str, Any]) -> Iterator[Epoch]:
     stages = stages_of_all(recipe, tiny)
     height = 64 if tiny else recipe_of(NETWORKS[0], recipe)["image_height"]
     data = drawn_dataset(Path(task["folder"]) / str(task["number"]), 4 if tiny else TRAINED, (height, height // 2))
-    options: dict[str, Any] = {"recipe": recipe, "data": data}
+    options: dict[str, Any] = {"recipe": recipe, "data": data, "num_workers": task["num_workers"]}
     if tiny:
         options |= {"width": 0.02, "image_height": None, "batch_size": 2, "micro_batch_size": 2}
     made = {
@@ -94,7 +95,7 @@ def _epoch(key: tuple[str, str], trainer: SupervisedTrainer, image: torch.Tensor
     ended = _now(image.device)
     network = trainer.network.eval()
     with torch.no_grad():
-        MirrorAveraging(WholeImageInferer(), True)(image, network)
+        MirrorAveraging(WholeImageInferer(precision=precision_on("auto", image.device)), True)(image, network)
     return Epoch(*key, warm, began, ended - began, _now(image.device) - ended)
 
 

@@ -16,7 +16,7 @@ from scripts.measuring.rows import Row
 from transforms.errors import UserError
 
 WARM_UP, LEAST, MOST = 3, 5, 50
-SECONDS = 2.0
+SECONDS = 1.0
 """For which one thing is repeated, unless `MOST` or `LEAST` repeats say otherwise."""
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from itertools import islice
 from pathlib import Path
 
@@ -43,7 +46,18 @@ def test_seconds_of_a_training_by_hand() -> None:
 
 def test_only_what_is_done_while_all_are_warm_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence_run, "COMMAND", [sys.executable, "-c", SAYS])
-    assert [e.seconds for e in shared(2, 3.0, {})] == [0.1, 1.0, 0.1]
+    counted, seconds = shared(2, 3.0, {})
+    assert [e.seconds for e in counted] == [0.1, 1.0, 0.1]
+    assert seconds == 3.0
+
+
+def test_ctrl_c_ends_the_count_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence_run, "COMMAND", [sys.executable, "-c", SAYS])
+    begin = threading.Timer(3.0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    begin.start()
+    counted, seconds = shared(2, 60.0, {})
+    assert [e.seconds for e in counted] == [0.1, 1.0, 0.1]
+    assert 1.0 < seconds < 60.0
 
 
 def test_a_process_that_ends_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +68,7 @@ def test_a_process_that_ends_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.slow
 def test_every_stage_is_trained_once_before_any_counts(tmp_path: Path) -> None:
-    task = {"number": 0, "device": "cpu", "folder": str(tmp_path), "recipe": "tissue", "tiny": True}
+    task = {"number": 0, "device": "cpu", "folder": str(tmp_path), "recipe": "tissue", "tiny": True, "num_workers": 0}
     stages = list(stages_of_all("tissue"))
     assert len(stages) == 8
     done = list(islice(epochs(task), 9))
