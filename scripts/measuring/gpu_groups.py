@@ -57,7 +57,7 @@ def groups(tiny: bool = False) -> list[Group]:
     """All of them; with `tiny` those of a test, which are done in seconds on a CPU."""
     kinds = [
         ("loop", "quick", 15.0), ("step", "paper", 20.0), ("step", "quick", 10.0), ("loop", "paper", 25.0),
-        ("image", SMALL, 10.0), ("image", LARGE, 15.0), ("compiled", "quick", 60.0), ("compiled", "paper", 90.0),
+        ("image", SMALL, 10.0), ("image", LARGE, 15.0), ("compiled", "quick", 70.0), ("compiled", "paper", 90.0),
     ]  # fmt: skip
     return [
         Group(kind, network, size, 1.0 if tiny else seconds) for kind, size, seconds in kinds for network in NETWORKS

@@ -37,7 +37,7 @@ def run_groups(minutes: float, out: Path, device: str = "", tiny: bool = False, 
         names = ", ".join(group.name for group in groups(tiny))
         raise UserError(f"--only {only}: in no group's name; there are {names}")
     name, left = device_name(used), 0
-    starts = _Starts(ahead=used.type == "cuda")
+    starts = Starts(ahead=used.type == "cuda")
     for group in todo:
         finished = {row.key for row in rows.read(out) if row.seconds is not None}
         ways = [way for way in group.ways if (group.name, way, name, torch.__version__) not in finished]
@@ -45,7 +45,7 @@ def run_groups(minutes: float, out: Path, device: str = "", tiny: bool = False, 
         if ways and room < group.seconds:
             print(f"not run: {group.name}, {len(ways)} rows: {room:.0f} s left, may take {group.seconds:.0f}")
         elif ways:
-            _measure(starts.next(), {"group": group.name, "ways": ways, "device": str(used), "tiny": tiny}, room, out)
+            _measure(starts, {"group": group.name, "ways": ways, "device": str(used), "tiny": tiny}, room, out)
         done = {row.key for row in rows.read(out) if row.seconds is not None}
         left += sum((group.name, way, name, torch.__version__) not in done for way in ways)
     starts.end()
@@ -55,7 +55,7 @@ def run_groups(minutes: float, out: Path, device: str = "", tiny: bool = False, 
     return left
 
 
-class _Starts:
+class Starts:
     """Processes that wait for a group; with `ahead` one is started while the one before measures, on another core."""
 
     def __init__(self, ahead: bool) -> None:
@@ -83,8 +83,9 @@ class _Starts:
         )
 
 
-def _measure(process: subprocess.Popen[str], task: dict[str, Any], room: float, out: Path) -> None:
+def _measure(starts: Starts, task: dict[str, Any], room: float, out: Path) -> None:
     """One group in a process of its own, which is ended when the time is over."""
+    process = starts.next()
     said: list[str] = []
     reader = threading.Thread(target=lambda: said.extend(process.stderr or ()), daemon=True)
     reader.start()

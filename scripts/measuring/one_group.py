@@ -1,6 +1,7 @@
 """One group of rows in a process of its own: what is measured goes to standard output, one line of JSON each.
 
-It reads a task from standard input, such as {"group": "step fcn quick", "ways": ["fp32"], "device": "cuda", "tiny": false}.
+It reads a task from standard input: {"group": "step fcn quick", "ways": ["fp32"], "device": "cuda",
+"tiny": false}.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from repository import ROOT
 
 from scripts import benchmark
 from scripts.measuring import gpu_run, rows
-from scripts.measuring.gpu_groups import Group, groups
+from scripts.measuring.gpu_groups import groups
 
 ALONE = """
 import importlib.machinery, sys
@@ -68,15 +68,15 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
     """The groups that were measured, in no time, and their ways; tf32 cannot be."""
     calls: list[tuple[str, list[str]]] = []
 
-    def measure(group: Group, ways: list[str], device: torch.device, tiny: bool, room: float, out: Path) -> None:
-        calls.append((group.name, list(ways)))
+    def measure(starts: gpu_run.Starts, task: dict[str, Any], room: float, out: Path) -> None:
+        calls.append((task["group"], task["ways"]))
         about: dict[str, Any] = {
-            "group": group.name,
+            "group": task["group"],
             "batch": "1",
-            "device": gpu_run.device_name(device),
+            "device": gpu_run.device_name(torch.device(task["device"])),
             "torch": torch.__version__,
         }
-        for way in ways:
+        for way in task["ways"]:
             known = {} if way == "tf32" else {"seconds": 0.5, "low": 0.5, "high": 0.5}
             rows.append(out, rows.Row(**about, way=way, **known, note="" if known else "needs a GPU"))
 
@@ -91,7 +91,7 @@ def test_the_next_call_goes_on(
     assert benchmark.main([*words, "--minutes", "1"]) == 1
     first = [name for name, _ in measured]
     assert first == [g.name for g in groups() if g.network == "unet" and g.seconds <= 60]
-    assert "not run: compiled unet paper, 1 rows: 60 s left, may take 150" in capsys.readouterr().out
+    assert "not run: compiled unet paper, 1 rows: 60 s left, may take 90" in capsys.readouterr().out
     measured.clear()
     assert benchmark.main([*words, "--minutes", "9"]) == 1  # tf32 is tried again
     assert [call for call in measured if "compiled" not in call[0]] == [
@@ -123,8 +123,21 @@ def test_a_line_cut_off_is_left_out_and_another_file_refused(tmp_path: Path) -> 
         rows.read(path)
 
 
+def test_the_next_process_starts_ahead_and_none_is_left() -> None:
+    starts = gpu_run.Starts(ahead=True)
+    first = starts.next()
+    waiting = starts._waiting
+    starts.end()
+    assert waiting is not None
+    assert waiting is not first
+    assert waiting.returncode is not None
+    first.communicate(json.dumps({"group": "step unet quick", "ways": [], "device": "cpu", "tiny": True}) + "\n")
+    assert first.returncode == 0
+
+
 def test_time_over_ends_the_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (group,) = (g for g in groups(tiny=True) if g.name == "step unet quick")
-    gpu_run._measure(group, list(group.ways), torch.device("cpu"), True, 0.1, tmp_path / "rows.jsonl")
+    task = {"group": group.name, "ways": list(group.ways), "device": "cpu", "tiny": True}
+    gpu_run._measure(gpu_run.Starts(ahead=False), task, 0.1, tmp_path / "rows.jsonl")
     assert "step unet quick: ended with code -9 (the time is over)" in capsys.readouterr().out
     assert rows.read(tmp_path / "rows.jsonl") == []
