@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from engines.scoring.metrics import SubjectConfusion, confusion_matrix, scores
     from engines.scoring.operating_point import decision_of, min_score_of
     from engines.training.class_weights import class_weights, lesion_weights
-    from engines.training.epochs import EpochDataset
+    from engines.training.epoch_loader import EpochLoader
+    from engines.training.epochs import EpochDataset, EpochSampler
     from engines.training.held_out import held_out_items, training_items
     from engines.training.losses import FocalTversky, TopKCrossEntropy, WeightedCrossEntropy, WeightedFocal
     from engines.training.plan import Stage, at_stage, plan
@@ -73,7 +74,8 @@ _MODULES = {
     "scoring.metrics": "SubjectConfusion confusion_matrix scores",
     "training.class_weights": "class_weights lesion_weights",
     "training.training_progress": "TrainingProgress",
-    "training.epochs": "EpochDataset",
+    "training.epoch_loader": "EpochLoader",
+    "training.epochs": "EpochDataset EpochSampler",
     "training.losses": "FocalTversky TopKCrossEntropy WeightedCrossEntropy WeightedFocal",
     "scoring.operating_point": "decision_of min_score_of",
     "training.held_out": "held_out_items training_items",
@@ -88,6 +90,8 @@ __all__ = [
     "ClassSampling",
     "Disagreement",
     "EpochDataset",
+    "EpochLoader",
+    "EpochSampler",
     "FocalTversky",
     "MirrorAveraging",
     "Output",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from monai.data import Dataset
 from monai.transforms import Compose
 from monai.utils import set_determinism
+from torch.utils.data import DistributedSampler
 
 from engines.training.plan import Stage
 from engines.training.sampling import ClassSampling
@@ -16,6 +17,20 @@ from transforms.crops import CROP_CLASS, CropSize, RandBalancedCropd
 
 _SAMPLING = 1
 """Makes the draws of the sampling others than those of the transforms."""
+
+
+class Draw(NamedTuple):
+    """A crop of an epoch, with all that a process which was started in an earlier epoch needs to make it.
+
+    Attributes:
+        index: of the item.
+        epoch_key: of the epoch.
+        crop_size: in it.
+    """
+
+    index: int
+    epoch_key: tuple[int, ...]
+    crop_size: CropSize
 
 
 class EpochDataset(Dataset):
@@ -62,12 +77,29 @@ class EpochDataset(Dataset):
     def __len__(self) -> int:
         return len(self.data) * self.repeats
 
+    def __getitem__(self, index: Any) -> Any:
+        """Crop number `index` of the present epoch, or that of a `Draw`."""
+        if not isinstance(index, Draw):
+            return super().__getitem__(index)
+        self.epoch_key = index.epoch_key
+        if index.crop_size != self.crop_size:
+            self.set_crop_size(index.crop_size)
+        return super().__getitem__(index.index)
+
     def _transform(self, index: int) -> Any:
         self.transform.set_random_state(seed=derived_seed(self.seed, *self.epoch_key, index))
         if self.sampling is None:
             return self.transform(dict(self.data[index % len(self.data)]))
         item, cls = self.sampling.draw(derived_seed(self.seed, *self.epoch_key, index, _SAMPLING))
         return self.transform({**self.data[item], CROP_CLASS: cls})
+
+
+class EpochSampler(DistributedSampler[Any]):
+    """A `DistributedSampler` of an `EpochDataset` that gives each crop as a `Draw`: reading processes may persist."""
+
+    def __iter__(self) -> Iterator[Any]:
+        key, size = self.dataset.epoch_key, self.dataset.crop_size  # type: ignore[attr-defined]
+        return (Draw(index, key, size) for index in super().__iter__())
 
 
 def begin_epoch(loader: Any, index: int, stage: Stage, epoch: int) -> None:

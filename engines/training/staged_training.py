@@ -32,6 +32,7 @@ from engines.scoring.single_pass import PassHandler
 from engines.training.average import Averaging
 from engines.training.divergence import LossWatch, check_weights, loss_of
 from engines.training.early_stopping import early_stopping, monitored_score
+from engines.training.epoch_loader import read_ahead
 from engines.training.epochs import EpochDataset, begin_epoch, seed_all
 from engines.training.frozen_cache import FrozenCache
 from engines.training.interrupted import check_same, fitting, say_it_is_over
@@ -262,8 +263,8 @@ class StagedTraining:
 
     def _stop_divergence(self) -> None:
         end_if_asked()
-        state = self.trainer.state
-        self.losses.look(loss_of(state.output), self.stage, state)
+        self.losses.look(loss_of(self.trainer.state.output), self.stage, self.trainer.state)
+        read_ahead(self.trainer, self.plan.index(self.stage), self.stage)
 
     def _validated(self) -> None:
         """Put the validation scores beside the training loss, for everything that reports on the trainer."""
@@ -302,7 +303,6 @@ class StagedTraining:
     # -- going on after an interruption ------------------------------------------------------------------------
 
     def _snapshot(self) -> dict[str, Any]:
-        stopping = self.early_stopping
         return {
             "settings": self.settings,
             "stage": self.stage.name,
@@ -313,7 +313,7 @@ class StagedTraining:
             **self.scaling.state(),
             "best": self.best,
             "results": self.results,
-            "stopping": (stopping.counter, stopping.best_score) if stopping else (0, None),
+            "stopping": (stopping.counter, stopping.best_score) if (stopping := self.early_stopping) else (0, None),
             "data": self.guard.digest if self.guard is not None else None,
             "run_id": self.tracking.run_id,
             "stage_runs": self.tracking.stage_runs,

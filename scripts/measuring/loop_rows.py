@@ -16,12 +16,14 @@ from typing import Any
 import torch
 from ignite.engine import Events
 from monai.bundle import ConfigParser
+from monai.data import set_track_meta
 from monai.engines import SupervisedTrainer
 
 from engines.base.precision import precision_on
 from engines.base.signals import end_if_asked
 from engines.training.divergence import LossWatch, loss_of
-from engines.training.epochs import seed_all
+from engines.training.epoch_loader import read_ahead
+from engines.training.epochs import begin_epoch, seed_all
 from engines.training.plan import Stage, plan
 from scripts.measuring.bundle_networks import recipe_of, train_config
 from scripts.measuring.drawn_dataset import CLASSES, drawn_dataset
@@ -77,16 +79,14 @@ def _watched(
 
 def stage_trainer(bundle: str, stage: Stage, options: Mapping[str, Any], device: torch.device) -> SupervisedTrainer:
     """The trainer of a bundle's config with the crops, learning rate and checks of a stage, as in its training."""
+    set_track_meta(False)  # as a session does
     trainer = trainer_of(bundle, options, device)
     loader = trainer.data_loader
-    loader.dataset.set_crop_size(stage.crop_size)
     losses = LossWatch(len(CLASSES))
 
     def start() -> None:
-        epoch = trainer.state.epoch
-        loader.dataset.epoch_key = (0, epoch)
-        loader.sampler.set_epoch(epoch)
-        seed_all(0, 0, epoch)
+        begin_epoch(loader, 0, stage, trainer.state.epoch)
+        seed_all(0, 0, trainer.state.epoch)
         trainer.state.metrics["learning_rate"] = stage.learning_rate
         for group in trainer.optimizer.param_groups:
             group["lr"] = stage.learning_rate
@@ -94,6 +94,7 @@ def stage_trainer(bundle: str, stage: Stage, options: Mapping[str, Any], device:
     def stop_divergence() -> None:  # as StagedTraining does
         end_if_asked()
         losses.look(loss_of(trainer.state.output), stage, trainer.state)
+        read_ahead(trainer, 0, stage)
 
     trainer.add_event_handler(Events.EPOCH_STARTED, start)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, stop_divergence)

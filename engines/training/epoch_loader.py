@@ -1,0 +1,54 @@
+"""A data loader whose processes read the next epoch while the trainer does what follows the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+from monai.data import DataLoader
+from monai.engines import SupervisedTrainer
+
+from engines.training.epochs import begin_epoch
+from engines.training.plan import Stage
+from transforms.crops import CropSize
+
+
+class EpochLoader(DataLoader):
+    """A `monai.data.DataLoader` of an `EpochDataset`; with `persistent_workers` it can begin an epoch early.
+
+    Global random numbers are drawn as often whether there are processes, whether they persist, or none of it: what the
+    network draws, for its dropout, is the same.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._begun: tuple[tuple[Any, CropSize], Iterator[Any]] | None = None
+
+    def begin(self) -> None:
+        """Have persistent processes read the first batches of the data set's present epoch."""
+        if self.persistent_workers:
+            self._begun = self._present, self._batches()
+
+    def __iter__(self) -> Iterator[Any]:
+        begun, self._begun = self._begun, None
+        batches = begun[1] if begun is not None and begun[0] == self._present else self._batches()
+        torch.empty((), dtype=torch.int64).random_()  # which a `DataLoader` that is new draws for its processes
+        return islice(batches, len(self))  # its own end: persistent processes may have begun the next epoch
+
+    @property
+    def _present(self) -> tuple[Any, CropSize]:
+        return self.dataset.epoch_key, self.dataset.crop_size
+
+    def _batches(self) -> Iterator[Any]:
+        with torch.random.fork_rng(devices=[]):
+            return super().__iter__()
+
+
+def read_ahead(trainer: SupervisedTrainer, index: int, stage: Stage) -> None:
+    """After the last iteration of an epoch of stage number `index`, have the loader begin the next one."""
+    state, loader = trainer.state, trainer.data_loader
+    if isinstance(loader, EpochLoader) and state.iteration % state.epoch_length == 0 and state.epoch < state.max_epochs:
+        begin_epoch(loader, index, stage, state.epoch + 1)
+        loader.begin()
