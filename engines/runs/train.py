@@ -23,6 +23,7 @@ from engines.runs.session import describe_run
 from engines.scoring.boundary_scores import BoundaryScores
 from engines.scoring.confusion_files import write_split
 from engines.scoring.lesions import lesion_detection
+from engines.training.epoch_loader import end_reading
 from engines.training.held_out import held_out_subjects
 from engines.training.stage_lesions import stage_lesions
 from engines.training.staged_training import StagedTraining
@@ -76,6 +77,7 @@ def train(
         runs = training.prepare(resume, guard)
         with computing(keep=resume), tracked(with_device(tracking, training.network), *runs):
             results = training.run()
+            end_reading(training.trainer)
             *earlier, last = results
             model = add_models(tracking, output, results)
             rows = report.write(training.evaluator, last, {name: results[name] for name in earlier})

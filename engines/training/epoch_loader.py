@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -31,6 +32,15 @@ class EpochLoader(DataLoader):
         if self.persistent_workers:
             self._begun = self._present, self._batches()
 
+    def close(self) -> None:
+        """End the processes that persist; the next epoch starts others."""
+        self._begun = None
+        batches: Any = self._iterator  # type: ignore[has-type]
+        self._iterator = None
+        if batches is not None:
+            atexit.unregister(batches._shutdown_workers)
+            batches._shutdown_workers()
+
     def __iter__(self) -> Iterator[Any]:
         begun, self._begun = self._begun, None
         batches = begun[1] if begun is not None and begun[0] == self._present else self._batches()
@@ -42,8 +52,12 @@ class EpochLoader(DataLoader):
         return self.dataset.epoch_key, self.dataset.crop_size
 
     def _batches(self) -> Iterator[Any]:
+        new = self._iterator is None
         with torch.random.fork_rng(devices=[]):
-            return super().__iter__()
+            batches: Any = super().__iter__()
+        if new and self.persistent_workers:
+            atexit.register(batches._shutdown_workers)  # PyTorch waits 5 s at exit for each process that it did not end
+        return batches  # type: ignore[no-any-return]
 
 
 def read_ahead(trainer: SupervisedTrainer, index: int, stage: Stage) -> None:
@@ -52,3 +66,9 @@ def read_ahead(trainer: SupervisedTrainer, index: int, stage: Stage) -> None:
     if isinstance(loader, EpochLoader) and state.iteration % state.epoch_length == 0 and state.epoch < state.max_epochs:
         begin_epoch(loader, index, stage, state.epoch + 1)
         loader.begin()
+
+
+def end_reading(trainer: SupervisedTrainer) -> None:
+    """End the processes that read for a trainer."""
+    if isinstance(trainer.data_loader, EpochLoader):
+        trainer.data_loader.close()

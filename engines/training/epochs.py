@@ -23,12 +23,12 @@ class Draw(NamedTuple):
     """A crop of an epoch, with all that a process which was started in an earlier epoch needs to make it.
 
     Attributes:
-        index: of the item.
+        number: of the crop in the epoch.
         epoch_key: of the epoch.
         crop_size: in it.
     """
 
-    index: int
+    number: int
     epoch_key: tuple[int, ...]
     crop_size: CropSize
 
@@ -84,7 +84,7 @@ class EpochDataset(Dataset):
         self.epoch_key = index.epoch_key
         if index.crop_size != self.crop_size:
             self.set_crop_size(index.crop_size)
-        return super().__getitem__(index.index)
+        return super().__getitem__(index.number)
 
     def _transform(self, index: int) -> Any:
         self.transform.set_random_state(seed=derived_seed(self.seed, *self.epoch_key, index))
@@ -99,7 +99,7 @@ class EpochSampler(DistributedSampler[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         key, size = self.dataset.epoch_key, self.dataset.crop_size  # type: ignore[attr-defined]
-        return (Draw(index, key, size) for index in super().__iter__())
+        return (Draw(number, key, size) for number in super().__iter__())
 
 
 def begin_epoch(loader: Any, index: int, stage: Stage, epoch: int) -> None:

@@ -49,7 +49,7 @@ def run_evidence(
     if used.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"--device {device}: there is no GPU that PyTorch can use; give cpu")
     stages = stages_of_all(recipe, tiny)
-    readers = max(0, min(MOST, available_processors() // at_once - 1)) if on_gpu(used) else 0
+    readers = min(MOST, available_processors() // at_once) if on_gpu(used) else 0
     task = {"device": str(used), "recipe": recipe, "tiny": tiny, "num_workers": readers}
     counted, measured = shared(at_once, minutes * 60, task)
     lacking = [f"{network} {stage}" for network, stage in stages if not _of(counted, network, stage)]

@@ -22,7 +22,7 @@ from monai.engines import SupervisedTrainer
 from engines.base.precision import precision_on
 from engines.base.signals import end_if_asked
 from engines.training.divergence import LossWatch, loss_of
-from engines.training.epoch_loader import read_ahead
+from engines.training.epoch_loader import end_reading, read_ahead
 from engines.training.epochs import begin_epoch, seed_all
 from engines.training.plan import Stage, plan
 from scripts.measuring.bundle_networks import recipe_of, train_config
@@ -73,6 +73,7 @@ def _watched(
     watch = Watch(clock_of(device))
     watch.attach(trainer)
     trainer.run()
+    end_reading(trainer)
     image = watch.batches[0]["image"]
     return watch, [image.shape[0], *image.shape[2:]]
 
