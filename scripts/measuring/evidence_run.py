@@ -91,8 +91,7 @@ def shared(at_once: int, seconds: float, task: dict[str, Any]) -> tuple[list[Epo
     """
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ending:
         workers = [Worker(number, {**task, "folder": folder}) for number in range(at_once)]
-        for worker in workers:
-            ending.callback(worker.end)
+        ending.callback(_end, workers)
         started = time.time()
         for worker in workers:
             worker.start()
@@ -113,6 +112,13 @@ def shared(at_once: int, seconds: float, task: dict[str, Any]) -> tuple[list[Epo
         whole = [epoch for worker in workers for epoch in worker.warm]
     counted = [e for e in whole if e.began >= begin and e.began + e.seconds + e.image_seconds <= end]
     return counted, end - begin
+
+
+def _end(workers: Sequence[Worker]) -> None:
+    for worker in workers:  # all first: the processes that read for one outlive it by seconds
+        worker.kill()
+    for worker in workers:
+        worker.wait()
 
 
 def _watch(workers: Sequence[Worker]) -> None:
@@ -154,10 +160,14 @@ class Worker:
             said = self.said.read_text(errors="replace").strip().splitlines() or ["nothing said"]
             raise UserError(f"a training ended with code {code} ({said[-1][:300]}); fewer --at-once may fit")
 
-    def end(self) -> None:
-        """Kill it."""
+    def kill(self) -> None:
+        """Kill it, if it was started."""
         if self.process is not None:
             self.process.kill()
+
+    def wait(self) -> None:
+        """Wait until it has ended, and all that it started."""
+        if self.process is not None:
             self.process.wait()
             self.reader.join()
 
