@@ -28,7 +28,7 @@ import typer.core
 
 import mammoseg  # noqa: F401 - makes the following importable
 from engines.base.paths import bundle_folder, bundle_folders, bundle_root, code_root, is_installed, project_root
-from scripts.commandline import Commands, run_app
+from scripts.commandline import Commands, command_of, run_app
 from transforms.command_names import command_names
 from transforms.errors import UserError
 
@@ -56,12 +56,8 @@ class Mammoseg(Commands):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in OTHERS:
             return super().get_command(ctx, cmd_name)
-        found: Any = typer.main.get_command(importlib.import_module(f"scripts.{OTHERS[cmd_name][0]}").app)
-        if cmd_name == "new":
-            found = found.get_command(ctx, "new")
-        for each in (found, *getattr(found, "commands", {}).values()):
-            each.help = command_names(each.help or "")
-        return found
+        found: Any = command_of(importlib.import_module(f"scripts.{OTHERS[cmd_name][0]}").app, command_names)
+        return found.get_command(ctx, "new") if cmd_name == "new" else found
 
     def summary(self, ctx: Any, name: str) -> str:
         return OTHERS[name][1] if name in OTHERS else super().summary(ctx, name)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import typer
 import typer.core
+from typer.main import get_command_name
+from typer.models import CommandInfo
 
 from engines.base.console import forget, robust_console
 from transforms.errors import UserError
@@ -35,8 +37,54 @@ class Commands(typer.core.TyperGroup):
 
     def summary(self, ctx: Any, name: str) -> str:
         """First sentence of a command's help."""
-        found = self.get_command(ctx, name)
-        return " ".join(((found and found.help) or "").split("\n\n")[0].split())
+        return first_sentence(self.commands.text(name) if isinstance(self.commands, Later) else "")
+
+
+class Later(dict[str, Any]):
+    """Commands by name, each built when it is asked for: typer takes longer for a dozen than all else takes.
+
+    Args:
+        infos: what typer knows of them.
+        tell: makes each help what is shown.
+    """
+
+    def __init__(self, infos: Sequence[CommandInfo], tell: Callable[[str], str] = str) -> None:
+        super().__init__(
+            {info.name or get_command_name(getattr(info.callback, "__name__", "")): info for info in infos}
+        )
+        self.tell = tell
+
+    def text(self, name: str) -> str:
+        """Help of a command, built or not."""
+        found = super().__getitem__(name)
+        return self.tell(found.help or getattr(found.callback, "__doc__", None) or "")
+
+    def __getitem__(self, name: str) -> Any:
+        found = super().__getitem__(name)
+        if isinstance(found, CommandInfo):
+            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+            alone.registered_commands.append(found)
+            self[name] = found = typer.main.get_command(alone)
+            found.help = self.tell(found.help or "")
+            _keep_indented_lines(found)
+        return found
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def values(self) -> Any:
+        return [self[name] for name in self]
+
+    def items(self) -> Any:
+        return [(name, self[name]) for name in self]
+
+
+def first_sentence(text: str) -> str:
+    """The first paragraph of a help, in one line."""
+    return " ".join(text.split("\n\n")[0].split())
 
 
 def run_app(
@@ -48,7 +96,7 @@ def run_app(
     options that do not fit, one of the `errors`, or a disk that does not let us.
     """
     robust_console()
-    command = typer.main.get_command(app)
+    command = command_of(app)
     _keep_indented_lines(command)
     try:
         command(None if argv is None else list(argv), prog_name=prog_name)
@@ -63,6 +111,30 @@ def run_app(
         where = f"{error.filename}: " if error.filename else ""
         return _error(f"{where}{error.strerror or error}; check the disk and its rights")
     return 0
+
+
+def command_of(app: typer.Typer, tell: Callable[[str], str] = str) -> Any:
+    """The command of an app; of a group of `Commands`, each command is built when it is asked for.
+
+    Args:
+        app: of typer.
+        tell: makes each help what is shown.
+    """
+    if not (isinstance(app.info.cls, type) and issubclass(app.info.cls, Commands)):
+        command: Any = typer.main.get_command(app)
+        command.help = tell(command.help or "")
+        return command
+    infos, app.registered_commands = app.registered_commands, []
+    try:
+        group: Any = (typer.main.get_command if app.registered_callback else typer.main.get_group)(app)
+    finally:
+        app.registered_commands = infos
+    group.commands = Later(infos, tell)
+    for option in group.params:  # of the shell's completion: see `Commands.get_help_option`
+        if getattr(option, "is_flag", False) and option.default is None:
+            option.default = False
+    group.help = tell(group.help or "")
+    return group
 
 
 @contextmanager
@@ -86,8 +158,9 @@ def _keep_indented_lines(command: Any) -> None:
     if command.help:
         paragraphs = command.help.split("\n\n")
         command.help = "\n\n".join(f"\b\n{text}" if text.startswith(" ") else text for text in paragraphs)
-    for subcommand in getattr(command, "commands", {}).values():
-        _keep_indented_lines(subcommand)
+    if not isinstance(getattr(command, "commands", {}), Later):
+        for subcommand in getattr(command, "commands", {}).values():
+            _keep_indented_lines(subcommand)
 
 
 def _error(text: str) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from monai.engines import Evaluator
 
+from engines.base.collector import take_up
 from engines.base.machine_errors import errors_in_one_line
 from engines.base.options import switch
 from engines.base.paths import as_path
@@ -103,6 +104,7 @@ def evaluate(
         _tell_members(tracking, trained, training["members"])
     owned = own(output.eval, tracking, switch(force, "--force"), "evaluation")
     with owned, computing(), tracked(with_device(tracking, evaluator.network)), errors_in_one_line(output.eval):
+        take_up()
         output.clear_parts()
         link_models(tracking, training.get("members") or [training])
         tracking.log_artifacts(write_evaluation(output, record), "eval")

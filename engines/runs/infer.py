@@ -16,6 +16,7 @@ from typing import Any
 from monai.engines import Evaluator
 from torch.utils.data import IterableDataset
 
+from engines.base.collector import take_up
 from engines.base.distributed import gathered, is_main, rank, world_size
 from engines.base.machine_errors import errors_in_one_line
 from engines.base.paths import as_path
@@ -197,6 +198,7 @@ def infer(
     # what reading in one thread silences, for identifiers may be in it, another thread would bring back
     silence = quiet() if dataset.workers else nullcontext()
     with silence, computing(), errors_in_one_line(results), naming_case(evaluator):
+        take_up()
         if dataset.data:
             evaluator.run()
         if saving is not None:

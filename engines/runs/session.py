@@ -17,6 +17,7 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 from monai.data import set_track_meta
 
+from engines.base.collector import put_off
 from engines.base.console import forget, robust_console
 from engines.base.distributed import is_main
 from engines.base.network_file import rows_beside
@@ -40,6 +41,7 @@ def begin(seed: int = 0, recipe: str | None = None, recipes: Mapping[str, Any] |
         UserError: an override names no key of the config, or there is no such recipe.
     """
     sys.excepthook = readable_excepthook
+    put_off()
     handle_signals()
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)

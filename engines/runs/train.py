@@ -10,6 +10,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from engines.base.collector import take_up
 from engines.base.options import switch
 from engines.base.threads import computing
 from engines.records.data_record import DataGuard
@@ -76,6 +77,7 @@ def train(
         output.check_room(training.network)
         runs = training.prepare(resume, guard)
         with computing(keep=resume), tracked(with_device(tracking, training.network), *runs):
+            take_up()
             results = training.run()
             end_reading(training.trainer)
             *earlier, last = results

@@ -3,7 +3,8 @@
     python -m scripts.benchmark start [--repeats 5] [--help-only | --training-only] [--json]
 
 Each is a process of its own, its end included, in seconds of processor time (user and system), which other work on the
-machine changes little. All take turns; the median of the repeats counts, beside it the fastest and slowest. Help is a
+machine changes little, with the bytecode that an earlier start has written. All take turns, one round more than counts;
+the median of the repeats counts, beside it the fastest and slowest. Help is a
 ratio to `python -c "import typer, rich"`, a training one to importing torch, MONAI and MLflow. The training is `quick`
 on a sample of four subjects, stopped at its first iteration. Between the two: what any training with these libraries
 imports besides, as torch imports its compiler with the first optimizer, and MLflow its database with the first store.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -37,16 +39,15 @@ END = "os._exit(0)"
 WITH_OPTIMIZER = f"{IMPORTS}; torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)"
 WITH_STORE = f"{WITH_OPTIMIZER}; mlflow.MlflowClient(sys.argv[1]).search_experiments()"
 FIRST_ITERATION = """
-import json, os, sys
+import os, runpy, sys
 from ignite.engine import Engine, Events
-from monai.bundle import run
 fire = Engine._fire_event
 def stop(engine, event, *args, **kwargs):
     if event == Events.ITERATION_STARTED:
         os._exit(0)
     return fire(engine, event, *args, **kwargs)
 Engine._fire_event = stop
-run("training", **json.loads(sys.argv[1]))
+runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
 os._exit(1)
 """
 
@@ -112,9 +113,10 @@ def training(repeats: int) -> list[Start]:
             "dataset_dir": str(make_sample(folder / "sample", subjects=4, height=128, progress=False)),
             "output_dir": str(folder / "output"),
             "tracking_uri": str(folder / "mlflow.db"),
-            "force": True,
+            "force": "true",
         }
-        first = ["-c", FIRST_ITERATION, json.dumps(options)]
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        first = ["-c", FIRST_ITERATION, "run", "training", *words]
         processor_seconds(first)  # makes the store
         programs = {
             "import torch, monai, mlflow": ["-c", f"{IMPORTS}; {END}"],
@@ -128,9 +130,11 @@ def training(repeats: int) -> list[Start]:
 def in_turns(programs: Mapping[str, Sequence[str]], repeats: int) -> list[Start]:
     """Time programs, given as arguments of Python, one after the other, again and again; the first is the bare one."""
     times: dict[str, list[float]] = {name: [] for name in programs}
-    for _ in range(repeats):
+    for repeat in range(repeats + 1):
         for name, arguments in programs.items():
-            times[name].append(processor_seconds(arguments))
+            seconds = processor_seconds(arguments)
+            if repeat:  # the first writes bytecode
+                times[name].append(seconds)
     bare = median(next(iter(times.values())))
     return [Start(name, median(each), min(each), max(each), median(each) / bare) for name, each in times.items()]
 
@@ -142,8 +146,9 @@ def processor_seconds(arguments: Sequence[str]) -> float:
         ValueError: it failed; with the end of what it said.
     """
     before = _spent()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=project_root(), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=project_root(), env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(f"{' '.join(arguments[:2])}: {' '.join((done.stdout + done.stderr).split()[-30:])}")
     return _spent() - before

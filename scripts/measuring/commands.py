@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from scripts.commandline import Commands
+from scripts.commandline import Commands, first_sentence
 
 HELP = """The performance figures of docs/results.md, each from one command.
 
@@ -29,6 +29,11 @@ class Benchmarks(Commands):
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(path.stem.replace("_", "-") for path in FOLDER.glob("*.py"))
+
+    def summary(self, ctx: Any, name: str) -> str:
+        function = name.replace("-", "_")
+        source = (FOLDER / f"{function}.py").read_text(encoding="utf-8")
+        return first_sentence(source.partition(f"\ndef {function}(")[2].split('"""', 2)[1])  # faster than a parser
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         name = cmd_name.replace("-", "_")
