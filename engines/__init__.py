@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from engines.runs.session import begin
     from engines.runs.train import train
     from engines.scoring.lesions import classes_but_lesions
-    from engines.scoring.metrics import SubjectConfusion, confusion_matrix, scores
+    from engines.scoring.metrics import confusion_matrix, scores
     from engines.scoring.operating_point import decision_of, min_score_of
+    from engines.scoring.subject_confusion import SubjectConfusion
     from engines.training.class_weights import class_weights, lesion_weights
     from engines.training.epoch_loader import EpochLoader
     from engines.training.epochs import EpochDataset, EpochSampler
@@ -71,7 +72,8 @@ _MODULES = {
     "runs.run_parameters": "run_parameters settings",
     "runs.train": "train",
     "scoring.lesions": "classes_but_lesions",
-    "scoring.metrics": "SubjectConfusion confusion_matrix scores",
+    "scoring.metrics": "confusion_matrix scores",
+    "scoring.subject_confusion": "SubjectConfusion",
     "training.class_weights": "class_weights lesion_weights",
     "training.training_progress": "TrainingProgress",
     "training.epoch_loader": "EpochLoader",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from engines.base.distributed import gathered, is_main, world_size
 from transforms.palette import RGB, VOID_COLOUR, class_colours, colour, difference, picture
+
+if TYPE_CHECKING:
+    from ignite.engine import Engine
 
 
 def panel(rows: Sequence[tuple[str, RGB, NDArray[Any], NDArray[Any]]], class_names: Sequence[str]) -> Image.Image:
@@ -83,6 +85,8 @@ class PanelSaver:
 
     def attach(self, engine: Engine) -> list[Any]:
         """Register on the evaluator; return the handles by which it can be removed."""
+        from ignite.engine import Events  # with torch.distributed, which a comparison does without
+
         return [
             engine.add_event_handler(Events.STARTED, self._clear),
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect),

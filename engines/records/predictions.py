@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -16,6 +15,9 @@ from engines.base.distributed import is_main
 from engines.records.panels import shrunk
 from transforms.dataset import VOID
 from transforms.palette import PALETTE, RGB, VOID_COLOUR, picture
+
+if TYPE_CHECKING:
+    from ignite.engine import Engine
 
 
 class SamplePredictions:
@@ -40,6 +42,8 @@ class SamplePredictions:
 
     def attach(self, engine: Engine) -> list[Any]:
         """Register on the evaluator; return the handles by which it can be removed."""
+        from ignite.engine import Events  # with torch.distributed, which a comparison does without
+
         return [
             engine.add_event_handler(Events.STARTED, self._start),
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect),

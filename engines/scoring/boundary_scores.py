@@ -7,10 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ignite.engine import Engine, Events
 
 from engines.base.distributed import gathered
 from engines.records.mlflow_run import Tracking
@@ -22,6 +21,9 @@ from engines.scoring.froc import Measure, score_rows
 from engines.scoring.spacing import pixel_spacings
 from transforms.dataset import Dataset
 from transforms.errors import UserError
+
+if TYPE_CHECKING:
+    from ignite.engine import Engine
 
 FORMAT = 1
 TOLERANCE_MM, TOLERANCE_PERCENT = 1.0, 0.5
@@ -145,6 +147,8 @@ class BoundaryScores:
 
     def attach(self, engine: Engine) -> list[Any]:
         """Register on the evaluator; return the handles by which it can be removed."""
+        from ignite.engine import Events  # with torch.distributed, which a comparison does without
+
         return [
             engine.add_event_handler(Events.STARTED, self._start),
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._measure),

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 
 from engines.base.distributed import gathered
@@ -31,6 +30,9 @@ from transforms.decision import Decision
 from transforms.errors import UserError
 from transforms.vocabulary import is_lesion
 from transforms.working_resolution import upsampled_argmax, upsampled_probability
+
+if TYPE_CHECKING:
+    from ignite.engine import Engine
 
 LESION_OPTIONS = ("lesion_class", "hit", "min_lesion_size", "min_lesion_score")
 
@@ -117,7 +119,8 @@ class LesionDetection:
 
     def attach(self, engine: Engine) -> list[Any]:
         """Register on the evaluator; return the handles by which it can be removed."""
-        from monai.engines.utils import IterationEvents  # seconds, which a comparison does without
+        from ignite.engine import Events  # with MONAI seconds, which a comparison does without
+        from monai.engines.utils import IterationEvents
 
         return [
             engine.add_event_handler(Events.STARTED, self._start),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ignite.engine import Engine
+if TYPE_CHECKING:
+    from ignite.engine import Engine
 
 
 class PassHandler(Protocol):

@@ -129,6 +129,14 @@ def _scale(found: Any) -> Iterator[Line]:
     yield Line(what, here, against, f"{seconds:+.1f} s, {memory:+.0f} MB", "≤ 3 s, 300 MB more")
 
 
+def _store(found: Any) -> Iterator[Line]:
+    many = found[-1]
+    seconds, search = median(many["compare"]), median(many["search"])
+    against = f"imports and MLflow's search, {search:.2f} s"
+    ratio = f"{seconds / search:.2f}"
+    yield Line(f"comparison of {many['runs']:,} runs", f"{seconds:.2f} s", against, ratio, "≤ 5 s")
+
+
 def _precision(found: Any) -> Iterator[Line]:
     for each in found:
         what = f"step in bf16, {each['bundle']}, {each['batch']}, width {each['width']:g}"
@@ -159,6 +167,7 @@ def tasks() -> list[Task]:
         Task("frozen", ["frozen", "--json"], _frozen, 5),
         Task("precision", ["precision", "--json"], _precision, 3),
         Task("inference", ["inference", "--json"], _inference, 5),
+        Task("store", ["store", "--json"], _store, 4),
         Task("scale", ["scale", "--json"], _scale, 8),
         *full,
     ]  # fmt: skip

@@ -49,6 +49,14 @@ def test_lines_of_figures() -> None:
     assert first_iteration.ratio == "1.25 (+1.00 s)"
 
 
+def test_the_largest_store_counts() -> None:
+    few = {"runs": 10, "compare": [2.0], "search": [2.0]}
+    many = {"runs": 1000, "compare": [3.0, 4.0, 6.0], "search": [5.0, 5.0, 9.0]}
+    (line,) = lines_of("store", [few, many])
+    assert (line.what, line.here) == ("comparison of 1,000 runs", "4.00 s")
+    assert (line.ratio, line.target) == ("0.80", "≤ 5 s")
+
+
 def test_a_cached_epoch_is_a_share_of_the_fronts() -> None:
     found = {"seconds": {"front": [4.0, 6.0], "context, cached": [0.5]}, "same": True}
     (line,) = lines_of("frozen", found)
@@ -85,7 +93,7 @@ def test_the_next_call_measures_what_is_missing(
 ) -> None:
     words = ["table", "--out", str(tmp_path / "new" / "table.jsonl")]
     assert benchmark.main([*words, "--only", "t"]) == 0
-    assert {each[0] for each in calls} == {"start", "together", "loop"}
+    assert {each[0] for each in calls} == {"start", "together", "loop", "store"}
     first = capsys.readouterr().out.splitlines()
     assert first[:2] == ["| what | here | against | ratio | target |", "| --- | --- | --- | --- | --- |"]
     assert "| together | not run: error: no figures |  |  |  |" in first

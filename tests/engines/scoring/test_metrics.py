@@ -15,7 +15,6 @@ from sklearn.metrics import confusion_matrix as sklearn_matrix
 
 from engines.scoring.metrics import (
     STRIP,
-    SubjectConfusion,
     class_scores,
     confusion_matrix,
     metric_names,
@@ -23,6 +22,7 @@ from engines.scoring.metrics import (
     scores,
     trivial_scores,
 )
+from engines.scoring.subject_confusion import SubjectConfusion
 
 # rows = truth:      a  b  c
 HAND = np.array([[5, 1, 0], [2, 3, 0], [0, 0, 0]])

@@ -1,0 +1,43 @@
+"""A store with many runs is one that `scripts.compare` reads as it reads trainings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from scripts import compare
+from scripts.measuring.copied_store import multiply
+
+
+def test_copies_are_compared_as_trainings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    database = tmp_path / "mlflow.db"
+    uri = f"sqlite:///{database}"
+    client = mlflow.MlflowClient(uri)
+    experiment = client.create_experiment("mammoseg", artifact_location=str(tmp_path / "artifacts"))
+    training = client.create_run(experiment, run_name="U-Net")
+    stage = client.create_run(experiment, run_name="U-Net", tags={"mlflow.parentRunId": training.info.run_id})
+    for key, value in (("stage", "unet"), ("kind", "stage"), ("model", "U-Net")):
+        client.set_tag(stage.info.run_id, key, value)
+    for run in (training, stage):
+        client.log_param(run.info.run_id, "seed", 0)
+        client.log_param(run.info.run_id, "learning_rate", 0.1)
+        client.log_metric(run.info.run_id, "mean_iou", 0.5)
+        client.set_terminated(run.info.run_id)
+
+    assert multiply(database, 6) == 12
+
+    runs = client.search_runs([experiment])
+    assert len({run.info.run_id for run in runs}) == 12
+    parents = [run.data.tags.get("mlflow.parentRunId") for run in runs]
+    assert {run.info.run_id for run, parent in zip(runs, parents, strict=True) if parent is None} == {*parents} - {None}
+    params = {(run.data.params["seed"], run.data.params["learning_rate"]) for run in runs}
+    assert len(params) == 6
+    assert compare.main(["--tracking_uri", uri, "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "drawn: 40 validation subjects" in said
+    assert "Means over trainings with different seeds: U-Net 3;" in said
+    subjects = json.loads(next((tmp_path / "artifacts").rglob("confusion-unet.json")).read_text())["subjects"]
+    assert len(subjects) == 40
