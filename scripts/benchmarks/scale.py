@@ -29,9 +29,8 @@ from transforms.digests import array_sha256
 from transforms.known_files import SETTLED, VARIABLE
 
 RUN = """
-import json, os, resource, sys, time
+import json, os, resource, runpy, sys, time
 from ignite.engine import Engine, Events
-from monai.bundle import run
 fire = Engine._fire_event
 def note(engine, event, *args, **kwargs):
     if event == Events.ITERATION_STARTED:
@@ -40,7 +39,7 @@ def note(engine, event, *args, **kwargs):
         os._exit(0)
     return fire(engine, event, *args, **kwargs)
 Engine._fire_event = note
-run("training", **json.loads(sys.argv[1]))
+runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
 """
 VALIDATION = 20
 
@@ -107,18 +106,19 @@ def _start(folder: Path, number: int) -> tuple[float, float]:
     Raises:
         ValueError: it failed; with the end of what it said.
     """
-    words = {
+    options = {
         "config_file": str(project_root() / "bundles" / "unet" / "configs" / "train.json"),
         "dataset_dir": str(folder / "data"),
         "output_dir": str(folder / f"out-{number}"),
         "tracking_uri": str(folder / "mlflow.db"),
         "image_height": "$None",
-        "crop_size": 32,
+        "crop_size": "32",
     }
     environment = {**os.environ, VARIABLE: str(folder / "cache")}
     if number == 0:
         time.sleep(SETTLED)  # files that have just changed are read again at the next start
-    command = [sys.executable, "-c", RUN, json.dumps(words)]
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    command = [sys.executable, "-c", RUN, "run", "training", *words]
     done = subprocess.run(command, cwd=project_root(), env=environment, capture_output=True, text=True)
     try:
         seconds, memory = json.loads(done.stdout.splitlines()[-1])
