@@ -98,8 +98,9 @@ def _start(found: Any) -> Iterator[Line]:
     yield Line(
         f"slowest of {len(helps)} --help", f"{slowest['seconds']:.2f} s", against, f"{slowest['ratio']:.2f}", "≤ 1.5"
     )
-    if len(found) > len(helps) + 1:
-        libraries, first = found[-2:]
+    trained = found[len(helps) + 1 :]
+    if trained:
+        libraries, first = trained[0], trained[-1]
         beyond = first["seconds"] - libraries["seconds"]
         against = f"import torch, monai, mlflow, {libraries['seconds']:.2f} s"
         ratio = f"{first['ratio']:.2f} ({beyond:+.2f} s)"
