@@ -111,7 +111,9 @@ def loop(
     lines = []
     for name in names:
         options: dict[str, Any] = {"recipe": recipe, "max_epochs": epochs, "stages": [list(known[name].stages)[-1]]}
-        lines.append(_in_own_process(name, options | ({"width": width} if width is not None else {}), threads))
+        if width is not None:  # times do not depend on the learning rate, by which a wide network may diverge
+            options |= {"width": width, "learning_rate": 1e-6}
+        lines.append(_in_own_process(name, options, threads))
     if as_json:
         print(json.dumps([asdict(line) for line in lines]))
         return
