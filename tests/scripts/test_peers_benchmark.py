@@ -129,8 +129,8 @@ def test_even_epochs_repeat_the_batches_of_the_odd_ones_and_monais_trainer_takes
     watch.attach(trainer)
     trainer.run()
     assert seen == [[0, 1, 2], [0, 1, 2], [3, 4, 5], [3, 4, 5]]
-    assert watch.real == [1.0]  # of epoch 3: from its start to its third iteration, three ticks
-    assert watch.memory == [1.0, 1.0]
+    assert watch.real == [1 / 3]  # of epoch 3: the clock is read at its start and after its third iteration alone
+    assert watch.memory == [1 / 3, 1 / 3]
     assert watch.monai == [1.0, 1.0]  # a tick an iteration
     assert watch.bare == [1.0]
     assert len(watch.gemm) == 1
