@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engines.base.paths import project_root
+from scripts.measuring.whole_numbers import whole_numbers
 from transforms.digests import array_sha256
 from transforms.known_files import SETTLED, VARIABLE
 
@@ -59,9 +60,9 @@ def scale(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Start of a training by number of images."""
-    found = []
+    found, numbers = [], whole_numbers(images, "--images")
     with tempfile.TemporaryDirectory() as made:
-        for number in (int(text) for text in images.split(",")):
+        for number in numbers:
             folder = Path(made, str(number))
             _dataset(folder / "data", number)
             (first, _), (second, memory) = _start(folder, 0), _start(folder, 1)

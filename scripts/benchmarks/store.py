@@ -24,6 +24,7 @@ from rich.table import Table
 from engines.base.paths import project_root
 from scripts.benchmarks.start import processor_seconds
 from scripts.measuring.copied_store import multiply
+from scripts.measuring.whole_numbers import whole_numbers
 
 SEARCH = """
 import sys, torch, mlflow
@@ -52,9 +53,10 @@ def store(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Comparison of a tracking store by number of runs, against MLflow's own search."""
+    numbers = whole_numbers(trainings, "--trainings")
     with tempfile.TemporaryDirectory() as made:
         one = _one_training(Path(made))
-        found = [_compared(one, Path(made, str(number)), int(number), repeats) for number in trainings.split(",")]
+        found = [_compared(one, Path(made, str(number)), number, repeats) for number in numbers]
     if as_json:
         print(json.dumps([asdict(each) for each in found]))
         return

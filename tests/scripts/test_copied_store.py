@@ -8,8 +8,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from scripts import compare
+from scripts import benchmark, compare
 from scripts.measuring.copied_store import multiply
+from scripts.measuring.whole_numbers import whole_numbers
 
 
 def test_copies_are_compared_as_trainings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,3 +42,14 @@ def test_copies_are_compared_as_trainings(tmp_path: Path, capsys: pytest.Capture
     assert "Means over trainings with different seeds: U-Net 3;" in said
     subjects = json.loads(next((tmp_path / "artifacts").rglob("confusion-unet.json")).read_text())["subjects"]
     assert len(subjects) == 40
+
+
+@pytest.mark.parametrize("words", [["store", "--trainings"], ["scale", "--images"]])
+@pytest.mark.parametrize("text", ["abc", "0", "5,,500", "-1", "1.5", ""])
+def test_numbers_that_are_none_are_one_line(words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmark.main([*words, text]) == 2
+    assert f"{words[1]} {text}: expected whole numbers of at least 1" in capsys.readouterr().err
+
+
+def test_numbers_of_an_option() -> None:
+    assert whole_numbers("5, 500,5", "--trainings") == [5, 500]
