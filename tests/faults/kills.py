@@ -269,6 +269,8 @@ def _evaluation(source: Path, data: Path, trained: Path, folder: Path) -> Comman
 
     def left() -> Print:
         runs, states = of_runs(folder / "mlflow.db")
+        for name in [name for name in runs if runs[name] == runs.get(f"{name} again")]:
+            del runs[f"{name} again"]  # killed when its run had finished: the next start has evaluated again, the same
         return {**of_folder(folder / "out"), **runs, "RUNNING": str(states.count("RUNNING"))}
 
     return Command(lambda _: bundle(words), left, folder)
