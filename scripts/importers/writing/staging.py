@@ -125,8 +125,10 @@ def _claim_stages(out: Path, keep: str | None) -> tuple[Path, IO[str]] | None:
             _clear(stage, keep)
             taken = stage, lock
             continue
+        shutil.rmtree(stage, ignore_errors=True)  # while it is claimed: whoever has just made it may claim it next
         lock.close()
-        shutil.rmtree(stage, ignore_errors=True)
+        if os.name == "nt":  # where an open file stays
+            shutil.rmtree(stage, ignore_errors=True)
     return taken
 
 
