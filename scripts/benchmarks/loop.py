@@ -2,7 +2,7 @@
 
     python -m scripts.benchmark loop [--bundles unet,fcn] [--recipe quick] [--width 1] [--epochs 9] [--json]
 
-The iteration is that of `monai.bundle run training` on a sample of eight subjects: reading, cropping, augmentation,
+The iteration is that of `monai.bundle run training` on a small sample: reading, cropping, augmentation,
 metrics, handlers and tracking included, validation, what follows an epoch and fine-tuning on other crops not. The bare
 step is forward pass, loss, backward pass and update of a copy of the network, in the same process, on batches of the
 epoch just trained. Every even epoch takes the batches of the epoch before from memory; after it MONAI's
@@ -37,9 +37,6 @@ from scripts.measuring.watch import Watch, clock_of
 from scripts.sample import make_sample
 from transforms.errors import UserError
 
-SUBJECTS = 8
-"""Of the sample."""
-
 
 @dataclass
 class Ratio:
@@ -58,8 +55,8 @@ class Ratio:
     gemm: list[float]
 
 
-def measure(bundle: str, options: dict[str, Any]) -> Ratio:
-    """Train one bundle in this process, and compare."""
+def measure(bundle: str, options: dict[str, Any], subjects: int) -> Ratio:
+    """Train one bundle in this process, on a sample of so many subjects, and compare."""
     found: list[Watch] = []
     run = StagedTraining.run
 
@@ -69,7 +66,7 @@ def measure(bundle: str, options: dict[str, Any]) -> Ratio:
         return run(training)
 
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(StagedTraining, "run", watched):
-        make_sample(Path(folder) / "sample", subjects=SUBJECTS, height=384, progress=False)
+        make_sample(Path(folder) / "sample", subjects=subjects, height=384, progress=False)
         paths = {
             "dataset_dir": f"{folder}/sample",
             "output_dir": f"{folder}/out",
@@ -99,6 +96,10 @@ def loop(
     bundles: Annotated[str | None, typer.Option(help="names separated by commas; by default all")] = None,
     recipe: Annotated[str, typer.Option(help="whose crops, batch and options")] = "quick",
     width: Annotated[float | None, typer.Option(help="in place of the recipe's")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch_size", min=1, help="in place of the recipe's: small for wide networks")
+    ] = None,
+    subjects: Annotated[int, typer.Option(min=2, help="of the sample, 4 images each, some to validate")] = 8,
     epochs: Annotated[int, typer.Option(min=3, help="of the last stage alone")] = 9,
     threads: Annotated[int, typer.Option(min=1)] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
@@ -113,7 +114,9 @@ def loop(
         options: dict[str, Any] = {"recipe": recipe, "max_epochs": epochs, "stages": [list(known[name].stages)[-1]]}
         if width is not None:  # times do not depend on the learning rate, by which a wide network may diverge
             options |= {"width": width, "learning_rate": 1e-6}
-        lines.append(_in_own_process(name, options, threads))
+        if batch_size is not None:
+            options |= {"batch_size": batch_size, "micro_batch_size": batch_size}
+        lines.append(_in_own_process(name, options, subjects, threads))
     if as_json:
         print(json.dumps([asdict(line) for line in lines]))
         return
@@ -127,8 +130,8 @@ def loop(
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def _in_own_process(bundle: str, options: dict[str, Any], threads: int) -> Ratio:
-    words = [sys.executable, "-m", "scripts.benchmarks.loop", bundle, json.dumps(options), str(threads)]
+def _in_own_process(bundle: str, options: dict[str, Any], subjects: int, threads: int) -> Ratio:
+    words = [sys.executable, "-m", "scripts.benchmarks.loop", bundle, json.dumps(options), str(subjects), str(threads)]
     done = subprocess.run(words, cwd=project_root(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
@@ -137,5 +140,5 @@ def _in_own_process(bundle: str, options: dict[str, Any], threads: int) -> Ratio
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(sys.argv[3]))
-    print("\n", json.dumps(asdict(measure(sys.argv[1], json.loads(sys.argv[2])))))
+    torch.set_num_threads(int(sys.argv[4]))
+    print("\n", json.dumps(asdict(measure(sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])))))

@@ -155,9 +155,9 @@ def _frozen(found: Any) -> Iterator[Line]:
 def tasks() -> list[Task]:
     """All of them, those that are felt most first, long ones last."""
     quick = [Task(f"loop {name} quick", _loop_words(name), _loop("quick", "≥ 0.90"), 4) for name in NETWORKS]
-    wide, read = ["--width", "1"], _loop("quick, width 1", "≥ 0.95")
-    minutes = {"deeplabv3": 10.0, "unet": 12.0, "fcn": 30.0, "dilation10": 60.0}
-    full = [Task(f"loop {name} full width", [*_loop_words(name, 3), *wide], read, minutes[name]) for name in minutes]
+    wide, read = ["--width", "1", "--batch_size", "2", "--subjects", "2"], _loop("quick, width 1", "≥ 0.95")
+    minutes = {"deeplabv3": 3.0, "unet": 4.0, "fcn": 12.0, "dilation10": 25.0}
+    full = [Task(f"loop {name} full width", [*_loop_words(name, 5), *wide], read, minutes[name]) for name in minutes]
     return [
         Task("start", ["start", "--repeats", "3", "--json"], _start, 4),
         Task("together", ["together", "--json"], _together, 6),
