@@ -119,7 +119,7 @@ def locked(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         before = _read(path)
-        handle, works = _open(path)
+        handle, works = claim_if_locks(path)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written to ({error.strerror or error}); give another {option}") from None
     lock = Lock(os.urandom(8).hex())
@@ -142,8 +142,12 @@ def locked(
     _release(path, handle, made)
 
 
-def _open(path: Path) -> tuple[IO[str] | None, bool]:
-    """The locked file, and whether the file system has locks at all; without, the record alone counts."""
+def claim_if_locks(path: Path) -> tuple[IO[str] | None, bool]:
+    """As `claim`, and whether the file system has locks at all; without, an open file that keeps nobody away.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
     try:
         return _claim(path), True
     except OSError as error:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from engines.base.lock import claim, release
+from engines.base.lock import claim_if_locks, release
 from scripts.importers.import_options import MERGE, ImportOptions, part_of
 from scripts.importers.writing.case_keys import code_version
 from scripts.importers.writing.cases import Case, shards_folder
@@ -181,7 +181,7 @@ def part_at_work(
     part = Part(root / f"{number}-of-{count}", number, count, asdict(plan))
     try:
         part.cases.mkdir(parents=True, exist_ok=True)
-        lock = claim(part.folder / _LOCK)
+        lock, _ = claim_if_locks(part.folder / _LOCK)
     except OSError as error:
         raise UserError(f"{part.folder}: cannot be written ({error.strerror}); choose another output folder") from None
     if lock is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -12,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from engines.base.lock import claim, release
+from engines.base.lock import claim, claim_if_locks
 from transforms.errors import UserError
 from transforms.reading.find_files import real_path
 
 _LOCK = "in_use"
+_NEW = "new"
 _OLD = "old"
 _TRIES = 100
 """Another run may take a new folder for that of a dead one, between its making and its lock."""
@@ -41,26 +43,28 @@ def staged_folder(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         stage, lock = _claim_stages(out, keep) or _new_stage(out)
+        new = stage / _NEW
+        new.mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror}); choose another output folder") from None
     start = time.monotonic()
     try:
-        yield stage
+        yield new
         if keep is not None:
-            shutil.rmtree(stage / keep, ignore_errors=True)
-        release(stage / _LOCK, lock)
-        stage.chmod(0o777 & ~_umask())
-        _replace(stage, out, overwrite)
+            shutil.rmtree(new / keep, ignore_errors=True)
+        _replace(new, out, overwrite)
     except BaseException as error:
         late = not isinstance(error, Exception) or time.monotonic() - start > LATE_SECONDS
-        kept = [] if keep is None or not late else list((stage / keep).glob("[!.]*.json"))
+        kept = [] if keep is None or not late else list((new / keep).glob("[!.]*.json"))
         if kept:
-            _clear(stage, keep)
+            _clear(new, keep)
             print(f"{len(kept)} finished images are kept in {stage} for the next run", file=sys.stderr)
-        lock.close()
-        if not kept:
-            shutil.rmtree(stage, ignore_errors=True)
+        if kept or (stage / _OLD).exists():
+            lock.close()
+        else:
+            _remove(stage, lock)
         raise
+    _remove(stage, lock)
 
 
 def check_output(out: Path, overwrite: bool, sources: tuple[Path, ...] = ()) -> None:
@@ -80,32 +84,42 @@ def check_output(out: Path, overwrite: bool, sources: tuple[Path, ...] = ()) -> 
 
 def _bring_back(out: Path) -> None:
     """Put a data set in its place again that a run was replacing when it was killed: see `_replace`."""
-    for old in out.parent.glob(f".{_escaped(out.name)}.partial-*/{_OLD}"):
-        if not out.exists() and (old / "dataset.json").is_file():
-            old.rename(out)
+    for stage in out.parent.glob(f".{_escaped(out.name)}.partial-*"):
+        if out.exists() or not (stage / _OLD / "dataset.json").is_file():
+            continue
+        with contextlib.suppress(OSError):  # of a disk that cannot be written to
+            lock, _ = claim_if_locks(stage / _LOCK)
+            if lock is not None:  # else that run is alive
+                (stage / _OLD).rename(out)
+                lock.close()
 
 
-def _replace(stage: Path, out: Path, overwrite: bool) -> None:
+def _replace(new: Path, out: Path, overwrite: bool) -> None:
     check_output(out, overwrite)  # once more: another run may have finished meanwhile
-    old = None
+    old = new.parent / _OLD
     if out.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
-        out.rename(old / _OLD)
+        out.rename(old)
     try:
-        stage.rename(out)
+        new.rename(out)
     except OSError:
-        if old is not None:
-            (old / _OLD).rename(out)
+        if old.exists() and not out.exists():
+            old.rename(out)
         raise
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
+    (old / "dataset.json").unlink(missing_ok=True)  # so that what a kill leaves of it is not brought back
+
+
+def _remove(stage: Path, lock: IO[str]) -> None:
+    shutil.rmtree(stage, ignore_errors=True)  # while it is claimed: whoever has just made it may claim it next
+    lock.close()
+    if os.name == "nt":  # where an open file stays
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _new_stage(out: Path) -> tuple[Path, IO[str]]:
     for _ in range(_TRIES):
         stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
         try:
-            lock = claim(stage / _LOCK)
+            lock, _ = claim_if_locks(stage / _LOCK)
         except FileNotFoundError:  # taken for that of a dead run, and removed
             lock = None
         if lock is not None:
@@ -122,32 +136,23 @@ def _claim_stages(out: Path, keep: str | None) -> tuple[Path, IO[str]] | None:
         if lock is None:
             continue  # another run is at work in it
         if taken is None and found[stage]:
-            _clear(stage, keep)
+            _clear(stage / _NEW, keep)
             taken = stage, lock
-            continue
-        shutil.rmtree(stage, ignore_errors=True)  # while it is claimed: whoever has just made it may claim it next
-        lock.close()
-        if os.name == "nt":  # where an open file stays
-            shutil.rmtree(stage, ignore_errors=True)
+        else:
+            _remove(stage, lock)
     return taken
 
 
 def _finished(stage: Path, keep: str | None) -> int:
-    return 0 if keep is None else sum(1 for _ in (stage / keep).glob("[!.]*.json"))
+    return 0 if keep is None else sum(1 for _ in (stage / _NEW / keep).glob("[!.]*.json"))
 
 
-def _clear(stage: Path, keep: str | None) -> None:
-    """Remove everything but the lock and the subfolder `keep`."""
-    for entry in stage.iterdir():
-        if entry.name not in (_LOCK, keep):
+def _clear(new: Path, keep: str | None) -> None:
+    """Remove everything but the subfolder `keep`."""
+    for entry in new.iterdir():
+        if entry.name != keep:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def _escaped(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

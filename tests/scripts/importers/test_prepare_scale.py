@@ -136,7 +136,7 @@ def test_kill_9_in_the_middle_and_the_same_command_again(tmp_path) -> None:
     child = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, stderr=subprocess.DEVNULL)
     log = tmp_path / "in" / "reads.log"
     eventually(lambda: log.exists() and len(log.read_text().splitlines()) == 6)  # four done, two wait
-    stages = list(tmp_path.glob(".out.partial-*/cases"))
+    stages = list(tmp_path.glob(".out.partial-*/new/cases"))
     eventually(lambda: len(list(stages[0].glob("*.json"))) == 4)
     child.send_signal(signal.SIGKILL)
     child.wait()
@@ -181,7 +181,8 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(tmp_path, capsys) -> None:
     cases = interrupt(tmp_path)
     assert "2 finished images are kept in" in capsys.readouterr().err
     stage = next(tmp_path.glob(".out.partial-*"))
-    assert {path.name for path in stage.iterdir()} <= {"cases", "in_use"}
+    assert {path.name for path in stage.iterdir()} == {"new", "in_use"}
+    assert [path.name for path in (stage / "new").iterdir()] == ["cases"]
     write(tmp_path / "out", cases)
     assert reads(tmp_path) == ["2.txt"]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from repository import ROOT
 
+from engines.base import lock
 from scripts.importers.import_options import ImportOptions
 from scripts.importers.writing import writer
 from scripts.importers.writing.cases import Case
@@ -127,6 +130,53 @@ def test_two_runs_for_one_output_the_second_does_not_destroy_the_first(tmp_path)
         late.__exit__(None, None, None)
     Dataset.load(tmp_path / "out")
     assert left_behind(tmp_path) == []
+
+
+def test_runs_that_start_and_end_at_once_never_lose_their_folder(tmp_path: Path) -> None:
+    for number in range(100):
+        out, start, unexpected = tmp_path / str(number), threading.Barrier(3), []
+
+        def make(out: Path = out, start: threading.Barrier = start, unexpected: list[str] = unexpected) -> None:
+            start.wait()
+            try:
+                with staged_folder(out, False) as stage:
+                    (stage / "dataset.json").write_text("{}")
+            except UserError as error:
+                unexpected += [] if "exists and is not empty" in str(error) else [str(error)]
+            except OSError as error:
+                unexpected.append(repr(error))
+
+        threads = [threading.Thread(target=make) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert unexpected == []
+        assert [path.name for path in out.iterdir()] == ["dataset.json"]
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.skipif(lock.fcntl is None, reason="locks of POSIX")
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", none)
+    writer.write_dataset(tmp_path / "out", [case(1), case(2)], NAMED, labels=["a", "b"])
+    Dataset.load(tmp_path / "out")
+    assert left_behind(tmp_path) == []
+
+
+def test_what_is_being_replaced_by_a_run_that_is_alive_is_left_alone(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with staged_folder(out, False) as stage:
+        (stage / "dataset.json").write_text("{}")
+    with staged_folder(out, overwrite=True) as stage:
+        out.rename(stage.parent / "old")  # as when it is about to end
+        with pytest.raises(UserError, match="early"), staged_folder(out, overwrite=False):
+            raise UserError("early")
+        assert not out.exists()
+        (stage.parent / "old").rename(out)
 
 
 def test_128_images_take_seconds(tmp_path) -> None:
