@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engines.base.distributed import local_device, rank, shard, world_size
+    from engines.base.distributed import local_device
     from engines.base.loading import on_gpu, overlapping_threads, reading_processes
     from engines.base.memory_layout import placed
     from engines.base.options import check_options, choose, switch
     from engines.base.paths import as_path, bundle_root, project_root
     from engines.base.precision import precision_of, precision_on
+    from engines.base.world import rank, shard, world_size
     from engines.inference.ensemble import Disagreement
     from engines.inference.inferers import MirrorAveraging, PaddedInferer
     from engines.inference.tiling.tiled_inferer import TiledInferer
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from engines.runs.run_parameters import run_parameters, settings
     from engines.runs.session import begin
     from engines.runs.train import train
-    from engines.scoring.lesions import classes_but_lesions
+    from engines.scoring.lesion_classes import classes_but_lesions
     from engines.scoring.metrics import confusion_matrix, scores
     from engines.scoring.operating_point import decision_of, min_score_of
     from engines.scoring.subject_confusion import SubjectConfusion
@@ -48,12 +49,13 @@ if TYPE_CHECKING:
     from engines.training.training_progress import TrainingProgress
 
 _MODULES = {
-    "base.distributed": "local_device rank shard world_size",
+    "base.distributed": "local_device",
     "base.loading": "on_gpu overlapping_threads reading_processes",
     "base.memory_layout": "placed",
     "base.options": "check_options choose switch",
     "base.paths": "as_path bundle_root project_root",
     "base.precision": "precision_of precision_on",
+    "base.world": "rank shard world_size",
     "inference.ensemble": "Disagreement",
     "inference.inferers": "MirrorAveraging PaddedInferer",
     "inference.tiling.tiled_inferer": "TiledInferer",
@@ -71,7 +73,7 @@ _MODULES = {
     "runs.session": "begin",
     "runs.run_parameters": "run_parameters settings",
     "runs.train": "train",
-    "scoring.lesions": "classes_but_lesions",
+    "scoring.lesion_classes": "classes_but_lesions",
     "scoring.metrics": "confusion_matrix scores",
     "scoring.subject_confusion": "SubjectConfusion",
     "training.class_weights": "class_weights lesion_weights",

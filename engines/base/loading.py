@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from engines.base.processors import available_processors
 from transforms.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 AUTO = "auto"
 MOST = 8
@@ -17,7 +18,7 @@ MOST = 8
 
 def on_gpu(device: torch.device | str) -> bool:
     """Whether a device is a GPU that batches are copied to, from pinned memory and while it computes."""
-    return torch.device(device).type == "cuda"
+    return str(device).split(":")[0] == "cuda"
 
 
 def overlapping_threads(number: Any, device: torch.device | str) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from engines.base.distributed import is_main
+from engines.base.world import is_main
 from nets.safe_load import reason, safe_load
 from transforms.atomic_write import atomic_file
 from transforms.errors import UserError

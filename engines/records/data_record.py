@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from engines.base.distributed import is_main
+from engines.base.world import is_main
 from transforms.atomic_write import atomic_file
 from transforms.dataset import Dataset, case_of
 from transforms.dataset_check import check_digest, copies_apart

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from engines.base.distributed import is_main
+from engines.base.world import is_main
 from engines.records.tables import read_epochs, write_csv
 
 

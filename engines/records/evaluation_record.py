@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.base.distributed import is_main
+from engines.base.world import is_main
 from engines.records.ensemble_members import STAGE, Trained
 from engines.records.output_folder import Output, portable
 from engines.records.tables import write_text

@@ -23,10 +23,10 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
-from engines.base.distributed import is_main
 from engines.base.network_file import NetworkRows
 from engines.base.options import switch
 from engines.base.signals import hides_interruption
+from engines.base.world import is_main
 from engines.records.mlflow_store import (
     SHORT_WAIT,
     as_tracking_uri,

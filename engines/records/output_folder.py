@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from engines.base.distributed import is_main
 from engines.base.paths import as_path
+from engines.base.world import is_main
 from engines.records.checkpoint import save_checkpoint
 from engines.records.epoch_table import EpochTable
 from engines.records.resume_state import Progress

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from engines.base.distributed import gathered, is_main, world_size
+from engines.base.world import gathered, is_main, world_size
 from transforms.palette import RGB, VOID_COLOUR, class_colours, colour, difference, picture
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from engines.base.distributed import is_main
+from engines.base.world import is_main
 from engines.records.panels import shrunk
 from transforms.dataset import VOID
 from transforms.palette import PALETTE, RGB, VOID_COLOUR, picture

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engines.base.distributed import is_main
+from engines.base.world import is_main
 from engines.records.checkpoint import load_checkpoint, save_checkpoint
 from nets.safe_load import not_finite
 from transforms.errors import UserError

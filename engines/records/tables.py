@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.base.distributed import is_main
+from engines.base.world import is_main
 from transforms.atomic_write import atomic_file
 from transforms.errors import UserError
 from transforms.plain_text import csv_cell, one_line

@@ -17,10 +17,10 @@ from monai.engines import Evaluator
 from torch.utils.data import IterableDataset
 
 from engines.base.collector import take_up
-from engines.base.distributed import gathered, is_main, rank, world_size
 from engines.base.machine_errors import errors_in_one_line
 from engines.base.paths import as_path
 from engines.base.threads import computing
+from engines.base.world import gathered, is_main, rank, world_size
 from engines.inference.ensemble import Ensemble
 from engines.inference.finite import naming_case
 from transforms.dataset import SECTIONS, Dataset

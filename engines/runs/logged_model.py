@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from engines.base.distributed import is_main
 from engines.base.signals import hides_interruption
+from engines.base.world import is_main
 from engines.inference.inferers import size_multiple
 from engines.records.mlflow_models import Weights, add_model, finish_model, model_name
 from engines.records.mlflow_run import Tracking

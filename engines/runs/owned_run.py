@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from engines.base.distributed import is_main
 from engines.base.lock import NAME, locked
 from engines.base.machine_errors import errors_in_one_line
 from engines.base.signals import let_go
+from engines.base.world import is_main
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 

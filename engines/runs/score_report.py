@@ -16,16 +16,11 @@ from engines.records.score_table import class_table, score_table
 from engines.scoring.boundary_scores import BoundaryScores
 from engines.scoring.confusion_files import identity, write_confusion_files
 from engines.scoring.lesions import LesionDetection
-from engines.scoring.metrics import scores, trivial_scores
+from engines.scoring.metrics import scores, trivial_row, trivial_scores
 from engines.scoring.single_pass import PassHandler
 from transforms.dataset import Dataset
 
 logger = logging.getLogger("mammoseg")
-
-
-def trivial_row(class_names: Sequence[str]) -> str:
-    """What the row of a prediction of class 0 alone is called: `all background`, or `all road`."""
-    return f"all {class_names[0]}"
 
 
 class Report:

@@ -19,11 +19,11 @@ from monai.data import set_track_meta
 
 from engines.base.collector import put_off
 from engines.base.console import forget, robust_console
-from engines.base.distributed import is_main
 from engines.base.network_file import rows_beside
 from engines.base.signals import handle_signals, hides_interruption
 from engines.base.threads import fit_threads
 from engines.base.versions import compare_versions
+from engines.base.world import is_main
 from engines.records.mlflow_run import Tracking
 from engines.records.mlflow_store import disable_telemetry
 from engines.runs.overrides import check_overrides

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engines.base.distributed import gathered
+from engines.base.world import gathered
 from engines.records.mlflow_run import Tracking
-from engines.records.output_folder import Output
 from engines.records.tables import write_text
 from engines.scoring.boundary import boundaries
 from engines.scoring.confusion_files import identity
@@ -24,6 +23,8 @@ from transforms.errors import UserError
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
+
+    from engines.records.output_folder import Output
 
 FORMAT = 1
 TOLERANCE_MM, TOLERANCE_PERCENT = 1.0, 0.5

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engines.records.output_folder import Output
 from engines.records.tables import write_text
 from engines.scoring.figures import class_figure, confusion_figure, save_figure
 from engines.scoring.metrics import scores
 from transforms.dataset import SECTIONS, Dataset
+
+if TYPE_CHECKING:
+    from engines.records.output_folder import Output
 
 FORMAT = 1
 

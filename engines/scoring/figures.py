@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from engines.base.distributed import is_main
+from engines.base.world import is_main
 
 MAX_CELLS_WITH_TEXT = 20 * 20
 

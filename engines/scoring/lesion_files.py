@@ -7,16 +7,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engines.records.attributes import kept_terms
-from engines.records.output_folder import Output
 from engines.records.tables import write_text
 from engines.scoring.froc import RATES, Froc, Measure, score_rows
 from engines.scoring.histogram import Histogram
 from engines.scoring.intervals import few_subjects, sign
 from engines.scoring.lesion_crops import Crop
 from engines.scoring.matching import ImageLesions, Judged, Lesion, Rule
+
+if TYPE_CHECKING:
+    from engines.records.output_folder import Output
 
 FORMAT = 1
 DICE = {

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engines.base.distributed import gathered
+from engines.base.world import gathered
 from engines.records.attributes import Attributes, dataset_attributes
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.scoring.confusion_files import identity
+from engines.scoring.lesion_classes import lesion_classes
 from engines.scoring.lesion_files import LesionResult, write_lesion_result, write_lesion_tables
 from engines.scoring.matching import MIN_SCORE, ImageLesions, Rule, judge
 from engines.scoring.metrics import confusion_matrix, merged_matrices
@@ -28,45 +29,12 @@ from engines.scoring.worst_cases import write_worst_cases
 from transforms.dataset import Dataset
 from transforms.decision import Decision
 from transforms.errors import UserError
-from transforms.vocabulary import is_lesion
 from transforms.working_resolution import upsampled_argmax, upsampled_probability
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
 
 LESION_OPTIONS = ("lesion_class", "hit", "min_lesion_size", "min_lesion_score")
-
-
-def lesion_classes(class_names: Sequence[str], wanted: str | Sequence[str] | None = None) -> list[int]:
-    """Numbers of the classes whose objects are lesions.
-
-    Args:
-        wanted: a class name or several, as a list or separated by commas; "none" for no class; None for those that
-            `transforms.vocabulary` knows as lesions.
-
-    Raises:
-        UserError: one of them is no class.
-    """
-    if wanted is None:
-        return [number for number, name in enumerate(class_names) if is_lesion(name)]
-    if isinstance(wanted, str):
-        wanted = [wanted] if wanted in class_names else [name.strip() for name in wanted.split(",")]
-    if list(wanted) == ["none"]:
-        return []
-    for name in wanted:
-        if name not in class_names:
-            raise UserError(f"--lesion_class {name}: no such class; there are {', '.join(class_names)}, none")
-    return sorted({list(class_names).index(name) for name in wanted})
-
-
-def classes_but_lesions(data: Dataset, wanted: str | Sequence[str] | None = None) -> list[int]:
-    """Numbers of the classes that are no lesions, most frequent first; without a lesion, the two most frequent.
-
-    Args:
-        wanted: see `lesion_classes`.
-    """
-    lesions = lesion_classes(data.class_names, wanted)
-    return [c for c in data.ubiquitous(data.num_classes) if c not in lesions] if lesions else data.ubiquitous(2)
 
 
 class LesionDetection:

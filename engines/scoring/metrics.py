@@ -18,14 +18,16 @@ that is predicted but not in the truth has IoU and Dice 0 and counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-from engines.base.distributed import gathered, world_size
+from engines.base.world import gathered, world_size
 from engines.records.score_table import CLASS_TITLES, TITLES
+
+if TYPE_CHECKING:
+    import torch
 
 PAPER_METRICS = tuple(TITLES)
 OVERALL_METRICS = (*PAPER_METRICS, "mean_dice", "frequency_weighted_iou")
@@ -49,6 +51,7 @@ def confusion_matrix(truth: torch.Tensor, pred: torch.Tensor, num_classes: int) 
         ValueError: shapes differ, or a prediction at a counted pixel is not a class.
 
     Examples:
+        >>> import torch
         >>> truth, pred = torch.tensor([0, 0, 1, 1, 255]), torch.tensor([0, 1, 1, 1, 0])  # 255 is void
         >>> confusion_matrix(truth, pred, num_classes=2).tolist()
         [[1, 1], [0, 2]]
@@ -151,6 +154,11 @@ def merged_matrices(per_subject: dict[str, NDArray[np.int64]]) -> dict[str, NDAr
     for subject, counts in gathered(list(per_subject.items())):
         merged[subject] = merged[subject] + counts if subject in merged else counts
     return merged
+
+
+def trivial_row(class_names: Sequence[str]) -> str:
+    """What the row of a prediction of class 0 alone is called: `all background`, or `all road`."""
+    return f"all {class_names[0]}"
 
 
 def trivial_scores(per_subject: dict[str, NDArray[np.int64]], class_names: Sequence[str]) -> dict[str, float]:

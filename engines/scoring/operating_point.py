@@ -10,16 +10,18 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engines.scoring.froc import Froc
 from engines.scoring.histogram import BINS, THRESHOLDS, at_each_threshold
-from engines.scoring.lesions import lesion_classes
+from engines.scoring.lesion_classes import lesion_classes
 from engines.scoring.matching import ImageLesions
-from transforms.decision import Decision
 from transforms.errors import UserError
+
+if TYPE_CHECKING:
+    from transforms.decision import Decision
 
 RULES = ("dice", "mean_dice", "fp<=N")
 
@@ -158,6 +160,8 @@ def decision_of(
         lesions = lesion_classes(names, point.get("lesion_classes") or settings.get("lesion_class"))
     if not lesions or len(lesions) == len(names):
         raise UserError(f"--threshold {threshold}: none of the classes is a lesion beside others: {', '.join(names)}")
+    from transforms.decision import Decision  # with torch, which a comparison does without
+
     return Decision(tuple(lesions), float(threshold))
 
 

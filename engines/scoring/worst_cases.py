@@ -6,10 +6,13 @@ import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from engines.records.output_folder import Output
 from engines.records.tables import write_text
 from engines.scoring.matching import FALSE, ImageLesions
+
+if TYPE_CHECKING:
+    from engines.records.output_folder import Output
 
 FILE = "worst.html"
 

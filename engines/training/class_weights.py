@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from engines.scoring.lesions import lesion_classes
+from engines.scoring.lesion_classes import lesion_classes
 from transforms.dataset import Dataset
 from transforms.errors import UserError
 

@@ -9,7 +9,7 @@ from typing import Any
 from ignite.handlers import EarlyStopping
 from monai.engines import Trainer
 
-from engines.scoring.lesions import lesion_classes
+from engines.scoring.lesion_classes import lesion_classes
 from engines.scoring.metrics import metric_names
 from transforms.errors import UserError
 

@@ -24,7 +24,7 @@ import torch
 from monai.engines import SupervisedTrainer
 from torch import Tensor, nn
 
-from engines.base.distributed import world_size
+from engines.base.world import world_size
 from engines.inference.tiling.memory import on_meta, size_of
 from engines.training.epochs import begin_epoch
 from engines.training.frozen_batches import CHANNELS, BatchFiles, CachedLoader, SplitInferer

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.scoring.lesions import lesion_classes
+from engines.scoring.lesion_classes import lesion_classes
 from transforms.dataset import Dataset
 from transforms.dataset_items import Items
 from transforms.errors import UserError

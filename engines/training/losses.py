@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from monai.losses import DiceLoss, FocalLoss, TverskyLoss
 from torch import Tensor, nn
 
-from engines.base.distributed import summed, world_size
+from engines.base.distributed import summed
 from engines.base.loading import on_gpu
+from engines.base.world import world_size
 from transforms.dataset import VOID
 from transforms.errors import UserError
 

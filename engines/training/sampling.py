@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base.distributed import is_main
+from engines.base.world import is_main
 from transforms.crops import ANYWHERE
 from transforms.dataset import open_array
 from transforms.known_files import VALUES, KnownFiles

@@ -16,9 +16,10 @@ import torch
 from ignite.engine import Events
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 
-from engines.base.distributed import is_main, parallel, rank, share_averages
+from engines.base.distributed import parallel, share_averages
 from engines.base.signals import end_if_asked
 from engines.base.threads import restore_threads
+from engines.base.world import is_main, rank
 from engines.inference.finite import naming_case
 from engines.records.data_record import DataGuard
 from engines.records.mlflow_run import Tracking
@@ -112,11 +113,10 @@ class StagedTraining:
         self.network: Any = getattr(trainer.network, "module", trainer.network)
         self.averaging, self.scaling = Averaging(ema_decay), LossScaling(trainer)
         self.frozen = FrozenCache(cache_frozen, trainer, output.models)
-        self.losses = LossWatch(len(self.settings.get("labels", ())))
         names = list(self.settings.get("labels", {}).values())
+        self.losses, self.samples = LossWatch(len(names)), SamplePredictions(len(names), worst=0)
         self.monitor = monitored_score(monitor, names, self.settings.get("lesion_class"))
         self.early_stopping = early_stopping(trainer, self.monitor, patience, min_delta)
-        self.samples = SamplePredictions(len(self.settings.get("labels", ())), worst=0)
         self.samples.attach(evaluator)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._stop_divergence)

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from engines.records.score_table import MEAN_TITLES, TITLES
-from engines.runs.score_report import trivial_row
 from engines.scoring.intervals import sign
-from engines.scoring.metrics import PAPER_METRICS, scores, trivial_scores
+from engines.scoring.metrics import PAPER_METRICS, scores, trivial_row, trivial_scores
 from scripts.comparison.boundary_table import (
     BoundaryRow,
     boundary_heading,

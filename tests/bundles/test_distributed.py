@@ -17,7 +17,8 @@ from mlflow.tracking import MlflowClient
 from monai.bundle import ConfigParser
 from repository import ROOT
 
-from engines.base.distributed import gathered, is_main, parallel, rank, shard, share_averages, summed, world_size
+from engines.base.distributed import parallel, share_averages, summed
+from engines.base.world import gathered, is_main, rank, shard, world_size
 from engines.records.tables import read_csv
 from transforms.errors import UserError
 
@@ -133,10 +134,10 @@ def test_running_averages_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_every_subject_is_validated_once_and_whole(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     items = [{"subject": f"s{n // 2}", "n": n} for n in range(9)]
-    monkeypatch.setattr("engines.base.distributed.world_size", lambda: size)
+    monkeypatch.setattr("engines.base.world.world_size", lambda: size)
     parts = []
     for number in range(size):
-        monkeypatch.setattr("engines.base.distributed.rank", lambda number=number: number)
+        monkeypatch.setattr("engines.base.world.rank", lambda number=number: number)
         parts.append(shard(items))
     assert sorted(item["n"] for part in parts for item in part) == list(range(9))
     with pytest.raises(UserError, match=f"{size} processes share 0 validation subjects"):

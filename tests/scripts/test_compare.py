@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from repository import ROOT
 from scipy.stats import wilcoxon
 
 from engines.base.network_file import NetworkRows, all_rows
@@ -130,6 +133,28 @@ def refused(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         return lines[0]
 
     return go
+
+
+WITHOUT_TORCH = """
+import sys
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "monai", "ignite", "itk", "pydicom"):
+            raise ModuleNotFoundError(f"{name} is imported", name=name)
+sys.meta_path.insert(0, Refused())
+from scripts import compare
+sys.exit(compare.main(sys.argv[1:]))
+"""
+
+
+def test_a_comparison_of_runs_needs_no_torch(store: Path, tmp_path: Path, add: Add) -> None:
+    """Whose import takes longer than all else."""
+    add({"fcn8": matrices(0.9)}, lesions={"fcn8": lesions_of(0.9)}, pictures=True)
+    add({"unet": matrices(0.8)}, pictures=True)
+    words = [sys.executable, "-c", WITHOUT_TORCH, *_where(store, tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "comparison" / "index.html").is_file()
 
 
 # -- statistics --------------------------------------------------------------------------------------------------------

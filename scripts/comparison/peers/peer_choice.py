@@ -11,7 +11,6 @@ from pathlib import Path
 
 from engines.scoring.matching import Rule
 from scripts.comparison.choice import Filters, chosen
-from scripts.comparison.peers.peer_scores import Peers, parsed, peer_rows
 from scripts.comparison.store import NoStore, Result, Store
 from transforms.dataset import Dataset
 from transforms.errors import UserError
@@ -48,6 +47,8 @@ def chosen_with_peers(
         store = Store(uri, experiment)
         yield store, chosen(store, filters)
         return
+    from scripts.comparison.peers.peer_scores import Peers, parsed, peer_rows  # seconds: torch, DICOM, graphics
+
     folders, rule = parsed(options.predictions), options.rule
     data = Dataset.load(options.dataset_dir)
     filters = replace(filters, datasets=filters.datasets or (data.name,))

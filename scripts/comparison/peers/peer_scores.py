@@ -17,8 +17,8 @@ from tqdm import tqdm
 from engines.records.panels import shrunk
 from engines.records.predictions import write_images, write_label_maps
 from engines.scoring.boundary_scores import BoundaryScores
+from engines.scoring.lesion_classes import lesion_classes
 from engines.scoring.lesion_files import LesionResult
-from engines.scoring.lesions import lesion_classes
 from engines.scoring.matching import ImageLesions, Rule, judge
 from engines.scoring.metrics import confusion_matrix
 from engines.scoring.spacing import pixel_spacings

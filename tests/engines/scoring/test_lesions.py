@@ -17,8 +17,9 @@ from monai.engines.utils import IterationEvents
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.tables import read_csv
+from engines.scoring.lesion_classes import lesion_classes
 from engines.scoring.lesion_files import read_lesion_result
-from engines.scoring.lesions import LesionDetection, lesion_classes
+from engines.scoring.lesions import LesionDetection
 from engines.scoring.matching import Rule
 from transforms.errors import UserError
 from transforms.working_resolution import upsampled_argmax

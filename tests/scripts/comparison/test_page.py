@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engines.runs.score_report import trivial_row
+from engines.scoring.metrics import trivial_row
 from scripts.comparison.image_strips import Case, legend
 from scripts.comparison.page import EMBEDDED, LARGEST, _case, _fit, _framed, encoded_pictures
 from scripts.comparison.viewer import page_tools, viewer

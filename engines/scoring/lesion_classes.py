@@ -1,0 +1,41 @@
+"""Classes whose objects are lesions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from transforms.dataset import Dataset
+from transforms.errors import UserError
+from transforms.vocabulary import is_lesion
+
+
+def lesion_classes(class_names: Sequence[str], wanted: str | Sequence[str] | None = None) -> list[int]:
+    """Numbers of the classes whose objects are lesions.
+
+    Args:
+        wanted: a class name or several, as a list or separated by commas; "none" for no class; None for those that
+            `transforms.vocabulary` knows as lesions.
+
+    Raises:
+        UserError: one of them is no class.
+    """
+    if wanted is None:
+        return [number for number, name in enumerate(class_names) if is_lesion(name)]
+    if isinstance(wanted, str):
+        wanted = [wanted] if wanted in class_names else [name.strip() for name in wanted.split(",")]
+    if list(wanted) == ["none"]:
+        return []
+    for name in wanted:
+        if name not in class_names:
+            raise UserError(f"--lesion_class {name}: no such class; there are {', '.join(class_names)}, none")
+    return sorted({list(class_names).index(name) for name in wanted})
+
+
+def classes_but_lesions(data: Dataset, wanted: str | Sequence[str] | None = None) -> list[int]:
+    """Numbers of the classes that are no lesions, most frequent first; without a lesion, the two most frequent.
+
+    Args:
+        wanted: see `lesion_classes`.
+    """
+    lesions = lesion_classes(data.class_names, wanted)
+    return [c for c in data.ubiquitous(data.num_classes) if c not in lesions] if lesions else data.ubiquitous(2)
