@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-from engines.base.processors import available_processors
+from engines.base.processors import available_processors, sharers
 from transforms.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,8 +36,8 @@ def overlapping_threads(number: Any, device: torch.device | str) -> int:
 def reading_processes(number: Any, device: torch.device | str) -> int:
     """How many processes read images: `number`, or what `auto` comes to.
 
-    For a GPU `auto` takes the processors that there are for it, but for one, and at most `MOST`; the trainings of one
-    machine that torchrun starts share them. On a CPU it takes none: a step uses all processors itself.
+    For a GPU `auto` takes the processors that there are for it, but for one, and at most `MOST`; trainings that one
+    command started at once share them. On a CPU it takes none: a step uses all processors itself.
 
     Raises:
         UserError: neither a whole number nor `auto`.
@@ -47,8 +46,7 @@ def reading_processes(number: Any, device: torch.device | str) -> int:
         return _whole(number, "--num_workers")
     if not on_gpu(device):
         return 0
-    shares = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    return min(MOST, max(0, available_processors() // shares - 1))
+    return min(MOST, max(0, available_processors() // sharers() - 1))
 
 
 def _whole(number: Any, option: str) -> int:

@@ -11,6 +11,9 @@ PROC, STAT, QUOTA = Path("/proc"), Path("/proc/stat"), Path("/sys/fs/cgroup/cpu.
 Ticks = Mapping[int, tuple[float, float]]
 """Processor → (ticks at work, all ticks), since the machine started."""
 
+AT_ONCE = "MAMMOSEG_AT_ONCE"
+"""Variable in which a command that runs several trainings at once tells them how many."""
+
 
 def available_processors() -> int:
     """Processors that this process may use: those it is bound to, or a container's share of them."""
@@ -20,6 +23,11 @@ def available_processors() -> int:
         return max(1, min(bound, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):  # no container, or "max"
         return bound
+
+
+def sharers() -> int:
+    """Trainings that share these processors, this one included: of torchrun, and of a command that runs several."""
+    return max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")) * int(os.environ.get(AT_ONCE, "1")))
 
 
 def ticks() -> Ticks:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import torch
 
 from engines.base import running
-from engines.base.processors import available_processors, busy_processors, process_ticks, ticks
+from engines.base.processors import AT_ONCE, available_processors, busy_processors, process_ticks, ticks
 
 logger = logging.getLogger("mammoseg")
 
@@ -121,4 +121,5 @@ def for_several(jobs: int, environment: Mapping[str, str] | None = None) -> dict
     if jobs > 1:
         found.setdefault("OMP_NUM_THREADS", str(max(1, available_processors() // jobs)))
         found.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        found[AT_ONCE] = str(jobs)
     return found

@@ -20,6 +20,7 @@ from transforms.errors import UserError
         ("auto", "cuda", 16, "4", 3),
         ("auto", "cuda", 1, "1", 0),
         ("auto", "cuda", 2, "8", 0),
+        ("auto", "cuda", 16, "2, at once 2", 3),
         (3, "cpu", 2, "1", 3),
         (0, "cuda", 16, "1", 0),
     ],
@@ -28,7 +29,10 @@ def test_processes_that_read(
     monkeypatch: pytest.MonkeyPatch, number: object, device: str, processors: int, shares: str, expected: int
 ) -> None:
     monkeypatch.setattr(loading, "available_processors", lambda: processors)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", shares)
+    started, _, at_once = shares.partition(", at once ")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", started)
+    if at_once:
+        monkeypatch.setenv("MAMMOSEG_AT_ONCE", at_once)
     assert reading_processes(number, torch.device(device)) == expected
 
 

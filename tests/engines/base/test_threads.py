@@ -132,10 +132,15 @@ def test_a_resumed_training_has_the_threads_it_had(machine: Path, saved: object,
 
 def test_several_processes_share(machine: Path) -> None:
     assert threads.for_several(1, {"A": "b"}) == {"A": "b"}
-    assert threads.for_several(2, {}) == {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
+    assert threads.for_several(2, {}) == {
+        "OMP_NUM_THREADS": "2",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "MAMMOSEG_AT_ONCE": "2",
+    }
     assert threads.for_several(9, {"OMP_WAIT_POLICY": "ACTIVE"}) == {
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "ACTIVE",
+        "MAMMOSEG_AT_ONCE": "9",
     }
 
 
