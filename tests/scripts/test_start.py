@@ -51,10 +51,9 @@ def test_help_keeps_the_lines_of_indented_paragraphs(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.slow
-def test_a_comparison_does_without_monai() -> None:
-    """Which takes seconds to import."""
-    modules = "scripts.comparison.report, scripts.comparison.choice, scripts.comparison.peers.peer_choice"
-    program = f"import sys, {modules}; sys.exit('monai' in sys.modules)"
+def test_label_maps_of_files_are_compared_without_monai() -> None:
+    """Which takes seconds to import; runs alone are compared without torch, see test_compare.py."""
+    program = "import sys, scripts.comparison.peers.peer_scores; sys.exit('monai' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
