@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from transforms.dataset_folder import Listing, read_content, without_garbage_collection
-from transforms.dataset_items import Items, check_section
+from transforms.dataset_items import Items, check_section, paths_of
 from transforms.dataset_items import case_of as case_of
 from transforms.dataset_schema import SECTIONS as SECTIONS
 from transforms.dataset_schema import check_schema
@@ -178,7 +178,7 @@ class Dataset:
         occurring = np.zeros(256, bool)
         with self.files.reading(len(items), "reading labels") as done:
             for first in range(0, len(items), CHUNK):
-                part = list(items[first : first + CHUNK])
+                part = items[first : first + CHUNK]
                 self._check_labels(part, allowed, occurring)
                 done(len(part))
         return set(np.flatnonzero(occurring).tolist())
@@ -187,20 +187,21 @@ class Dataset:
         self, items: Sequence[dict[str, Any]], allowed: np.ndarray[Any, Any], occurring: np.ndarray[Any, Any]
     ) -> None:
         """Check some of them; add the values that occur."""
-        bare = next((item for item in items if item["label"] is None), None)
-        items = items if bare is None else items[: items.index(bare)]
-        names = [self.files.names([item[key] for item in items]) for key in ("image", "label")]
+        paths = paths_of(items, "label")
+        bare = items[paths.index(None)] if None in paths else None
+        items = items if bare is None else items[: paths.index(None)]
+        names = [self.files.names(paths_of(items, key)) for key in ("image", "label")]
         images = self.files.headers(self.files.look(names[0], HEADER, fresh=True))
         rows = self.files.look(names[1], HEADER | DIGEST | VALUES, fresh=True)
         labels, values = self.files.headers(rows), self.files.values(rows)
         unknown = (values & ~allowed).any(axis=1).tolist()
         fine = None
-        for item, image, label, odd, seen in zip(items, images, labels, unknown, values, strict=True):
+        for number, (image, label, odd) in enumerate(zip(images, labels, unknown, strict=True)):
             if odd or (image, label) != fine:
-                _check_pair(item, image, label)
+                _check_pair(items[number], image, label)
                 fine = (image, label)
             if odd:
-                raise UserError(unknown_values(item["label"], seen, allowed))
+                raise UserError(unknown_values(items[number]["label"], values[number], allowed))
         occurring |= values.any(axis=0)
         if bare is not None:
             raise UserError(f"{bare['image']}: has no label; move it out of this section, or annotate it")

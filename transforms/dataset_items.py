@@ -48,9 +48,18 @@ class Items(Sequence[dict[str, Any]]):
             "intensity_range": list(entry["intensity_range"]),
         }
 
+    def paths(self, key: str) -> list[Any]:
+        """What the dictionaries hold under "image" or "label", without making them."""
+        return [None if entry[key] is None else self._prefix + entry[key] for entry in self.entries]
+
     def where(self, wanted: Callable[[Mapping[str, Any]], bool]) -> Items:
         """Those whose entry is wanted."""
         return Items(self.root, [entry for entry in self.entries if wanted(entry)])
+
+
+def paths_of(items: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
+    """Paths of the images or label maps ("image", "label") of items; None where there is none."""
+    return items.paths(key) if isinstance(items, Items) else [item[key] for item in items]
 
 
 def case_of(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from engines.base.world import is_main
 from transforms.crops import ANYWHERE
 from transforms.dataset import open_array
+from transforms.dataset_items import paths_of
 from transforms.known_files import VALUES, KnownFiles
 from transforms.row_counts import kept_row_counts, row_counts
 
@@ -58,7 +60,7 @@ class ClassSampling:
     ) -> None:
         if not 0 <= anywhere <= 1:
             raise ValueError(f"anywhere must be from 0 to 1, got {anywhere}")
-        self.labels = [str(item[label_key]) for item in data]
+        self._data, self._label_key = data, label_key
         self.num_classes = num_classes
         self.ubiquitous = tuple(ubiquitous)
         self.anywhere = float(anywhere)
@@ -66,6 +68,11 @@ class ClassSampling:
         self.files = files
         self._images: dict[int, NDArray[np.int64]] | None = None
         self._elsewhere: dict[int, NDArray[np.int64]] = {}
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Paths of the label maps, made when they are needed: of several samplings a training takes one."""
+        return [str(path) for path in paths_of(self._data, self._label_key)]
 
     def prepare(self) -> None:
         """Read which images hold which class, if that was not done yet.
