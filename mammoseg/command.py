@@ -68,7 +68,7 @@ class OfBundles(typer.core.TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         super().format_options(ctx, formatter)
-        with formatter.section("Options of bundles (with the defaults in docs/options.md)"):
+        with formatter.section("Options of bundles (docs/options.md)"):
             formatter.write_dl([(f"--{name}", sentence) for name, sentence in bundle_options(str(ctx.info_name))])
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
@@ -98,7 +98,9 @@ def bundle_names() -> list[str]:
     return sorted({path.parent.name for folder in bundle_folders() for path in folder.glob("*/network.json")})
 
 
-Bundle = Annotated[str, typer.Argument(metavar="BUNDLE", help="As dilation10.", autocompletion=bundle_names)]
+Bundle = Annotated[
+    str, typer.Argument(metavar="BUNDLE", help="Name of a bundle, such as dilation10.", autocompletion=bundle_names)
+]
 
 
 @app.callback(help=__doc__, epilog=f"Documents: {code_root() / 'docs'}")

@@ -65,7 +65,7 @@ def new(
     network: Annotated[str, typer.Option(help="Class of the network, such as monai.networks.nets.AttentionUnet.")],
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ARGUMENT=VALUE]...", help="Argument of the class, such as channels=[16,32,64]."),
+        typer.Argument(metavar="ARGUMENT=VALUE", help="Argument of the class, such as channels=[16,32,64]."),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Name in tables. Default: the class.")] = None,
 ) -> None:

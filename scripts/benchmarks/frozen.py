@@ -1,6 +1,6 @@
 """Epochs of Dilation10's stages at the same crops: the front, and the context module with and without `--cache_frozen`.
 
-    python -m scripts.benchmark frozen [--recipe quick] [--width 0.25] [--crop_size 632] [--epochs 4] [--json]
+    python -m scripts.benchmark frozen [--recipe quick] [--width 0.25] [--crop-size 632] [--epochs 4] [--json]
 
 Two trainings of the stages `front` and `context` on a sample of eight subjects, by `monai.bundle run training`, which
 differ in the cache alone; the crops of `context` are drawn once. An epoch is reading, cropping, augmentation,

@@ -192,7 +192,9 @@ def share(name: str, calls: Sequence[bool]) -> Line:
 
 
 def verdict(
-    part: Annotated[list[str] | None, typer.Option(help=f"{', '.join(PARTS)}; may be repeated. Default: all.")] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(PARTS)}; may be repeated. Default: all. Or seeds.")
+    ] = None,
     experiments: Annotated[int, typer.Option(min=10, help="Simulated experiments per table row.")] = 2000,
     rows: Annotated[int, typer.Option(min=2, help="Networks compared.")] = 8,
     subjects: Annotated[str, typer.Option(help="Comma-separated numbers of subjects.")] = "18,60,101",
