@@ -1,6 +1,6 @@
 """Epochs of Dilation10's stages at the same crops: the front, and the context module with and without `--cache_frozen`.
 
-    python -m scripts.benchmark frozen [--recipe quick] [--width 0.25] [--crop-size 632] [--epochs 4] [--json]
+    python -m scripts.benchmark frozen [--recipe quick] [--width 0.25] [--crop_size 632] [--epochs 4] [--json]
 
 Two trainings of the stages `front` and `context` on a sample of eight subjects, by `monai.bundle run training`, which
 differ in the cache alone; the crops of `context` are drawn once. An epoch is reading, cropping, augmentation,
@@ -39,7 +39,9 @@ STAGES = ("front", "context")
 def frozen(
     recipe: Annotated[str, typer.Option(help="whose batch and options")] = "quick",
     width: Annotated[float | None, typer.Option(help="in place of the recipe's")] = None,
-    crop_size: Annotated[int | None, typer.Option(min=32, help="side, in place of the recipe's of context")] = None,
+    crop_size: Annotated[
+        int | None, typer.Option("--crop_size", min=32, help="side, in place of the recipe's of context")
+    ] = None,
     epochs: Annotated[int, typer.Option(min=3, help="of each stage")] = 4,
     threads: Annotated[int, typer.Option(min=1)] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
