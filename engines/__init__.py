@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engines.base.devices import check_device
     from engines.base.distributed import local_device
     from engines.base.loading import on_gpu, overlapping_threads, reading_processes
     from engines.base.memory_layout import placed
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from engines.training.training_progress import TrainingProgress
 
 _MODULES = {
+    "base.devices": "check_device",
     "base.distributed": "local_device",
     "base.loading": "on_gpu overlapping_threads reading_processes",
     "base.memory_layout": "placed",
@@ -117,6 +119,7 @@ __all__ = [
     "begin",
     "bundle_root",
     "check",
+    "check_device",
     "check_options",
     "choose",
     "class_weights",
