@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from dicom_factory import ramp, write_dicom
+from ignite.engine import Engine
+from monai.engines import SupervisedTrainer
 from training_factory import staged_training
 
 from scripts import benchmark
-from scripts.benchmarks import crops, writing
+from scripts.benchmarks import crops, together, writing
 from scripts.measuring.epoch_times import EpochTimes
 
 
@@ -102,3 +104,19 @@ def test_writing_is_clocked_within_a_training(tiny_dataset: Path, tmp_path: Path
     assert {name for name, spent in seconds.items() if spent > 0} >= {writing.ALL, "states, each epoch"}
     assert set(seconds) == {writing.ALL, *writing.WRITING}
     assert sum(seconds.values()) - seconds[writing.ALL] < seconds[writing.ALL] + 0.1  # `prepare` saves a state, too
+
+
+def test_concurrent_trainings_are_timed_by_the_epochs_of_their_trainer(
+    tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The clock, which advances when it is read, is read at the start and the end of each of four epochs alone."""
+    training = staged_training(tiny_dataset, tmp_path / "out")
+    training.prepare()
+    ticks = itertools.count()
+    monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr("monai.bundle.run", lambda *_, **__: training.run())
+    monkeypatch.setattr(SupervisedTrainer, "_fire_event", Engine._fire_event)
+    monkeypatch.setattr("sys.argv", ["-c", "{}"])
+    exec(together.EPOCHS, {})
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])[0] == 1.0
+    assert next(ticks) == 8
