@@ -83,11 +83,13 @@ def test_precision(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_epochs_are_timed_by_stage_without_validation(tiny_dataset: Path, tmp_path: Path) -> None:
-    """Epochs of one batch: the clock, which advances when it is read, is read at its start and its end."""
+    """Epochs of two batches: the clock, which advances when it is read, is read at their start and their end alone."""
     folder = tmp_path / "out" / "models"
     ticks = itertools.count()
     times = EpochTimes(lambda: float(next(ticks)), folder.parent)
     training = staged_training(tiny_dataset, folder.parent)
+    training.trainer.data_loader.batch_sampler.batch_size = 2
+    training.trainer.state.epoch_length = 2
     times.attach(training)
     training.prepare()
     training.run()
