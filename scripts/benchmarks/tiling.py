@@ -172,7 +172,7 @@ def cost_of(
             start = time.perf_counter()
             result = inferer(image, network)
             if image.device.type == "cuda":
-                torch.cuda.synchronize()
+                torch.cuda.synchronize(image.device)
             shortest = min(shortest, time.perf_counter() - start)
             after = peak(image.device)
     if result is None:
@@ -185,8 +185,8 @@ def start_counting(device: torch.device) -> int | None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        return int(torch.cuda.memory_allocated())
+        torch.cuda.reset_peak_memory_stats(device)
+        return int(torch.cuda.memory_allocated(device))
     if not CLEAR.exists():
         return None
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # what glibc keeps would be held already
@@ -199,7 +199,7 @@ def start_counting(device: torch.device) -> int | None:
 def peak(device: torch.device) -> int | None:
     """Most bytes held since `start_counting`."""
     if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated())
+        return int(torch.cuda.max_memory_allocated(device))
     return status("VmHWM") if CLEAR.exists() else None
 
 
