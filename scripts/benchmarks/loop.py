@@ -4,12 +4,13 @@
 
 The iteration is that of `monai.bundle run training` on a small sample: reading, cropping, augmentation,
 metrics, handlers and tracking included, validation, what follows an epoch and fine-tuning on other crops not. The bare
-step is forward pass, loss, backward pass and update of a copy of the network, in the same process, on batches of the
-epoch just trained. Every even epoch takes the batches of the epoch before from memory; after it MONAI's
-`SupervisedTrainer`, with the same network, optimizer and loss and nothing else, is run on the same batches. Every
-epoch but the first gives a ratio; the table has their median, lowest and highest. The last column has the
-floating-point operations of a bare step (convolutions and matrix products) per second over those of products of two
-fp32 matrices of 1536 x 1536, measured after the same epochs. Processor time on a CPU, with one thread; time on a GPU.
+step is forward pass, loss, backward pass and update (where gradients are accumulated, after as many passes) of a copy
+of the network, in the same process, on batches of the epoch just trained. Every even epoch takes the batches of the
+epoch before from memory; after it MONAI's `SupervisedTrainer`, with the same network, optimizer, loss and precision and
+nothing else, is run on the same batches. Every epoch but the first gives a ratio; the table has their median, lowest
+and highest. The last column has the floating-point operations of a bare step (convolutions and matrix products) per
+second over those of products of two fp32 matrices of 1536 x 1536, measured after the same epochs. Processor time on a
+CPU, with one thread; time on a GPU.
 """
 
 from __future__ import annotations
