@@ -43,7 +43,7 @@ code = main(sys.argv[1:])
 try:
     import resource
     own = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    peak = max(int(own.split()[1]), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1e3
+    peak = max(int(own.split()[1]), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * 1024 / 1e6
 except (ImportError, OSError):
     peak = None
 print(json.dumps(peak), file=sys.stderr)

@@ -25,4 +25,4 @@ def _status_mb(key: str) -> float:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:  # not Linux
         return math.nan
-    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(key))
+    return next(1024 * int(line.split()[1]) / 1e6 for line in lines if line.startswith(key))

@@ -17,6 +17,7 @@ from training_factory import staged_training
 from scripts import benchmark
 from scripts.benchmarks import crops, together, writing
 from scripts.measuring.epoch_times import EpochTimes
+from scripts.measuring.peak_memory import peak, reset_peak
 
 
 @pytest.fixture
@@ -122,3 +123,11 @@ def test_concurrent_trainings_are_timed_by_the_epochs_of_their_trainer(
     exec(together.EPOCHS, {})
     assert json.loads(capsys.readouterr().out.splitlines()[-1])[0] == 1.0
     assert next(ticks) == 8
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="counted by Linux")
+def test_peak_memory_is_in_mb() -> None:
+    before = reset_peak()
+    held = np.ones(200_000_000, np.uint8)
+    del held
+    assert 199 < peak() - before < 210
