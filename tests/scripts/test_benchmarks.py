@@ -15,8 +15,11 @@ from monai.engines import SupervisedTrainer
 from training_factory import staged_training
 
 from scripts import benchmark
-from scripts.benchmarks import crops, together, writing
+from scripts.benchmarks import crops, precision, step_memory, together, writing
+from scripts.measuring import step_rows
+from scripts.measuring.bundle_networks import network_of
 from scripts.measuring.epoch_times import EpochTimes
+from scripts.measuring.gpu_groups import Group
 from scripts.measuring.peak_memory import peak, reset_peak
 
 
@@ -131,3 +134,20 @@ def test_peak_memory_is_in_mb() -> None:
     held = np.ones(200_000_000, np.uint8)
     del held
     assert 199 < peak() - before < 210
+
+
+def test_networks_are_those_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The U-Net's normalization differs between recipes."""
+    made: list[tuple[type, ...]] = []
+
+    def network(bundle: str, width: float, *more: object) -> torch.nn.Module:
+        found = network_of(bundle, 0.02, *more)
+        made.append(tuple({type(m) for m in found.modules()} & {torch.nn.BatchNorm2d, torch.nn.InstanceNorm2d}))
+        return found
+
+    for module in (precision, step_memory, step_rows):
+        monkeypatch.setattr(module, "network_of", network)
+    precision._step("unet", "quick", "fp32", torch.device("cpu"), None)
+    list(step_memory._stages("unet", "quick", 5))
+    list(step_rows.step_rows(Group("step", "unet", "quick", 1.0), {"fp32": {}}, torch.device("cpu"), tiny=True))
+    assert made == [(torch.nn.BatchNorm2d,)] * 3
