@@ -16,6 +16,7 @@ CPU, with one thread; time on a GPU.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,6 @@ from statistics import median
 from typing import Annotated, Any
 from unittest import mock
 
-import torch
 import typer
 from monai.bundle import run as run_bundle
 from rich.console import Console
@@ -132,8 +132,9 @@ def loop(
 
 
 def _in_own_process(bundle: str, options: dict[str, Any], subjects: int, threads: int) -> Ratio:
-    words = [sys.executable, "-m", "scripts.benchmarks.loop", bundle, json.dumps(options), str(subjects), str(threads)]
-    done = subprocess.run(words, cwd=project_root(), capture_output=True, text=True, check=False)
+    words = [sys.executable, "-m", "scripts.benchmarks.loop", bundle, json.dumps(options), str(subjects)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}  # which a training takes, whatever the load is
+    done = subprocess.run(words, cwd=project_root(), env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
         raise UserError(f"{bundle}: ended with code {done.returncode} ({last})")
@@ -141,5 +142,4 @@ def _in_own_process(bundle: str, options: dict[str, Any], subjects: int, threads
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(sys.argv[4]))
     print("\n", json.dumps(asdict(measure(sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])))))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +17,13 @@ from monai.engines import SupervisedTrainer
 from training_factory import staged_training
 
 from scripts import benchmark
-from scripts.benchmarks import crops, precision, step_memory, together, writing
+from scripts.benchmarks import crops, frozen, loop, precision, step_memory, together, writing
 from scripts.measuring import step_rows
 from scripts.measuring.bundle_networks import network_of
 from scripts.measuring.epoch_times import EpochTimes
 from scripts.measuring.gpu_groups import Group
 from scripts.measuring.peak_memory import peak, reset_peak
+from transforms.errors import UserError
 
 
 @pytest.fixture
@@ -151,3 +154,18 @@ def test_networks_are_those_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
     list(step_memory._stages("unet", "quick", 5))
     list(step_rows.step_rows(Group("step", "unet", "quick", 1.0), {"fp32": {}}, torch.device("cpu"), tiny=True))
     assert made == [(torch.nn.BatchNorm2d,)] * 3
+
+
+@pytest.mark.parametrize(("module", "options"), [(loop, ("unet", {}, 8)), (frozen, ({},))])
+def test_threads_are_those_asked_for(monkeypatch: pytest.MonkeyPatch, module: Any, options: tuple[Any, ...]) -> None:
+    """By the variable that a training respects: by itself it takes as many as the machine has room for."""
+    given: list[str] = []
+
+    def run(*_: Any, env: dict[str, str], **__: Any) -> Any:
+        given.append(env["OMP_NUM_THREADS"])
+        return subprocess.CompletedProcess([], 1, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(UserError, match="ended with code 1"):
+        module._in_own_process(*options, 3)
+    assert given == ["3"]
