@@ -173,15 +173,26 @@ class Dataset:
         Raises:
             UserError: for the first image or label that breaks a rule; names the file, what it holds and the remedy.
         """
-        allowed = np.zeros(256, bool)
-        allowed[[*self.labels, *([] if self.ignore_label is None else [self.ignore_label])]] = True
-        occurring = np.zeros(256, bool)
+        allowed, occurring = self._allowed(), np.zeros(256, bool)
         with self.files.reading(len(items), "reading labels") as done:
             for first in range(0, len(items), CHUNK):
                 part = items[first : first + CHUNK]
                 self._check_labels(part, allowed, occurring)
                 done(len(part))
         return set(np.flatnonzero(occurring).tolist())
+
+    def check_label(self, item: dict[str, Any], image: np.ndarray[Any, Any], label: np.ndarray[Any, Any]) -> None:
+        """The same of one item whose arrays are open; nothing is kept of its files."""
+        _check_pair(item, *((str(array.dtype), array.shape) for array in (image, label)))
+        seen, allowed = values_of(label), self._allowed()
+        if (seen & ~allowed).any():
+            raise UserError(unknown_values(item["label"], seen, allowed))
+
+    def _allowed(self) -> np.ndarray[Any, Any]:
+        """Which of the 256 values a label map may hold."""
+        allowed = np.zeros(256, bool)
+        allowed[[*self.labels, *([] if self.ignore_label is None else [self.ignore_label])]] = True
+        return allowed
 
     def _check_labels(
         self, items: Sequence[dict[str, Any]], allowed: np.ndarray[Any, Any], occurring: np.ndarray[Any, Any]

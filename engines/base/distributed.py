@@ -7,6 +7,7 @@ by DistributedDataParallel, confusion matrices are summed, and only the first pr
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from torch import distributed as dist
@@ -28,12 +29,14 @@ def local_device() -> torch.device:
 def parallel(network: nn.Module) -> nn.Module:
     """The network as several processes train it: what it trains now is averaged over them; itself if there is one.
 
-    To be called again whenever other parameters are trained.
+    To be called again whenever other parameters are trained. Running averages stay those of each process, see
+    `share_at_end`; PyTorch would have those of the first at each step, and drop the others.
     """
     if world_size() == 1:
         return network
     device = next(network.parameters()).device
-    return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+    devices = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
 
 
 def share_averages(network: nn.Module) -> None:
@@ -43,6 +46,14 @@ def share_averages(network: nn.Module) -> None:
             if buffer.is_floating_point():
                 dist.all_reduce(buffer)
                 buffer /= world_size()
+
+
+def share_at_end(trainer: Any, validated: nn.Module) -> None:
+    """After the last iteration of an epoch, `share_averages` of the network that is trained and of that validated."""
+    if trainer.state.iteration % trainer.state.epoch_length == 0:
+        share_averages(trainer.network)
+        if validated is not getattr(trainer.network, "module", trainer.network):
+            share_averages(validated)
 
 
 def summed(value: torch.Tensor) -> torch.Tensor:

@@ -62,7 +62,7 @@ class Lock:
 def claim(path: Path) -> IO[str] | None:
     """An open, locked file, which says that something is in use; None if another process has it, or it cannot be.
 
-    Close it to release it. Its content stays as it was.
+    Close it to release it. Its content stays as it was, but on Windows, where the file is made anew.
     """
     try:
         return _claim(path)
@@ -77,7 +77,10 @@ def _claim(path: Path) -> IO[str] | None:
             path.unlink(missing_ok=True)  # fails while another process has it open
         except PermissionError:
             return None
-    handle = path.open("a+", encoding="utf-8")
+    try:
+        handle = path.open("a+" if fcntl else "x+", encoding="utf-8")
+    except FileExistsError:  # another has made it since
+        return None
     _OPEN.add(handle)
     try:
         if fcntl:
@@ -222,7 +225,8 @@ def release(path: Path, handle: IO[str]) -> None:
         path.unlink(missing_ok=True)
     handle.close()
     if not fcntl:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(PermissionError):  # another process has claimed it since
+            path.unlink(missing_ok=True)
 
 
 def _release(path: Path, handle: IO[str] | None, made: list[Path]) -> None:

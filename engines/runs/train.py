@@ -78,8 +78,10 @@ def train(
         runs = training.prepare(resume, guard)
         with computing(keep=resume), tracked(with_device(tracking, training.network), *runs):
             take_up()
-            results = training.run()
-            end_reading(training.trainer)
+            try:
+                results = training.run()
+            finally:
+                end_reading(training.trainer)
             *earlier, last = results
             model = add_models(tracking, output, results)
             rows = report.write(training.evaluator, last, {name: results[name] for name in earlier})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import torch
-from monai.data import DataLoader
+from monai.data import DataLoader, get_track_meta, set_track_meta, worker_init_fn
 from monai.engines import SupervisedTrainer
 
 from engines.training.epochs import begin_epoch
@@ -20,10 +21,11 @@ class EpochLoader(DataLoader):
     """A `monai.data.DataLoader` of an `EpochDataset`; with `persistent_workers` it can begin an epoch early.
 
     Global random numbers are drawn as often whether there are processes, whether they persist, or none of it: what the
-    network draws, for its dropout, is the same.
+    network draws, for its dropout, is the same. Processes keep metadata of tensors if the one that starts them does.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("worker_init_fn", partial(_begin_process, get_track_meta()))
         super().__init__(*args, **kwargs)
         self._begun: tuple[tuple[Any, CropSize], Iterator[Any]] | None = None
 
@@ -58,6 +60,12 @@ class EpochLoader(DataLoader):
         if new and self.persistent_workers:
             atexit.register(batches._shutdown_workers)  # PyTorch waits 5 s at exit for each process that it did not end
         return batches  # type: ignore[no-any-return]
+
+
+def _begin_process(track_meta: bool, number: int) -> None:
+    """In a new process, which knows nothing of `set_track_meta` where it is not forked."""
+    set_track_meta(track_meta)
+    worker_init_fn(number)
 
 
 def read_ahead(trainer: SupervisedTrainer, index: int, stage: Stage) -> None:

@@ -81,10 +81,10 @@ def _loss(output: Any) -> dict[str, float]:
 
 
 def peak_memory_gb() -> float:
-    """Largest resident memory of this process so far, in GB; NaN where the system does not tell."""
+    """Largest resident memory of this process so far, in GB (10**9 bytes); NaN where the system does not tell."""
     try:
         import resource
     except ImportError:  # Windows
         return math.nan
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform != "darwin" else peak / 1e9
+    return (peak if sys.platform == "darwin" else 1024 * peak) / 1e9

@@ -21,6 +21,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from nets.dilated_conv import DilatedConv2d
+from scripts.measuring.whole_numbers import whole_numbers
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,7 @@ def dilated_conv(
         ours.load_state_dict(reference.state_dict())
         return reference, ours
 
-    if not all(size.strip().isdecimal() for size in maps.split(",")):
-        raise typer.BadParameter(f"maps are whole numbers separated by commas, got {maps!r}", param_hint="--maps")
-    sizes = [int(size) for size in maps.split(",")]
-    timings = compare_sizes(sizes, layers, batch, repeats, reference_up_to, not predict)
+    timings = compare_sizes(whole_numbers(maps, "--maps"), layers, batch, repeats, reference_up_to, not predict)
     if as_json:
         print(json.dumps([asdict(timing) for timing in timings]))
         return

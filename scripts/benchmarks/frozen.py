@@ -12,6 +12,7 @@ compared bit for bit.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -100,8 +101,9 @@ def _of_context(crop_size: Any) -> CropSize:
 
 
 def _in_own_process(options: dict[str, Any], threads: int) -> dict[str, Any]:
-    words = [sys.executable, "-m", "scripts.benchmarks.frozen", json.dumps(options), str(threads)]
-    done = subprocess.run(words, cwd=project_root(), capture_output=True, text=True, check=False)
+    words = [sys.executable, "-m", "scripts.benchmarks.frozen", json.dumps(options)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}  # which a training takes, whatever the load is
+    done = subprocess.run(words, cwd=project_root(), env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
         raise UserError(f"the trainings ended with code {done.returncode} ({last})")
@@ -110,5 +112,4 @@ def _in_own_process(options: dict[str, Any], threads: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(sys.argv[2]))
     print("\n", json.dumps(measure(json.loads(sys.argv[1]))))

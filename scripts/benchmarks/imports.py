@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from scripts.importers.arguments import parse_names
+from scripts.measuring.whole_numbers import whole_numbers
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ code = main(sys.argv[1:])
 try:
     import resource
     own = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    peak = max(int(own.split()[1]), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1e3
+    peak = max(int(own.split()[1]), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * 1024 / 1e6
 except (ImportError, OSError):
     peak = None
 print(json.dumps(peak), file=sys.stderr)
@@ -72,9 +72,7 @@ def imports(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Images per second read by `scripts.prepare dicom`, by number of processes, and peak memory."""
-    if not all(number.isdecimal() and int(number) for number in parse_names(workers)):
-        raise ValueError(f"--workers is {workers!r}; expected whole numbers from 1 on, as in 1,2")
-    found = [run(folder, int(number)) for number in parse_names(workers)]
+    found = [run(folder, number) for number in whole_numbers(workers, "--workers")]
     if as_json:
         print(json.dumps([asdict(each) for each in found]))
         return

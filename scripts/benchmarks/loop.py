@@ -4,17 +4,19 @@
 
 The iteration is that of `monai.bundle run training` on a small sample: reading, cropping, augmentation,
 metrics, handlers and tracking included, validation, what follows an epoch and fine-tuning on other crops not. The bare
-step is forward pass, loss, backward pass and update of a copy of the network, in the same process, on batches of the
-epoch just trained. Every even epoch takes the batches of the epoch before from memory; after it MONAI's
-`SupervisedTrainer`, with the same network, optimizer and loss and nothing else, is run on the same batches. Every
-epoch but the first gives a ratio; the table has their median, lowest and highest. The last column has the
-floating-point operations of a bare step (convolutions and matrix products) per second over those of products of two
-fp32 matrices of 1536 x 1536, measured after the same epochs. Processor time on a CPU, with one thread; time on a GPU.
+step is forward pass, loss, backward pass and update (where gradients are accumulated, after as many passes) of a copy
+of the network, in the same process, on batches of the epoch just trained. Every even epoch takes the batches of the
+epoch before from memory; after it MONAI's `SupervisedTrainer`, with the same network, optimizer, loss and precision and
+nothing else, is run on the same batches. Every epoch but the first gives a ratio; the table has their median, lowest
+and highest. The last column has the floating-point operations of a bare step (convolutions and matrix products) per
+second over those of products of two fp32 matrices of 1536 x 1536, measured after the same epochs. Processor time on a
+CPU, with one thread; time on a GPU.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -24,7 +26,6 @@ from statistics import median
 from typing import Annotated, Any
 from unittest import mock
 
-import torch
 import typer
 from monai.bundle import run as run_bundle
 from rich.console import Console
@@ -131,8 +132,9 @@ def loop(
 
 
 def _in_own_process(bundle: str, options: dict[str, Any], subjects: int, threads: int) -> Ratio:
-    words = [sys.executable, "-m", "scripts.benchmarks.loop", bundle, json.dumps(options), str(subjects), str(threads)]
-    done = subprocess.run(words, cwd=project_root(), capture_output=True, text=True, check=False)
+    words = [sys.executable, "-m", "scripts.benchmarks.loop", bundle, json.dumps(options), str(subjects)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}  # which a training takes, whatever the load is
+    done = subprocess.run(words, cwd=project_root(), env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
         raise UserError(f"{bundle}: ended with code {done.returncode} ({last})")
@@ -140,5 +142,4 @@ def _in_own_process(bundle: str, options: dict[str, Any], subjects: int, threads
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(sys.argv[4]))
     print("\n", json.dumps(asdict(measure(sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])))))

@@ -84,7 +84,7 @@ def _step(
     recipe = recipe_of(bundle, recipe_name)
     used = recipe["width"] if width is None else width
     torch.manual_seed(0)
-    network = network_of(bundle, used, 2).to(device)
+    network = network_of(bundle, used, 2, recipe_name).to(device)
     (stage,) = plan([recipe["stages"][-1]], recipe["max_epochs"], recipe["crop_size"], recipe["learning_rate"])
     size, count = rows_and_columns(stage.crop_size), min(recipe["batch_size"], recipe["micro_batch_size"])
     image = torch.rand(count, 1, *size, device=device).expand(-1, 3, -1, -1) - 0.5

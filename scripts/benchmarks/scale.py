@@ -30,13 +30,13 @@ from transforms.digests import array_sha256
 from transforms.known_files import SETTLED, VARIABLE
 
 RUN = """
-import json, os, resource, runpy, sys, time
+import json, os, runpy, sys, time
 from ignite.engine import Engine, Events
+from engines.training.training_progress import peak_memory_gb
 fire = Engine._fire_event
 def note(engine, event, *args, **kwargs):
     if event == Events.ITERATION_STARTED:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        print("\\n", json.dumps([time.process_time(), used.ru_maxrss / 1024]), flush=True)
+        print("\\n", json.dumps([time.process_time(), 1000 * peak_memory_gb()]), flush=True)
         os._exit(0)
     return fire(engine, event, *args, **kwargs)
 Engine._fire_event = note

@@ -49,7 +49,7 @@ def step_memory(
 
 def _stages(name: str, recipe_name: str, classes: int) -> Iterator[dict[str, str | float]]:
     recipe = recipe_of(name, recipe_name)
-    network = network_of(name, recipe["width"], classes)
+    network = network_of(name, recipe["width"], classes, recipe_name)
     for stage in plan(recipe["stages"], recipe["max_epochs"], recipe["crop_size"], recipe["learning_rate"]):
         set_stage(network, stage.name)
         size = rows_and_columns(stage.crop_size)

@@ -6,9 +6,9 @@ it held before, the result included: of the resident set on the CPU (Linux alone
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +26,7 @@ from engines import TiledInferer
 from engines.inference.tiling.memory import GB, free_memory, network_bytes
 from engines.runs.infer import find_images
 from nets import FCN, DeepLabV3, Dilation10, ValidUNet
+from scripts.measuring.peak_memory import peak, reset_peak
 from transforms.errors import UserError
 from transforms.reading.mammogram import read_mammogram
 
@@ -38,7 +39,6 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 SIZE = (4560, 2864)
 OVERLAP = 0.25
 WARM_UP = 256
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -172,41 +172,27 @@ def cost_of(
             start = time.perf_counter()
             result = inferer(image, network)
             if image.device.type == "cuda":
-                torch.cuda.synchronize()
+                torch.cuda.synchronize(image.device)
             shortest = min(shortest, time.perf_counter() - start)
-            after = peak(image.device)
+            held = most_held(image.device) - before
     if result is None:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
-    return result, shortest, None if before is None or after is None else (after - before) / GB
+    return result, shortest, None if math.isnan(held) else held / GB
 
 
-def start_counting(device: torch.device) -> int | None:
-    """Forget the peak so far; the bytes held now."""
+def start_counting(device: torch.device) -> float:
+    """Forget the peak so far; the bytes held now, NaN where they cannot be known."""
+    if device.type != "cuda":
+        return 1e6 * reset_peak()
     gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        return int(torch.cuda.memory_allocated())
-    if not CLEAR.exists():
-        return None
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # what glibc keeps would be held already
-    if trim is not None:
-        trim(0)
-    CLEAR.write_text("5")
-    return status("VmRSS")
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    return float(torch.cuda.memory_allocated(device))
 
 
-def peak(device: torch.device) -> int | None:
+def most_held(device: torch.device) -> float:
     """Most bytes held since `start_counting`."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated())
-    return status("VmHWM") if CLEAR.exists() else None
-
-
-def status(entry: str) -> int:
-    """A size of this process, in bytes."""
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(entry))
-    return 1024 * int(line.split()[1])
+    return float(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else 1e6 * peak()
 
 
 def table(costs: Sequence[Cost], width: float, window: int) -> Table:

@@ -2,9 +2,10 @@
 
     python -m scripts.benchmark together [--trainings 2] [--epochs 4] [--repeats 3] [--json]
 
-Each training is a process of its own, `quick` of one bundle on a sample of eight subjects, timed from its first
-iteration to the end of its last epoch. Alone it has one thread; those at the same time choose their threads by
-themselves, as they do when nobody sets OMP_NUM_THREADS, or with `--threads N` have N each. The median counts.
+Each training is a process of its own, `quick` of one bundle on a sample of eight subjects. Its epochs are timed, those
+of all stages, without validation and what else follows an epoch. Alone it has one thread; those at the same time choose
+their threads by themselves, as they do when nobody sets OMP_NUM_THREADS, or with `--threads N` have N each. The median
+counts.
 """
 
 from __future__ import annotations
@@ -29,27 +30,28 @@ from engines.base.paths import project_root
 EPOCHS = """
 import json, sys, time
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 from monai.bundle import run
-seen = {}
-fire = Engine._fire_event
+from monai.engines import SupervisedTrainer
+seen, times = {}, []
+fire = SupervisedTrainer._fire_event
 def note(engine, event, *args, **kwargs):
-    if event == Events.ITERATION_STARTED:
-        seen.setdefault("first", time.perf_counter())
-    if event == Events.EPOCH_COMPLETED:
-        seen["last"] = time.perf_counter()
+    if event == Events.EPOCH_STARTED:
+        seen["start"] = time.perf_counter()
+    if event == Events.EPOCH_COMPLETED:  # before its handlers, such as validation
+        times.append(time.perf_counter() - seen["start"])
     return fire(engine, event, *args, **kwargs)
-Engine._fire_event = note
+SupervisedTrainer._fire_event = note
 options = json.loads(sys.argv[1])
 run("training", **options)
-print("\\n", json.dumps([seen["last"] - seen["first"], torch.get_num_threads()]))
+print("\\n", json.dumps([sum(times) / len(times), torch.get_num_threads()]))
 """
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY")
 
 
 @dataclass(frozen=True)
 class Together:
-    """Seconds of an epoch, the threads that were used, and how many times those of one training alone."""
+    """Seconds of an epoch, mean of a training's; the threads that were used; how many times one of a training alone."""
 
     name: str
     seconds: float
@@ -61,7 +63,7 @@ class Together:
 
 def together(
     trainings: Annotated[int, typer.Option(min=2, help="Concurrent trainings.")] = 2,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs per training.")] = 4,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs per stage.")] = 4,
     repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the median counts.")] = 3,
     bundle: Annotated[str, typer.Option(help="Bundle to train.")] = "dilation10",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads per training. Default: chosen by load.")] = None,
@@ -88,10 +90,9 @@ def together(
     bare = median(seconds for seconds, _ in alone)
     found = []
     for name, times in (("alone, one thread", alone), (f"{trainings} at the same time", several)):
-        seconds = [each / epochs for each, _ in times]
-        middle = median(seconds)
-        used = sorted({number for _, number in times})
-        found.append(Together(name, middle, min(seconds), max(seconds), used, middle * epochs / bare))
+        seconds = [each for each, _ in times]
+        middle, used = median(seconds), sorted({number for _, number in times})
+        found.append(Together(name, middle, min(seconds), max(seconds), used, middle / bare))
     if as_json:
         print(json.dumps([asdict(each) for each in found]))
         return
@@ -105,7 +106,7 @@ def together(
 def at_once(
     count: int, options: Mapping[str, Any], folder: Path, threads: Mapping[str, str]
 ) -> list[tuple[float, int]]:
-    """Seconds of all epochs, and threads, of each of several trainings that are started together.
+    """Seconds of an epoch, and threads, of each of several trainings that are started together.
 
     Raises:
         ValueError: one failed; with the end of what it said.

@@ -43,12 +43,14 @@ def run_evidence(
     """Measure, and print the time of each stage and of all.
 
     Raises:
-        UserError: no such device, a process that ended, or no epoch of a stage within the minutes.
+        UserError: no such device or recipe, a process that ended, or no epoch of a stage within the minutes.
     """
     used = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if used.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"--device {device}: there is no GPU that PyTorch can use; give cpu")
     stages = stages_of_all(recipe, tiny)
+    if recipe_of(NETWORKS[0], recipe)["image_height"] is None:
+        raise UserError(f"--recipe {recipe}: has no image_height, by which images are drawn; give another")
     readers = min(MOST, available_processors() // at_once) if on_gpu(used) else 0
     task = {"device": str(used), "recipe": recipe, "tiny": tiny, "num_workers": readers}
     counted, measured = shared(at_once, minutes * 60, task)

@@ -52,30 +52,34 @@ def loop_rows(group: Group, wanted: Mapping[str, Mapping[str, Any]], device: tor
             options |= {"width": 0.02, "image_height": None, "batch_size": 2, "micro_batch_size": 2}
         elif height is not None:
             options["crops_per_image"] = 16  # an epoch of some length
-        watch, batch = _watched(group.network, stage, options, device, 2 if tiny else 4)
+        watch, batch, peak_gb = _watched(group.network, stage, options, device, 2 if tiny else 4)
     ratios = [bare / real for real, bare in zip(watch.real, watch.bare, strict=True)]
     for way in wanted:
         yield Row(
             group=group.name, way=way, batch=" x ".join(map(str, batch)), device=device_name(device),
             torch=torch.__version__, seconds=median(watch.real), low=min(watch.real), high=max(watch.real),
             images_per_second=batch[0] / median(watch.real), ratio=median(ratios),
-            peak_gb=torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None,
+            peak_gb=peak_gb,
             note=f"bare step {median(watch.bare):.4f} s, {precision_on(recipe['precision'], device)}",
         )  # fmt: skip
 
 
 def _watched(
     bundle: str, stage: Stage, options: Mapping[str, Any], device: torch.device, epochs: int
-) -> tuple[Watch, list[int]]:
-    """Train; return the times, and the batch's sizes."""
+) -> tuple[Watch, list[int], float | None]:
+    """Train; return the times, the batch's sizes, and the most GB of a GPU."""
     trainer = stage_trainer(bundle, stage, options, device)
     trainer.state.max_epochs = epochs
+    peaks: list[float] = []
+    if device.type == "cuda":  # noted before bare steps take memory for a copy of the network
+        once = Events.EPOCH_COMPLETED(once=1)
+        trainer.add_event_handler(once, lambda: peaks.append(torch.cuda.max_memory_allocated(device) / 1e9))
     watch = Watch(clock_of(device))
     watch.attach(trainer)
     trainer.run()
     end_reading(trainer)
     image = watch.batches[0]["image"]
-    return watch, [image.shape[0], *image.shape[2:]]
+    return watch, [image.shape[0], *image.shape[2:]], peaks[0] if peaks else None
 
 
 def stage_trainer(bundle: str, stage: Stage, options: Mapping[str, Any], device: torch.device) -> SupervisedTrainer:

@@ -44,7 +44,7 @@ class Epoch:
         warm: whether the process had trained an epoch of every stage before it began.
         began: seconds of the clock that all processes share.
         seconds: of the epoch.
-        image_seconds: of a whole image and its mirror image.
+        image_seconds: of a whole image, and its mirror image where the recipe averages both.
     """
 
     network: str
@@ -80,22 +80,23 @@ def epochs(task: dict[str, Any]) -> Iterator[Epoch]:
         for (network, name), stage in stages.items()
     }
     image = torch.rand(1, 3, height, height // 2, device=device) - 0.5
+    mirrored = {network: recipe_of(network, recipe)["mirror_averaging"] for network in NETWORKS}
     draws = random.Random(task["number"])
     for key in stages:
-        yield _epoch(key, made[key], image, warm=False)
+        yield _epoch(key, made[key], image, mirrored[key[0]], warm=False)
     while True:
         (key,) = draws.choices(list(stages), [stage.max_epochs for stage in stages.values()])
-        yield _epoch(key, made[key], image, warm=True)
+        yield _epoch(key, made[key], image, mirrored[key[0]], warm=True)
 
 
-def _epoch(key: tuple[str, str], trainer: SupervisedTrainer, image: torch.Tensor, warm: bool) -> Epoch:
+def _epoch(key: tuple[str, str], trainer: SupervisedTrainer, image: torch.Tensor, mirrored: bool, warm: bool) -> Epoch:
     began = _now(image.device)
     trainer.state.max_epochs = trainer.state.epoch + 1
     trainer.run()
     ended = _now(image.device)
     network = trainer.network.eval()
     with torch.no_grad():
-        MirrorAveraging(WholeImageInferer(precision=precision_on("auto", image.device)), True)(image, network)
+        MirrorAveraging(WholeImageInferer(precision=precision_on("auto", image.device)), mirrored)(image, network)
     return Epoch(*key, warm, began, ended - began, _now(image.device) - ended)
 
 

@@ -33,7 +33,7 @@ def step_rows(group: Group, wanted: Mapping[str, Mapping[str, Any]], device: tor
 
     def make(options: Mapping[str, Any]) -> tuple[Callable[[], Any], int, str]:
         torch.manual_seed(0)
-        network = network_of(group.network, TINY if tiny else recipe["width"], CLASSES)
+        network = network_of(group.network, TINY if tiny else recipe["width"], CLASSES, group.size)
         network = placed(network, device, bool(options.get("channels_last")))
         image = (torch.rand(count, 1, *size, device=device) - 0.5).repeat(1, 3, 1, 1)
         label = torch.randint(0, CLASSES, (count, 1, *size), dtype=torch.uint8, device=device)

@@ -93,8 +93,9 @@ def measured(
         tiny: few repeats.
     """
     about: dict[str, Any] = {"group": group.name, "device": device_name(device), "torch": torch.__version__}
-    base = None
+    base = run = None
     for way, options in {**({"fp32": {}} if "fp32" in group.ways else {}), **wanted}.items():
+        run = None  # with its network, whose memory is not that of the next
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()

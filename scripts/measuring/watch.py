@@ -111,18 +111,23 @@ class _Replayed:
 def steps(trainer: SupervisedTrainer, batches: list[Any], clock: Callable[[], float]) -> float:
     """Seconds of a step of a copy of a trainer's network; one step before is not counted.
 
-    The median of the steps; on a GPU, which is told of a step before the last is done, their mean.
+    The median of the steps; on a GPU, which is told of a step before the last is done, their mean. Where the trainer
+    accumulates gradients, weights are updated after as many passes as there.
     """
     network, optimizer = _copies(trainer)
+    passes = trainer.accumulation_steps
     pairs = [trainer.prepare_batch(batch, trainer.state.device) for batch in batches]
     waits = trainer.state.device.type == "cuda"
     times = []
     for number, (image, label, *_) in enumerate([pairs[0], *pairs]):
         if not waits or number in (0, 1):
             times.append(clock())
-        optimizer.zero_grad()
-        trainer.loss_function(trainer.inferer(image, network), label).backward()
-        optimizer.step()
+        if number == 0 or (number - 1) % passes == 0:
+            optimizer.zero_grad()
+        loss = trainer.loss_function(trainer.inferer(image, network), label)
+        (loss / passes if passes > 1 else loss).backward()
+        if number % passes == 0:
+            optimizer.step()
     times.append(clock())
     if waits:
         return (times[-1] - times[1]) / len(pairs)
@@ -130,7 +135,10 @@ def steps(trainer: SupervisedTrainer, batches: list[Any], clock: Callable[[], fl
 
 
 def monai_iterations(trainer: SupervisedTrainer, batches: list[Any], clock: Callable[[], float]) -> float:
-    """Seconds of an iteration of MONAI's trainer as it comes, on a copy of a trainer's network; one is not counted."""
+    """Seconds of an iteration of MONAI's trainer as it comes, on a copy of a trainer's network; one is not counted.
+
+    It computes in the precision of the trainer, and a GPU is waited for at the end alone, as with the trainer.
+    """
     network, optimizer = _copies(trainer)
     peer = SupervisedTrainer(
         device=trainer.state.device,
@@ -139,10 +147,13 @@ def monai_iterations(trainer: SupervisedTrainer, batches: list[Any], clock: Call
         network=network,
         optimizer=optimizer,
         loss_function=trainer.loss_function,
+        inferer=trainer.inferer,
         accumulation_steps=trainer.accumulation_steps,
     )
     times: list[float] = []
-    peer.add_event_handler(Events.ITERATION_COMPLETED, lambda: times.append(clock()))
+    ends = (1, 1 + len(batches))
+    counted = Events.ITERATION_COMPLETED(event_filter=lambda _, number: number in ends)
+    peer.add_event_handler(counted, lambda: times.append(clock()))
     peer.logger.disabled = True
     peer.run()
     return (times[-1] - times[0]) / len(batches)
@@ -164,7 +175,7 @@ def clock_of(device: torch.device) -> Callable[[], float]:
         return time.process_time
 
     def clock() -> float:
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
         return time.perf_counter()
 
     return clock

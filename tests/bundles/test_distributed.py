@@ -131,6 +131,39 @@ def test_running_averages_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     }  # fmt: skip
 
 
+AVERAGES = """
+from types import SimpleNamespace
+import torch
+from engines.base.distributed import parallel, share_at_end
+torch.distributed.init_process_group("gloo")
+rank = torch.distributed.get_rank()
+network = torch.nn.Sequential(torch.nn.BatchNorm2d(1, momentum=0.5))
+state = SimpleNamespace(iteration=0, epoch_length=2)
+trainer = SimpleNamespace(network=parallel(network).train(), state=state)
+found = []
+for state.iteration in (1, 2):
+    trainer.network(torch.full((2, 1, 2, 2), 8.0 * (1 + rank)))
+    share_at_end(trainer, network)
+    found.append(float(network[0].running_mean))
+print(found)
+"""
+
+
+def test_running_averages_are_of_the_crops_of_all_processes() -> None:
+    """The first has 8, the other 16: each by itself within an epoch, then the mean of 6 and 12."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    words = [sys.executable, "-c", AVERAGES]
+    started = [
+        subprocess.Popen(words, cwd=ROOT, env={**common, "RANK": number}, stdout=subprocess.PIPE, text=True)
+        for number in "01"
+    ]
+    told = [process.communicate()[0].strip() for process in started]
+    assert told == ["[4.0, 9.0]", "[8.0, 9.0]"]
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_every_subject_is_validated_once_and_whole(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     items = [{"subject": f"s{n // 2}", "n": n} for n in range(9)]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
+import time
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -23,7 +22,7 @@ task = json.loads(sys.argv[1])
 def say(warm, began, seconds):
     told = {"network": "unet", "stage": "unet", "warm": warm, "began": began, "seconds": seconds, "image_seconds": 0.0}
     print("EPOCH " + json.dumps(told), flush=True)
-now = time.time()
+now = task["now"]  # the same for all, whenever they have started
 say(False, now - 9, 1)
 say(True, now - 3 + task["number"], 1)  # of the first process before the second is warm
 say(True, now, 0.1)
@@ -46,18 +45,31 @@ def test_seconds_of_a_training_by_hand() -> None:
 
 def test_only_what_is_done_while_all_are_warm_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence_run, "COMMAND", [sys.executable, "-c", SAYS])
-    counted, seconds = shared(2, 3.0, {})
+    counted, seconds = shared(2, 6.0, {"now": time.time()})  # until four seconds from now
     assert [e.seconds for e in counted] == [0.1, 1.0, 0.1]
-    assert seconds == 3.0
+    assert seconds == 6.0
 
 
-def test_ctrl_c_ends_the_count_early(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_the_count_early(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(evidence_run, "COMMAND", [sys.executable, "-c", SAYS])
-    begin = threading.Timer(3.0, lambda: os.kill(os.getpid(), signal.SIGINT))
-    begin.start()
-    counted, seconds = shared(2, 60.0, {})
+    watch, said = evidence_run._watch, []
+
+    def interrupted(workers: Sequence[evidence_run.Worker]) -> None:
+        watch(workers)
+        said.append(capsys.readouterr().err)
+        if "warm after" in "".join(said) and all(len(worker.warm) == 3 for worker in workers):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(evidence_run, "_watch", interrupted)
+    counted, seconds = shared(2, 600.0, {"now": time.time() - 0.1})
     assert [e.seconds for e in counted] == [0.1, 1.0, 0.1]
-    assert 1.0 < seconds < 60.0
+    assert 2.0 < seconds < 600.0
+
+
+@pytest.mark.parametrize("recipe", ["paper", "cityscapes"])
+def test_images_of_any_size_cannot_be_drawn(recipe: str) -> None:
+    with pytest.raises(UserError, match=f"--recipe {recipe}: has no image_height, by which images are drawn"):
+        evidence_run.run_evidence(recipe=recipe, device="cpu")
 
 
 def test_a_process_that_ends_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import weakref
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from repository import ROOT
 from scripts import benchmark
 from scripts.measuring import gpu_run, rows
 from scripts.measuring.gpu_groups import groups
+from scripts.measuring.timing import measured as measured_rows
 
 ALONE = """
 import importlib.machinery, sys
@@ -141,3 +144,18 @@ def test_time_over_ends_the_process(tmp_path: Path, capsys: pytest.CaptureFixtur
     gpu_run._measure(gpu_run.Starts(ahead=False), task, 0.1, tmp_path / "rows.jsonl")
     assert "step unet quick: ended with code -9 (the time is over)" in capsys.readouterr().out
     assert rows.read(tmp_path / "rows.jsonl") == []
+
+
+def test_memory_of_one_way_holds_nothing_of_the_way_before() -> None:
+    (group,) = (g for g in groups(tiny=True) if g.name == "step unet quick")
+    networks: list[weakref.ref[torch.nn.Module]] = []
+
+    def make(options: Mapping[str, Any]) -> tuple[Callable[[], Any], int, str]:
+        assert [each() for each in networks] == [None] * len(networks)
+        network = torch.nn.Conv2d(1, 1, 1)
+        networks.append(weakref.ref(network))
+        return lambda: network(torch.zeros(1, 1, 1, 1)), 1, "1"
+
+    wanted = {way: group.ways[way] for way in ("fp32", "bf16", "fp16")}
+    made = list(measured_rows(group, wanted, make, torch.device("cpu"), tiny=True))
+    assert [(row.way, row.seconds is not None) for row in made] == [(way, True) for way in wanted]

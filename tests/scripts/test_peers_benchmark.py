@@ -19,7 +19,7 @@ from engines.inference.inferers import PaddedInferer
 from nets.deeplabv3 import DeepLabV3
 from scripts import benchmark
 from scripts.measuring import gemm, peer_steps, plain_options
-from scripts.measuring.watch import Watch
+from scripts.measuring.watch import Watch, monai_iterations, steps
 
 
 class Foreign(nn.Module):
@@ -131,6 +131,48 @@ def test_even_epochs_repeat_the_batches_of_the_odd_ones_and_monais_trainer_takes
     assert seen == [[0, 1, 2], [0, 1, 2], [3, 4, 5], [3, 4, 5]]
     assert watch.real == [1 / 3]  # of epoch 3: the clock is read at its start and after its third iteration alone
     assert watch.memory == [1 / 3, 1 / 3]
-    assert watch.monai == [1.0, 1.0]  # a tick an iteration
+    assert watch.monai == [1 / 3, 1 / 3]  # the clock is read after the first, which is not counted, and the last
     assert watch.bare == [1.0]
     assert len(watch.gemm) == 1
+
+
+@pytest.fixture
+def accumulating() -> SupervisedTrainer:
+    """A trainer that updates weights after every second pass."""
+    network = nn.Conv2d(1, 1, 1)
+    return SupervisedTrainer(
+        device=torch.device("cpu"),
+        max_epochs=1,
+        train_data_loader=[],
+        epoch_length=4,
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), 0.0),
+        loss_function=nn.MSELoss(),
+        inferer=PaddedInferer(),
+        accumulation_steps=2,
+    )
+
+
+def test_bare_steps_update_as_often_as_the_trainer(
+    accumulating: SupervisedTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = [{"image": torch.ones(1, 1, 4, 4), "label": torch.zeros(1, 1, 4, 4)}] * 4
+    done: list[str] = []
+    before = torch.optim.SGD.zero_grad
+    monkeypatch.setattr(torch.optim.SGD, "step", lambda self: done.append("step"))
+    monkeypatch.setattr(torch.optim.SGD, "zero_grad", lambda self: (done.append("zero"), before(self)))
+    steps(accumulating, batches, lambda: 0.0)
+    assert done == ["zero", "step", *["zero", "step"] * 2]  # one that is not counted, then two of two passes each
+
+
+def test_monais_trainer_computes_in_the_precision_of_the_trainer(accumulating: SupervisedTrainer) -> None:
+    kinds = []
+
+    def look(*_: Any) -> None:
+        kinds.append(torch.is_autocast_enabled("cpu"))
+
+    accumulating.network.register_forward_hook(look)
+    accumulating.inferer = PaddedInferer("bf16")
+    batches = [{"image": torch.ones(1, 1, 4, 4), "label": torch.zeros(1, 1, 4, 4)}] * 2
+    monai_iterations(accumulating, batches, lambda: 0.0)
+    assert kinds == [True] * 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,9 @@ def check_dataset(folder: Path, progress: bool = True, workers: int | None = 1) 
     """
     dataset = Dataset.load(folder)
     report = Report(dataset)
+    alone = replace(dataset, content={})  # goes to another process with each image
     tasks = [
-        (dataset, section, item, stored)
+        (alone, section, item, stored)
         for section in SECTIONS
         for item, stored in zip(dataset.items(section), dataset.content.get(section, []), strict=True)
     ]
@@ -106,8 +107,8 @@ def _facts(dataset: Dataset, item: Item, stored: Mapping[str, Any]) -> Facts:
     digest = _same(item["image"], image, stored.get("image_sha256"))
     counts = None
     if item["label"] is not None:
-        dataset.check_labels([item])
         label = open_array(item["label"])
+        dataset.check_label(item, image, label)
         _same(item["label"], label, stored.get("label_sha256"))
         rows = row_counts(label, len(dataset.labels))
         kept = counts_file(item["label"])

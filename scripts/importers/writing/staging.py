@@ -97,13 +97,17 @@ def _bring_back(out: Path) -> None:
 def _replace(new: Path, out: Path, overwrite: bool) -> None:
     check_output(out, overwrite)  # once more: another run may have finished meanwhile
     old = new.parent / _OLD
-    if out.exists():
-        out.rename(old)
     try:
+        if out.exists() and (overwrite or out.is_symlink()):
+            out.rename(old)
+        elif out.exists():
+            out.rmdir()  # empty, or by now that of another run, and then it stays
         new.rename(out)
     except OSError:
-        if old.exists() and not out.exists():
+        if not out.exists() and old.exists():
             old.rename(out)
+        elif out.exists():
+            check_output(out, overwrite=False)
         raise
     (old / "dataset.json").unlink(missing_ok=True)  # so that what a kill leaves of it is not brought back
 

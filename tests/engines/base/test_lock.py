@@ -17,7 +17,7 @@ import pytest
 from repository import ROOT
 
 import engines.base.lock as lock_module
-from engines.base.lock import NAME, claim, locked
+from engines.base.lock import NAME, claim, locked, release
 from transforms.errors import UserError
 from transforms.processes import Identity
 
@@ -230,3 +230,26 @@ def test_a_folder_that_vanishes_meanwhile(tmp_path: Path) -> None:
         (tmp_path / "out" / NAME).unlink()
         (tmp_path / "out").rmdir()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_on_windows_two_that_claim_at_once_do_not_both_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the open file is the lock: between removal of an old one and making of a new one another may make it."""
+    monkeypatch.setattr(lock_module, "fcntl", None)
+    unlink = Path.unlink
+
+    def overtaken(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        path.touch()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", overtaken)
+        assert claim(tmp_path / NAME) is None
+    handle = claim(tmp_path / NAME)
+    assert handle is not None
+
+    def held(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "unlink", held)
+    release(tmp_path / NAME, handle)
+    assert handle.closed

@@ -40,10 +40,16 @@ def test_tables_pictures_and_runs(tiny_dataset: Path, tmp_path: Path, store: Pat
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (ZeroDivisionError, "FAILED")])
-def test_a_training_that_breaks_off_closes_its_runs(
-    tiny_dataset: Path, tmp_path: Path, store: Path, error: type[BaseException], status: str
+def test_a_training_that_breaks_off_closes_its_runs_and_ends_what_reads_for_it(
+    tiny_dataset: Path,
+    tmp_path: Path,
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
+    status: str,
 ) -> None:
-    training = staged_training(tiny_dataset, tmp_path / "out", epochs=1, store=store)
+    training, ended = staged_training(tiny_dataset, tmp_path / "out", epochs=1, store=store), []
+    monkeypatch.setattr("engines.runs.train.end_reading", ended.append)
 
     def broken(*args: Any) -> None:
         raise error
@@ -52,6 +58,7 @@ def test_a_training_that_breaks_off_closes_its_runs(
     with pytest.raises(error):
         train(training, Dataset.load(tiny_dataset))
     assert statuses(store) == {"toy": status, "toy offsets": status}
+    assert ended == [training.trainer]
 
 
 def test_what_is_wrong_is_found_before_anything_is_made(tiny_dataset: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from monai.data import DataLoader
+from monai.data import DataLoader, get_track_meta, set_track_meta
 from monai.transforms import Compose, RandFlipd, SelectItemsd
 
 from engines.training.epoch_loader import EpochLoader, end_reading, read_ahead
@@ -23,7 +23,7 @@ from transforms.normalize import NormalizeRanged
 STAGE = Stage("front", 3, 16, 0.1)
 
 
-def loader(kind: type[DataLoader], folder: Path, workers: int) -> Any:
+def loader(kind: type[DataLoader], folder: Path, workers: int, **more: Any) -> Any:
     data = Dataset.load(folder)
     keys = ["image", "label"]
     crops = RandBalancedCropd(keys, 16, data.num_classes, data.ubiquitous(2))
@@ -31,7 +31,7 @@ def loader(kind: type[DataLoader], folder: Path, workers: int) -> Any:
     dataset = EpochDataset(data.items("training"), Compose([crops, *flips]), seed=3, repeats=4)
     sampler = EpochSampler(dataset, num_replicas=1, rank=0, shuffle=True, seed=3)
     persist = {"persistent_workers": workers > 0} if kind is EpochLoader else {}
-    return kind(dataset, sampler=sampler, batch_size=2, num_workers=workers, **persist)
+    return kind(dataset, sampler=sampler, batch_size=2, num_workers=workers, **persist, **more)
 
 
 @dataclass
@@ -109,3 +109,16 @@ def test_an_epoch_begun_for_nothing_is_left(tiny_dataset: Path, reading: EpochLo
     reading.begin()
     other = Stage("context", 1, 24, 0.1)
     assert same(epochs(loader(DataLoader, tiny_dataset, 0), other), epochs(reading, other))
+
+
+@pytest.mark.filterwarnings("ignore:Please be aware. Return type of the dataloader:UserWarning")
+def test_spawned_processes_give_plain_tensors_if_those_are_wanted(tiny_dataset: Path) -> None:
+    before = get_track_meta()
+    set_track_meta(False)
+    try:
+        spawned = loader(EpochLoader, tiny_dataset, 1, multiprocessing_context="spawn")
+        begin_epoch(spawned, 0, STAGE, 1)
+        assert {type(batch["image"]) for batch in spawned} == {torch.Tensor}
+        spawned.close()
+    finally:
+        set_track_meta(before)

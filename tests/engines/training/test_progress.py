@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from ignite.engine import Engine, Events
 
-from engines.training.training_progress import TrainingProgress
+from engines.training.training_progress import TrainingProgress, peak_memory_gb
 
 NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
 
@@ -48,3 +48,12 @@ def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: 
     bar = capsys.readouterr().err
     assert "loss=0.5" in bar
     assert "[1/6]" in bar  # the last ones may come faster than the bar is drawn
+
+
+@pytest.mark.parametrize(("platform", "counted", "expected"), [("linux", 10**6, 1.024), ("darwin", 10**9, 1.0)])
+def test_peak_memory_is_in_gb(monkeypatch: pytest.MonkeyPatch, platform: str, counted: int, expected: float) -> None:
+    """Linux counts units of 1024 bytes, macOS bytes."""
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=counted))
+    monkeypatch.setattr("sys.platform", platform)
+    assert peak_memory_gb() == pytest.approx(expected)

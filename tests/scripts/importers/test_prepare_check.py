@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,14 @@ import pytest
 from PIL import Image
 
 from scripts.importers.import_options import ImportOptions
+from scripts.importers.writing import integrity
 from scripts.importers.writing.cases import Case
 from scripts.importers.writing.integrity import check_dataset
 from scripts.importers.writing.sheet import CAPTION, HEIGHT, RED
 from scripts.importers.writing.summary_tables import report_dict
 from scripts.importers.writing.writer import write_dataset
 from scripts.prepare import main
+from transforms.known_files import VARIABLE
 from transforms.palette import PALETTE
 from transforms.reading.mammogram import Mammogram
 
@@ -213,3 +217,28 @@ def test_a_folder_of_images_only(tmp_path, capsys) -> None:
 
 def test_in_two_processes(dataset) -> None:
     assert report_dict(check_dataset(dataset, workers=2)) == report_dict(check_dataset(dataset))
+
+
+def test_what_goes_to_another_process_for_an_image_does_not_grow_with_their_number(dataset, monkeypatch) -> None:
+    sent: list[int] = []
+
+    def here(function, tasks, workers, lost) -> Iterator:
+        for task in tasks:
+            sent.append(len(pickle.dumps(task)))
+            yield function(task)
+
+    monkeypatch.setattr(integrity, "in_order", here)
+    check_dataset(dataset)
+    few = max(sent)
+    change(dataset, test=[content(dataset)["training"][0]] * 100)
+    sent.clear()
+    check_dataset(dataset)
+    assert len(sent) == 104
+    assert max(sent) < few + 100
+
+
+def test_nothing_is_kept_of_each_file(dataset, monkeypatch, tmp_path) -> None:
+    """Which would be written anew for every image."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    assert check_dataset(dataset).errors == []
+    assert not (tmp_path / "cache").exists()

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from repository import ROOT
 
 from engines.base import lock
 from scripts.importers.import_options import ImportOptions
-from scripts.importers.writing import writer
+from scripts.importers.writing import staging, writer
 from scripts.importers.writing.cases import Case
 from scripts.importers.writing.split import validation_groups
 from scripts.importers.writing.staging import staged_folder
@@ -129,6 +130,28 @@ def test_two_runs_for_one_output_the_second_does_not_destroy_the_first(tmp_path)
     with pytest.raises(UserError, match="exists and is not empty"):
         late.__exit__(None, None, None)
     Dataset.load(tmp_path / "out")
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["absent", "empty"])
+def test_what_another_run_makes_at_the_last_moment_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    out, check = tmp_path / "out", staging.check_output
+    if before:
+        out.mkdir()
+    late = staged_folder(out, False)
+    (late.__enter__() / "dataset.json").write_text("mine")
+
+    def overtaken(*arguments: Any, **options: Any) -> None:
+        check(*arguments, **options)
+        out.mkdir(exist_ok=True)
+        (out / "dataset.json").write_text("theirs")
+
+    monkeypatch.setattr(staging, "check_output", overtaken)
+    with pytest.raises(UserError, match="exists and is not empty"):
+        late.__exit__(None, None, None)
+    assert (out / "dataset.json").read_text() == "theirs"
     assert left_behind(tmp_path) == []
 
 
