@@ -109,7 +109,8 @@ def _replace(new: Path, out: Path, overwrite: bool) -> None:
         elif out.exists():
             check_output(out, overwrite=False)
         raise
-    (old / "dataset.json").unlink(missing_ok=True)  # so that what a kill leaves of it is not brought back
+    if not old.is_symlink():  # to a data set elsewhere, which stays
+        (old / "dataset.json").unlink(missing_ok=True)  # so that what a kill leaves of it is not brought back
 
 
 def _remove(stage: Path, lock: IO[str]) -> None:
