@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from engines.base.distributed import local_device
     from engines.base.loading import on_gpu, overlapping_threads, reading_processes
     from engines.base.memory_layout import placed
-    from engines.base.options import check_options, choose, switch
+    from engines.base.options import check_options, checked_tags, choose, switch
     from engines.base.paths import as_path, bundle_root, project_root
     from engines.base.precision import precision_of, precision_on
     from engines.base.world import rank, shard, world_size
@@ -54,7 +54,7 @@ _MODULES = {
     "base.distributed": "local_device",
     "base.loading": "on_gpu overlapping_threads reading_processes",
     "base.memory_layout": "placed",
-    "base.options": "check_options choose switch",
+    "base.options": "check_options checked_tags choose switch",
     "base.paths": "as_path bundle_root project_root",
     "base.precision": "precision_of precision_on",
     "base.world": "rank shard world_size",
@@ -121,6 +121,7 @@ __all__ = [
     "check",
     "check_device",
     "check_options",
+    "checked_tags",
     "choose",
     "class_weights",
     "classes_but_lesions",

@@ -94,6 +94,17 @@ def switch(value: Any, option: str, or_else: str = "") -> bool:
     return text == "true"
 
 
+def checked_tags(tags: Any, **more: str) -> dict[str, Any]:
+    """The tags of a run, and more of them.
+
+    Raises:
+        UserError: no dictionary.
+    """
+    if not isinstance(tags, Mapping):
+        raise UserError(f"--tags {tags}: expected a dictionary, as in \"{{'site': 'a'}}\"")
+    return {**tags, **more}
+
+
 def with_switches(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options with those that are true or false as such, whatever they were given as."""
     return {name: switch(value, f"--{name}") if name in SWITCHES else value for name, value in options.items()}

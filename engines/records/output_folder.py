@@ -64,6 +64,8 @@ class Output:
         """
         if not is_main():
             return
+        if (self.folder / "dataset.json").is_file():
+            raise UserError(f"--output_dir {self.folder}: is a dataset folder; give another")
         made = [path for path in (self.models, *self.models.parents) if not path.exists()]
         try:
             self.models.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,8 @@ from engines.base.machine_errors import explain
 from engines.base.options import check_options
 from engines.records.output_folder import Output
 from engines.runs.session import running_workflow
+from engines.scoring.lesions import lesion_detection
+from engines.training.stage_lesions import stage_lesions
 from transforms.dataset_check import check_dataset_for_training
 from transforms.errors import UserError, user_error
 
@@ -63,21 +65,32 @@ def _steps(get: Callable[[str], Any], parsed: dict[str, Any]) -> Iterator[tuple[
         parsed[key] = get(key)
         return type(parsed[key]).__name__
 
-    yield "options", lambda: _options(get("options"))
+    yield "options", lambda: _options(get("options"), parsed)
+    if "options" not in parsed:
+        return
     for key in PARTS:
         yield key, lambda key=key: build(key)  # type: ignore[misc]
         if key not in parsed:
             return  # what follows would only repeat this problem
         if key == "data":
             yield "dataset_dir", lambda: _labels(parsed["data"])
+    yield "lesion_class", lambda: _lesions(parsed)
     yield "output_dir", lambda: _room(get("output"), parsed["network"])
     yield "train::dataloader", lambda: _forward(parsed)
     yield "validate::dataloader", lambda: _whole_image(get("validate::evaluator"), parsed)
 
 
-def _options(options: Mapping[str, Any]) -> str:
+def _options(options: Mapping[str, Any], parsed: dict[str, Any]) -> str:
     check_options(options)
+    parsed["options"] = options
     return f"{len(options)} options"
+
+
+def _lesions(parsed: dict[str, Any]) -> str:
+    options = parsed["train::stages"].settings
+    lesions = lesion_detection(parsed["data"], "validation", options)
+    stage_lesions(lesions, options, ())
+    return ", ".join(lesions.result.classes) if lesions else "none of the classes is one"
 
 
 def _labels(data: Any) -> str:

@@ -20,6 +20,7 @@ from monai.data import set_track_meta
 from engines.base.collector import put_off
 from engines.base.console import forget, robust_console
 from engines.base.network_file import rows_beside
+from engines.base.options import check_options
 from engines.base.signals import handle_signals, hides_interruption
 from engines.base.threads import fit_threads
 from engines.base.versions import compare_versions
@@ -38,7 +39,7 @@ def begin(seed: int = 0, recipe: str | None = None, recipes: Mapping[str, Any] |
     """Prepare this process for a bundle's run. The network's first weights are drawn after this, from `seed`.
 
     Raises:
-        UserError: an override names no key of the config, or there is no such recipe.
+        UserError: an override names no key of the config, there is no such recipe, or the seed is no whole number.
     """
     sys.excepthook = readable_excepthook
     put_off()
@@ -53,6 +54,7 @@ def begin(seed: int = 0, recipe: str | None = None, recipes: Mapping[str, Any] |
     set_track_meta(False)  # geometry is kept by the data set and the writers; plain tensors are faster
     # ignite checks tensors for NaN with a call that torch deprecates; nothing a user could do about it
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="ignite")
+    check_options({"seed": seed})
     seed_all(seed)
     workflow = running_workflow()
     if workflow is not None:

@@ -250,10 +250,14 @@ def pooled_boundaries(results: Sequence[BoundaryResult]) -> BoundaryResult | Non
 
 
 def _tolerance(given: Any, unit: str) -> float:
-    if given is None or unit == PERCENT:
+    if given is None:
         return TOLERANCE_MM if unit == MM else TOLERANCE_PERCENT
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 < given < math.inf:
         raise UserError(f"--tolerance {given}: expected a distance in mm above 0, such as 1")
+    if unit == PERCENT:
+        raise UserError(
+            f"--tolerance {given}: in mm, and not all images have a pixel spacing; give --spacing, or leave it out"
+        )
     return float(given)
 
 

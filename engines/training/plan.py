@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -137,8 +138,10 @@ def _draws(stage: str, value: Any) -> int:
 
 def _number(stage: str, option: str, value: Any, kind: type) -> Any:
     number = value.get(stage) if isinstance(value, Mapping) else value
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or number <= 0:
-        raise UserError(f"{option} of stage {stage!r} must be a number above 0, got {number!r}")
+    plain = isinstance(number, (int, float)) and not isinstance(number, bool) and math.isfinite(number) and number > 0
+    if not plain or kind(number) != number:
+        whole = "whole " if kind is int else ""
+        raise UserError(f"{option} of stage {stage!r} must be a {whole}number above 0, got {number!r}")
     return kind(number)
 
 

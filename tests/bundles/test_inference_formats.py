@@ -108,6 +108,8 @@ def test_a_picture_gets_no_dicom_seg_but_a_remark(
 def test_an_unknown_format_is_refused_with_the_list(trained: Run, tmp_path: Path) -> None:
     with refused(f"--formats: there is no dicomseg; there are {', '.join(FORMATS)}"):
         trained(dataset_dir=str(write_images(tmp_path / "in", "a")), formats=["dicomseg"])
+    with refused("--formats: none is given; choose from nifti"):
+        trained(dataset_dir=str(tmp_path / "in"), formats=[])
 
 
 def test_switches_of_the_command_line_mean_what_they_say(

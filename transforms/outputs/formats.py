@@ -50,6 +50,8 @@ def checked_formats(formats: Sequence[str] | str) -> tuple[str, ...]:
         UserError: there is no such format.
     """
     names = (formats,) if isinstance(formats, str) else tuple(dict.fromkeys(formats))
+    if not names:
+        raise UserError(f"--formats: none is given; choose from {', '.join(FORMATS)}")
     unknown = sorted(set(names) - FORMATS.keys())
     if unknown:
         raise UserError(f"--formats: there is no {', '.join(unknown)}; there are {', '.join(FORMATS)}")

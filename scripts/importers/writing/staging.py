@@ -20,6 +20,8 @@ from transforms.reading.find_files import real_path
 _LOCK = "in_use"
 _NEW = "new"
 _OLD = "old"
+_MADE = {"dataset.json", "images", "labels", "row_counts", "folds.csv", "source", "README.txt"}
+"""What imports and the sample write."""
 _TRIES = 100
 """Another run may take a new folder for that of a dead one, between its making and its lock."""
 LATE_SECONDS = 60.0  # of work, which is worth more than a clean folder
@@ -80,6 +82,12 @@ def check_output(out: Path, overwrite: bool, sources: tuple[Path, ...] = ()) -> 
         raise UserError(f"{out}: exists and is not empty; choose another folder, or say --overwrite")
     if not (out / "dataset.json").is_file():
         raise UserError(f"{out}: is not a dataset folder (no dataset.json), so --overwrite will not replace it")
+    others = sorted(entry.name for entry in out.iterdir() if entry.name not in _MADE and entry.name[0] != ".")
+    if others:
+        raise UserError(
+            f"{out}: also holds {', '.join(others[:3])}{' …' if len(others) > 3 else ''}, which no import wrote, so "
+            "--overwrite will not replace it; move that away"
+        )
 
 
 def _bring_back(out: Path) -> None:

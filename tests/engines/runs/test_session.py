@@ -50,10 +50,44 @@ def test_none_that_monai_drops_is_refused(
 
 
 def test_none_where_it_changes_nothing_is_none(
-    run_bundle: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    run_bundle: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tiny_dataset: Path
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["run", "check", "--image_height", "None", "--init_weights=None", "--x", "=None"])
-    run_bundle(run_id="check", image_height="$None", max_epochs=1)
+    run_bundle(run_id="check", dataset_dir=str(tiny_dataset), image_height="$None", max_epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("seed", -1, "--seed -1: expected a whole number of at least 0"),
+        ("seed", 1.5, "--seed 1.5: expected a whole number of at least 0"),
+        ("tags", "site=a", "--tags site=a: expected a dictionary"),
+    ],
+)
+def test_values_of_other_kinds_are_one_line(
+    run_bundle: Callable[..., None], tiny_dataset: Path, option: str, value: object, message: str
+) -> None:
+    with pytest.raises(RuntimeError) as raised:
+        run_bundle(dataset_dir=str(tiny_dataset), **{option: value})
+    assert message in str(user_error(raised.value))
+
+
+def test_a_check_ends_with_wrong_options(run_bundle: Callable[..., None], tiny_dataset: Path) -> None:
+    with pytest.raises(RuntimeError) as raised:
+        run_bundle(run_id="check", dataset_dir=str(tiny_dataset), image_height="abc")
+    assert "1 problem found" in str(user_error(raised.value))
+
+
+def test_a_check_finds_that_no_class_is_a_lesion(run_bundle: Callable[..., None], tiny_dataset: Path) -> None:
+    with pytest.raises(RuntimeError) as raised:
+        run_bundle(run_id="check", dataset_dir=str(tiny_dataset), threshold_from="validation", lesion_class="none")
+    assert "1 problem found" in str(user_error(raised.value))
+
+
+def test_a_data_set_is_no_place_for_a_training(run_bundle: Callable[..., None], tiny_dataset: Path) -> None:
+    with pytest.raises(RuntimeError) as raised:
+        run_bundle(dataset_dir=str(tiny_dataset), output_dir=str(tiny_dataset))
+    assert "is a dataset folder; give another" in str(user_error(raised.value))
 
 
 def test_outside_a_bundle_nothing_is_checked(process_state: None) -> None:

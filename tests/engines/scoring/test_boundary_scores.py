@@ -66,7 +66,11 @@ def test_intervals_are_a_table(data: Dataset, tmp_path: Path) -> None:
 
 def test_without_spacing_the_unit_is_a_share_of_the_height(data: Dataset) -> None:
     data.content["validation"][0]["spacing_mm"] = None
-    scores = BoundaryScores(data, "validation", tolerance=3)
+    with pytest.raises(
+        UserError, match="--tolerance 3: in mm, and not all images have a pixel spacing; give --spacing"
+    ):
+        BoundaryScores(data, "validation", tolerance=3)
+    scores = BoundaryScores(data, "validation")
     assert (scores.unit, scores.tolerance) == ("percent", 0.5)
     run(scores, data, 2)
     assert scores.scores()["hd95_percent/tumor"] == pytest.approx(100 * 2 / 40)
@@ -75,8 +79,10 @@ def test_without_spacing_the_unit_is_a_share_of_the_height(data: Dataset) -> Non
 
 @pytest.mark.parametrize("tolerance", [0, -1, "wide", True, math.inf])
 def test_a_tolerance_is_a_distance(tolerance: object, data: Dataset) -> None:
-    with pytest.raises(UserError, match=r"expected a distance in mm above 0, such as 1"):
-        BoundaryScores(data, "validation", tolerance=tolerance)
+    for spacing in ([0.1, 0.1], None):
+        data.content["validation"][0]["spacing_mm"] = spacing
+        with pytest.raises(UserError, match=r"expected a distance in mm above 0, such as 1"):
+            BoundaryScores(data, "validation", tolerance=tolerance)
 
 
 def test_means_are_over_the_images_that_have_a_value() -> None:

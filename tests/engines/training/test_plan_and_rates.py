@@ -93,6 +93,16 @@ def test_fine_tunings_that_cannot_be(given: Any) -> None:
         plan(["a"], 6, 16, 0.1, given)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "size", "rate"),
+    [(0.5, 16, 0.1), (1.5, 16, 0.1), (math.nan, 16, 0.1), (6, 40.7, 0.1), (6, [16, 0.5], 0.1), (6, 16, math.inf)],
+)
+def test_numbers_that_would_be_rounded_are_refused(epochs: Any, size: Any, rate: Any) -> None:
+    with pytest.raises(UserError, match=r"of stage 'a' must be a (whole )?number above 0, got"):
+        plan(["a"], epochs, size, rate)
+    assert plan(["a"], 6.0, 16.0, 1)[0].max_epochs == 6
+
+
 def test_a_network_that_knows_no_stages_is_the_case_of_one() -> None:
     class UNet(nn.Module):
         pass

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,28 @@ def test_what_is_being_replaced_by_a_run_that_is_alive_is_left_alone(tmp_path: P
             raise UserError("early")
         assert not out.exists()
         (stage.parent / "old").rename(out)
+
+
+def test_overwriting_loses_nothing_that_an_import_did_not_write(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    writer.write_dataset(out, [case(1), case(2)], NAMED, labels=["a", "b"])
+    (out / "models").mkdir()
+    (out / ".DS_Store").touch()
+    with pytest.raises(UserError, match="also holds models, which no import wrote"):
+        writer.write_dataset(out, [case(1), case(2)], replace(NAMED, overwrite=True), labels=["a", "b"])
+    (out / "models").rename(tmp_path / "models")
+    writer.write_dataset(out, [case(1), case(2)], replace(NAMED, overwrite=True), labels=["a", "b"])
+    assert left_behind(tmp_path) == []
+
+
+def test_overwriting_a_link_leaves_what_it_leads_to(tmp_path: Path) -> None:
+    writer.write_dataset(tmp_path / "there", [case(1), case(2)], NAMED, labels=["a", "b"])
+    (tmp_path / "out").symlink_to("there")
+    writer.write_dataset(tmp_path / "out", [case(1), case(2)], replace(NAMED, overwrite=True), labels=["a", "b"])
+    Dataset.load(tmp_path / "there")
+    Dataset.load(tmp_path / "out")
+    assert not (tmp_path / "out").is_symlink()
+    assert left_behind(tmp_path) == []
 
 
 def test_128_images_take_seconds(tmp_path) -> None:
