@@ -4,7 +4,7 @@
 
 The store is that of one short U-Net training, whose two runs are copied in the database; each copy has seed, learning
 rate and scores of its own, 40 subjects of five classes. `scripts.compare` on it, page included, in processor seconds,
-against a program that does no more than import torch and MLflow and have MLflow search the runs.
+against a program that does no more than import MLflow and have it search the runs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from scripts.measuring.copied_store import multiply
 from scripts.measuring.whole_numbers import whole_numbers
 
 SEARCH = """
-import sys, torch, mlflow
+import sys, mlflow
 client = mlflow.MlflowClient(sys.argv[1])
 experiments = [each.experiment_id for each in client.search_experiments()]
 token, runs = None, 0
