@@ -6,7 +6,7 @@ import atexit
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from monai.data import DataLoader, get_track_meta, set_track_meta, worker_init_fn
@@ -68,15 +68,26 @@ def _begin_process(track_meta: bool, number: int) -> None:
     worker_init_fn(number)
 
 
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A loader whose processes persist."""
+
+    def begin(self) -> None:
+        """Have them read the first batches of the data set's present epoch."""
+
+    def close(self) -> None:
+        """End them."""
+
+
 def read_ahead(trainer: SupervisedTrainer, index: int, stage: Stage) -> None:
     """After the last iteration of an epoch of stage number `index`, have the loader begin the next one."""
     state, loader = trainer.state, trainer.data_loader
-    if isinstance(loader, EpochLoader) and state.iteration % state.epoch_length == 0 and state.epoch < state.max_epochs:
+    if isinstance(loader, ReadsAhead) and state.iteration % state.epoch_length == 0 and state.epoch < state.max_epochs:
         begin_epoch(loader, index, stage, state.epoch + 1)
         loader.begin()
 
 
 def end_reading(trainer: SupervisedTrainer) -> None:
     """End the processes that read for a trainer."""
-    if isinstance(trainer.data_loader, EpochLoader):
+    if isinstance(trainer.data_loader, ReadsAhead):
         trainer.data_loader.close()
