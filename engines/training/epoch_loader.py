@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from monai.data import DataLoader, get_track_meta, set_track_meta, worker_init_fn
-from monai.engines import SupervisedTrainer
+from monai.engines import SupervisedTrainer, Workflow
 
 from engines.training.epochs import begin_epoch
 from engines.training.plan import Stage
@@ -18,7 +19,7 @@ from transforms.crops import CropSize
 
 
 class EpochLoader(DataLoader):
-    """A `monai.data.DataLoader` of an `EpochDataset`; with `persistent_workers` it can begin an epoch early.
+    """A `monai.data.DataLoader` whose processes may persist; of an `EpochDataset`, these can begin an epoch early.
 
     Global random numbers are drawn as often whether there are processes, whether they persist, or none of it: what the
     network draws, for its dropout, is the same. Processes keep metadata of tensors if the one that starts them does.
@@ -87,7 +88,16 @@ def read_ahead(trainer: SupervisedTrainer, index: int, stage: Stage) -> None:
         loader.begin()
 
 
-def end_reading(trainer: SupervisedTrainer) -> None:
-    """End the processes that read for a trainer."""
-    if isinstance(trainer.data_loader, ReadsAhead):
-        trainer.data_loader.close()
+def end_reading(engine: Workflow) -> None:
+    """End the processes that read for a trainer or an evaluator."""
+    if isinstance(engine.data_loader, ReadsAhead):
+        engine.data_loader.close()
+
+
+@contextmanager
+def reading(engine: Workflow) -> Iterator[None]:
+    """Have the processes that read for a trainer or an evaluator end with the block."""
+    try:
+        yield
+    finally:
+        end_reading(engine)
