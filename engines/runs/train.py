@@ -24,7 +24,7 @@ from engines.runs.session import describe_run
 from engines.scoring.boundary_scores import BoundaryScores
 from engines.scoring.confusion_files import write_split
 from engines.scoring.lesions import lesion_detection
-from engines.training.epoch_loader import end_reading
+from engines.training.epoch_loader import reading
 from engines.training.held_out import held_out_subjects
 from engines.training.stage_lesions import stage_lesions
 from engines.training.staged_training import StagedTraining
@@ -72,16 +72,14 @@ def train(
     describe_run(tracking, data, "train")
     report = Report(data, "validation", output, tracking, [*([lesions] if lesions else []), measured])
     training.pictures = report.pictures
-    with own(output.folder, tracking, force), resumable(output):
+    with own(output.folder, tracking, force), resumable(output), reading(training.evaluator):
         output.clear_parts()
         output.check_room(training.network)
         runs = training.prepare(resume, guard)
         with computing(keep=resume), tracked(with_device(tracking, training.network), *runs):
             take_up()
-            try:
+            with reading(training.trainer):
                 results = training.run()
-            finally:
-                end_reading(training.trainer)
             *earlier, last = results
             model = add_models(tracking, output, results)
             rows = report.write(training.evaluator, last, {name: results[name] for name in earlier})

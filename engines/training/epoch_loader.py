@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from monai.data import DataLoader, get_track_meta, set_track_meta, worker_init_fn
-from monai.engines import SupervisedTrainer
+from monai.engines import SupervisedTrainer, Workflow
 
 from engines.training.epochs import begin_epoch
 from engines.training.plan import Stage
@@ -18,7 +19,7 @@ from transforms.crops import CropSize
 
 
 class EpochLoader(DataLoader):
-    """A `monai.data.DataLoader` of an `EpochDataset`; with `persistent_workers` it can begin an epoch early.
+    """A `monai.data.DataLoader` whose processes may persist; of an `EpochDataset`, these can begin an epoch early.
 
     Global random numbers are drawn as often whether there are processes, whether they persist, or none of it: what the
     network draws, for its dropout, is the same. Processes keep metadata of tensors if the one that starts them does.
@@ -68,15 +69,35 @@ def _begin_process(track_meta: bool, number: int) -> None:
     worker_init_fn(number)
 
 
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A loader whose processes persist."""
+
+    def begin(self) -> None:
+        """Have them read the first batches of the data set's present epoch."""
+
+    def close(self) -> None:
+        """End them."""
+
+
 def read_ahead(trainer: SupervisedTrainer, index: int, stage: Stage) -> None:
     """After the last iteration of an epoch of stage number `index`, have the loader begin the next one."""
     state, loader = trainer.state, trainer.data_loader
-    if isinstance(loader, EpochLoader) and state.iteration % state.epoch_length == 0 and state.epoch < state.max_epochs:
+    if isinstance(loader, ReadsAhead) and state.iteration % state.epoch_length == 0 and state.epoch < state.max_epochs:
         begin_epoch(loader, index, stage, state.epoch + 1)
         loader.begin()
 
 
-def end_reading(trainer: SupervisedTrainer) -> None:
-    """End the processes that read for a trainer."""
-    if isinstance(trainer.data_loader, EpochLoader):
-        trainer.data_loader.close()
+def end_reading(engine: Workflow) -> None:
+    """End the processes that read for a trainer or an evaluator."""
+    if isinstance(engine.data_loader, ReadsAhead):
+        engine.data_loader.close()
+
+
+@contextmanager
+def reading(engine: Workflow) -> Iterator[None]:
+    """Have the processes that read for a trainer or an evaluator end with the block."""
+    try:
+        yield
+    finally:
+        end_reading(engine)

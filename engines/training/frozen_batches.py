@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from engines.records.checkpoint import save_checkpoint
+from engines.training.epoch_loader import EpochLoader
 from engines.training.epochs import EpochDataset
 from nets.safe_load import safe_load
-from transforms.crops import rows_and_columns
+from transforms.crops import CropSize, rows_and_columns
 from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
@@ -78,54 +79,78 @@ def read_batch(path: Path) -> dict[str, Tensor] | None:
 
 
 class Batches(Dataset[dict[str, Any]]):
-    """The batches of an epoch as items: each as it was kept, or made of its crops, with the file to keep it in."""
+    """Batches as items: each as it was kept in a file, or made of its crops, with the file to keep it in."""
 
-    def __init__(
-        self,
-        dataset: EpochDataset,
-        crops: Sequence[Sequence[int]],
-        paths: Sequence[Path],
-        collate: Callable[[list[Any]], dict[str, Any]],
-    ) -> None:
-        self.dataset, self.crops, self.paths, self.collate = dataset, crops, paths, collate
+    def __init__(self, dataset: EpochDataset, collate: Callable[[list[Any]], dict[str, Any]]) -> None:
+        self.dataset, self.collate = dataset, collate
 
-    def __len__(self) -> int:
-        return len(self.crops)
+    @property
+    def epoch_key(self) -> tuple[int, ...]:
+        """Of the present epoch."""
+        return self.dataset.epoch_key
 
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        kept = read_batch(self.paths[number])
+    @property
+    def crop_size(self) -> CropSize:
+        """In the present epoch."""
+        return self.dataset.crop_size
+
+    def __getitem__(self, batch: tuple[Path, Sequence[Any]]) -> dict[str, Any]:
+        path, crops = batch
+        kept = read_batch(path)
         if kept is not None:
             return kept
-        return {**self.collate([self.dataset[index] for index in self.crops[number]]), FILE: str(self.paths[number])}
+        return {**self.collate([self.dataset[crop] for crop in crops]), FILE: str(path)}
+
+
+class BatchSampler(Sampler[tuple[Path, Sequence[Any]]]):
+    """The file and the crops of each batch of the present epoch of a loader."""
+
+    def __init__(self, loader: DataLoader[Any], files: BatchFiles) -> None:
+        self.loader, self.files = loader, files
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[tuple[Path, Sequence[Any]]]:
+        dataset: Any = self.loader.dataset
+        batches = enumerate(self.loader.batch_sampler or ())
+        return iter([(self.files.path(dataset, number), crops) for number, crops in batches])
 
 
 class CachedLoader:
-    """A `DataLoader` whose batches are read where they were kept, with as many processes.
+    """An `EpochLoader` whose batches are read where they were kept, with as many processes, persistent or not.
 
     Attributes:
         dataset, sampler: those of the loader.
     """
 
     def __init__(self, loader: DataLoader[Any], files: BatchFiles) -> None:
-        self.loader, self.files = loader, files
+        self.files = files
         self.dataset: Any = loader.dataset
         self.sampler: Any = loader.sampler
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        loader = self.loader
-        crops = list(loader.batch_sampler or ())
-        paths = [self.files.path(self.dataset, number) for number in range(len(crops))]
-        numbers = DataLoader(
-            Batches(self.dataset, crops, paths, loader.collate_fn),
+        self.batches = EpochLoader(
+            Batches(self.dataset, loader.collate_fn),  # type: ignore[arg-type]
+            sampler=BatchSampler(loader, files),
             batch_size=None,
             collate_fn=_as_it_is,
             num_workers=loader.num_workers,
+            persistent_workers=loader.persistent_workers,
             pin_memory=loader.pin_memory,
         )
-        return iter(numbers)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.batches)
+
+    def begin(self) -> None:
+        """Have its processes read the first batches of the present epoch."""
+        self.batches.begin()
+
+    def close(self) -> None:
+        """End its processes."""
+        self.batches.close()
 
 
 def _as_it_is(batch: Any) -> Any:

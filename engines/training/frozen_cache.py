@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from engines.base.world import world_size
 from engines.inference.tiling.memory import on_meta, size_of
+from engines.training.epoch_loader import end_reading
 from engines.training.epochs import begin_epoch
 from engines.training.frozen_batches import CHANNELS, BatchFiles, CachedLoader, SplitInferer
 from engines.training.interrupted import FREE
@@ -102,6 +103,7 @@ class FrozenCache:
         folder = self.folder / self._key(index, stage, network, settings)
         self.clear(besides=folder)
         files = BatchFiles(folder, self.clear)
+        end_reading(trainer)  # its processes would wait beside those that read the files
         before = trainer.data_loader, trainer.prepare_batch, trainer.inferer
         inferer = SplitInferer(trainer.inferer, trainer.prepare_batch, files)
         trainer.data_loader = CachedLoader(trainer.data_loader, files)  # type: ignore[arg-type]
@@ -109,6 +111,7 @@ class FrozenCache:
         try:
             yield
         finally:
+            end_reading(trainer)
             trainer.data_loader, trainer.prepare_batch, trainer.inferer = before
         self.clear()
 

@@ -6,6 +6,8 @@ import logging
 import math
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -16,6 +18,9 @@ from engines.scoring.metrics import PAPER_METRICS
 from engines.training.divergence import loss_of
 
 logger = logging.getLogger("mammoseg")
+
+STATUS = Path("/proc/self/status")
+"""Of this process, on Linux."""
 
 
 class TrainingProgress:
@@ -82,6 +87,10 @@ def _loss(output: Any) -> dict[str, float]:
 
 def peak_memory_gb() -> float:
     """Largest resident memory of this process so far, in GB (10**9 bytes); NaN where the system does not tell."""
+    with suppress(OSError):
+        for line in STATUS.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):  # `ru_maxrss` counts that of the process which started this one, too
+                return 1024 * int(line.split()[1]) / 1e9
     try:
         import resource
     except ImportError:  # Windows

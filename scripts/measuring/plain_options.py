@@ -11,6 +11,8 @@ from typing import Any
 from transforms.errors import UserError
 
 DESCRIPTION = "without typer: gpu, evidence and peers alone"
+LEAST = {"minutes": 0.01, "at_once": 1, "folds": 1, "seeds": 1, "repeats": 1, "threads": 1}
+"""As with typer, see `scripts.benchmarks`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("--json", action="store_true", dest="as_json")
     given = vars(parser.parse_args(argv))
     try:
+        for name, least in LEAST.items():
+            if not given.get(name, least) >= least:  # also what is no number
+                raise UserError(f"--{name.replace('_', '-')} {given[name]}: expected at least {least}")
         return _run(given.pop("command"), given)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from transforms.errors import UserError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,31 +53,49 @@ class Row:
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a file; none if it is not there. A line cut off by the end of a machine is left out.
+    """The rows of a file; none if it is not there.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    return read_lines(path, lambda line: Row(**json.loads(line)), "row")
+
+
+def read_lines(path: Path, parse: Callable[[str], T], what: str) -> list[T]:
+    """What the lines of a file hold; nothing if it is not there. A line cut off by the end of a machine is left out.
+
+    Args:
+        parse: raises ValueError, TypeError or KeyError on what it is not.
+        what: name of what is measured.
 
     Raises:
         UserError: the file holds something else.
     """
     if not path.exists():
         return []
-    rows = []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, 1):
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True), 1):
+        if line.startswith("{") and not line.endswith("\n"):
+            break
         try:
-            rows.append(Row(**json.loads(line)))
-        except (ValueError, TypeError):
-            if number < len(lines):
-                raise UserError(f"{path}: line {number} is no measured row; give another --out") from None
-    return rows
+            found.append(parse(line))
+        except (ValueError, TypeError, KeyError):
+            raise UserError(f"{path}: line {number} is no measured {what}; give another --out") from None
+    return found
 
 
 def append(path: Path, row: Row) -> None:
-    """Add a row, in place of one that was cut off, and have it on the disk."""
+    """Add a row, see `append_line`."""
+    append_line(path, asdict(row))
+
+
+def append_line(path: Path, entry: Mapping[str, Any]) -> None:
+    """Add a line of JSON, in place of one that was cut off, and have it on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)
-        file.write(json.dumps(asdict(row)).encode() + b"\n")
+        file.write(json.dumps(entry).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 

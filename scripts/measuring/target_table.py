@@ -37,7 +37,7 @@ def run_tasks(
         if task.name in _finished(out) or time.monotonic() >= end:
             continue
         print(f"{task.name}: about {task.minutes:g} minutes", file=sys.stderr, flush=True)
-        _append(
+        rows.append_line(
             out, {"task": task.name, "device": device(), "torch": torch.__version__, **_measured(task, peers_python)}
         )
     print(markdown(_latest(out), rows.read(gpu_rows) if gpu_rows else []))
@@ -71,22 +71,16 @@ def _measured(task: Task, peers_python: Path | None) -> dict[str, Any]:
         return {"note": " ".join(said.split())[:200]}
 
 
-def _append(path: Path, entry: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
-
-
 def _latest(path: Path) -> dict[str, dict[str, Any]]:
     """The last entry of each benchmark on this device with this version of torch."""
-    if not path.exists():
-        return {}
-    try:
-        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        mine = [each for each in entries if (each["device"], each["torch"]) == (device(), torch.__version__)]
-        return {each["task"]: each for each in mine}
-    except (ValueError, TypeError, KeyError):
-        raise UserError(f"{path}: holds no measured benchmarks; give another --out") from None
+
+    def entry(line: str) -> tuple[tuple[str, str, str], dict[str, Any]]:
+        said = json.loads(line)
+        return (said["task"], said["device"], said["torch"]), said
+
+    found = dict(rows.read_lines(path, entry, "benchmark"))
+    here = device(), torch.__version__
+    return {task: said for (task, *where), said in found.items() if tuple(where) == here}
 
 
 def _finished(path: Path) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,9 @@ def test_sampling_by_class_is_resumed_to_the_last_bit_and_does_not_depend_on_wor
     run_bundle(**common, max_epochs=2, output_dir=str(tmp_path / "whole"))
     run_bundle(**common, max_epochs=1)
     run_bundle(**common, max_epochs=2, resume=True, num_workers=2)
+    assert multiprocessing.active_children() == []
+    scores, resumed_scores = (read_csv(tmp_path / name / "eval" / "epochs.csv") for name in ("whole", "out"))
+    assert scores == resumed_scores
     whole, resumed = (checkpoint(tmp_path / name / "models" / "progress.pt") for name in ("whole", "out"))
     assert equal(whole["network"], resumed["network"])
     run_bundle(**{**common, "sampling": "image"}, max_epochs=2, output_dir=str(tmp_path / "image"))

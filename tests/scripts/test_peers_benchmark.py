@@ -63,6 +63,22 @@ def test_steps_in_turns(main: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert steps[1]["gflop"] == pytest.approx(6 * 2 * 16 * 24 * 32 * (27 + 5) / 1e9 - 2 * 2 * 16 * 24 * 32 * 27 / 1e9)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("evidence --at-once 0", "--at-once 0: expected at least 1"),
+        ("evidence --minutes nan", "--minutes nan: expected at least 0.01"),
+        ("gpu --minutes 0", "--minutes 0.0: expected at least 0.01"),
+        ("peers --threads -1", "--threads -1: expected at least 1"),
+    ],
+)
+def test_numbers_too_small_are_one_line_without_typer(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plain_options.main(words.split()) == 2
+    assert capsys.readouterr().err == f"error: {said}\n"
+
+
 @pytest.mark.usefixtures("smp")
 def test_sizes_that_smp_does_not_take_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

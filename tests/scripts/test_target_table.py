@@ -114,7 +114,21 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert "--only net9: in no benchmark's name; there are start" in capsys.readouterr().err
     (tmp_path / "other.jsonl").write_text("[]\n")
     assert benchmark.main(["table", "--minutes", "0", "--out", str(tmp_path / "other.jsonl")]) == 2
-    assert "holds no measured benchmarks" in capsys.readouterr().err
+    assert "other.jsonl: line 1 is no measured benchmark; give another --out" in capsys.readouterr().err
+
+
+def test_a_line_that_was_cut_off_is_measured_again(calls: list[list[str]], tmp_path: Path) -> None:
+    out = tmp_path / "table.jsonl"
+    words = ["table", "--out", str(out), "--only", "start"]
+    assert benchmark.main(words) == 0
+    whole = out.read_text()
+    out.write_text(whole + whole[:60])
+    assert benchmark.main(words) == 0
+    assert len(calls) == 1
+    out.write_text(whole[:60])
+    assert benchmark.main(words) == 0
+    assert len(calls) == 2
+    assert out.read_text() == whole
 
 
 def test_every_task_is_a_benchmark_that_prints_json() -> None:

@@ -58,8 +58,8 @@ def export_nnunet(
     tested = data.items("test")
     data.check_labels(trained)
     splits = _splits(data, trained, folds)
-    for item in tqdm([*trained, *tested], desc="export", delay=2, leave=False, disable=not progress):
-        part = "Ts" if item in tested else "Tr"
+    parts = [*(("Tr", item) for item in trained), *(("Ts", item) for item in tested)]
+    for part, item in tqdm(parts, desc="export", delay=2, leave=False, disable=not progress):
         _write(raw / f"images{part}" / f"{item['case']}_0000{ENDING}", np.array(open_array(item["image"])))
         if item["label"] is not None:
             label = np.array(open_array(item["label"]))

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from engines.base.lock import claim_if_locks, release
 from scripts.importers.import_options import MERGE, ImportOptions, part_of
@@ -286,28 +285,50 @@ def folders_of(parts: Sequence[Part], keys: Sequence[str | None]) -> dict[str, P
     return {str(key): parts[number % len(parts)].cases for number, key in enumerate(keys)}
 
 
-def share_file(source: Path, target: Path) -> None:
-    """Make a file of a part one of the dataset, by a link or a copy: a merge that ends early loses nothing."""
-    source = source.resolve()
+@contextmanager
+def merging(out: Path, plan: Plan | None) -> Iterator[list[Part]]:
+    """All parts, see `finished_parts`, or none without a plan: locked in the block, removed after it unless it raises.
+
+    Raises:
+        UserError: a process is at work in one, or `finished_parts` refuses them.
+    """
+    held: dict[Path, IO[str]] = {}
     try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+        for folder in [] if plan is None else _folders(shards_folder(out)):
+            path = folder.resolve() / _LOCK  # a link to the folder is removed before it is released
+            with suppress(OSError):  # where nothing can be written, nobody is at work
+                lock, _ = claim_if_locks(path)
+                if lock is None:
+                    raise UserError(f"{folder}: another process is at work in it; wait for it, then merge")
+                held[path] = lock
+        parts = [] if plan is None else finished_parts(out, plan)
+        yield parts
+        for part in parts:
+            with suppress(OSError):
+                _empty(part.folder)
+    finally:
+        for path, lock in held.items():
+            release(path, lock)
+    for folder in (*(part.folder for part in parts), shards_folder(out)) if parts else ():
+        with suppress(OSError):
+            folder.rmdir()
 
 
-def remove_parts(out: Path, parts: Sequence[Part]) -> str | None:
-    """Remove what was merged; what is said if that fails."""
-    for part in parts:
-        if part.folder.is_symlink():
-            part.folder.unlink()
-        else:
-            shutil.rmtree(part.folder, ignore_errors=True)
+def _empty(folder: Path) -> None:
+    """Remove a link to a folder, or all in a folder but its lock: nobody else begins in it meanwhile."""
+    if folder.is_symlink():
+        return folder.unlink()
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != _LOCK:
+            path.unlink()
+
+
+def left_over(out: Path) -> str | None:
+    """What is said after a merge if there are parts that it could not remove."""
     root = shards_folder(out)
-    try:
-        root.rmdir()
-    except OSError:
-        return f"{one_line(root)} is not needed any more, and could not be removed as a whole"
-    return None
+    return f"{one_line(root)} is not needed any more, and could not be removed as a whole" if root.exists() else None
 
 
 def _folders(root: Path) -> list[Path]:

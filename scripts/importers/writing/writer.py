@@ -8,6 +8,8 @@ none. Cases that an interrupted run had finished are not read again.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -34,12 +36,11 @@ from scripts.importers.writing.shards import (
     Part,
     Plan,
     finish_part,
-    finished_parts,
     folders_of,
+    left_over,
     merged_records,
+    merging,
     part_at_work,
-    remove_parts,
-    share_file,
 )
 from scripts.importers.writing.split import sections_of
 from scripts.importers.writing.staging import check_output, staged_folder
@@ -115,8 +116,10 @@ def write_dataset(
     plan = None if options.shard is None else Plan.of(options, keys, head.decided)
     if plan is not None and options.shard != MERGE:
         return _write_part(out, cases, keys, head, options, plan)
-    parts = [] if plan is None else finished_parts(out, plan)
-    with staged_folder(out, options.overwrite, keep=None if parts else CASES) as stage:
+    with (
+        merging(out, plan) as parts,
+        staged_folder(out, options.overwrite, keep=None if parts else CASES) as stage,
+    ):
         records = _merged(parts, cases, keys, options) if parts else _read(stage / CASES, cases, keys, head, options)
         pairs, twin_notes = without_twins(list(zip(cases, records, strict=True)), options.intent)
         written, rejected = _named(pairs)
@@ -131,7 +134,7 @@ def write_dataset(
         Dataset.load(stage)
     facts = {section: [one.facts for one in members] for section, members in sections.items()}
     notes = twin_notes + notes_of([one.record for one in written], facts, labels, options.split_by, options.flip)
-    words = [one_word_apart(one.case.subject for one in written), remove_parts(out, parts) if parts else None]
+    words = [one_word_apart(one.case.subject for one in written), left_over(out) if parts else None]
     return _summary(out, head, written, rejected, sections, [*notes, *(text for text in words if text is not None)])
 
 
@@ -216,9 +219,18 @@ def _file_name(subject: str, item: dict[str, Any], taken: Counter[str]) -> str:
     return name if taken[name] == 1 else f"{name}_{taken[name]}"
 
 
+def _share_file(source: Path, target: Path) -> None:
+    """Make a file of a part one of the dataset, by a link or a copy: a merge that ends early loses nothing."""
+    source = source.resolve()
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def _place(stage: Path, written: list[Written], shared: Mapping[str, Path]) -> None:
     """Give the files of finished cases their names in the dataset; `shared` has the folder of each if it is a part."""
-    put = share_file if shared else Path.rename
+    put = _share_file if shared else Path.rename
     for name in ("images", "labels", ROW_COUNTS):
         (stage / name).mkdir()
     for one in written:

@@ -49,7 +49,7 @@ def test_a_training_that_breaks_off_closes_its_runs_and_ends_what_reads_for_it(
     status: str,
 ) -> None:
     training, ended = staged_training(tiny_dataset, tmp_path / "out", epochs=1, store=store), []
-    monkeypatch.setattr("engines.runs.train.end_reading", ended.append)
+    monkeypatch.setattr("engines.training.epoch_loader.end_reading", ended.append)
 
     def broken(*args: Any) -> None:
         raise error
@@ -58,7 +58,7 @@ def test_a_training_that_breaks_off_closes_its_runs_and_ends_what_reads_for_it(
     with pytest.raises(error):
         train(training, Dataset.load(tiny_dataset))
     assert statuses(store) == {"toy": status, "toy offsets": status}
-    assert ended == [training.trainer]
+    assert ended == [training.trainer, training.evaluator]
 
 
 def test_what_is_wrong_is_found_before_anything_is_made(tiny_dataset: Path, tmp_path: Path) -> None:

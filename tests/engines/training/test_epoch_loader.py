@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from monai.data import DataLoader, get_track_meta, set_track_meta
 from monai.transforms import Compose, RandFlipd, SelectItemsd
 
+from engines.base.paths import project_root
 from engines.training.epoch_loader import EpochLoader, end_reading, read_ahead
+from engines.training.epoch_loader import reading as reads
 from engines.training.epochs import EpochDataset, EpochSampler, begin_epoch, seed_all
 from engines.training.plan import FineTuning, Stage
 from transforms.crops import RandBalancedCropd
@@ -109,6 +112,23 @@ def test_an_epoch_begun_for_nothing_is_left(tiny_dataset: Path, reading: EpochLo
     reading.begin()
     other = Stage("context", 1, 24, 0.1)
     assert same(epochs(loader(DataLoader, tiny_dataset, 0), other), epochs(reading, other))
+
+
+def test_whole_images_are_read_by_the_same_processes_in_each_pass(process_state: None, tiny_dataset: Path) -> None:
+    """As a training validates; the operating point takes one pass after each stage."""
+    parser = ConfigParser()
+    parser.read_config(str(project_root() / "bundles" / "unet" / "configs" / "train.json"))
+    parser["dataset_dir"], parser["num_workers"] = str(tiny_dataset), 1
+    images = parser.get_parsed_content("validate::dataloader")
+    processes, cases = [], []
+    with reads(SimpleNamespace(data_loader=images)):  # type: ignore[arg-type]
+        for _ in range(2):
+            cases.append([batch["case"] for batch in images])
+            processes += images._iterator._workers
+    assert cases[0] == cases[1] == [[item["case"]] for item in images.dataset.data]
+    assert processes[0] is processes[1]
+    assert not processes[0].is_alive()
+    assert not parser.get_parsed_content("validate::held_out_dataloader").persistent_workers
 
 
 @pytest.mark.filterwarnings("ignore:Please be aware. Return type of the dataloader:UserWarning")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +19,8 @@ from training_factory import staged_training
 from engines import PaddedInferer
 from engines.records.tables import read_csv
 from engines.training import frozen_batches
+from engines.training.epoch_loader import EpochLoader
+from engines.training.epochs import EpochSampler
 from engines.training.staged_training import StagedTraining
 from nets import Dilation10
 from transforms.errors import UserError
@@ -112,6 +115,45 @@ def test_weights_and_scores_are_those_without_the_cache(
     assert made.network.runs == batches * (1 + 2)  # one epoch of `first`, two draws of `second`
     assert not (tmp_path / "out" / "models" / "frozen").exists()
     assert made.trainer.inferer is inferer
+
+
+def read_by(made: StagedTraining, workers: int) -> list[Any]:
+    """Have a training read batches of two crops by so many processes; those that it had, as it trains."""
+    trainer, seen = made.trainer, []
+    trainer.data_loader = EpochLoader(
+        made.dataset,
+        sampler=EpochSampler(made.dataset, num_replicas=1, rank=0),
+        batch_size=2,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+    trainer.state.epoch_length = len(trainer.data_loader)
+
+    def look() -> None:
+        loader: Any = trainer.data_loader
+        iterator = getattr(loader, "batches", loader)._iterator
+        seen.extend(process for process in getattr(iterator, "_workers", ()) if process not in seen)
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, look)
+    return seen
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_processes_that_read_stay_over_epochs_and_end_with_the_stage(
+    tiny_dataset: Path, tmp_path: Path, fails: bool
+) -> None:
+    plain, made = (training(tiny_dataset, tmp_path / name, cache=True) for name in ("plain", "processes"))
+    read_by(plain, 0)
+    processes = read_by(made, 2)
+    if fails:
+        stop_at(made, "second", epoch=3, iteration=6)
+    with pytest.raises(KeyboardInterrupt) if fails else nullcontext():
+        run(made)
+    assert len(processes) == 2 + 2  # of the first stage, and of the second
+    assert not any(process.is_alive() for process in processes)
+    if not fails:
+        check_same(run(plain).output.folder, made.output.folder)
+        assert made.network.runs == plain.network.runs == 2 * (1 + 2)
 
 
 def stop_at(made: StagedTraining, stage: str, epoch: int, iteration: int) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from ignite.engine import Engine, Events
 
+from engines.training import training_progress
 from engines.training.training_progress import TrainingProgress, peak_memory_gb
 
 NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
@@ -51,9 +53,16 @@ def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: 
 
 
 @pytest.mark.parametrize(("platform", "counted", "expected"), [("linux", 10**6, 1.024), ("darwin", 10**9, 1.0)])
-def test_peak_memory_is_in_gb(monkeypatch: pytest.MonkeyPatch, platform: str, counted: int, expected: float) -> None:
-    """Linux counts units of 1024 bytes, macOS bytes."""
+def test_peak_memory_is_in_gb(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, platform: str, counted: int, expected: float
+) -> None:
+    """Linux counts units of 1024 bytes, macOS bytes; the file of Linux goes first."""
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=counted))
     monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr(training_progress, "STATUS", tmp_path / "status")
     assert peak_memory_gb() == pytest.approx(expected)
+    (tmp_path / "status").write_text("VmRSS:\t  1 kB\n")
+    assert peak_memory_gb() == pytest.approx(expected)
+    (tmp_path / "status").write_text("VmPeak:\t  9 kB\nVmHWM:\t  500000 kB\n")
+    assert peak_memory_gb() == pytest.approx(0.512)

@@ -10,68 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from dicom_factory import PLANTED, ramp, write_dicom
-from PIL import Image
+from dicom_factory import PLANTED
+from shards_factory import SOURCES, content, dicom, import_parts, pictures, refused, run
 
+from engines.base.lock import claim
 from scripts.importers.import_options import ImportOptions
-from scripts.importers.writing import process_case, staging
-from scripts.prepare import main
+from scripts.importers.writing import process_case, staging, writer
 from transforms.errors import UserError
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def pictures(folder: Path) -> list[str]:
-    """Seven images of four women, one of them broken, with a split of our own."""
-    for number, name in enumerate(["w1_L_CC", "w1_R_CC", "w2_L_CC", "w3_L_MLO", "w3_R_MLO", "w4_L_CC"]):
-        for kind, pixels in (("images", ramp((20, 16), 8) + number), ("labels", np.eye(20, 16) * (number % 3 > 0))):
-            (folder / kind).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / kind / f"{name}.png")
-    (folder / "images" / "w1_broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
-    shutil.copy(folder / "labels" / "w1_L_CC.png", folder / "labels" / "w1_broken.png")
-    (folder / "split.csv").write_text("subject,fold\nw1,1\nw2,2\nw3,2\nw4,test\nw1_broken,2\n")
-    (folder / "key").write_text("0123456789abcdef0123")
-    options = ["--values", "0=background,1=tumor", "--split", str(folder / "split.csv"), "--flip", "left"]
-    return ["folder", str(folder / "images"), str(folder / "labels"), *options, "--subject_key", str(folder / "key")]
-
-
-def dicom(folder: Path) -> list[str]:
-    """Five DICOM files of three women, two of them one view FOR PROCESSING and FOR PRESENTATION, and a damaged one."""
-    words: list[dict[str, Any]] = [
-        {"PatientID": "PLANTED-ID-1", "PresentationIntentType": "FOR PROCESSING"},
-        {"PatientID": "PLANTED-ID-2", "ImageLaterality": "R"},
-        {"PatientID": "PLANTED-ID-1"},
-        {"PatientID": "PLANTED-ID-3"},
-        {"PatientID": "PLANTED-ID-3", "ImageLaterality": "R"},
-    ]
-    for number, more in enumerate(words):
-        word = {"ImageLaterality": "L", "ViewPosition": "CC", **more}
-        write_dicom(folder / "images" / f"PLANTED-ID-{number}.dcm", ramp((24, 16)) + number, **word)
-    whole = (folder / "images" / "PLANTED-ID-3.dcm").read_bytes()
-    (folder / "images" / "PLANTED-ID-damaged.dcm").write_bytes(whole[:-200])
-    return ["dicom", str(folder / "images")]
-
-
-SOURCES = {"pictures": pictures, "dicom": dicom}
-
-
-def run(words: list[str], out: Path, *more: str) -> int:
-    return main([*words[:1], *words[1 : 3 if words[0] == "folder" else 2], str(out), *words[3:], *more, "--quiet"])
-
-
-def import_parts(words: list[str], out: Path, count: int, *more: str) -> None:
-    for number in range(count, 0, -1):
-        assert run(words, out, "--shard", f"{number}/{count}", *more) == 0
-
-
-def refused(words: list[str], out: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
-    assert run(words, out, *more) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    return line
 
 
 @pytest.mark.parametrize(
@@ -159,6 +105,28 @@ def test_an_interrupted_part_goes_on(
     assert run(words, tmp_path / "data", "--shard", "merge") == 0
     assert run(words, tmp_path / "one", "--name", "data") == 0
     assert content(tmp_path / "data") == content(tmp_path / "one")
+
+
+def test_a_part_at_work_is_not_merged_nor_begun_in_a_merge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, out, said = pictures(tmp_path), tmp_path / "data", []
+    import_parts(words, out, 2)
+    capsys.readouterr()
+    lock: Any = claim(tmp_path / "data.shards" / "2-of-2" / "in_use")
+    line = "2-of-2: another process is at work in it; wait for it"
+    assert f"{line}, then merge" in refused(words, out, capsys, "--shard", "merge")
+    lock.close()  # as one that was killed leaves it
+    placed = writer._place
+
+    def begin(*arguments: Any) -> None:
+        said.append(refused(words, out, capsys, "--shard", "2/2", "--overwrite"))
+        placed(*arguments)
+
+    monkeypatch.setattr(writer, "_place", begin)
+    assert run(words, out, "--shard", "merge") == 0
+    assert line in said[0]
+    assert not (tmp_path / "data.shards").exists()
 
 
 def test_a_merge_that_ends_early_loses_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
