@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.base.replaced_options import upgraded
+from engines.records.mlflow_run import Tracking
+from engines.records.resume_state import Progress
 from engines.scoring.lesions import LESION_OPTIONS
 from engines.training.plan import Stage
 from engines.training.stage_lesions import POINT_OPTIONS
@@ -50,6 +52,16 @@ def say_it_is_over(stage: Stage, epoch: int) -> None:
         *(stage.name, epoch, stage.max_epochs),
         " (stopped early; raise patience too)" if epoch < stage.max_epochs else "",
     )
+
+
+def keep_runs(progress: Progress, saved: Mapping[str, Any], tracking: Tracking) -> None:
+    """Save the MLflow runs that took the place of those of a resumed training, which are not in the store any more.
+
+    Where no epoch is left nothing else would, and each resume would make them again.
+    """
+    runs = {"run_id": tracking.run_id, "stage_runs": tracking.stage_runs}
+    if tracking.enabled and not tracking.failed and any(saved[key] != value for key, value in runs.items()):
+        progress.save({**saved, **runs}, rotate=False)
 
 
 @contextmanager

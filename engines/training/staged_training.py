@@ -36,7 +36,7 @@ from engines.training.early_stopping import early_stopping, monitored_score
 from engines.training.epoch_loader import read_ahead
 from engines.training.epochs import EpochDataset, begin_epoch, seed_all
 from engines.training.frozen_cache import FrozenCache
-from engines.training.interrupted import check_same, fitting, say_it_is_over
+from engines.training.interrupted import check_same, fitting, keep_runs, say_it_is_over
 from engines.training.loss_scaling import LossScaling
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
@@ -95,8 +95,7 @@ class StagedTraining:
         ema_decay: float = 0.0,
         cache_frozen: bool = False,
     ) -> None:
-        self.trainer, self.evaluator = trainer, evaluator
-        self.plan = list(plan)
+        self.trainer, self.evaluator, self.plan = trainer, evaluator, list(plan)
         self.output, self.tracking, self.seed = output, tracking, seed
         check_schedule(lr_schedule)
         check_keep(keep, patience)
@@ -138,6 +137,7 @@ class StagedTraining:
             logger.info("\nStage %s", self.stage)
             if saved is not None and index == first:
                 self._restore_stage(saved)
+                keep_runs(self.output.progress, saved, self.tracking)
             elif index > 0 and self.keep == "best":
                 self._score_start()
             counter = self.early_stopping.counter if self.early_stopping is not None else 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -25,56 +27,85 @@ def register(uri: str, comparisons: Sequence[Comparison], name: str) -> list[str
         name: of the registered model, made if missing.
 
     Raises:
-        UserError: several data sets, or no row has a logged model.
+        UserError: several data sets, no row has a logged model, or the store takes none; then no empty one is left.
     """
     if len(comparisons) != 1:
         names = ", ".join(comparison.dataset for comparison in comparisons)
         raise UserError(f"--register {name}: several data sets are compared ({names}); give one with --dataset")
     if not name.strip() or set(name) & set("/:'\"%."):
         raise UserError(f"--register {name}: expected a name without / : . % and quotes")
-    client, (comparison,) = MlflowClient(uri), comparisons
-    models = {row.title: _model_of(client, row.result) for row in comparison.rows if row.result is not None}
-    found = {title: model for title, model in models.items() if model is not None}
-    if not found:
-        raise UserError(f"--register {name}: no row has a logged model; train again with this version")
+    (comparison,) = comparisons
+    rows = [(row.title, row.result) for row in comparison.rows if row.result is not None and _is_training(row.result)]
     best = comparison.reference
     if comparison.verdict is not None and comparison.verdict.statement is not None:
         best = comparison.verdict.statement.best
-    _make(client, name)
     said = []
-    for title, model in found.items():
-        version = _version(client, name, model, {"title": title, "dataset": comparison.dataset})
-        said.append(f"{name} version {version}: {title}{f' ({ALIAS})' if title == best else ''}")
-        if title == best:
-            client.set_registered_model_alias(name, ALIAS, version)
+    try:
+        client = MlflowClient(uri) if rows else None  # of files alone there is no store, and none is made
+        models = [(title, _model_of(client, result)) for title, result in rows] if client is not None else []
+        found = {title: model for title, model in models if model is not None}
+        if client is None or not found:
+            raise UserError(f"--register {name}: no row has a logged model; train again with this version")
+        with _registered(client, name):
+            for title, model in found.items():
+                version = _version(client, name, model, {"title": title, "dataset": comparison.dataset})
+                said.append(f"{name} version {version}: {title}{f' ({ALIAS})' if title == best else ''}")
+                if title == best:
+                    client.set_registered_model_alias(name, ALIAS, version)
+    except MlflowException as error:
+        reason = str(error).strip().splitlines()[0][:300]
+        raise UserError(f"--register {name}: {uri} does not take it ({reason}); give another --tracking_uri") from error
     if best not in found:
         said.append(f"The best row, {best}, has no logged model: the alias {ALIAS} stays as it is.")
     return said
 
 
-def _model_of(client: MlflowClient, result: Result) -> str | None:
-    """Id of the logged model of a row that is one training's; None for others."""
-    if len(result.run_ids) != 1 or result.pictures is not None:
-        return None
+def _is_training(result: Result) -> bool:
+    """Whether a row is one training's, which may have a logged model."""
+    return len(result.run_ids) == 1 and result.pictures is None
+
+
+def _model_of(client: MlflowClient, result: Result) -> LoggedModel | None:
+    """The logged model of a row; None where it has none."""
     run = client.get_run(result.run_ids[0])
     ids = [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
     ids += [given.model_id for given in run.inputs.model_inputs] if run.inputs else []
     models = [client.get_logged_model(each) for each in ids]
-    return next((model.model_id for model in models if model.tags.get("stage") == result.stage), None)
+    return next((model for model in models if model.tags.get("stage") == result.stage), None)
 
 
-def _make(client: MlflowClient, name: str) -> None:
+@contextmanager
+def _registered(client: MlflowClient, name: str) -> Iterator[None]:
+    """Make the registered model if it is missing; take it away again if the block fails and leaves it empty."""
+    made = True
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise UserError(f"--register {name}: {str(error).splitlines()[0]}") from None
+            raise
+        made = False
+    try:
+        yield
+    except BaseException:
+        if made and not client.search_model_versions(f"name = '{name}'"):
+            client.delete_registered_model(name)
+        raise
 
 
-def _version(client: MlflowClient, name: str, model: str, tags: dict[str, str]) -> str:
+def _version(client: MlflowClient, name: str, model: LoggedModel, tags: dict[str, str]) -> str:
+    """Version of the registered model that is this logged model, made if missing.
+
+    Its source is the place of the files: to resolve `models:/<id>` a database's registry asks the store that is set
+    for the whole process, whatever the client's own is, and makes one in the current folder if none is set.
+    """
     for known in client.search_model_versions(f"name = '{name}'"):
-        if known.tags.get(MODEL_TAG) == model:
+        if known.tags.get(MODEL_TAG) == model.model_id:
             return str(known.version)
-    run_id = client.get_logged_model(model).source_run_id
-    made = client.create_model_version(name, f"models:/{model}", run_id, {**tags, MODEL_TAG: model}, model_id=model)
+    made = client.create_model_version(
+        name,
+        model.artifact_location,
+        model.source_run_id,
+        {**tags, MODEL_TAG: model.model_id},
+        model_id=model.model_id,
+    )
     return str(made.version)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -30,6 +31,7 @@ from scripts.comparison.table import Comparison, Row, compare
 from scripts.crossvalidation.at_once import Place, run_all
 from scripts.crossvalidation.fold_table import results
 from scripts.crossvalidation.folds import FOLDS, TRAINED, Folds, digest_of, read_folds, trained_subjects, write_folds
+from scripts.crossvalidation.logged_again import log_finished
 from scripts.crossvalidation.process import terminable
 from scripts.crossvalidation.state import Plan, begin, fold_folder, is_finished, save, set_finished, training_command
 from scripts.crossvalidation.views import Views, fold_views, write_view
@@ -137,7 +139,7 @@ def cross_validate(
 
 
 def _start(cross: Cross, stack: ExitStack, dealt: Folds, views: Views) -> None:
-    """Begin or resume: folder, MLflow run, data sets of the folds."""
+    """Begin or resume: folder, MLflow run, data sets of the folds; finished folds that the store lacks."""
     run_id = begin(cross.out, cross.plan)
     stack.enter_context(own(cross.out, cross.tracking, task="cross-validation", option="--out"))
     stack.enter_context(tracked(cross.tracking, run_id))
@@ -145,6 +147,7 @@ def _start(cross: Cross, stack: ExitStack, dealt: Folds, views: Views) -> None:
     cross.tracking.log_artifacts(write_folds(dealt, cross.out / "folds.csv"))
     for number, view in enumerate(views, start=1):
         write_view(view, fold_folder(cross.out, number) / "dataset")
+    log_finished(cross.out, cross.plan, cross.tracking, partial(_tags, cross), cross.say)
 
 
 def _config(bundle: str) -> Path:

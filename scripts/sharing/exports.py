@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ from engines.inference.inferers import size_multiple
 from engines.records.checkpoint import explained, load_checkpoint
 from scripts.sharing.program import as_exported
 from transforms.atomic_write import atomic_file
-from transforms.errors import UserError
+from transforms.errors import UserError, user_error
 
 FORMATS = ("pt", "ts", "pt2", "onnx")
 EXAMPLE = (2, 64, 96)
@@ -57,15 +58,36 @@ def export(folder: Path, formats: tuple[str, ...]) -> dict[str, float]:
 
 
 def build(folder: Path) -> nn.Module:
-    """The network of configs/inference.json with the weights of models/model.pt, on the CPU."""
+    """The network of configs/inference.json with the weights of models/model.pt, on the CPU.
+
+    Raises:
+        UserError: they do not fit each other.
+    """
     parser = ConfigParser()
     parser.read_config(str(folder / "configs" / "inference.json"))
     parser["output_dir"] = str(folder)
     parser["device"] = "cpu"
-    network: nn.Module = parser.get_parsed_content("network")
+    try:
+        network: nn.Module = parser.get_parsed_content("network")
+    except Exception as error:  # whatever a bundle's own code raises, wrapped by MONAI
+        raise UserError(
+            f"the bundle {folder.name} cannot make the network of these weights ({cause_of(error)}); give the bundle "
+            "that they were trained with"
+        ) from error
     with explained():
         network.load_state_dict(load_checkpoint(folder / "models" / "model.pt"))
     return network.eval()
+
+
+def cause_of(error: BaseException) -> str:
+    """One line that says what is behind an error: a `UserError` that was wrapped, or else the first exception."""
+    found = user_error(error)
+    if found is not None:
+        return str(found)
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 def images(network: nn.Module, number: int, rows: int, columns: int) -> Tensor:
@@ -182,6 +204,10 @@ def main(argv: list[str]) -> int:
         print(json.dumps(export(Path(argv[0]), tuple(argv[1:]))))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        traceback.print_exc()
+        print(f"error: {cause_of(error)}", file=sys.stderr)  # the last line is what `scripts.share` tells
         return 2
     return 0
 

@@ -70,6 +70,7 @@ def share(bundle: str, out: Path, output_dir: Path | None, options: ShareOptions
     Raises:
         UserError: nothing trained, no terms of the data, an existing zip, or an export that is not the same network.
     """
+    check_out(out)
     trained = find_trained(bundle, output_dir)
     check_terms(trained, options.data_licence)
     check_documents(trained)
@@ -103,13 +104,29 @@ def check_terms(trained: Trained, stated: str | None) -> None:
         )
 
 
+def check_out(out: Path) -> None:
+    """Say before minutes of exporting that there can be no zip.
+
+    Raises:
+        UserError: the folder is a file, or is to be inside one.
+    """
+    folder = out.parent if _is_zip(out) else out
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if there.exists() and not there.is_dir():
+        raise UserError(f"{there}: is a file; OUT is a folder, or a file that ends in .zip; give another OUT")
+
+
+def _is_zip(out: Path) -> bool:
+    return out.suffix.lower() == ".zip"
+
+
 def zip_path(out: Path, name: str, version: str, overwrite: bool) -> Path:
     """`out` itself if it ends in .zip, else mammoseg_<name>_v<version>.zip in it.
 
     Raises:
         UserError: it exists and may not be replaced.
     """
-    path = out if out.suffix.lower() == ".zip" else out / f"mammoseg_{name}_v{version}.zip"
+    path = out if _is_zip(out) else out / f"mammoseg_{name}_v{version}.zip"
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file or another folder")
     if path.exists() and not overwrite:

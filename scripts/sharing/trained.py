@@ -60,7 +60,8 @@ def find_trained(bundle: str, output_dir: Path | None) -> Trained:
         output_dir: where the training wrote models/; None for the bundle's own folder.
 
     Raises:
-        UserError: no such bundle, nothing trained, or something that is no model of this project.
+        UserError: no such bundle, nothing trained, weights of another bundle, or something that is no model of this
+            project.
     """
     folder = find_bundle(bundle)
     if output_dir is None:
@@ -68,6 +69,7 @@ def find_trained(bundle: str, output_dir: Path | None) -> Trained:
         output_dir = Path(bundle_root(folder.name)) if own else folder
     output = as_path(output_dir)
     settings: dict[str, Any] = portable(load_settings(output))
+    _check_bundle(folder, output, settings)
     missing = [key for key in NEEDED if key not in settings]
     if missing:
         raise UserError(f"{output / 'models' / 'model.json'}: has no {', '.join(missing)}; train again, then share")
@@ -77,6 +79,22 @@ def find_trained(bundle: str, output_dir: Path | None) -> Trained:
     except ValueError as error:
         raise UserError(f"{folder / 'configs' / 'metadata.json'}: not JSON ({error})") from None
     return Trained(folder, weights, settings, metadata)
+
+
+def _check_bundle(folder: Path, output: Path, settings: dict[str, Any]) -> None:
+    """Refuse weights that were trained with another bundle that is here; a bundle may have been renamed since.
+
+    Raises:
+        UserError: naming that bundle. Weights of an older version do not say which it was.
+    """
+    name = settings.get("bundle")
+    if not isinstance(name, str) or name in ("", folder.name):
+        return
+    if (bundle_folder(name) / "configs" / "inference.json").is_file():
+        raise UserError(
+            f"{output}: was trained with the bundle {name}, not {folder.name}; share {name}, or give the --output_dir "
+            f"of a training of {folder.name}"
+        )
 
 
 def find_bundle(bundle: str) -> Path:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from engines.records.mlflow_models import Weights, add_model, finish_model
+from engines.records.mlflow_run import Tracking
+from engines.records.output_folder import Output
+from engines.scoring.confusion_files import write_confusion_files
 from scripts.compare import main as compare
 
 Run = Callable[..., None]
@@ -76,3 +83,51 @@ def test_a_training_and_its_evaluation(
         output_format="list",
     )
     assert last.model_id in {model.model_id for model in found}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_models_are_registered_in_the_store_that_is_given_and_nothing_else_is_touched(
+    fails: bool, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From any folder and without a store that is set for the process; a failure is one line and leaves no model."""
+    matrices = {f"s{number}": np.diag([50, 9]) for number in range(3)}
+    about = {
+        "labels": {"0": "background", "1": "tumor"},
+        "dataset": "d",
+        "dataset_digest": "0" * 64,
+        "split_digest": "s",
+    }
+    tracking = Tracking("mammoseg", "unet", str(store))
+    tracking.start()
+    tracking.start_stage("unet", {})
+    for path in write_confusion_files(Output(str(tmp_path / "out")), "unet", matrices, about, "validation"):
+        tracking.log_artifacts(path, "eval", tracking.stage_run_id)
+    model = add_model(tracking, "unet", Weights("unet", "1" * 64, 1), tracking.stage_run_id)
+    assert finish_model(tracking, model)
+    tracking.end_stage({})
+    tracking.end("FINISHED")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise MlflowException("no room\nfor more")
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    before = mlflow.get_tracking_uri(), dict(os.environ)
+    if fails:
+        monkeypatch.setattr(MlflowClient, "create_model_version", refuse)
+    capsys.readouterr()
+    words = ["--tracking_uri", str(store), "--out", str(tmp_path / "c"), "--draws", "100", "--register", "m"]
+    assert compare(words) == (2 if fails else 0)
+    client = MlflowClient(f"sqlite:///{store}")
+    if fails:
+        errors = capsys.readouterr().err.splitlines()
+        assert errors[-1].startswith("error: --register m: sqlite:")
+        assert errors[-1].endswith("does not take it (no room); give another --tracking_uri")
+        assert not client.search_registered_models()
+    else:
+        version = client.get_model_version_by_alias("m", "best")
+        assert version.tags["model_id"] == model
+        assert client.get_model_version_download_uri("m", version.version).endswith(f"{model}/artifacts")
+    assert not list((tmp_path / "here").iterdir())
+    assert (mlflow.get_tracking_uri(), dict(os.environ)) == before

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from ignite.engine import Events
+from mlflow.tracking import MlflowClient
 from training_factory import Pixelwise, staged_training
 
 from engines.records.panels import PanelSaver
@@ -74,6 +76,35 @@ def test_a_resumed_training_ends_with_the_same_weights(tiny_dataset: Path, tmp_p
             training.run()
     whole, parts = (weights(tmp_path / name, "slopes") for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_finished_training_whose_store_is_lost_is_put_back_once(
+    tiny_dataset: Path, tmp_path: Path, store: Path, empty_store: Path
+) -> None:
+    def train(resume: bool) -> list[str]:
+        training = staged_training(tiny_dataset, tmp_path / "out", epochs=1, store=store)
+        training.tracking.start(*training.prepare(resume))
+        training.run()
+        training.tracking.end("FINISHED")
+        client = MlflowClient(f"sqlite:///{store}")
+        (experiment,) = (e for e in client.search_experiments() if e.name == "e")
+        return sorted(run.info.run_id for run in client.search_runs([experiment.experiment_id]))
+
+    first = train(resume=False)
+    assert train(resume=True) == first
+    store = Path(shutil.copy(empty_store, tmp_path / "new.db"))
+    put_back = train(resume=True)
+    assert len(put_back) == 2  # the training, and its last stage
+    assert not {*put_back} & {*first}
+    assert train(resume=True) == put_back
+    store = tmp_path / "no folder" / "cannot.db"
+    store.parent.write_text("a file")
+    saved = torch.load(tmp_path / "out" / "models" / "progress.pt", weights_only=True)
+    training = staged_training(tiny_dataset, tmp_path / "out", epochs=1, store=store)
+    training.tracking.start(*training.prepare(resume=True))
+    training.run()
+    again = torch.load(tmp_path / "out" / "models" / "progress.pt", weights_only=True)
+    assert (again["run_id"], again["stage_runs"]) == (saved["run_id"], saved["stage_runs"])
 
 
 def test_batches_recur_after_as_many_epochs_as_crops_are_drawn_for(tiny_dataset: Path, tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""Finished folds in an MLflow store that lacks them: it was deleted, or did not answer. Logged from their folders.
+
+Nothing is trained or scored for it. What `scripts.compare` reads is there again: matrices, lesions, boundaries,
+pictures, scores and options. Not there: the losses of the epochs (eval/epochs.csv has them) and logged models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlflow.tracking import MlflowClient
+
+from engines.base.network_file import read_rows
+from engines.base.paths import bundle_folder
+from engines.records.mlflow_run import Tracking
+from engines.runs.owned_run import tracked
+from scripts.crossvalidation.fold_table import DAMAGED
+from scripts.crossvalidation.state import Plan, fold_folder, is_finished, set_finished
+from transforms.errors import UserError
+from transforms.strict_json import read_object
+
+TAG = "logged_from"
+"""Of runs that were logged again: what from."""
+
+LOGGED = ("*.csv", "*.json", "*.png")
+"""Of the files in eval/."""
+
+
+def log_finished(
+    out: Path,
+    plan: Plan,
+    tracking: Tracking,
+    tags: Callable[[int], Mapping[str, str]],
+    say: Callable[[int, str], None],
+) -> None:
+    """Log the finished folds that are not below the cross-validation's run.
+
+    Args:
+        tracking: of the cross-validation, started.
+        tags: of the run of a fold's training.
+        say: tells something of a fold.
+
+    Raises:
+        UserError: a fold's eval/config.json is damaged.
+    """
+    finished = [number for number in range(1, plan.folds + 1) if is_finished(out, number)]
+    known = tracking.optional(lambda client: _known(client, tracking), "search for runs") if finished else None
+    if known is None:
+        return
+    for number in finished:
+        folder = fold_folder(out, number)
+        config = read_object(folder / "eval" / "config.json", DAMAGED)
+        stages = config.get("stages")
+        if not isinstance(stages, list):
+            raise UserError(f"{folder / 'eval' / 'config.json'}: has no list of stages; {DAMAGED}")
+        if all((str(number), stage) in known for stage in ("", *stages)):
+            continue
+        say(number, f"is not in {tracking.tracking_uri}: logged again from {folder}.")
+        name = f"{plan.bundle} fold {number} of {plan.folds}"
+        about = {**tags(number), "kind": "training", TAG: "its folder"}
+        own = Tracking(tracking.experiment_name, name, tracking.tracking_uri, _parameters(config), tags=about)
+        own.source, own.rows = tracking.source, read_rows(bundle_folder(plan.bundle))
+        with tracked(own):
+            _log(folder, stages, own)
+        if not own.failed:
+            set_finished(out, number, tags(number))
+
+
+def _known(client: MlflowClient, tracking: Tracking) -> set[tuple[str, str]]:
+    """Fold and stage of each finished run that belongs to the cross-validation; a training's is of no stage."""
+    experiment = client.get_experiment_by_name(tracking.experiment_name)
+    wanted = f"tags.crossval = '{tracking.run_id}' and attributes.status = 'FINISHED'"
+    runs = client.search_runs([experiment.experiment_id], wanted, max_results=10_000)
+    return {(run.data.tags.get("fold", ""), run.data.tags.get("stage", "")) for run in runs}
+
+
+def _parameters(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the training, as far as they were given a value."""
+    return {key: value for key, value in config.items() if value is not None and key not in ("labels", "licence")}
+
+
+def _log(folder: Path, stages: list[str], tracking: Tracking) -> None:
+    """Log a run for each stage, and what is of the training as a whole."""
+    evaluated, scores = folder / "eval", {}
+    for stage in stages:
+        tracking.start_stage(stage, {})
+        for kind in ("confusion", "lesions", "boundary"):
+            tracking.log_artifacts(evaluated / f"{kind}-{stage}.json", "eval", tracking.stage_run_id)
+        tracking.log_artifacts(evaluated / "predictions" / stage, f"eval/predictions/{stage}", tracking.stage_run_id)
+        scores = _scores(folder / "models" / f"{stage}.json")
+        tracking.end_stage(scores)
+    tracking.log_metrics({name: value for name, value in scores.items() if name != "epoch"}, step=0)
+    for path in sorted(path for pattern in LOGGED for path in evaluated.glob(pattern)):
+        tracking.log_artifacts(path, "eval")
+    tracking.log_artifacts(evaluated / "predictions", "eval/predictions")
+    for name in ("model.pt", "model.json"):
+        tracking.log_artifacts(folder / "models" / name, "models")
+
+
+def _scores(path: Path) -> dict[str, float]:
+    """Validation scores and epoch of a stage's weights; none if the file is not there."""
+    record = read_object(path, DAMAGED) if path.is_file() else {}
+    values = {**(record.get("validation") or {}), "epoch": record.get("epoch")}
+    return {name: value for name, value in values.items() if value is not None}
