@@ -66,14 +66,14 @@ def _steps(get: Callable[[str], Any], parsed: dict[str, Any]) -> Iterator[tuple[
         return type(parsed[key]).__name__
 
     yield "options", lambda: _options(get("options"), parsed)
-    if "options" not in parsed:
-        return
-    for key in PARTS:
+    for key in PARTS if "options" in parsed else PARTS[:1]:  # a wrong option is told once
         yield key, lambda key=key: build(key)  # type: ignore[misc]
         if key not in parsed:
             return  # what follows would only repeat this problem
         if key == "data":
             yield "dataset_dir", lambda: _labels(parsed["data"])
+    if "options" not in parsed:
+        return
     yield "lesion_class", lambda: _lesions(parsed)
     yield "output_dir", lambda: _room(get("output"), parsed["network"])
     yield "train::dataloader", lambda: _forward(parsed)

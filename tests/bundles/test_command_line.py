@@ -160,7 +160,10 @@ def test_check_names_the_key_of_each_problem(tiny_dataset: Path, tmp_path: Path)
     bad = run_forked([*words, "--width", "-1"], environment=environment())
     assert bad.returncode != 0
     assert re.search(r"problem  dataset_dir: .*s001_L_CC", bad.stdout)
-    assert re.search(r"problem  network: .*width must be above 0", bad.stdout)
+    assert "problem  options: --width -1: expected a number above 0" in bad.stdout
+    assert "problem  network" not in bad.stdout
+    wrong = run_forked([*words, "--crop_size", "0.5"], environment=environment())
+    assert "problem  train::trainer: crop_size of stage 'front' must be a whole number above 0" in wrong.stdout
 
 
 def test_usage_reports_are_off_unless_the_user_says_otherwise() -> None:

@@ -266,8 +266,13 @@ def test_existing_output_is_replaced_only_on_request_and_only_if_it_is_a_dataset
     assert code == 2
     assert "exists and is not empty; choose another folder, or say --overwrite" in errors
     (out / "extra.txt").write_text("old")
+    code, _, errors = call("--overwrite")
+    assert code == 2
+    assert "also holds extra.txt, which no import wrote" in errors
+    (out / "extra.txt").unlink()
+    (out / "images" / "extra.npy").touch()
     assert call("--overwrite")[0] == 0
-    assert not (out / "extra.txt").exists()
+    assert not (out / "images" / "extra.npy").exists()
     (out / "dataset.json").unlink()
     code, _, errors = call("--overwrite")
     assert code == 2
