@@ -15,7 +15,7 @@ from typing import IO
 
 from engines.base.lock import claim, claim_if_locks
 from transforms.errors import UserError
-from transforms.reading.find_files import real_path
+from transforms.reading.find_files import leads_nowhere, real_path
 
 _LOCK = "in_use"
 _NEW = "new"
@@ -75,6 +75,10 @@ def check_output(out: Path, overwrite: bool, sources: tuple[Path, ...] = ()) -> 
     for source in sources:
         if resolved in (real_path(source), *real_path(source).parents):
             raise UserError(f"{out}: holds the source {source}; choose another output folder")
+    if os.path.ismount(out):
+        raise UserError(f"{out}: is a mounted disk, and a finished folder is renamed to OUT; give a folder in it")
+    if leads_nowhere(out):
+        raise UserError(f"{out}: a link that leads nowhere; remove it, or choose another output folder")
     _bring_back(out)
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return

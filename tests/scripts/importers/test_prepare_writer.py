@@ -225,6 +225,17 @@ def test_overwriting_a_link_leaves_what_it_leads_to(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
 
 
+def test_what_no_folder_can_be_renamed_to_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(UserError, match="link: a link that leads nowhere"):
+        writer.write_dataset(tmp_path / "link", [], NAMED, labels=["a", "b"])
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path).name == "disk")
+    with pytest.raises(UserError, match=r"disk: is a mounted disk.*give a folder in it"):
+        writer.write_dataset(tmp_path / "disk", [], NAMED, labels=["a", "b"])
+
+
 def test_128_images_take_seconds(tmp_path) -> None:
     start = time.perf_counter()
     cases = [
