@@ -118,7 +118,7 @@ def _replace(new: Path, out: Path, overwrite: bool) -> None:
     except OSError:
         if not out.exists() and old.exists():
             old.rename(out)
-        elif out.exists():
+        elif not overwrite:
             check_output(out, overwrite=False)
         raise
     if not old.is_symlink():  # to a data set elsewhere, which stays
