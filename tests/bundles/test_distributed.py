@@ -132,11 +132,12 @@ def test_running_averages_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 AVERAGES = """
+import sys
 from types import SimpleNamespace
 import torch
 from engines.base.distributed import parallel, share_at_end
-torch.distributed.init_process_group("gloo")
-rank = torch.distributed.get_rank()
+rank = int(sys.argv[2])
+torch.distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=rank, world_size=2)
 network = torch.nn.Sequential(torch.nn.BatchNorm2d(1, momentum=0.5))
 state = SimpleNamespace(iteration=0, epoch_length=2)
 trainer = SimpleNamespace(network=parallel(network).train(), state=state)
@@ -149,17 +150,10 @@ print(found)
 """
 
 
-def test_running_averages_are_of_the_crops_of_all_processes() -> None:
+def test_running_averages_are_of_the_crops_of_all_processes(tmp_path: Path) -> None:
     """The first has 8, the other 16: each by itself within an epoch, then the mean of 6 and 12."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    words = [sys.executable, "-c", AVERAGES]
-    started = [
-        subprocess.Popen(words, cwd=ROOT, env={**common, "RANK": number}, stdout=subprocess.PIPE, text=True)
-        for number in "01"
-    ]
+    words = [sys.executable, "-c", AVERAGES, str(tmp_path / "meeting")]
+    started = [subprocess.Popen([*words, number], cwd=ROOT, stdout=subprocess.PIPE, text=True) for number in "01"]
     told = [process.communicate()[0].strip() for process in started]
     assert told == ["[4.0, 9.0]", "[8.0, 9.0]"]
 
