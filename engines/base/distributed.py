@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 import torch
+from ignite.engine import Events
 from torch import distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -48,12 +49,29 @@ def share_averages(network: nn.Module) -> None:
                 buffer /= world_size()
 
 
-def share_at_end(trainer: Any, validated: nn.Module) -> None:
-    """After the last iteration of an epoch, `share_averages` of the network that is trained and of that validated."""
-    if trainer.state.iteration % trainer.state.epoch_length == 0:
-        share_averages(trainer.network)
-        if validated is not getattr(trainer.network, "module", trainer.network):
-            share_averages(validated)
+def exchange_once(trainer: Any, evaluator: Any) -> None:
+    """Have a MONAI trainer average gradients once per update and running averages once per epoch.
+
+    Args:
+        trainer: its network is what `parallel` returned. Gradients of the passes before an update are only added up,
+            as within `DistributedDataParallel.no_sync`.
+        evaluator: its network may be the moving average of the trained one.
+    """
+
+    def before_pass() -> None:
+        passes = (trainer.state.iteration - 1) % trainer.state.epoch_length + 1
+        update = passes % trainer.accumulation_steps == 0 or passes == trainer.state.epoch_length
+        trainer.network.require_backward_grad_sync = update
+
+    def after_pass() -> None:
+        if trainer.state.iteration % trainer.state.epoch_length == 0:
+            share_averages(trainer.network)
+            if evaluator.network is not trainer.network.module:
+                share_averages(evaluator.network)
+
+    if world_size() > 1:
+        trainer.add_event_handler(Events.ITERATION_STARTED, before_pass)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, after_pass)
 
 
 def summed(value: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ import torch
 from ignite.engine import Events
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 
-from engines.base.distributed import parallel, share_at_end
+from engines.base.distributed import exchange_once, parallel
 from engines.base.signals import end_if_asked
 from engines.base.threads import restore_threads
 from engines.base.world import is_main, rank
@@ -119,7 +119,7 @@ class StagedTraining:
         self.samples.attach(evaluator)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._stop_divergence)
-        trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: share_at_end(trainer, evaluator.network))
+        exchange_once(trainer, evaluator)
         evaluator.add_event_handler(Events.COMPLETED, self._validated)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
 

@@ -31,10 +31,10 @@ SLIM += " --fine_tuning $None --norm instance"
 """Dice and batch normalization are of each process's own crops: only losses per pixel train alike."""
 
 
-def words(config: str, batch: int, data: Path, out: Path, store: Path, options: str) -> list[str]:
+def words(config: str, batch: int, passes: int, data: Path, out: Path, store: Path, options: str) -> list[str]:
     return arguments(
         "training", config, *SLIM.split(), *options.split(), "--batch_size", str(batch),
-        "--micro_batch_size", str(batch), "--dataset_dir", data, "--output_dir", out, "--tracking_uri", store,
+        "--micro_batch_size", str(batch // passes), "--dataset_dir", data, "--output_dir", out, "--tracking_uri", store,
     )  # fmt: skip
 
 
@@ -61,17 +61,17 @@ def in_two_processes(words: list[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("start", "options"),
-    [(with_torchrun, ""), (in_two_processes, "--sampling class --ema_decay 0.5 --loss focal")],
+    ("start", "passes", "options"),
+    [(with_torchrun, 1, ""), (in_two_processes, 2, "--sampling class --ema_decay 0.5 --loss focal")],
     ids=["image", "class"],
 )
 def test_two_processes_train_like_one_with_the_doubled_batch(
-    tmp_path: Path, store: Path, start: Callable[[list[str]], str], options: str
+    tmp_path: Path, store: Path, start: Callable[[list[str]], str], passes: int, options: str
 ) -> None:
     data = make_dataset(tmp_path / "data", subjects=10)
-    alone = run(words(TRAIN, 4, data, tmp_path / "one", store, options))
+    alone = run(words(TRAIN, 4, passes, data, tmp_path / "one", store, options))
     assert alone.returncode == 0, alone.stderr
-    printed = start(words(TWO, 2, data, tmp_path / "two", store, options))
+    printed = start(words(TWO, 2, passes, data, tmp_path / "two", store, options))
     one, two = (torch.load(tmp_path / n / "models" / "progress.pt", weights_only=True) for n in ("one", "two"))
     for entry in ("network", "average")[: 2 if "ema_decay" in options else 1]:
         for name, value in one[entry].items():
@@ -131,31 +131,39 @@ def test_running_averages_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     }  # fmt: skip
 
 
-AVERAGES = """
+EXCHANGES = """
 import sys
-from types import SimpleNamespace
 import torch
-from engines.base.distributed import parallel, share_at_end
+from ignite.engine import Events
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from engines.base.distributed import exchange_once, parallel
 rank = int(sys.argv[2])
 torch.distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=rank, world_size=2)
-network = torch.nn.Sequential(torch.nn.BatchNorm2d(1, momentum=0.5))
-state = SimpleNamespace(iteration=0, epoch_length=2)
-trainer = SimpleNamespace(network=parallel(network).train(), state=state)
+network = torch.nn.Sequential(torch.nn.BatchNorm2d(1, momentum=0.5), torch.nn.Conv2d(1, 1, 1))
+image, label = torch.full((2, 1, 2, 2), 8.0 * (1 + rank)), torch.ones(2, 1, 2, 2)
+batches = [{"image": image, "label": label}] * 3
+trainer = SupervisedTrainer(
+    torch.device("cpu"), 1, batches, parallel(network), torch.optim.SGD(network.parameters(), 0.0),
+    lambda prediction, target: (prediction * (1 + rank)).mean(), accumulation_steps=2, decollate=False,
+)
+exchange_once(trainer, SupervisedEvaluator(torch.device("cpu"), batches, network))
 found = []
-for state.iteration in (1, 2):
-    trainer.network(torch.full((2, 1, 2, 2), 8.0 * (1 + rank)))
-    share_at_end(trainer, network)
-    found.append(float(network[0].running_mean))
-print(found)
+
+@trainer.on(Events.ITERATION_COMPLETED)
+def look():
+    found.append((float(network[1].bias.grad), float(network[0].running_mean)))
+
+trainer.run()
+print([gradient for gradient, _ in found], [average for _, average in found])
 """
 
 
-def test_running_averages_are_of_the_crops_of_all_processes(tmp_path: Path) -> None:
-    """The first has 8, the other 16: each by itself within an epoch, then the mean of 6 and 12."""
-    words = [sys.executable, "-c", AVERAGES, str(tmp_path / "meeting")]
+def test_processes_exchange_gradients_per_update_and_averages_per_epoch(tmp_path: Path) -> None:
+    """Two updates, of two passes and of one; MONAI halves all three losses. The first process sees 8, the other 16."""
+    words = [sys.executable, "-c", EXCHANGES, str(tmp_path / "meeting")]
     started = [subprocess.Popen([*words, number], cwd=ROOT, stdout=subprocess.PIPE, text=True) for number in "01"]
-    told = [process.communicate()[0].strip() for process in started]
-    assert told == ["[4.0, 9.0]", "[8.0, 9.0]"]
+    printed = [process.communicate()[0].splitlines()[-1] for process in started]
+    assert printed == ["[0.5, 1.5, 0.75] [4.0, 6.0, 10.5]", "[1.0, 1.5, 0.75] [8.0, 12.0, 10.5]"]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
