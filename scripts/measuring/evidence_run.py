@@ -24,7 +24,7 @@ from engines.training.plan import Stage
 from scripts.measuring.bundle_networks import recipe_of
 from scripts.measuring.gpu_groups import NETWORKS
 from scripts.measuring.shared_device import MARK, VALIDATED, Epoch, stages_of_all
-from scripts.measuring.timing import device_name
+from scripts.measuring.timing import device_name, device_of
 from transforms.errors import UserError
 
 COMMAND = [sys.executable, "-m", "scripts.measuring.shared_device"]
@@ -45,9 +45,7 @@ def run_evidence(
     Raises:
         UserError: no such device or recipe, a process that ended, or no epoch of a stage within the minutes.
     """
-    used = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if used.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"--device {device}: there is no GPU that PyTorch can use; give cpu")
+    used = device_of(device)
     stages = stages_of_all(recipe, tiny)
     if recipe_of(NETWORKS[0], recipe)["image_height"] is None:
         raise UserError(f"--recipe {recipe}: has no image_height, by which images are drawn; give another")

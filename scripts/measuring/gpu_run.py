@@ -18,7 +18,7 @@ from engines.base.paths import project_root
 from scripts.measuring import rows
 from scripts.measuring.gpu_groups import groups
 from scripts.measuring.one_group import MARK
-from scripts.measuring.timing import device_name
+from scripts.measuring.timing import device_name, device_of
 from transforms.errors import UserError
 
 
@@ -29,9 +29,7 @@ def run_groups(minutes: float, out: Path, device: str = "", tiny: bool = False, 
         UserError: no such device, or nothing to measure.
     """
     end = time.monotonic() + 60 * minutes
-    used = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if used.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"--device {device}: there is no GPU that PyTorch can use; give cpu")
+    used = device_of(device)
     todo = [group for group in groups(tiny) if only in group.name]
     if not todo:
         names = ", ".join(group.name for group in groups(tiny))

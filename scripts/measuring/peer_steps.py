@@ -17,7 +17,7 @@ from nets.deeplabv3 import DeepLabV3, group_norm
 from scripts.measuring.bundle_networks import recipe_of
 from scripts.measuring.gemm import flops_of
 from scripts.measuring.rows import aligned
-from scripts.measuring.timing import device_name, in_turns
+from scripts.measuring.timing import device_name, device_of, in_turns
 from transforms.crops import rows_and_columns
 from transforms.errors import UserError
 
@@ -64,9 +64,7 @@ def compare_steps(
     Raises:
         UserError: smp is not installed, or there is no such recipe or device.
     """
-    used = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if used.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"--device {device}: there is no GPU that PyTorch can use; give cpu")
+    used = device_of(device)
     torch.set_num_threads(threads)
     steps = [step for name in recipes.split(",") for step in _steps(name.strip(), used, repeats)]
     if as_json:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from engines.base.devices import check_device
 from scripts.measuring.gpu_groups import Group
 from scripts.measuring.rows import Row
 from transforms.errors import UserError
@@ -18,6 +19,17 @@ from transforms.errors import UserError
 WARM_UP, LEAST, MOST = 3, 5, 50
 SECONDS = 1.0
 """For which one thing is repeated, unless `MOST` or `LEAST` repeats say otherwise."""
+
+
+def device_of(device: str) -> torch.device:
+    """Return the device of an option `--device`: by default the first GPU, or the CPU without one.
+
+    Raises:
+        UserError: this machine has no such device.
+    """
+    if device:
+        check_device(device)
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def device_name(device: torch.device) -> str:

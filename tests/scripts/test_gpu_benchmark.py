@@ -105,11 +105,15 @@ def test_the_next_call_goes_on(
     assert "--only net9: in no group's name" in capsys.readouterr().err
 
 
-def test_a_gpu_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    assert benchmark.main(["gpu", "--device", "cuda", "--out", str(tmp_path / "rows.jsonl")]) == 2
-    assert "there is no GPU that PyTorch can use" in capsys.readouterr().err
+@pytest.mark.parametrize("command", ["gpu", "evidence", "peers"])
+@pytest.mark.parametrize("device", ["cuda:99", "graphics"])
+def test_a_device_that_is_not_there_is_one_line(
+    command: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where `gpu` keeps its rows
+    assert benchmark.main([command, "--device", device]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: --device {device}: ")
 
 
 def test_a_line_cut_off_is_left_out_and_another_file_refused(tmp_path: Path) -> None:
