@@ -14,6 +14,7 @@ import torch
 from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 
+from engines.training.epoch_loader import ReadsAhead
 from scripts.measuring.gemm import Gemm, flops_of
 
 KEPT = 8
@@ -103,6 +104,16 @@ class _Replayed:
 
     def __iter__(self) -> Iterator[Any]:
         yield from islice(cycle(self._watch.batches), len(self)) if self._watch.from_memory else self._loader
+
+    def begin(self) -> None:
+        """Read ahead, unless the next epoch takes its batches from memory."""
+        if self._watch.from_memory and isinstance(self._loader, ReadsAhead):
+            self._loader.begin()
+
+    def close(self) -> None:
+        """End the processes that read."""
+        if isinstance(self._loader, ReadsAhead):
+            self._loader.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)

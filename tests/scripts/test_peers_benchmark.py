@@ -16,6 +16,7 @@ from monai.engines import SupervisedTrainer
 from torch import nn
 
 from engines.inference.inferers import PaddedInferer
+from engines.training.epoch_loader import ReadsAhead, end_reading
 from nets.deeplabv3 import DeepLabV3
 from scripts import benchmark
 from scripts.measuring import gemm, peer_steps, plain_options
@@ -125,6 +126,13 @@ def test_even_epochs_repeat_the_batches_of_the_odd_ones_and_monais_trainer_takes
             for _ in range(3):
                 yield next(drawn)
 
+        def begin(self) -> None:
+            ahead.append(trainer.state.epoch)
+
+        def close(self) -> None:
+            ahead.append(0)
+
+    ahead: list[int] = []
     network = nn.Conv2d(1, 1, 1)
     seen: list[list[float]] = []
     trainer = SupervisedTrainer(
@@ -143,7 +151,11 @@ def test_even_epochs_repeat_the_batches_of_the_odd_ones_and_monais_trainer_takes
     ticks = iter(range(10_000))
     watch = Watch(lambda: float(next(ticks)), peers=True)
     watch.attach(trainer)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: trainer.data_loader.begin())
     trainer.run()
+    assert isinstance(trainer.data_loader, ReadsAhead)
+    end_reading(trainer)
+    assert ahead == [2, 4, 0]  # no epoch that takes its batches from memory is read ahead
     assert seen == [[0, 1, 2], [0, 1, 2], [3, 4, 5], [3, 4, 5]]
     assert watch.real == [1 / 3]  # of epoch 3: the clock is read at its start and after its third iteration alone
     assert watch.memory == [1 / 3, 1 / 3]
