@@ -28,6 +28,7 @@ from scripts.comparison.out_of_fold import at_points
 from scripts.comparison.store import Result, cross_validation
 from scripts.comparison.table import Comparison, compare
 from scripts.crossvalidation.fold_table import DAMAGED, fold_result, results
+from scripts.crossvalidation.logged_again import logged
 from scripts.crossvalidation.process import run_training, terminable
 from scripts.crossvalidation.run import by_group, image_attributes, log_comparison
 from scripts.crossvalidation.state import Plan, begin, fold_folder, is_finished, read, save, set_finished
@@ -112,8 +113,10 @@ def ensemble_cross_validation(
     tracking.source = "scripts/ensemble.py"
     with terminable(), own(out, tracking, task="cross-validation", option="--out"), tracked(tracking, run_id):
         save(out, plan, tracking.run_id)
+        in_store = logged(tracking)
         for number in range(1, plan.folds + 1):
-            _score(found, out, number, tracking)
+            if not _is_scored(out, number, plan.folds, in_store):
+                _score(found, out, number, tracking)
         rows = [
             row for source in found for row in results(source.folder, source.plan, rule) if row.stage == _stage(source)
         ]
@@ -159,14 +162,19 @@ def _check_same_folds(sources: Sequence[Source]) -> None:
                 )
 
 
+def _is_scored(out: Path, number: int, folds: int, in_store: set[tuple[str, str]] | None) -> bool:
+    """Whether a fold was scored earlier and its run is still in the MLflow store, as far as that answers; says so."""
+    finished = is_finished(out, number)
+    lost = in_store is not None and str(number) not in {fold for fold, _ in in_store}
+    done = f"scored earlier{', but its run is not in the MLflow store; scored again' if lost else ''}."
+    text = done if finished else str(fold_folder(out, number))
+    Console(stderr=True, highlight=False).print(f"Fold {number} of {folds}: {text}", soft_wrap=True)
+    return finished and not lost
+
+
 def _score(sources: Sequence[Source], out: Path, number: int, tracking: Tracking) -> None:
-    """Evaluate the ensemble on one fold in a process of its own, unless that was done."""
-    say = Console(stderr=True, highlight=False)
+    """Evaluate the ensemble on one fold in a process of its own."""
     folds, folder = sources[0].plan.folds, fold_folder(out, number)
-    if is_finished(out, number):
-        say.print(f"Fold {number} of {folds}: scored earlier.")
-        return
-    say.print(f"Fold {number} of {folds}: {folder}", soft_wrap=True)
     members = [f"{s.plan.bundle}={os.path.relpath(s.member(number), folder)}" for s in sources]
     write_text(folder / FILE, json.dumps({"members": members, "operating_point": None}, indent=2) + "\n")
     tags = {"fold": str(number), "folds": str(folds), "crossval_name": tracking.run_name}

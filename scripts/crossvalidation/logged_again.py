@@ -46,7 +46,7 @@ def log_finished(
         UserError: a fold's eval/config.json is damaged.
     """
     finished = [number for number in range(1, plan.folds + 1) if is_finished(out, number)]
-    known = tracking.optional(lambda client: _known(client, tracking), "search for runs") if finished else None
+    known = logged(tracking) if finished else None
     if known is None:
         return
     for number in finished:
@@ -68,8 +68,16 @@ def log_finished(
             set_finished(out, number, tags(number))
 
 
-def _known(client: MlflowClient, tracking: Tracking) -> set[tuple[str, str]]:
-    """Fold and stage of each finished run that belongs to the cross-validation; a training's is of no stage."""
+def logged(tracking: Tracking) -> set[tuple[str, str]] | None:
+    """Return fold and stage of each finished run of a cross-validation; None if the store does not answer.
+
+    Args:
+        tracking: of the cross-validation, started. The stage of a training's own run is "".
+    """
+    return tracking.optional(lambda client: _logged(client, tracking), "search for runs")
+
+
+def _logged(client: MlflowClient, tracking: Tracking) -> set[tuple[str, str]]:
     experiment = client.get_experiment_by_name(tracking.experiment_name)
     wanted = f"tags.crossval = '{tracking.run_id}' and attributes.status = 'FINISHED'"
     runs = client.search_runs([experiment.experiment_id], wanted, max_results=10_000)

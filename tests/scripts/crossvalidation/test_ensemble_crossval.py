@@ -154,6 +154,33 @@ def test_an_ensemble_is_a_row_beside_its_members(
         assert compared[1][key] == rows[3][key]
 
 
+def test_folds_whose_runs_are_lost_are_scored_again(
+    go: Go,
+    crossvals: list[str],
+    evaluations: Evaluations,
+    tmp_path: Path,
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert go(*crossvals) == 0
+    evaluations.store = tmp_path / "another.db"
+    again = [*crossvals, "--out", str(tmp_path / "e"), "--tracking_uri", str(evaluations.store)]
+    assert ensemble.main(again) == 0
+    assert len(evaluations.commands) == 2 * FOLDS
+    assert (
+        "Fold 2 of 2: scored earlier, but its run is not in the MLflow store; scored again." in capsys.readouterr().err
+    )
+    assert ensemble.main(again) == 0
+    assert len(evaluations.commands) == 2 * FOLDS
+    capsys.readouterr()
+    assert compare_command.main(["--crossval", "--json", *again[-2:], "--out", str(tmp_path / "c")]) == 0
+    assert json.loads(capsys.readouterr().out)[1]["model"] == "Ensemble of two"
+    monkeypatch.setattr(work, "logged", lambda tracking: None)  # a store that does not answer
+    assert ensemble.main(again) == 0
+    assert len(evaluations.commands) == 2 * FOLDS
+
+
 def test_what_is_no_ensemble_of_folds(
     go: Go, crossvals: list[str], tmp_path: Path, tiny_dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
