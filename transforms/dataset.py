@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from transforms.dataset_folder import Listing, read_content, without_garbage_collection
+from transforms.dataset_folder import missing_files, read_content, without_garbage_collection
 from transforms.dataset_items import Items, check_section, paths_of
 from transforms.dataset_items import case_of as case_of
 from transforms.dataset_schema import SECTIONS as SECTIONS
@@ -223,7 +224,8 @@ class Dataset:
             for section in SECTIONS
             for item in self.content.get(section, [])
         ]
-        return sorted(lines, key=str)
+        unlabeled = any(None in line for line in lines)
+        return sorted(lines, key=str if unlabeled else None)  # the same order, but None is only comparable as text
 
     def _need_training(self) -> None:
         if not self.content["training"]:
@@ -240,21 +242,26 @@ class Dataset:
                 f"{path}: the {empty[0]} list is empty; prepare the dataset again from at least two subjects "
                 "and with --validation between 0 and 1"
             )
-        there = Listing(self.root)
-        for section in SECTIONS:
-            for item in self.content.get(section, []):
-                low, high = item["intensity_range"]
-                if low >= high:
-                    raise UserError(
-                        f"{path}: the intensity_range of {item['image']} is [{low}, {high}]; expected the smallest "
-                        "and the largest possible value, as in [0, 4095]"
-                    )
-                for name in (item["image"], item["label"]):
-                    if name is not None and name not in there:
-                        raise UserError(
-                            f"{self.root / name}: missing, though {path} lists it under {section}; copy the whole "
-                            "folder again, or prepare it again"
-                        )
+        for item in self._listed():
+            low, high = item["intensity_range"]
+            if low >= high:
+                raise UserError(
+                    f"{path}: the intensity_range of {item['image']} is [{low}, {high}]; expected the smallest "
+                    "and the largest possible value, as in [0, 4095]"
+                )
+        files = (item[key] for item in self._listed() for key in ("image", "label") if item[key] is not None)
+        missing = missing_files(self.root, files)
+        if missing:
+            name = min(missing)
+            section = next(s for s in SECTIONS for item in self.content.get(s, []) if name in item.values())
+            raise UserError(
+                f"{self.root / name}: missing, though {path} lists it under {section}; copy the whole folder again, "
+                "or prepare it again"
+            )
+
+    def _listed(self) -> Iterator[dict[str, Any]]:
+        """Entries of all sections."""
+        return chain.from_iterable(self.content.get(section, []) for section in SECTIONS)
 
 
 def _check_pair(item: dict[str, Any], image: tuple[str, tuple[int, ...]], label: tuple[str, tuple[int, ...]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from os.path import isfile
 from pathlib import Path
@@ -79,23 +79,17 @@ def _not_a_dataset(root: Path) -> str:
     )
 
 
-class Listing:
-    """Which files a folder holds: each folder in it is listed once, instead of asking for each file."""
+def missing_files(root: Path, names: Iterable[str]) -> set[str]:
+    """Return those of some paths below a folder at which there is no file.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._folders: dict[str, set[str]] = {}
-
-    def __contains__(self, name: str) -> bool:
-        folder, _, file = name.rpartition("/")
-        found = self._folders.get(folder)
-        if found is None:
-            found = self._folders[folder] = self._listed(folder)
-        return file in found or isfile(self.root / name)  # False also for a name that no file can have
-
-    def _listed(self, folder: str) -> set[str]:
+    Each subfolder is listed once, instead of checking each file.
+    """
+    missing = set(names)
+    for folder in {name.rpartition("/")[0] for name in missing}:
+        prefix = f"{folder}/" if folder else ""
         try:
-            with os.scandir(self.root / folder) as entries:
-                return {entry.name for entry in entries if entry.is_file()}
+            with os.scandir(root / folder) as entries:
+                missing.difference_update(prefix + entry.name for entry in entries if entry.is_file())
         except (OSError, ValueError):
-            return set()
+            continue
+    return {name for name in missing if not isfile(root / name)}  # isfile: False also for a name no file can have

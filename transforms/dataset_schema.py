@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def check_schema(path: Path, content: dict[str, Any]) -> None:
     from jsonschema.exceptions import best_match  # not where no dataset.json is read, see scripts.benchmark gpu
 
     lists = {name: content[name] for name in SECTIONS if isinstance(content.get(name), list)}
-    fits = all(plain_item(item) for section in lists.values() for item in section)
+    fits = all(map(plain_items, lists.values()))
     shown = {**content, **{name: [] for name in lists}} if fits else content
     error = best_match(_validator().iter_errors(shown))
     if error is not None:
@@ -47,22 +48,32 @@ _SUBJECT_HASH = re.compile("^[0-9a-f]{32}$").search
 _ATTRIBUTE = re.compile("^[a-z][a-z0-9_]{0,31}$").search
 
 
-def _path(value: Any) -> bool:
-    return type(value) is str and _PATH(value) is not None
+Rule = Callable[[list[Any]], bool]
+"""Whether all values of one key fit."""
 
 
-def _sha256(value: Any) -> bool:
-    return type(value) is str and _SHA256(value) is not None
+def _of(*types: type) -> Rule:
+    return lambda values: set(map(type, values)) <= set(types)
 
 
-def _text(value: Any) -> bool:
-    return type(value) is str
+def _matching(pattern: Callable[[str], Any]) -> Rule:
+    return lambda values: _texts(values) and all(map(pattern, values))
 
 
-def _spacing(value: Any) -> bool:
-    if value is None:
-        return True
-    return type(value) is list and len(value) == 2 and all(type(v) in (int, float) and v > 0 for v in value)
+def _optional(rule: Rule) -> Rule:
+    return lambda values: rule([value for value in values if value is not None])
+
+
+def _pairs(*types: type) -> Rule:
+    return lambda values: (
+        set(map(type, values)) <= {list}
+        and set(map(len, values)) <= {2}
+        and set(map(type, chain.from_iterable(values))) <= set(types)
+    )
+
+
+def _spacing(values: list[Any]) -> bool:
+    return _pairs(int, float)(values) and all(length > 0 for length in chain.from_iterable(values))
 
 
 def _attributes(value: Any) -> bool:
@@ -71,38 +82,34 @@ def _attributes(value: Any) -> bool:
     return all(_ATTRIBUTE(key) and type(text) is str and 0 < len(text) <= 64 for key, text in value.items())
 
 
-_RULES: Mapping[str, Callable[[Any], bool]] = {
-    "image": _path,
-    "label": lambda value: value is None or _path(value),
-    "subject": lambda value: type(value) is str and value != "",
-    "subject_hash": lambda value: type(value) is str and _SUBJECT_HASH(value) is not None,
-    "laterality": lambda value: value is None or (type(value) is str and value in ("L", "R")),
-    "view": lambda value: value is None or type(value) is str,
-    "spacing_mm": _spacing,
-    "spacing_source": _text,
-    "intensity_range": lambda value: (
-        type(value) is list and len(value) == 2 and type(value[0]) is int and type(value[1]) is int
-    ),
-    "intensity_source": _text,
-    "burned_in": lambda value: value is None or type(value) is bool,
-    "flipped": lambda value: type(value) is bool,
-    "attributes": _attributes,
-    "source_sha256": _sha256,
-    "image_sha256": _sha256,
-    "label_sha256": lambda value: value is None or _sha256(value),
+_texts = _of(str)
+_RULES: Mapping[str, Rule] = {
+    "image": _matching(_PATH),
+    "label": _optional(_matching(_PATH)),
+    "subject": lambda values: _texts(values) and all(values),
+    "subject_hash": _matching(_SUBJECT_HASH),
+    "laterality": _optional(lambda values: _texts(values) and set(values) <= {"L", "R"}),
+    "view": _optional(_texts),
+    "spacing_mm": _optional(_spacing),
+    "spacing_source": _texts,
+    "intensity_range": _pairs(int),
+    "intensity_source": _texts,
+    "burned_in": _optional(_of(bool)),
+    "flipped": _of(bool),
+    "attributes": lambda values: all(map(_attributes, values)),
+    "source_sha256": _matching(_SHA256),
+    "image_sha256": _matching(_SHA256),
+    "label_sha256": _optional(_matching(_SHA256)),
 }
 _REQUIRED = ("image", "label", "subject", "intensity_range", "source_sha256")
 
 
-def plain_item(item: Any) -> bool:
-    """Whether an image's entry certainly fits the schema: False for some that do, as with 4095.0 for an integer."""
-    if type(item) is not dict:
+def plain_items(items: Sequence[Any]) -> bool:
+    """Whether the entries of images certainly fit the schema; may be False for valid entries, as with 4095.0."""
+    if not _of(dict)(list(items)):
         return False
-    for key in _REQUIRED:
-        if key not in item:
-            return False
-    for key, value in item.items():
-        rule = _RULES.get(key)
-        if rule is not None and not rule(value):
+    for key, rule in _RULES.items():
+        values = [item[key] for item in items if key in item]
+        if not rule(values) or (key in _REQUIRED and len(values) < len(items)):
             return False
     return True

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms import dataset_schema
-from transforms.dataset_schema import FILE, check_schema, plain_item
+from transforms.dataset_schema import FILE, check_schema, plain_items
 from transforms.errors import UserError
 
 SCHEMA = json.loads(FILE.read_text())
@@ -45,8 +45,8 @@ def valid(item: Any) -> bool:
 
 def test_a_usual_entry_needs_no_validator(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = dict.fromkeys(("label", "laterality", "view", "spacing_mm", "burned_in", "label_sha256"))
-    assert plain_item(ITEM)
-    assert plain_item({**ITEM, **nothing})
+    assert plain_items([ITEM])
+    assert plain_items([{**ITEM, **nothing}, ITEM])
     assert set(SCHEMA["$defs"]["item"]["properties"]) == set(dataset_schema._RULES)
     assert set(SCHEMA["$defs"]["item"]["required"]) == set(dataset_schema._REQUIRED)
     check_schema(Path("dataset.json"), {**HEAD, "training": [ITEM]})
@@ -64,12 +64,12 @@ ODD = st.one_of(
 @given(st.sampled_from(sorted(ITEM)), ODD)
 def test_what_is_told_to_fit_does(key: str, value: Any) -> None:
     item = {**ITEM, key: value}
-    assert not plain_item(item) or valid(item)
+    assert not plain_items([ITEM, item]) or valid(item)
 
 
 @pytest.mark.parametrize("item", [None, [], "x", *({k: v for k, v in ITEM.items() if k != r} for r in ITEM)])
 def test_entries_that_lack_something(item: Any) -> None:
-    assert plain_item(item) == valid(item)
+    assert plain_items([ITEM, item]) == plain_items([item, ITEM]) == valid(item)
 
 
 @pytest.mark.parametrize(
@@ -87,5 +87,5 @@ def test_the_validator_tells_what_is_wrong(section: Any, words: str) -> None:
 
 def test_what_only_the_validator_knows_to_fit_fits() -> None:
     item = {**ITEM, "intensity_range": [0.0, 4095.0]}
-    assert not plain_item(item)
+    assert not plain_items([item])
     check_schema(Path("dataset.json"), {**HEAD, "training": [item]})
