@@ -1,4 +1,4 @@
-# mammoseg in a container: CPU or CUDA, as a user without rights, without a network when it runs (docs/container.md).
+# mammoseg in a container: CPU or CUDA, as an unprivileged user, without network at run time (docs/container.md).
 #
 #   docker build --build-arg TORCH_INDEX_URL=ADDRESS --tag mammoseg .    ADDRESS: PyTorch's index of CPU builds
 #   docker build --tag mammoseg:cuda .                                   without it: the CUDA build
@@ -17,7 +17,7 @@ RUN pip install --no-cache-dir --constraint constraints.txt .
 FROM python:3.11-slim-bookworm
 RUN useradd --uid 1000 --no-create-home mammoseg && install --directory --owner=mammoseg /work
 COPY --from=build /opt/mammoseg /opt/mammoseg
-# Any user may run it (docker run --user): what is written beside the results goes to /tmp
+# Any user may run it (docker run --user): files other than the results go to /tmp
 ENV PATH=/opt/mammoseg/bin:$PATH \
     HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib \

@@ -55,12 +55,12 @@ dist: $(VENV)/.installed
 	rm -f dist/mammoseg-*
 	$(PY) -m build
 
-# PostgreSQL and an MLflow server with passwords, on this machine's own address (mlflow/README.md).
+# PostgreSQL and an MLflow server with passwords, on localhost (mlflow/README.md).
 services: $(VENV)/.installed
 	$(PY) -m pip install --constraint constraints.txt psycopg2-binary "mlflow[auth]"
 	$(PY) mlflow/services.py outputs/services
 
-# Half an hour to an hour on one core; the same command again goes on. Options: make test-faults FAULTS="--seed 1 --only kills"
+# Half an hour to an hour on one core; the same command resumes. Options: make test-faults FAULTS="--seed 1 --only kills"
 test-faults: export OMP_NUM_THREADS = 1
 test-faults: $(VENV)/.installed
 	$(PY) tests/faults $(FAULTS)

@@ -1,5 +1,5 @@
 /*
- * QuPath -> mammoseg: write every image of the project at full resolution, and its annotations as GeoJSON beside it.
+ * QuPath -> mammoseg: write every image of the project at full resolution, and its annotations as GeoJSON next to it.
  *
  *   <project>/mammoseg/<image>.tif        the pixels as QuPath reads them, 8 or 16 bits
  *   <project>/mammoseg/<image>.geojson    its annotations; no file for an image without any
@@ -7,14 +7,14 @@
  * Then, in a terminal:
  *   python -m scripts.prepare qupath <project>/mammoseg data/mine --classes "background,gland,tumor"
  *
- * Save first (File > Save): what is saved is exported. Run once (Run > Run), not "Run for project". Without a window:
+ * Save first (File > Save): only saved data is exported. Run once (Run > Run), not "Run for project". Without a window:
  *   QuPath script docs/qupath/export_project.groovy --project project.qpproj [--args FOLDER]
  */
 
 def ending = '.tif'      // or '.png'
-def imagesAgain = false // true: write images again that are there already
+def imagesAgain = false // true: rewrite existing images
 
-// The same in both scripts: a name for files of each image of the project, unique, of letters, digits, '.', '_' and '-'
+// The same in both scripts: a unique file name for each image of the project, of letters, digits, '.', '_' and '-'
 def entriesByName(project) {
     def found = [:]
     def taken = new HashSet()
@@ -51,7 +51,7 @@ entriesByName(project).each { name, entry ->
     def server = imageData.getServer()
     try {
         if (server.nZSlices() > 1 || server.nTimepoints() > 1) {
-            println 'left out, it has several planes: ' + name
+            println 'skipped, has several planes: ' + name
             return
         }
         def image = new File(folder, name + ending)
@@ -63,7 +63,7 @@ entriesByName(project).each { name, entry ->
         def file = new File(folder, name + '.geojson')
         if (annotations.isEmpty()) {
             if (file.exists()) {
-                println 'has no annotations now, remove by hand if it is out of date: ' + file.getName()
+                println 'image has no annotations now, remove this file if it is out of date: ' + file.getName()
             }
             return
         }

@@ -1,28 +1,28 @@
 /*
- * mammoseg -> QuPath: put the regions that inference found into the images of the project, with their measurements.
+ * mammoseg -> QuPath: add the regions found by inference to the images of the project, with their measurements.
  *
  * Write the results for the exported images first, in a terminal:
  *   python -m monai.bundle run --config_file bundles/unet/configs/inference.json --dataset_dir <project>/mammoseg \
  *       --results_dir <project>/mammoseg_results --formats "['geojson', 'findings']"
  *
- * Reads <project>/mammoseg_results: <image>.geojson, and findings.csv if it is there (one row per image: areas, scores).
- * Each region has its area, mean probability and, of a lesion, its score as measurements; the cells of findings.csv
- * become metadata of the image, shown below the list of images. Regions are named 'mammoseg', by which a second run
- * finds those of the first.
+ * Reads <project>/mammoseg_results: <image>.geojson, and findings.csv if it exists (one row per image: areas, scores).
+ * Each region has its area, mean probability and, if a lesion, its score as measurements; the cells of findings.csv
+ * become metadata of the image, shown below the list of images. Regions are named 'mammoseg', by which a later run
+ * recognizes them.
  *
- * Close the images that are open, without unsaved changes. Run once (Run > Run), not "Run for project". Without a window:
+ * Close all open images, without unsaved changes. Run once (Run > Run), not "Run for project". Without a window:
  *   QuPath script docs/qupath/import_results.groovy --project project.qpproj --save [--args FOLDER]
  */
 import qupath.lib.io.PathIO
 import qupath.lib.objects.PathObjects
 
-def asDetections = false // true: detections, which cannot be edited, but are light and have a table of their own
-def replace = false      // true: delete the regions of an earlier run first, also where they were corrected
-def lowestScore = 0.0     // leave out lesions of a lower score
+def asDetections = false // true: detections, which are not editable, but lightweight and with their own table
+def replace = false      // true: first delete the regions of an earlier run, even if they were corrected
+def lowestScore = 0.0     // omit lesions with a lower score
 
 def mark = 'mammoseg'
 
-// The same in both scripts: a name for files of each image of the project, unique, of letters, digits, '.', '_' and '-'
+// The same in both scripts: a unique file name for each image of the project, of letters, digits, '.', '_' and '-'
 def entriesByName(project) {
     def found = [:]
     def taken = new HashSet()
@@ -82,7 +82,7 @@ def findingsIn(file) {
     for (line in lines.drop(1)) {
         def cells = cellsOf(line)
         if (key < 0 || cells.size() != columns.size()) {
-            throw new IllegalStateException(file.getPath() + ': not as inference writes it; run it again')
+            throw new IllegalStateException(file.getPath() + ': not in the format that inference writes; run inference again')
         }
         def row = [:]
         columns.eachWithIndex { column, place -> row.put(column, cells[place]) }
