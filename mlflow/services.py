@@ -1,11 +1,11 @@
-"""PostgreSQL and an MLflow server with passwords, on this machine's own address, until Ctrl-C.
+"""PostgreSQL and an MLflow server with passwords, on localhost, until Ctrl-C.
 
     python mlflow/services.py FOLDER [--port 5000]        (`make services` does it in outputs/services)
 
-Everything is below FOLDER, also for the next start: the database, the artifacts, and `environment`, a file for your
-shell (`. FOLDER/environment`) with address, user and a generated password, readable by you alone. Needs PostgreSQL's
-programs (Debian: postgresql) and the packages psycopg2-binary and mlflow[auth]. For a machine that others reach, use
-compose.yaml beside this file.
+FOLDER holds everything, also for later starts: the database, the artifacts, and `environment`, a file for your
+shell (`. FOLDER/environment`) with address, user and a generated password, readable only by you. Needs PostgreSQL's
+programs (Debian: postgresql) and the packages psycopg2-binary and mlflow[auth]. For a machine that others can reach, use
+compose.yaml in this folder.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from typing import Any
 
 HOST = "127.0.0.1"
 SECONDS = 120
-"""For which a service may take to start."""
+"""Timeout for the start of a service."""
 
 
 def missing() -> str:
-    """What is not installed, in words; empty if all is there."""
+    """Return a sentence about missing programs or packages; empty if nothing is missing."""
     if programs() is None:
-        return "PostgreSQL's initdb and postgres are not on this machine (Debian: apt-get install postgresql)"
+        return "PostgreSQL's initdb and postgres are not installed (Debian: apt-get install postgresql)"
     absent = [name for name in ("psycopg2", "flask_wtf") if importlib.util.find_spec(name) is None]
     return f"the packages {', '.join(absent)} are missing: pip install psycopg2-binary 'mlflow[auth]'" if absent else ""
 
 
 def programs() -> Path | None:
-    """Folder of PostgreSQL's programs, the newest first."""
+    """Return the folder of PostgreSQL's programs, preferring the newest version."""
     found = [Path(path) for path in sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)]
     on_path = shutil.which("initdb")
     found += [Path(on_path).resolve().parent] if on_path else []
@@ -47,11 +47,11 @@ def programs() -> Path | None:
 
 
 class Services:
-    """The two processes.
+    """The database and the MLflow server, each a child process.
 
     Args:
-        folder: for everything that they write.
-        port: of the MLflow server; 0 takes one that is free.
+        folder: output folder of both.
+        port: port of the MLflow server; 0 takes a free one.
     """
 
     def __init__(self, folder: Path, port: int = 0) -> None:
@@ -67,7 +67,7 @@ class Services:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a client needs."""
+        """Environment variables for a client."""
         return {
             "MLFLOW_TRACKING_URI": f"http://{HOST}:{self.port}",
             "MLFLOW_TRACKING_USERNAME": "admin",
@@ -75,16 +75,16 @@ class Services:
         }
 
     def start(self) -> None:
-        """Start both, wait until they answer, and write `environment`."""
+        """Start both services, wait until they accept connections, and write `environment`."""
         self._start_database()
         self._start_server()
         lines = [f"export {name}={value}\n" for name, value in self.environment.items()]
         self._private("environment", "".join(lines))
 
     def stop(self) -> None:
-        """End both, the server first."""
+        """Stop both services, the server first."""
         for process in reversed(self.processes):
-            process.send_signal(signal.SIGINT)  # PostgreSQL: end at once, in order
+            process.send_signal(signal.SIGINT)  # PostgreSQL: fast shutdown
             try:
                 process.wait(30)
             except subprocess.TimeoutExpired:
@@ -114,7 +114,7 @@ class Services:
             "MLFLOW_AUTH_ADMIN_PASSWORD": self.secret,
             "MLFLOW_FLASK_SERVER_SECRET_KEY": self._kept("session-key"),
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            # in the environment, since others of this machine can read a command line
+            # in the environment, since other users of this machine can read a command line
             "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://mlflow:{self.secret}@{HOST}:{self.database_port}/postgres",
         }
         words = ["--artifacts-destination", str(self.folder / "artifacts"), "--host", HOST, "--port", str(self.port)]
@@ -133,7 +133,7 @@ class Services:
             except OSError:
                 time.sleep(0.25)
         self.stop()
-        raise SystemExit(f"error: {Path(command[0]).name} did not start; its last words are in {self.folder / log}")
+        raise SystemExit(f"error: {Path(command[0]).name} did not start; see the end of {self.folder / log}")
 
     def _run(self, command: list[str]) -> None:
         done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False, **self.account)
@@ -154,14 +154,14 @@ class Services:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """Return an unused port."""
     with socket.socket() as each:
         each.bind((HOST, 0))
         return int(each.getsockname()[1])
 
 
 def main() -> int:
-    """Start, say how to use it, and wait."""
+    """Start the services, print their address, and wait."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--port", type=int, default=5000)
@@ -175,7 +175,7 @@ def main() -> int:
     try:
         services.start()
         print(
-            f"http://{HOST}:{services.port}   to use it:   . {services.folder / 'environment'}   Ctrl-C ends it",
+            f"http://{HOST}:{services.port}   to use it:   . {services.folder / 'environment'}   Ctrl-C stops it",
             flush=True,
         )
         signal.pause()
