@@ -4,8 +4,8 @@
 
 FOLDER holds everything, also for later starts: the database, the artifacts, and `environment`, a file for your
 shell (`. FOLDER/environment`) with address, user and a generated password, readable only by you. Needs PostgreSQL's
-programs (Debian: postgresql) and the packages psycopg2-binary and mlflow[auth]. For a machine that others can reach, use
-compose.yaml in this folder.
+programs (Debian: postgresql) and the packages psycopg2-binary and mlflow[auth]. For a machine that others can reach,
+use compose.yaml in this folder.
 """
 
 from __future__ import annotations
