@@ -1,9 +1,9 @@
-"""The performance figures of docs/results.md, each from one command.
+"""Measure the performance figures of docs/results.md, one command per figure.
 
     python -m scripts.benchmark NAME [--json]
 
-Each file of `scripts/benchmarks` is one benchmark: its function of the file's own name is the command. Nothing is
-kept; the table goes to the terminal.
+Each file of `scripts/benchmarks` is one benchmark; its command is the function named like the file. Nothing is
+stored; the table is printed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ try:
 except ModuleNotFoundError as missing:
     if missing.name != "typer":
         raise
-    app: Any = None  # type: ignore[no-redef]  # a machine with torch and MONAI alone
+    app: Any = None  # type: ignore[no-redef]  # an environment with only torch and MONAI
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 2 after a one-line error. Without typer there are `gpu`, `evidence` and `peers` alone."""
+    """Run the command; return 0, or 2 after a one-line error. Without typer only `gpu`, `evidence` and `peers` run."""
     if app is None:
         from scripts.measuring.plain_options import main as without_typer
 

@@ -1,14 +1,14 @@
 """Write the configs of all bundles from bundles/common/ and each bundle's network.json.
 
-    python -m scripts.bundles              write what is out of date, and the table of docs/options.md
-    python -m scripts.bundles --check      write nothing; name what is out of date, and end with 1
-    python -m scripts.bundles names        the bundles' names, in the order of tables
+    python -m scripts.bundles              write outdated configs and the table of docs/options.md
+    python -m scripts.bundles --check      write nothing; list outdated files, and exit with 1 if any
+    python -m scripts.bundles names        list the bundles, in the order of tables
     python -m scripts.bundles new NAME --network CLASS [ARGUMENT=VALUE …]
-                                           a bundle for a network of one's own (docs/own_network.md), as in new
-                                           attention_unet --network monai.networks.nets.AttentionUnet
+                                           create a bundle for a custom network (docs/own_network.md), as in
+                                           new attention_unet --network monai.networks.nets.AttentionUnet
                                            channels=[16,32,64] strides=[2,2]
 
-A config that was edited by hand is never overwritten without `--force`: the command shows the difference and ends.
+Without `--force`, a config that was edited by hand is not overwritten: the command shows the difference and ends.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def write(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if something is out of date.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also overwrite configs that were edited by hand.")] = False,
 ) -> None:
-    """Only its signature is used: the module's text is the help."""
+    """Only the signature is used; the help is the module docstring."""
     if context.invoked_subcommand is not None:
         return
     root = project_root()
@@ -55,7 +55,7 @@ def write(
 
 @app.command("names")
 def names() -> None:
-    """Print the bundles' names, in the order of tables."""
+    """List the bundles, in the order of tables."""
     print("\n".join(all_rows()))
 
 
@@ -69,14 +69,14 @@ def new(
     ] = None,
     title: Annotated[str | None, typer.Option(help="Name in tables. Default: the class.")] = None,
 ) -> None:
-    """Make a bundle for a network of one's own: it trains, evaluates, infers, is compared and shared like the others.
+    """Create a bundle for a custom network, to train, evaluate, infer, compare and share like the others.
 
     Dimensions, input channels and number of classes are set automatically.
     """
-    from scripts.bundlewriter.new import make_bundle  # takes the time of MONAI's import
+    from scripts.bundlewriter.new import make_bundle  # slow: imports MONAI
 
     folder = make_bundle(project_root(), name, network, arguments or [], title)
-    print(f"{folder.relative_to(project_root()).as_posix()}: now look at network.json and docs/README.md in it, then")
+    print(f"{folder.relative_to(project_root()).as_posix()}: review network.json and docs/README.md in it, then")
     config = (folder / "configs" / "train.json").relative_to(project_root()).as_posix()
     for run_id, short in (("check", "check"), ("training", "train")):
         monai = f"python -m monai.bundle run {run_id} --config_file {config}"
@@ -84,7 +84,7 @@ def new(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0, 1 if --check finds something out of date, or 2 after a one-line error."""
+    """Run the command; return 0, 1 if --check finds outdated files, or 2 after a one-line error."""
     return run_app(app, "python -m scripts.bundles", argv)
 
 

@@ -1,4 +1,4 @@
-"""Common entry of all commands: run, and end with one line instead of a traceback."""
+"""Common entry point of all commands: run, and report errors in one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from transforms.plain_text import one_line
 
 
 class Commands(typer.core.TyperGroup):
-    """Commands, listed with their whole first sentence: typer cuts it to the width of a terminal.
+    """Command group that lists commands with their whole first sentence; typer cuts it to the terminal's width.
 
-    Contexts are click's, which newer versions of typer have a copy of.
+    Contexts are of click, or of the copy of click in newer versions of typer.
     """
 
     def get_help_option(self, ctx: Any) -> Any:
@@ -36,16 +36,16 @@ class Commands(typer.core.TyperGroup):
             formatter.write_dl(rows)
 
     def summary(self, ctx: Any, name: str) -> str:
-        """First sentence of a command's help."""
+        """Return the first sentence of a command's help."""
         return first_sentence(self.commands.text(name) if isinstance(self.commands, Later) else "")
 
 
 class Later(dict[str, Any]):
-    """Commands by name, each built when it is asked for: typer takes longer for a dozen than all else takes.
+    """Commands by name, each built on first access: building a dozen with typer takes longer than everything else.
 
     Args:
-        infos: what typer knows of them.
-        tell: makes each help what is shown.
+        infos: typer's command information.
+        tell: converts each help text to the text shown.
     """
 
     def __init__(self, infos: Sequence[CommandInfo], tell: Callable[[str], str] = str) -> None:
@@ -55,7 +55,7 @@ class Later(dict[str, Any]):
         self.tell = tell
 
     def text(self, name: str) -> str:
-        """Help of a command, built or not."""
+        """Return the help of a command without building it."""
         found = super().__getitem__(name)
         return self.tell(found.help or getattr(found.callback, "__doc__", None) or "")
 
@@ -83,7 +83,7 @@ class Later(dict[str, Any]):
 
 
 def first_sentence(text: str) -> str:
-    """The first paragraph of a help, in one line."""
+    """Return the first paragraph of a help text as one line."""
     return " ".join(text.split("\n\n")[0].split())
 
 
@@ -92,33 +92,33 @@ def run_app(
 ) -> int:
     """Run a command line and return its exit code.
 
-    0 when all went well; what the command says with `typer.Exit`; 2, after one line on the error stream, for
-    options that do not fit, one of the `errors`, or a disk that does not let us.
+    The code is 0 on success, or that of a `typer.Exit`. It is 2 for invalid options, and, after one line on standard
+    error, for one of `errors` or a failure of the file system.
     """
     robust_console()
     command = command_of(app)
     _keep_indented_lines(command)
     try:
         command(None if argv is None else list(argv), prog_name=prog_name)
-    except SystemExit as end:  # typer has printed its help, or what is wrong with the options
+    except SystemExit as end:  # typer has printed its help or the invalid option
         return int(end.code or 0)
     except errors as error:
         return _error(str(error))
-    except BrokenPipeError:  # nobody reads any further: `| head`
+    except BrokenPipeError:  # the reader has closed the pipe: `| head`
         forget(sys.stdout)
         return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _error(f"{where}{error.strerror or error}; check the disk and its rights")
+        return _error(f"{where}{error.strerror or error}; check the disk and the permissions")
     return 0
 
 
 def command_of(app: typer.Typer, tell: Callable[[str], str] = str) -> Any:
-    """The command of an app; of a group of `Commands`, each command is built when it is asked for.
+    """Return the command of an app; subcommands of a `Commands` group are built on first access.
 
     Args:
-        app: of typer.
-        tell: makes each help what is shown.
+        app: typer app.
+        tell: converts each help text to the text shown.
     """
     if not (isinstance(app.info.cls, type) and issubclass(app.info.cls, Commands)):
         command: Any = typer.main.get_command(app)
@@ -130,7 +130,7 @@ def command_of(app: typer.Typer, tell: Callable[[str], str] = str) -> Any:
     finally:
         app.registered_commands = infos
     group.commands = Later(infos, tell)
-    for option in group.params:  # of the shell's completion: see `Commands.get_help_option`
+    for option in group.params:  # options of shell completion: see `Commands.get_help_option`
         if getattr(option, "is_flag", False) and option.default is None:
             option.default = False
     group.help = tell(group.help or "")
@@ -139,10 +139,10 @@ def command_of(app: typer.Typer, tell: Callable[[str], str] = str) -> Any:
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """No search for unreachable cycles in the block, for a command that keeps most of what it makes until its end.
+    """Disable cyclic garbage collection in the block, for a command that keeps most of its objects until its end.
 
-    Beside the objects of torch and MLflow each search takes long, and thousands of new ones, as of imports and of rows
-    of a database, start many.
+    With the objects of torch and MLflow in memory each collection is slow, and thousands of new objects, as from
+    imports and database rows, trigger many collections.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -154,7 +154,7 @@ def without_collector() -> Iterator[None]:
 
 
 def _keep_indented_lines(command: Any) -> None:
-    """Have the help show indented paragraphs line by line: click would fill their lines, unless they begin with \\b."""
+    """Keep the line breaks of indented paragraphs in the help: click rewraps paragraphs that do not begin with \\b."""
     if command.help:
         paragraphs = command.help.split("\n\n")
         command.help = "\n\n".join(f"\b\n{text}" if text.startswith(" ") else text for text in paragraphs)

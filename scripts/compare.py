@@ -1,26 +1,25 @@
-"""Compare the trained networks: the paper's Tables 9 and 10 with intervals, charts and pictures, from the MLflow store.
+"""Compare trained networks from the MLflow store: the paper's Tables 9 and 10 with intervals, charts and pictures.
 
     python -m scripts.compare [--dataset NAME] [--experiment NAME] [--tag KEY=VALUE] [--run NAME] [--out FOLDER]
     python -m scripts.compare --dataset_dir DATASET --predictions NAME=FOLDER [--crossval]
 
-Rows are the stages of the trainings, the latest of each, on their validation subjects; with `--evaluations` or another
-`--section`, evaluations. Trainings that differ in nothing but the seed are one row. Results are only compared if they
-were scored on the same subjects of the same data. With `--predictions` label maps of any other tool, or of a second
-reader, are rows beside them (docs/peers.md). Files written to the folder `comparison`, replacing those of an
-earlier comparison:
+Each row is the latest run of a training stage on its validation subjects, or an evaluation with `--evaluations` or
+another `--section`. Trainings that differ only in the seed share a row. Results are only compared if they were
+scored on the same subjects of the same data. `--predictions` adds rows for label maps of another tool or a second
+reader (docs/peers.md). Files written to the folder `comparison`, replacing those of an earlier comparison:
 
-    index.html          one self-contained page: opens from disk, can be sent to others
+    index.html          one self-contained page, viewable from disk
     comparison.md       the tables, for a document
-    comparison.csv      every score with its interval, one row per model
-    differences.csv     every pair of models: difference with its interval, p, and conclusion
-    worst.csv           every image of every model, worst cases first, and what is wrong
+    comparison.csv      all scores with intervals, one row per model
+    differences.csv     difference, interval, p and conclusion for each pair of models
+    worst.csv           all images of all models, worst first, with the kind of error
     groups.csv          scores by group of images, and group_tests.csv, with --by or --attributes
-    protocols.csv       the same predictions by the protocols of publications, with --protocols
-    subjects.csv        the interval's width by number of subjects scored, with --subjects_curve
+    protocols.csv       the same predictions scored by published protocols, with --protocols
+    subjects.csv        interval width by number of subjects scored, with --subjects_curve
     comparison.tex      the tables for LaTeX, with --latex; --figures svg or pdf: also vector figures
-    transfer.csv        trained on one data set, tested on another, where there are such evaluations
-    chart-NAME.png      columns of the scores, for each data set (the paper's Figures 5 and 6)
-    froc-NAME.png       lesions found against false positives per image, where a class is a lesion
+    transfer.csv        scores of models trained on one data set and tested on another, if any
+    chart-NAME.png      bar chart of the scores per data set (the paper's Figures 5 and 6)
+    froc-NAME.png       lesions found against false positives per image, if a class is a lesion
     pictures-NAME.png   the same images segmented by every model (Figure 8)
 """
 
@@ -48,14 +47,14 @@ def command(
     section: Annotated[
         str, typer.Option(help="Section of the data set: validation, or test, training or all from evaluations.")
     ] = "validation",
-    evaluations: Annotated[bool, typer.Option("--evaluations", help="Evaluations, instead of trainings.")] = False,
+    evaluations: Annotated[bool, typer.Option("--evaluations", help="Evaluations instead of trainings.")] = False,
     tag: Annotated[list[str] | None, typer.Option(help="KEY=VALUE that the runs must have; may be repeated.")] = None,
     run: Annotated[list[str] | None, typer.Option(help="Name or id of a run or its training; may be repeated.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every run, instead of the latest of each row.")] = False,
-    cross: Annotated[bool, typer.Option("--crossval", help="Cross-validations, instead of single trainings.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All runs instead of the latest per row.")] = False,
+    cross: Annotated[bool, typer.Option("--crossval", help="Cross-validations instead of single trainings.")] = False,
     threshold_rule: Annotated[
         str | None,
-        typer.Option("--threshold_rule", help="With --crossval: dice, mean_dice or 'fp<=1', out of fold."),
+        typer.Option("--threshold_rule", help="With --crossval: dice, mean_dice or 'fp<=1', chosen out of fold."),
     ] = None,
     attributes: shared.Attributes = None,
     by: Annotated[
@@ -65,27 +64,27 @@ def command(
         ),
     ] = None,
     protocols: Annotated[
-        bool, typer.Option("--protocols", help="Also the same predictions scored as publications score lesions.")
+        bool, typer.Option("--protocols", help="Also score the same predictions by published lesion protocols.")
     ] = False,
     subjects_curve: Annotated[
-        bool, typer.Option("--subjects_curve", help="Also the interval's width by number of subjects scored.")
+        bool, typer.Option("--subjects_curve", help="Also show the interval width by number of subjects scored.")
     ] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Also write the tables for LaTeX: comparison.tex.")] = False,
     figures: Annotated[
-        list[str] | None, typer.Option(help="Vector figures beside the PNG files: svg or pdf; may be repeated.")
+        list[str] | None, typer.Option(help="Also write vector figures: svg or pdf; may be repeated.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("comparison"),
     tracking_uri: shared.TrackingUri = None,
     predictions: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=FOLDER of label maps by case (PNG, NIfTI, .npy, DICOM SEG); a NAME given again: another seed."
+            help="NAME=FOLDER of label maps by case (PNG, NIfTI, .npy, DICOM SEG); a repeated NAME is another seed."
         ),
     ] = None,
     dataset_dir: Annotated[
         Path | None,
         typer.Option(
-            "--dataset_dir", help="Dataset folder with the true labels of --predictions, or attributes for --by."
+            "--dataset_dir", help="Dataset folder with the reference labels for --predictions, or attributes for --by."
         ),
     ] = None,
     lesion_class: Annotated[
@@ -99,28 +98,28 @@ def command(
     metric: Annotated[
         str | None,
         typer.Option(
-            help="Score of the statement: dice/CLASS, mean_iou, lesion_sensitivity_at_1fp, mean_image_dice, …",
+            help="Score to rank rows by: dice/CLASS, mean_iou, lesion_sensitivity_at_1fp, mean_image_dice, …",
             show_default="Dice of the lesion class, else mean_iou",
         ),
     ] = None,
     margin: Annotated[
         float | None,
-        typer.Option(min=0, help="Largest difference of equivalent rows, in points."),
+        typer.Option(min=0, help="Largest difference between equivalent rows, in points."),
     ] = None,
     draws: Annotated[int, typer.Option(min=100, max=100_000, help="Bootstrap samples.")] = DRAWS,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap samples.")] = SEED,
     register: Annotated[
         str | None,
-        typer.Option(help="Make the rows' models versions of this registered model; the best gets the alias best."),
+        typer.Option(help="Register the rows' models as versions of this model; the best gets the alias best."),
     ] = None,
     pictures: Annotated[int, typer.Option(min=0, help="Images to show side by side.")] = 4,
     as_json: shared.AsJson = False,
 ) -> None:
-    """Only its signature is used: the module's text is the help."""
+    """Only the signature is used; the help is the module docstring."""
     if threshold_rule is not None and not cross:
-        raise UserError("--threshold_rule: chooses between folds; give --crossval with it")
+        raise UserError("--threshold_rule: applies to cross-validations; also give --crossval")
     if bool(predictions) != bool(dataset_dir) and not (dataset_dir and by):
-        raise UserError("--predictions and --dataset_dir: belong together; give both")
+        raise UserError("--predictions and --dataset_dir: expected together; give both")
     from rich.console import Console
 
     from engines.records.mlflow_store import as_tracking_uri, default_tracking_uri, disable_telemetry
@@ -180,7 +179,7 @@ def _tags(given: Sequence[str]) -> dict[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 2 after a one-line error."""
+    """Run the command; return 0, or 2 after a one-line error."""
     with without_collector():
         return run_app(app, "python -m scripts.compare", argv)
 

@@ -1,9 +1,9 @@
-"""Check this machine and installation, and suggest what to do about each problem.
+"""Check this machine and installation, and suggest a remedy for each problem.
 
     python -m scripts.doctor [--json]
 
-One line each: versions, device, memory, disk, threads, decoders, tracking store, rights to write. Exit code 0, or 1 if
-something would keep a training or an import from working; nothing is changed and nothing sent.
+Prints one line each for versions, device, memory, disk, threads, decoders, tracking store and write permissions. The
+exit code is 0, or 1 if a problem would prevent training or import. Nothing is changed or sent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(help=__doc__)
 def command(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
-    """Only its signature is used: the module's text is the help."""
+    """Only the signature is used; the help is the module docstring."""
     from scripts.checkup.machine_findings import PROBLEM, checkup  # seconds: torch, MLflow
 
     found = checkup()
@@ -38,7 +38,7 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print the find
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 1 if there is a problem."""
+    """Run the command; return 0, or 1 if there is a problem."""
     return run_app(app, "python -m scripts.doctor", argv)
 
 

@@ -1,12 +1,12 @@
-"""The ensemble of finished cross-validations: in each fold, the mean of networks or seeds that were trained without it.
+"""Ensemble finished cross-validations: per fold, average the networks or seeds that were trained without that fold.
 
     python -m scripts.ensemble CROSSVAL CROSSVAL… [--threshold_rule dice] [--out FOLDER]
 
-A CROSSVAL is the folder of a finished `scripts.crossval`, or its name in outputs/crossval; all need the same data set
-and folds (--folds_file). The last stage of each is taken, or that after a colon: fcn-mine:fcn16. Each fold's subjects
-are scored by the networks that did not train with them. The table has the members and the ensemble, and so has
-`python -m scripts.compare --crossval`. The same command again resumes. An ensemble over folds is another thing:
-`evaluate.json --members` on a test section (docs/evaluation.md).
+A CROSSVAL is the folder of a finished `scripts.crossval`, or its name in outputs/crossval. All must have the same data
+set and folds (--folds_file). The last stage is used unless another follows a colon: fcn-mine:fcn16. The subjects of
+each fold are scored by the networks that were not trained on them. The table lists the members and the ensemble, as
+does `python -m scripts.compare --crossval`. Repeating the command resumes. For an ensemble over folds, use
+`evaluate.json --members` on a test section instead (docs/evaluation.md).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def command(
     experiment_name: shared.ExperimentName = "mammoseg",
     as_json: shared.AsJson = False,
 ) -> None:
-    """Only its signature is used: the module's text is the help."""
+    """Only the signature is used; the help is the module docstring."""
     from scripts.crossvalidation.fold_ensembles import ensemble_cross_validation  # seconds: MLflow, torch, MONAI
 
     with shared.resumed_by_repeating():
@@ -49,7 +49,7 @@ def command(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 2 after a one-line error."""
+    """Run the command; return 0, or 2 after a one-line error."""
     return run_app(app, "python -m scripts.ensemble", argv)
 
 

@@ -1,8 +1,7 @@
-"""The files of all bundles, compared with their source and written.
+"""Generated files of all bundles: comparison with their source, and writing.
 
-Which files somebody edited by hand is known from bundles/<name>/generated.sha256: the SHA-256 of each file as it was
-last written here (also read by `sha256sum --check`). A file with another content was edited since, and is not
-overwritten unless that is asked for.
+bundles/<name>/generated.sha256 holds the SHA-256 of each file as last written here, in the format of
+`sha256sum --check`. A file with other content was edited by hand since, and is only overwritten on request.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ DIGESTS = "generated.sha256"
 
 
 def generated(root: Path) -> dict[Path, dict[str, str]]:
-    """Folder of each bundle below root/bundles → name of each of its configs → text.
+    """Return the configs of all bundles below root/bundles: folder of the bundle → name of the config → text.
 
     Raises:
-        UserError: a source is not complete.
+        UserError: a source is incomplete.
     """
     common = Common.read(common_folder(root))
     folders = sorted(path.parent for path in (root / "bundles").glob("*/network.json"))
@@ -33,7 +32,7 @@ def generated(root: Path) -> dict[Path, dict[str, str]]:
 
 
 def common_folder(root: Path) -> Path:
-    """What all bundles share; for bundles of one's own, that beside this code."""
+    """Return root/bundles/common, or that of this code if root has none, as for a user's own bundles."""
     own = root / "bundles" / "common"
     return own if own.is_dir() else code_root() / "bundles" / "common"
 
@@ -44,7 +43,7 @@ def _texts(folder: Path, common: Common) -> dict[str, str]:
 
 
 def out_of_date(root: Path) -> list[Path]:
-    """Files that are not what their source gives, and the page of options."""
+    """Return files that differ from what their source gives, including the page of options."""
     found = []
     for folder, texts in generated(root).items():
         found += [folder / "configs" / name for name, text in texts.items() if read(folder / "configs" / name) != text]
@@ -57,15 +56,15 @@ def out_of_date(root: Path) -> list[Path]:
 
 
 def write_all(root: Path, force: bool = False, only: Path | None = None) -> list[Path]:
-    """Write what is out of date; return it.
+    """Write outdated files; return them.
 
     Args:
-        root: of the repository.
+        root: root of the repository.
         force: also overwrite files that were edited by hand.
-        only: the folder of a bundle, whose configs alone are written.
+        only: folder of the only bundle whose configs are written.
 
     Raises:
-        EditedByHandError: there are such files; nothing is written.
+        EditedByHandError: files were edited by hand; nothing is written.
     """
     bundles = {folder: texts for folder, texts in generated(root).items() if only in (None, folder)}
     edited = [] if force else [item for folder, texts in bundles.items() for item in _edited(folder, texts)]
@@ -84,13 +83,13 @@ def write_all(root: Path, force: bool = False, only: Path | None = None) -> list
 
 
 class EditedByHandError(UserError):
-    """Files that would lose somebody's edits; `differences` shows what."""
+    """Files that would lose manual edits; `differences` shows the edits."""
 
     def __init__(self, root: Path, edited: list[tuple[Path, str]]) -> None:
         names = [path.relative_to(root).as_posix() for path, _ in edited]
         super().__init__(
-            f"{', '.join(names)}: edited by hand; bring the change into network.json or bundles/common/, or overwrite "
-            "it with --force; nothing was written"
+            f"{', '.join(names)}: edited by hand; make the change in network.json or bundles/common/, or overwrite it "
+            "with --force; nothing was written"
         )
         self.differences = "".join(
             "".join(
@@ -106,7 +105,7 @@ class EditedByHandError(UserError):
 
 
 def _edited(folder: Path, texts: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
-    """Files that are neither what was last written nor what would be, and what would be."""
+    """Yield files that match neither the last written text nor the generated text, with the generated text."""
     known = {line.split("  ", 1)[1]: line.split("  ", 1)[0] for line in (read(folder / DIGESTS) or "").splitlines()}
     for name, text in texts.items():
         path = folder / "configs" / name
@@ -116,7 +115,7 @@ def _edited(folder: Path, texts: Mapping[str, str]) -> Iterator[tuple[Path, str]
 
 
 def read(path: Path) -> str | None:
-    """Text of a file, whose line endings do not count; None if it is not there."""
+    """Return the text of a file with normalized line endings; None if the file is missing."""
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 

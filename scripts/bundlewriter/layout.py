@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from typing import Any
 
 WIDTH = 140
-"""Columns up to which a dictionary or list stays on one line."""
+"""Longest line, in columns, for a dictionary or list on one line."""
 
 SPACES = 4
 
 SENTENCE = "_desc_"
-"""What the key of an option's sentence begins with."""
+"""Prefix of the key of an option's description."""
 
 
 def layout(content: dict[str, Any]) -> str:
-    """The text of a configuration file; `json.loads` of it gives `content` with its order."""
+    """Return the text of a configuration file, from which `json.loads` restores `content` in order."""
     lines: list[str] = ["{"]
     before, several = "", False
     for number, (key, value) in enumerate(content.items(), start=1):
         entry = list(_entry(key, value, SPACES, number == len(content)))
-        option = f"{SENTENCE}{before}" in content  # the entry before was an option under its sentence
+        option = f"{SENTENCE}{before}" in content  # the previous entry was an option with its description
         sentence = key.startswith(SENTENCE) and before not in ("", "_desc_")
         if before != f"_desc_{key}" and (several or len(entry) > 1 or sentence != option) and number > 1:
             lines.append("")
@@ -31,7 +31,7 @@ def layout(content: dict[str, Any]) -> str:
 
 
 def _entry(key: str | None, value: Any, indent: int, last: bool) -> Iterator[str]:
-    """Lines of one entry of a dictionary, or of a list where `key` is None."""
+    """Yield the lines of one entry of a dictionary, or of a list if `key` is None."""
     start = " " * indent + ("" if key is None else f"{_text(key)}: ")
     end = "" if last else ","
     line = f"{start}{_text(value)}{end}"
@@ -47,7 +47,7 @@ def _entry(key: str | None, value: Any, indent: int, last: bool) -> Iterator[str
 
 
 def _short(line: str, value: Any) -> bool:
-    """Whether a value stays on its line: it fits, and holds no dictionary that holds others."""
+    """Whether a value stays on one line: it fits and is nested at most two levels deep."""
     return len(line) <= WIDTH and _depth(value) <= 2
 
 

@@ -22,23 +22,23 @@ from scripts.bundlewriter.signature import network_definition
 from transforms.errors import UserError
 
 CLASSES = 5
-"""Of the synthetic sample, with which the new network is tried."""
+"""Number of classes of the synthetic sample, used to try the new network."""
 
 WIDTH = 0.0625
 TEMPLATE = Path(__file__).with_name("readme.md")
 
 
 def make_bundle(root: Path, name: str, target: str, given: Sequence[str], title: str | None = None) -> Path:
-    """Write bundles/<name>: network.json, configs, documents and license; return its folder.
+    """Write bundles/<name> with network.json, configs, documents and license; return the folder.
 
     Raises:
-        UserError: the name is taken or not one, the network cannot be built, or does not return logits.
+        UserError: the name is taken or invalid, or the network cannot be built or does not return logits.
     """
     folder = root / "bundles" / name
     if not re.fullmatch(r"[a-z]\w*", name) or name == "common":
-        raise UserError(f"{name}: is no name of a bundle; expected lower-case letters, digits and _, as attention_unet")
+        raise UserError(f"{name}: invalid name of a bundle; expected lower-case letters, digits and _, as in attention_unet")
     if folder.exists():
-        raise UserError(f"{folder}: is there already; choose another name, or edit its network.json and `make bundles`")
+        raise UserError(f"{folder}: already exists; choose another name, or edit its network.json and run `make bundles`")
     definition = network_definition(target, given)
     network = build(definition)
     multiple = check_logits(network)
@@ -59,16 +59,16 @@ def make_bundle(root: Path, name: str, target: str, given: Sequence[str], title:
 
 
 def build(definition: dict[str, Any]) -> torch.nn.Module:
-    """The network, for the classes of the sample.
+    """Build the network with the number of classes of the sample.
 
     Raises:
-        UserError: its class does not accept the arguments.
+        UserError: the class does not accept the arguments.
     """
     parser = ConfigParser({"imports": ["$import nets"], "num_classes": CLASSES, "width": WIDTH})
     parser["network_def"] = definition
     try:
         network = parser.get_parsed_content("network_def")
-    except Exception as error:  # whatever a class of any origin may raise
+    except Exception as error:  # a third-party class may raise anything
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
@@ -80,10 +80,10 @@ def build(definition: dict[str, Any]) -> torch.nn.Module:
 
 
 def check_logits(network: torch.nn.Module) -> int:
-    """Run the network on one image; return what the sides of an image must be divisible by.
+    """Run the network on a batch; return the number that the sides of an image must be divisible by.
 
     Raises:
-        UserError: it does not return logits of the image's size for every class.
+        UserError: the network does not return logits of the image's size for each class.
     """
     name = type(network).__name__
     multiple = trial(network).multiple
@@ -94,18 +94,18 @@ def check_logits(network: torch.nn.Module) -> int:
             output = network.eval()(image)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{name}: does not take images {tuple(image.shape)} ({reason})") from None
+        raise UserError(f"{name}: does not accept images of shape {tuple(image.shape)} ({reason})") from None
     logits = logits_of(output, image, name)[0]
     if logits.shape[1] != CLASSES:
         raise UserError(
-            f"{name}: returns {logits.shape[1]} classes; expected {CLASSES}, those of the data set; give the argument "
-            "that sets them the value @num_classes"
+            f"{name}: returns {logits.shape[1]} classes; expected {CLASSES}, as in the data set; set the argument for "
+            "the number of classes to @num_classes"
         )
     return multiple
 
 
 def describe(root: Path, name: str, title: str, definition: dict[str, Any], stages: Sequence[str]) -> dict[str, Any]:
-    """Content of network.json."""
+    """Return the content of network.json."""
     package = definition["_target_"].split(".")[0]
     order = 1 + max((rows.order for rows in all_rows(None if is_installed() else root / "bundles").values()), default=0)
     metadata: dict[str, Any] = {
@@ -126,8 +126,8 @@ def describe(root: Path, name: str, title: str, definition: dict[str, Any], stag
 
 
 def documents(name: str, source: dict[str, Any], multiple: int) -> str:
-    """docs/README.md: the text of readme.md with the network's own words."""
-    sizes = "any size" if multiple == 1 else f"multiples of {multiple} (others are padded, and cut to size again)"
+    """Return docs/README.md: readme.md with the network's values filled in."""
+    sizes = "any size" if multiple == 1 else f"multiples of {multiple} (others are padded, and the result is cropped)"
     words = {
         "NAME": name,
         "TITLE": source["title"],

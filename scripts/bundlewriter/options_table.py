@@ -12,19 +12,19 @@ END = "<!-- End of the table. -->"
 
 
 def options_page(text: str | None, common: Common) -> str:
-    """`text` with the table between the two comments brought up to date.
+    """Return `text` with the table between the two comments updated.
 
     Raises:
-        UserError: the comments are not there.
+        UserError: the comments are missing.
     """
     found = re.search(rf"{re.escape(BEGIN)}.*?{re.escape(END)}", text or "", re.DOTALL)
     if text is None or found is None:
-        raise UserError(f"docs/options.md: has no table between {BEGIN} and {END}; put them back")
+        raise UserError(f"docs/options.md: expected a table between {BEGIN} and {END}; restore these comments")
     return text[: found.start()] + f"{BEGIN}\n\n{options_table(common)}\n{END}" + text[found.end() :]
 
 
 def options_table(common: Common) -> str:
-    """Rows in the order of options.json."""
+    """Return the table, with rows in the order of options.json."""
     rows = [["option", *RUNNING, "meaning"], ["---", *[":---:"] * len(RUNNING), "---"]]
     for name, about in common.options.items():
         there = [config in about or (config == "train" and "recipe" in about) for config in RUNNING]

@@ -1,4 +1,4 @@
-"""Constructor arguments of a network: those given, and the common ones under the names its class uses."""
+"""Constructor arguments of a network: the given ones, and common ones under the names that its class uses."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ FOUND = {
     "in_channels": (("in_channels", "input_channels", "in_chans", "in_ch", "n_channels"), 3),
     "out_channels": (("out_channels", "num_classes", "n_classes", "classes", "out_ch"), "@num_classes"),
 }
-"""What a network is told in any case: names of the argument, and its value. A class has the first that it takes."""
+"""Arguments that are always set: possible names, of which the first that the class accepts is used, and value."""
 
 MODULES = {"conv_op": "$torch.nn.Conv2d", "norm_op": "$torch.nn.InstanceNorm2d", "nonlin": "$torch.nn.LeakyReLU"}
-"""Arguments of networks that take their layers as classes, as nnU-Net's do; without the last two they have none."""
+"""Arguments of networks that take layer classes, as nnU-Net's do; the last two default to no such layers."""
 
 
 def network_definition(target: str, given: Sequence[str]) -> dict[str, Any]:
-    """The `network_def` of a class, as in monai.networks.nets.AttentionUnet.
+    """Return the `network_def` of a class such as monai.networks.nets.AttentionUnet.
 
     Args:
         target: dotted name of the class.
-        given: its arguments as NAME=VALUE; values are JSON, or else text, as "$(16, 32)" or "@num_classes".
+        given: arguments as NAME=VALUE; values are JSON, or else text such as "$(16, 32)" or "@num_classes".
 
     Raises:
-        UserError: there is no such class, it takes no such argument, or one that it needs is missing.
+        UserError: the class or an argument is unknown, or a required argument is missing.
     """
     parameters = _parameters(target)
     arguments = dict(map(_argument, given))
@@ -38,7 +38,7 @@ def network_definition(target: str, given: Sequence[str]) -> dict[str, Any]:
     for name in arguments:
         if name not in parameters and not takes_any:
             near = difflib.get_close_matches(name, parameters, n=3) or list(parameters)
-            raise UserError(f"{name}: {target} takes no such argument; choose from {', '.join(near)}")
+            raise UserError(f"{name}: unknown argument of {target}; choose from {', '.join(near)}")
     for names, value in FOUND.values():
         known = next((name for name in names if name in parameters), None)
         if known is not None and not arguments.keys() & set(names):
@@ -52,7 +52,7 @@ def network_definition(target: str, given: Sequence[str]) -> dict[str, Any]:
         if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and name not in arguments
     ]
     if missing:
-        raise UserError(f"{target}: needs {', '.join(missing)}; give each as NAME=VALUE, such as channels=[16,32,64]")
+        raise UserError(f"{target}: missing {', '.join(missing)}; give each as NAME=VALUE, such as channels=[16,32,64]")
     return {"_target_": target, **{name: arguments[name] for name in sorted(arguments, key=_place(parameters))}}
 
 

@@ -1,16 +1,16 @@
-"""A bundle's configs, merged from bundles/common/ and its network.json: no conditions, loops or templates in either.
+"""Configs of a bundle, merged from bundles/common/ and its network.json, without conditions, loops or templates.
 
 bundles/common/
     train.json, evaluate.json, inference.json, multi_gpu_train.json,
-    multi_gpu_inference.json, metadata.json, logging.conf   what all share
-    options.json    each option once: its sentence, and its value in each config that has it; `recipe` in place of
-                    `train` is the value of the recipe that builds on no other
-    recipes.json    what each recipe has otherwise than the one that it is `based_on`
+    multi_gpu_inference.json, metadata.json, logging.conf   shared by all bundles
+    options.json    each option once: description, and value in each config that has the option; `recipe` in place
+                    of `train` is the value in the recipe that is based on no other
+    recipes.json    differences of each recipe from the recipe that it is `based_on`
 bundles/<name>/network.json
     title, order, stages (stage → title of its row), network_def
-    recipes         the numbers that are the network's own, over those of bundles/common/
-    options         options that this network alone has, in the form of options.json
-    metadata, train, evaluate, inference, multi_gpu_*    anything else, over what is shared
+    recipes         values specific to the network, overriding those of bundles/common/
+    options         options specific to the network, in the form of options.json
+    metadata, train, evaluate, inference, multi_gpu_*    other overrides of the shared configs
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ RUNNING = ("train", "evaluate", "inference")
 SEVERAL = ("multi_gpu_train", "multi_gpu_inference")
 CONFIGS = (*RUNNING, *SEVERAL, "metadata")
 KEYS = ("title", "order", "stages", "network_def", "options", "recipes", *CONFIGS)
-"""What a network.json may hold."""
+"""Valid keys of network.json."""
 
 HEAD = "sample_dir"
-"""The key of a config that its options follow."""
+"""Key of a config after which its options are inserted."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Common:
         """Read the files of the folder.
 
         Raises:
-            UserError: one is missing or not JSON, or an option has no sentence that a config can hold.
+            UserError: a file is missing or not JSON, or an option has no description that a config can hold.
         """
         configs = {name: read_json(folder / f"{name}.json") for name in CONFIGS}
         options, recipes = (read_json(folder / f"{name}.json") for name in ("options", "recipes"))
@@ -61,10 +61,10 @@ class Common:
 
 
 def read_json(path: Path) -> Config:
-    """A JSON file.
+    """Read a JSON file.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     try:
         content: Config = json.loads(path.read_text(encoding="utf-8"))
@@ -74,10 +74,10 @@ def read_json(path: Path) -> Config:
 
 
 def bundle_configs(folder: Path, common: Common) -> dict[str, Config]:
-    """Name → content of the configs of the bundle in `folder`.
+    """Return the configs of the bundle in `folder`: name → content.
 
     Raises:
-        UserError: its network.json is not complete, or names what there is not.
+        UserError: network.json is incomplete, or has unknown keys.
     """
     network = read_network(folder)
     _check(folder / "network.json", network, common)
@@ -98,7 +98,7 @@ def bundle_configs(folder: Path, common: Common) -> dict[str, Config]:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
-    """`base` with the entries of `over` in place of its own; dictionaries in both are merged likewise."""
+    """Return `base` overridden by the entries of `over`; dictionaries in both are merged recursively."""
     out = dict(base)
     for key, value in over.items():
         known = out.get(key)
@@ -109,7 +109,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Config:
 def resolved_recipes(
     path: Path, network: Mapping[str, Any], recipes: Mapping[str, Config], options: Mapping[str, Config]
 ) -> Config:
-    """Every recipe in full: that which it is based on, then the shared differences, then the network's own."""
+    """Return each recipe in full: its base, overridden by the shared differences, then by those of the network."""
     first = {name: option["recipe"] for name, option in options.items() if "recipe" in option}
     first["stages"] = list(network["stages"])
     own: Mapping[str, Config] = network.get("recipes", {})
@@ -118,17 +118,17 @@ def resolved_recipes(
         stated = {**recipes.get(name, {}), **own.get(name, {})}
         base = stated.pop("based_on", None)
         if base is not None and base not in done:
-            raise UserError(f"{path}: recipe {name} is based on {base}; expected one above it: {', '.join(done)}")
+            raise UserError(f"{path}: recipe {name} is based on {base}; expected a preceding recipe: {', '.join(done)}")
         unknown = [key for key in stated if key not in first and key != "_desc_"]
         if unknown or "_desc_" not in stated:
-            problem = f"has {unknown[0]}, which is no option of a recipe" if unknown else "has no _desc_"
+            problem = f"has the unknown option {unknown[0]}" if unknown else "has no _desc_"
             raise UserError(f"{path}: recipe {name} {problem}; see bundles/common/options.json")
         done[name] = {"_desc_": stated["_desc_"], **(done[base] if base else first), **stated}
     return done
 
 
 def _with_options(config: Config, name: str, options: Mapping[str, Config]) -> Config:
-    """The config with its options below its head, each under its sentence."""
+    """Return the config with its options inserted after `HEAD`, each after its description."""
     found: Config = {}
     for option, about in options.items():
         reads_recipe = name == "train" and "recipe" in about
@@ -141,7 +141,7 @@ def _with_options(config: Config, name: str, options: Mapping[str, Config]) -> C
 
 
 def _of_name(name: str, title: str) -> dict[str, Config]:
-    """The few values in which all bundles differ by their name alone."""
+    """Return the values of the configs that depend only on the bundle's name and title."""
     root = {"bundle_root": f"$engines.bundle_root('{name}')"}
 
     def overlaid(config: str) -> str:
@@ -172,27 +172,27 @@ def _of_name(name: str, title: str) -> dict[str, Config]:
 
 
 def _check_sentences(path: Path, options: Mapping[str, Config]) -> None:
-    """Every option has a sentence that a config can hold."""
+    """Check that each option has a description that a config can hold."""
     for name, option in options.items():
         sentence = option.get("_desc_", "")
         if not sentence or sentence[0] in "$@%" or "#" in sentence:
             raise UserError(
                 f"{path}: {name}: its _desc_ is {sentence!r}; expected one sentence that does not begin with $, @ or "
-                "% and holds no #"
+                "% or contain #"
             )
 
 
 def _check(path: Path, network: Mapping[str, Any], common: Common) -> None:
     if not re.fullmatch(r"[A-Za-z]\w*", path.parent.name):
-        raise UserError(f"{path.parent}: a bundle's name has letters, digits and _ alone; rename the folder")
+        raise UserError(f"{path.parent}: expected a name of only letters, digits and _; rename the folder")
     for key in network:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1)
             raise UserError(f"{path}: unknown key {key!r}; expected {' or '.join(near) or ', '.join(KEYS)}")
     if "_target_" not in network.get("network_def", {}):
-        raise UserError(f"{path}: network_def has no _target_; expected the class of the network, as in nets.FCN")
+        raise UserError(f"{path}: network_def has no _target_; expected the class of the network, such as nets.FCN")
     own = network.get("options", {})
     _check_sentences(path, own)
     for name in own:
         if name in common.options:
-            raise UserError(f"{path}: {name} is an option of all networks; change it in recipes, or name it otherwise")
+            raise UserError(f"{path}: {name} is an option of all networks; change it in recipes, or choose another name")

@@ -1,1 +1,1 @@
-"""What `scripts.doctor` looks at."""
+"""Checks of `scripts.doctor`."""

@@ -1,4 +1,4 @@
-"""Each thing that can be in the way, looked at by one function."""
+"""Checks of the machine and installation, one function each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from transforms.plain_text import one_line
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 DISK_GB, MEMORY_GB, SHARED_GB = 2.0, 2.0, 0.25
-"""Below these a training of the sample fails, or may."""
+"""Free disk, memory and shared memory below which training on the sample fails or may fail."""
 
 SYNTAXES = {
     "JPEG": "1.2.840.10008.1.2.4.50",
@@ -34,7 +34,7 @@ SYNTAXES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: `state` is ok, note or problem; `remedy` says what to do, or is empty."""
+    """One line of the report: `state` is ok, note or problem; `remedy` is empty if nothing is to be done."""
 
     name: str
     state: str
@@ -43,7 +43,7 @@ class Finding:
 
 
 def checkup() -> list[Finding]:
-    """Look at everything; what cannot be looked at is a problem of its own."""
+    """Run all checks; a check that fails to run is reported as a problem."""
     disable_telemetry()
     parts: dict[str, Callable[[], Finding]] = {
         "python": _python,
@@ -75,8 +75,8 @@ def _python() -> Finding:
 def _packages() -> Finding:
     text, problems, others = packages()
     if problems:
-        return Finding("packages", PROBLEM, "; ".join(problems), "pip install --upgrade mammoseg, or the package named")
-    remedy = "results may differ a little from those in the documents" if others else ""
+        return Finding("packages", PROBLEM, "; ".join(problems), "pip install --upgrade mammoseg, or the named package")
+    remedy = "results may differ slightly from those in the documentation" if others else ""
     return Finding("packages", NOTE if others else OK, text, remedy)
 
 
@@ -86,8 +86,8 @@ def _device() -> Finding:
         memory = torch.cuda.mem_get_info()[0] / GB
         return Finding("device", OK, f"{', '.join(names)}; {memory:.1f} GB free on the first")
     if torch.version.cuda and shutil.which("nvidia-smi"):
-        remedy = "compare the driver's version (nvidia-smi) with torch.version.cuda; install a torch for that driver"
-        return Finding("device", PROBLEM, "a GPU is there, but torch cannot use it", remedy)
+        remedy = "compare the driver version (nvidia-smi) with torch.version.cuda; install a torch for that driver"
+        return Finding("device", PROBLEM, "torch cannot use the GPU of this machine", remedy)
     return Finding("device", OK, "CPU; `quick` takes minutes, `paper` needs a GPU")
 
 
@@ -99,7 +99,7 @@ def _memory() -> Finding:
 
 def _shared_memory(folder: Path = Path("/dev/shm")) -> Finding:
     if not folder.is_dir():
-        return Finding("shared memory", OK, "not of this system")
+        return Finding("shared memory", OK, "not on this system")
     total = shutil.disk_usage(folder).total / GB
     remedy = "--num_workers 0, or docker run --shm-size 2g" if total < SHARED_GB else ""
     return Finding("shared memory", NOTE if remedy else OK, f"{total:.2f} GB in {folder}", remedy)
@@ -107,15 +107,15 @@ def _shared_memory(folder: Path = Path("/dev/shm")) -> Finding:
 
 def _disk() -> Finding:
     free = shutil.disk_usage(project_root()).free / GB
-    remedy = "make room, or work in another folder" if free < DISK_GB else ""
+    remedy = "free disk space, or work in another folder" if free < DISK_GB else ""
     return Finding("disk", PROBLEM if remedy else OK, f"{free:.1f} GB free in {project_root()}", remedy)
 
 
 def _threads() -> Finding:
     processors, name = available_processors(), given()
-    text = f"{torch.get_num_threads()} of torch, {processors} processors"
+    text = f"{torch.get_num_threads()} torch threads, {processors} processors"
     if name is None:
-        return Finding("threads", OK, text + "; a training takes those that others leave free")
+        return Finding("threads", OK, text + "; a training uses the processors that others leave free")
     number = os.environ[name]
     if number.isdecimal() and int(number) > processors:
         return Finding(
@@ -129,24 +129,24 @@ def _decoders() -> Finding:
 
     missing = [name for name, uid in SYNTAXES.items() if not get_decoder(uid).is_available]
     remedy = "pip install pylibjpeg pylibjpeg-openjpeg pylibjpeg-rle pyjpegls python-gdcm" if missing else ""
-    text = f"none for {', '.join(missing)}" if missing else f"of DICOM: {', '.join(SYNTAXES)}"
+    text = f"missing for {', '.join(missing)}" if missing else f"DICOM: {', '.join(SYNTAXES)}"
     return Finding("decoders", PROBLEM if missing else OK, text, remedy)
 
 
 def _tracking() -> Finding:
     uri = default_tracking_uri()
     path = sqlite_path(uri)
-    shown = str(path) if path is not None else uri.rpartition("@")[2]  # not the password
+    shown = str(path) if path is not None else uri.rpartition("@")[2]  # without the password
     try:
         check_server(uri)
     except Exception as error:
         remedy = (
             "start the server, or correct MLFLOW_TRACKING_URI"
             if path is None
-            else "move the file away, or give --tracking_uri"
+            else "move the file, or give --tracking_uri"
         )
         return Finding("tracking", PROBLEM, f"{shown}: {one_line(error)[:120]}", remedy)
-    made = "" if path is None or path.exists() else ", made by the first training"
+    made = "" if path is None or path.exists() else ", created by the first training"
     return Finding("tracking", OK, f"{shown}{made}")
 
 
@@ -156,5 +156,5 @@ def _folder() -> Finding:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        return Finding("folder", PROBLEM, f"{folder}: {error.strerror}", "work in a folder that you may write to")
+        return Finding("folder", PROBLEM, f"{folder}: {error.strerror}", "work in a folder with write permission")
     return Finding("folder", OK, f"results go to {folder}")

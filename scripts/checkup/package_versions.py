@@ -1,4 +1,4 @@
-"""Installed packages against the ranges that this project needs and the versions it was tested with."""
+"""Comparison of installed packages with the required ranges and the tested versions."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SHOWN = ("torch", "monai", "mlflow", "pydicom")
 
 
 def python() -> tuple[str, bool]:
-    """This Python, and whether it is one of those that the project is made for."""
+    """Return this Python's version, and whether the project supports it."""
     wanted = SpecifierSet(metadata(PROJECT)["Requires-Python"] or "")
     text = platform.python_version()
     fits = wanted.contains(text, prereleases=True)
-    return text if fits else f"{text}; made for {wanted}", fits
+    return text if fits else f"{text}; expected {wanted}", fits
 
 
 def packages() -> tuple[str, list[str], list[str]]:
-    """What is installed in words; what is missing or does not fit; what is not the tested version."""
+    """Return a summary of installed packages, the missing or incompatible ones, and those in an untested version."""
     pins, problems, others, shown = pinned(), [], [], []
     for requirement in map(Requirement, requires(PROJECT) or []):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
@@ -42,11 +42,11 @@ def packages() -> tuple[str, list[str], list[str]]:
         if name in SHOWN:
             shown.append(f"{name} {found}")
     text = f"{PROJECT} {version(PROJECT)}; {', '.join(shown)}"
-    return text + (f"; other than tested: {', '.join(others)}" if others else "; as tested"), problems, others
+    return text + (f"; not the tested version: {', '.join(others)}" if others else "; as tested"), problems, others
 
 
 def pinned() -> dict[str, str]:
-    """Versions of constraints.txt that hold for this Python; none where that file is not at hand."""
+    """Return the versions of constraints.txt that apply to this Python; empty without that file."""
     path = code_root() / "constraints.txt"
     found = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:

@@ -13,19 +13,19 @@ import typer
 
 from scripts.commandline import Commands, first_sentence
 
-HELP = """The performance figures of docs/results.md, each from one command.
+HELP = """Measure the performance figures of docs/results.md, one command per figure.
 
     python -m scripts.benchmark NAME [--json]
 
-Each file of `scripts/benchmarks` is one benchmark: its function of the file's own name is the command. Nothing is
-kept; the table goes to the terminal.
+Each file of `scripts/benchmarks` is one benchmark; its command is the function named like the file. Nothing is
+stored; the table is printed.
 """
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
 class Benchmarks(Commands):
-    """The files of the folder as commands; a file is imported when it is run, not for its help."""
+    """One command per file of the folder; a file is imported to run it, not to show its help."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(path.stem.replace("_", "-") for path in FOLDER.glob("*.py"))
@@ -45,13 +45,13 @@ class Benchmarks(Commands):
 
 
 def deferred(path: Path) -> Callable[..., Any]:
-    """The function of a file's own name, with its options and text; the file is imported when it is called."""
+    """Return the function named like the file, with its options and docstring; the call imports the file."""
     name, module = path.stem, ast.parse(path.read_text(encoding="utf-8"))
     found = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name]
     if not found:
         raise LookupError(f"{path.name}: no function of that name")
     function = found[0]
-    function.body = function.body[:1]  # its text
+    function.body = function.body[:1]  # its docstring
     head = ast.Module([*_defining(_names(function.args), module.body), function], [])
     signature: dict[str, Any] = {"__name__": f"scripts.benchmarks.{name}"}
     exec(compile(ast.fix_missing_locations(head), str(path), "exec"), signature)
@@ -64,7 +64,7 @@ def deferred(path: Path) -> Callable[..., Any]:
 
 
 def _defining(names: set[str], body: Sequence[ast.stmt]) -> list[ast.stmt]:
-    """The imports and assignments at the top of a file that the names come from."""
+    """Return the top-level imports and assignments of a file that define the names."""
     kept: list[ast.stmt] = []
     for statement in reversed(body):
         if isinstance(statement, ast.Import | ast.ImportFrom):
@@ -86,4 +86,4 @@ app = typer.Typer(cls=Benchmarks, add_completion=False, help=HELP, rich_markup_m
 
 @app.callback()
 def benchmark() -> None:
-    """Measure what docs/results.md states."""
+    """Measure the figures of docs/results.md."""

@@ -1,4 +1,4 @@
-"""Intervals of one score over subjects, to be compared by their coverage: docs/verdict.md says which is used."""
+"""Interval methods for one score over subjects, compared by coverage; docs/verdict.md states the one in use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ METHODS = ("percentile", "percentile, widened", "BCa", "logit, Student's t", "lo
 
 
 def intervals(numerator: Values, denominator: Values, draws: int, rng: np.random.Generator) -> Values:
-    """(methods, 2): 95 % intervals of sum(numerator) / sum(denominator), both (subjects,), by each of `METHODS`."""
+    """(methods, 2): 95 % interval of sum(numerator) / sum(denominator), both (subjects,), by each of `METHODS`."""
     number = len(numerator)
     times = rng.multinomial(number, np.full(number, 1 / number), size=draws).astype(np.float64)
     value = numerator.sum() / denominator.sum()
@@ -33,7 +33,7 @@ def intervals(numerator: Values, denominator: Values, draws: int, rng: np.random
 
 
 def _error(numerator: Values, denominator: Values, times: Values) -> Values:
-    """(draws,) standard error of the score of each draw, by the delta method."""
+    """(draws,): standard error of the score of each draw, by the delta method."""
     number, total = len(numerator), times @ denominator
     ratio = (times @ numerator) / total
     squares = (
@@ -54,7 +54,7 @@ def _inverse(logit: Values) -> Values:
 
 
 def _bca(numerator: Values, denominator: Values, samples: Values) -> Values:
-    """Bias-corrected and accelerated (Efron 1987), of the same bootstrap samples."""
+    """Bias-corrected and accelerated interval (Efron 1987) from the same bootstrap samples."""
     value = numerator.sum() / denominator.sum()
     without = (numerator.sum() - numerator) / (denominator.sum() - denominator)
     pull = without.mean() - without

@@ -1,4 +1,4 @@
-"""Every pair of rows: difference, interval, exchange test, equivalence."""
+"""Exchange and equivalence tests for each pair of rows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from scripts.verdict.spread import SeedSpread
 
 
 def all_pairs(count: int) -> list[tuple[int, int]]:
-    """(first, second) of every pair of rows."""
+    """Return (first, second) of every pair of rows."""
     return [(first, second) for first in range(count) for second in range(first + 1, count)]
 
 
 def exchanged(rows: Sequence[Row], pairs: Sequence[tuple[int, int]]) -> Values:
-    """(pairs, subjects): what each subject adds to the difference of a pair, to first order.
+    """(pairs, subjects): first-order contribution of each subject to the difference of a pair.
 
-    Both rows are linearized at their common sums, so that exchanging a subject's results turns its sign and changes
-    nothing else. The sum over subjects is the difference itself where the score is a mean over subjects.
+    Both rows are linearized at their mean sums, so that exchanging a subject's results only flips the sign of its
+    contribution. If the score is a mean over subjects, the contributions sum to the difference itself.
     """
     numerators = np.stack([row.numerator.mean(axis=0) for row in rows])
     denominators = np.stack([row.denominator.mean(axis=0) for row in rows])
@@ -32,18 +32,18 @@ def exchanged(rows: Sequence[Row], pairs: Sequence[tuple[int, int]]) -> Values:
 
 
 def signs_of(subjects: int, draws: int, rng: np.random.Generator) -> Values:
-    """(draws, subjects) of 1 and -1: which subjects' results are exchanged."""
+    """(draws, subjects): random signs; -1 exchanges the results of a subject."""
     return 2 * rng.integers(0, 2, (draws, subjects)).astype(np.float64) - 1
 
 
 def exchange_p(differences: Values, signs: Values, scales: Values, freedom: int) -> Values:
-    """(pairs,): probability, if the two rows were alike, of a difference at least as large as the one found.
+    """(pairs,): probability of a difference at least as large as the observed one if both rows were equivalent.
 
     Args:
-        differences: (pairs, subjects), of `exchanged`.
-        signs: (draws, subjects), of `signs_of`.
-        scales: (pairs,), the seeds' standard deviation of each difference; 0 takes the subjects alone.
-        freedom: of Student's t, by which the scales are multiplied.
+        differences: (pairs, subjects), from `exchanged`.
+        signs: (draws, subjects), from `signs_of`.
+        scales: (pairs,), standard deviation of each difference over seeds; 0 uses only the subjects.
+        freedom: degrees of freedom of the Student's t that the scales multiply.
     """
     found = np.abs(differences.sum(axis=1))
     drawn = signs @ differences.T
@@ -64,7 +64,7 @@ def _two_tails(drawn: Values, found: float, scale: float, freedom: int) -> float
 
 
 def equivalence_p(differences: Values, scale: float, freedom: int, margin: float) -> float:
-    """The larger p of two one-sided tests, that a difference is not below `margin` and not above -`margin`.
+    """Return the larger p of two one-sided tests (TOST), that a difference is >= `margin` and that it is <= -`margin`.
 
     Args:
         differences: draws of the difference over subjects.
@@ -79,5 +79,5 @@ def equivalence_p(differences: Values, scale: float, freedom: int, margin: float
 
 
 def pair_scales(spread: SeedSpread, pairs: Sequence[tuple[int, int]]) -> Values:
-    """(pairs,): the seeds' standard deviation of each difference."""
+    """(pairs,): standard deviation of each difference over seeds."""
     return np.array([np.hypot(spread.scale[first], spread.scale[second]) for first, second in pairs])

@@ -1,4 +1,4 @@
-"""Ranks of the rows, and how firm they are."""
+"""Ranks of the rows, and their stability."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from scipy.stats import kendalltau, rankdata
 from scripts.verdict.row import Row, Values
 
 AT_ONCE = 100
-"""Draws whose ranks in every subject are in memory together."""
+"""Number of draws whose ranks per subject are in memory at once."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Ranks, 1 the best; of equal rows the smaller.
+    """Ranks of the rows: 1 is best, and tied rows share the smaller rank.
 
     Attributes:
         of_scores: (rows,) rank of each row's score over all subjects (aggregate, then rank).
-        of_scores_drawn: (rows, draws), the same of every draw of subjects and seeds.
-        of_subjects: (rows,) rank by the mean of the ranks in every subject (rank, then aggregate); NaN without a
-            subject in which every row has a score.
-        of_subjects_drawn: (rows, draws), the same of draws of subjects and seeds; no draws where it is NaN.
-        tau: Kendall's tau of the two orders, 1 where they agree; NaN where one is not known.
+        of_scores_drawn: (rows, draws) the same for each draw of subjects and seeds.
+        of_subjects: (rows,) rank of the mean rank over subjects (rank, then aggregate); NaN if no subject has a
+            score in every row.
+        of_subjects_drawn: (rows, draws) the same for each draw of subjects and seeds; no draws if that is NaN.
+        tau: Kendall's tau of the two orders, 1 if they agree; NaN if one is unknown.
     """
 
     of_scores: Values
@@ -35,7 +35,7 @@ class Ranks:
 
 
 def bounds(drawn: Values) -> Values:
-    """(2, rows): the ranks at the 2.5th and 97.5th percentile of (rows, draws); NaN without draws."""
+    """(2, rows): ranks at the 2.5th and 97.5th percentile of (rows, draws); NaN without draws."""
     if drawn.shape[1] == 0:
         return np.full((2, len(drawn)), np.nan)
     found: Values = np.percentile(drawn, [2.5, 97.5], axis=1, method="inverted_cdf")
@@ -43,11 +43,11 @@ def bounds(drawn: Values) -> Values:
 
 
 def ranks(rows: Sequence[Row], drawn: Values, times: Values, sign: int, rng: np.random.Generator) -> Ranks:
-    """Both kinds of ranks.
+    """Compute both kinds of ranks.
 
     Args:
-        drawn: (rows, draws) scores of all rows, of `joint_draws`.
-        times: (draws, subjects), of `subject_draws`.
+        drawn: (rows, draws) scores of all rows, from `joint_draws`.
+        times: (draws, subjects), from `subject_draws`.
         sign: 1 if high scores are good, -1 if low ones are.
     """
     of_scores = _rank(sign * np.array([row.values().mean() for row in rows]))
@@ -64,7 +64,7 @@ def ranks(rows: Sequence[Row], drawn: Values, times: Values, sign: int, rng: np.
 
 
 def _subject_draws(each: Sequence[Values], times: Values, rng: np.random.Generator) -> Values:
-    """(rows, draws): ranks by subject where subjects, and each row's seeds, are drawn with replacement."""
+    """(rows, draws): ranks by subject, with subjects and each row's seeds drawn with replacement."""
     times = times[times.sum(axis=1) > 0]
     out = []
     for first in range(0, len(times), AT_ONCE):
@@ -77,6 +77,6 @@ def _subject_draws(each: Sequence[Values], times: Values, rng: np.random.Generat
 
 
 def _rank(scores: Values, ties: str = "min") -> Values:
-    """Rank of each row (first axis), the highest score first."""
+    """Rank the rows (first axis), the highest score first."""
     found: Values = rankdata(-scores, method=ties, axis=0).astype(np.float64)
     return found

@@ -1,6 +1,6 @@
-"""One recipe trained with many seeds, halved at random: how often one half is called better than the other.
+"""One recipe trained with many seeds, randomly halved: how often one half is called better than the other.
 
-The two halves are alike but for the luck of their seeds, so every "better" is wrong.
+The two halves differ only in their seeds, so every "better" is a false claim.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scripts.verdict.row import Row, Values, mean_ratio
 
 
 def halves(row: Row, times: int, rng: np.random.Generator) -> Iterator[list[Row]]:
-    """Pairs of rows, each of half of the seeds of one row, drawn at random."""
+    """Yield pairs of rows, each with a random half of the seeds of one row."""
     half = row.seeds // 2
     for _ in range(times):
         order = rng.permutation(row.seeds)
@@ -23,14 +23,14 @@ def halves(row: Row, times: int, rng: np.random.Generator) -> Iterator[list[Row]
 
 
 def single_pairs(row: Row) -> Iterator[list[Row]]:
-    """Every two seeds as rows of one training each."""
+    """Yield every pair of seeds as two rows of one training each."""
     for first in range(row.seeds):
         for second in range(first + 1, row.seeds):
             yield [_some(row, np.array([first])), _some(row, np.array([second]))]
 
 
 def old_method(rows: list[Row]) -> bool:
-    """Wilcoxon's signed-rank test of the subjects' scores of one training each, at 5 %: what most papers do."""
+    """Wilcoxon signed-rank test on the subjects' scores of one training each, at 5 %, as in most papers."""
     first, second = (mean_ratio(row.numerator[0], row.denominator[0]) for row in rows)
     difference = (first - second)[~np.isnan(first - second)]
     difference = difference[difference != 0]
@@ -38,7 +38,7 @@ def old_method(rows: list[Row]) -> bool:
 
 
 def subject_bootstrap(rows: list[Row], times: Values) -> bool:
-    """Whether the 95 % percentile interval of the difference, over subjects alone, excludes 0."""
+    """Whether the 95 % percentile interval of the difference, over subjects only, excludes 0."""
     first, second = (row.drawn(times)[0] for row in rows)
     low, high = np.nanpercentile(first - second, [2.5, 97.5])
     return bool(low > 0 or high < 0)

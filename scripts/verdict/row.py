@@ -1,7 +1,7 @@
-"""A row's results of one score: what every subject adds, for every seed.
+"""Results of one score for a row: the contribution of every subject, for every seed.
 
-A score is the mean over its parts (classes; often a single one) of a sum over subjects divided by a sum over subjects:
-the Dice of a class, mean IoU, lesion sensitivity, mean Dice per image. A part with nothing to divide by is left out.
+A score is the mean over its parts (classes; often one) of a sum over subjects divided by a sum over subjects: the Dice
+of a class, mean IoU, lesion sensitivity, mean Dice per image. Parts with a zero denominator are left out.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ class Row:
         return self.numerator.shape[1]
 
     def values(self) -> Values:
-        """(seeds,): the score of each seed over all subjects; NaN where there is nothing to divide by."""
+        """(seeds,): score of each seed over all subjects; NaN if all denominators are 0."""
         return mean_ratio(self.numerator.sum(axis=1), self.denominator.sum(axis=1))
 
     def drawn(self, times: Values) -> Values:
-        """(seeds, draws): the score of each seed over subjects of which subject i counts times[draw, i] times."""
+        """(seeds, draws): score of each seed over subjects, with subject i counted times[draw, i] times."""
         return mean_ratio(times @ self.numerator, times @ self.denominator)
 
     def of_subjects(self) -> Values:
-        """(seeds, subjects): the score of each subject alone, NaN where it has none."""
+        """(seeds, subjects): score of each subject alone; NaN if it has none."""
         return mean_ratio(self.numerator, self.denominator)
 
     def influence(self) -> Values:
-        """(seeds, subjects): change of the score, to first order, where a subject counts once more."""
+        """(seeds, subjects): first-order change of the score if a subject is counted once more."""
         return influence(self.numerator, self.denominator, self.numerator.sum(axis=1), self.denominator.sum(axis=1))
 
 

@@ -1,4 +1,4 @@
-"""Experiments whose truth is known: rows that are alike but for a given difference, on simulated subjects."""
+"""Simulated experiments with known truth: rows that differ only by a given amount, on simulated subjects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class World:
         pair: of the difference of two rows over subjects, the same for all their trainings.
         training: of the difference of two trainings of a row over subjects.
         seed: over trainings of a row, the same for all subjects.
-        uneven: the rows' `seed` go from a quarter to two and a half times its size, instead of being equal.
+        uneven: `seed` varies over the rows from 0.25 to 2.5 times its value instead of being equal.
         size: of the logarithm of the subjects' lesion sizes.
     """
 
@@ -39,7 +39,7 @@ class World:
 def experiment(
     world: World, score: str, rows: int, seeds: int, subjects: int, rng: np.random.Generator, shift: float = 0.0
 ) -> list[Row]:
-    """Rows of `MEAN` or `POOLED` Dice; the Dice of the first is `shift` higher before it is cut to 0…1."""
+    """Return rows of `MEAN` or `POOLED` Dice; the Dice of the first is `shift` higher before clipping to 0…1."""
     spread = world.seed * (np.geomspace(0.25, 2.5, rows) if world.uneven and rows > 1 else np.ones(rows))
     dice = (
         world.middle
@@ -54,7 +54,7 @@ def experiment(
 
 
 def _parts(dice: Values, score: str, size: float, rng: np.random.Generator) -> tuple[Values, Values]:
-    """Numerator and denominator of each subject's Dice; pooled by its pixels, of truth and prediction."""
+    """Return numerator and denominator of each subject's Dice; if pooled, weighted by pixels of truth and prediction."""
     if score == MEAN:
         return dice, np.ones_like(dice)
     truth = np.exp(rng.normal(0, size, dice.shape[-1]))
@@ -65,10 +65,10 @@ def _parts(dice: Values, score: str, size: float, rng: np.random.Generator) -> t
 
 @lru_cache(maxsize=32)
 def true_score(world: World, score: str, shift: float = 0.0) -> float:
-    """The score of a row over all possible subjects and seeds."""
+    """Return the expected score of a row over all possible subjects and seeds."""
     even = replace(world, uneven=False)
     rng = np.random.default_rng(0)
-    # one training of each of many rows, so that pairs, seeds and trainings vary as the subjects do
+    # one training of each of many rows, so that pairs, seeds and trainings vary like the subjects
     rest = np.sqrt(even.subject**2 + even.pair**2 / 2 + even.seed**2 + even.training**2 / 2)
     dice = np.clip(even.middle + shift + rng.normal(0, rest, (1, LARGE)), 0, 1)
     numerator, denominator = _parts(dice, score, even.size, rng)
@@ -76,7 +76,7 @@ def true_score(world: World, score: str, shift: float = 0.0) -> float:
 
 
 def shift_for(world: World, difference: float) -> float:
-    """The `shift` by which the mean Dice of a row is `difference` higher than that of the others."""
+    """Return the `shift` that makes the mean Dice of a row `difference` higher than that of the others."""
     target = true_score(world, MEAN) + difference
     low, high = 0.0, 1.0
     for _ in range(20):

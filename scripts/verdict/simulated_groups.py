@@ -1,4 +1,4 @@
-"""Images of subjects in groups whose scores differ by a given amount, or not at all."""
+"""Simulated images of subjects in groups whose scores differ by a given amount, or not at all."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from engines.scoring.heterogeneity import heterogeneity_p
 from scripts.verdict.simulated import World
 
 SHARES = (0.35, 0.45, 0.2)
-"""Of the subjects, in each of three groups."""
+"""Fractions of the subjects in three groups."""
 
 IMAGES, OFTEN = (1, 2, 4), (0.2, 0.6, 0.2)
-"""Images of a subject, and their shares."""
+"""Numbers of images per subject, and their probabilities."""
 
 PERMUTATIONS = 199
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is scored and grouped.
+    """Kind of score and grouping.
 
     Attributes:
-        pooled: images weigh as much as their lesions are large, instead of all the same.
-        within: the groups are of a subject's images, as view is, instead of subjects.
-        found: an image's lesion is found or not, instead of having a Dice.
-        sizes: each group's lesions are twice as large as those of the one before.
+        pooled: weight images by the size of their lesions instead of equally.
+        within: group the images within each subject, as by view, instead of subjects.
+        found: score whether an image's lesion is found instead of its Dice.
+        sizes: the lesions of each group are twice as large as those of the previous one.
     """
 
     name: str
@@ -46,7 +46,7 @@ CASES = (
 
 
 def group_p(case: Case, world: World, subjects: int, shift: float, rng: np.random.Generator) -> float:
-    """p of one experiment; the last group's scores are `shift` lower before they are cut to 0…1."""
+    """Return p of one experiment; the scores of the last group are `shift` lower before clipping to 0…1."""
     counts = rng.choice(IMAGES, p=OFTEN, size=subjects)
     subject_of = np.repeat(np.arange(subjects), counts)
     number = len(subject_of)

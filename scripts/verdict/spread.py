@@ -1,4 +1,4 @@
-"""How far a row's score may be off: by the subjects, drawn within folds, and by the seeds of the trainings."""
+"""Uncertainty of a row's score from the subjects, drawn within folds, and from the training seeds."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from engines.scoring.intervals import widening
 from scripts.verdict.row import Row, Values
 
 MIN_SEEDS = 3
-"""Fewer trainings per row say nothing about other trainings of it."""
+"""Trainings per row below which no statement on other trainings is possible."""
 
 
 def usable_folds(folds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The folds of the subjects, (subjects,), numbered from 0; one for all where a fold has a single subject."""
+    """(subjects,): folds numbered from 0; one fold for all subjects if any fold has a single subject."""
     numbers = np.unique(folds, return_inverse=True)[1].reshape(-1)
     return numbers if np.bincount(numbers).min() > 1 else np.zeros_like(numbers)
 
 
 def subject_draws(folds: NDArray[np.int64], draws: int, rng: np.random.Generator) -> Values:
-    """(draws, subjects): how often each subject is in each bootstrap sample; every fold keeps its size."""
+    """(draws, subjects): count of each subject in each bootstrap sample; every fold keeps its size."""
     times = np.zeros((draws, len(folds)))
     for fold in np.unique(folds):
         here = np.flatnonzero(folds == fold)
@@ -31,7 +31,7 @@ def subject_draws(folds: NDArray[np.int64], draws: int, rng: np.random.Generator
 
 
 def variance_over_subjects(influence: Values, folds: NDArray[np.int64]) -> Values:
-    """Variance of a score over samples of subjects, (...), from (..., subjects) influences, within folds."""
+    """(...): variance of a score over samples of subjects within folds, from (..., subjects) influences."""
     total = np.zeros(influence.shape[:-1])
     for fold in np.unique(folds):
         here = influence[..., folds == fold]
@@ -41,11 +41,11 @@ def variance_over_subjects(influence: Values, folds: NDArray[np.int64]) -> Value
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """What other seeds would change.
+    """Variation of the scores over seeds.
 
     Attributes:
         scale: (rows,) standard deviation of each row's mean over its seeds; 0 with fewer than `MIN_SEEDS`.
-        freedom: degrees of freedom of Student's t by which the scales are multiplied.
+        freedom: degrees of freedom of the Student's t that the scales multiply.
     """
 
     scale: Values
@@ -53,11 +53,11 @@ class SeedSpread:
 
 
 def seed_spread(rows: Sequence[Row], folds: NDArray[np.int64]) -> SeedSpread:
-    """Estimate the seeds' part of each row's variance.
+    """Estimate the part of each row's variance that is due to seeds.
 
-    The variance over a row's seeds is the larger of its own and the mean of all rows: of three seeds, one's own is too
-    often too small. What the subjects already account for is subtracted: seeds that do well on different subjects
-    differ on any sample of subjects.
+    The variance over a row's seeds is the larger of its own and the mean over rows, because the variance of only three
+    seeds is too often too small. The part already explained by subjects is subtracted: seeds that score well on
+    different subjects differ on any sample of subjects.
     """
     enough = np.array([row.seeds >= MIN_SEEDS for row in rows])
     scale = np.zeros(len(rows))
@@ -79,9 +79,9 @@ def seed_spread(rows: Sequence[Row], folds: NDArray[np.int64]) -> SeedSpread:
 
 
 def score_interval(row: Row, draws: int, seed: int) -> tuple[float, float, float]:
-    """Score of a row with its 95 % interval over subjects, and over seeds where there are enough of them.
+    """Return the score of a row with its 95 % interval over subjects, and over seeds if there are enough of them.
 
-    NaN where it has no score; without an interval of fewer than two subjects.
+    The score is NaN if the row has none; the interval is NaN then and with fewer than two subjects.
     """
     value = float(row.values().mean())
     if np.isnan(value) or row.subjects < 2:
@@ -95,12 +95,12 @@ def score_interval(row: Row, draws: int, seed: int) -> tuple[float, float, float
 def joint_draws(
     rows: Sequence[Row], times: Values, spread: SeedSpread, folds: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[Values, Values]:
-    """Scores of all rows over draws of subjects, the same for all, and of seeds, each row's own.
+    """Return scores of all rows over draws of subjects, shared by all rows, and of seeds, drawn per row.
 
-    Draws with replacement vary less than new samples do: those of subjects are widened by what is missing, and seeds
-    are drawn from Student's t, as three of them drawn with replacement would vary by a third too little.
+    Draws with replacement vary less than new samples: those of subjects are widened to compensate, and seeds are drawn
+    from Student's t, because three seeds drawn with replacement would vary by a third too little.
 
-    Returns (rows, draws) over subjects alone, and over subjects and seeds; without draws in which a row has no score.
+    Returns (rows, draws) over subjects only, and over subjects and seeds, omitting draws in which a row has no score.
     """
     center = np.array([row.values().mean() for row in rows])
     over_subjects = np.stack([row.drawn(times).mean(axis=0) for row in rows])

@@ -1,4 +1,4 @@
-"""What may be said of a comparison's rows: better, equivalent or undecided, ranks, and the best row's honest score."""
+"""Statement on the rows of a comparison: better, equivalent or undecided, ranks, and the best row's corrected score."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows, the one with the better score first.
+    """Pair of rows, the one with the better score first.
 
     Attributes:
-        difference: score of the first minus that of the second, with its 95 % interval.
-        p: of the exchange test, by Holm over all pairs.
-        false_claim: share of the joint draws in which the first is not the better of the two.
-        equivalence_p: of two one-sided tests, by Holm over all pairs; None without a margin.
-        word: what may be said: the first is better, the two are equivalent, or it is undecided.
+        difference: score of the first minus that of the second, with its 95 % interval `low`, `high`.
+        p: p of the exchange test, Holm-corrected over all pairs.
+        false_claim: fraction of the joint draws in which the first is not better than the second.
+        equivalence_p: p of two one-sided tests, Holm-corrected over all pairs; None without a margin.
+        word: conclusion: the first is `BETTER`, or the pair is `EQUIVALENT` or `UNDECIDED`.
     """
 
     first: str
@@ -44,14 +44,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Place:
-    """One row: its mean score over the seeds, its ranks, and how often it is the first.
+    """Result of one row: mean score over the seeds, ranks, and how often the row is first.
 
     Attributes:
-        seed_sd: standard deviation of the score over the seeds; NaN with one.
-        low, high: 95 % interval, over subjects, and over seeds where there are enough of them.
-        rank: of the score, with the 95 % interval of its draws.
-        first: share of the joint draws in which the row has the best score.
-        subject_rank: of the mean rank in each subject, with the 95 % interval of its draws; NaN if unknown.
+        seed_sd: standard deviation of the score over the seeds; NaN with one seed.
+        low, high: 95 % interval over subjects, and over seeds if there are enough of them.
+        rank: rank of the score, with the 95 % interval of its draws.
+        first: fraction of the joint draws in which the row has the best score.
+        subject_rank: rank of the mean rank over subjects, with the 95 % interval of its draws; NaN if unknown.
     """
 
     title: str
@@ -71,18 +71,18 @@ class Place:
 
 @dataclass(frozen=True)
 class Statement:
-    """All of it.
+    """Full statement on the rows of a comparison.
 
     Attributes:
-        places: in the order of the rows.
-        pairs: of every two rows, those of the best rows first.
+        places: results of the rows, in their order.
+        pairs: all pairs of rows, those of the best rows first.
         best: title of the row with the best score.
-        false_best: share of the joint draws in which it is not the first of all.
-        corrected: its score corrected for having been chosen on the same subjects.
+        false_best: fraction of the joint draws in which the best row is not first.
+        corrected: score of the best row, corrected for its selection on the same subjects.
         tau: agreement of the two kinds of ranks.
-        subjects: how many they are.
-        folds: within which they were drawn.
-        margin: differences up to which rows are equivalent; None if none was given.
+        subjects: number of subjects.
+        folds: number of folds within which subjects were drawn.
+        margin: largest difference between equivalent rows; None if not given.
     """
 
     places: tuple[Place, ...]
@@ -97,7 +97,7 @@ class Statement:
 
     @property
     def seeds_count(self) -> bool:
-        """Whether every row has enough seeds to speak of other trainings than these."""
+        """Whether every row has enough seeds for statements on other trainings."""
         return all(place.seeds >= MIN_SEEDS for place in self.places)
 
 
@@ -112,13 +112,13 @@ def state(
     """Compare rows that were scored on the same subjects, in the same order.
 
     Args:
-        rows: two or more.
-        folds: (subjects,), the fold of each; all the same without a cross-validation.
-        draws: of subjects and seeds, and of exchanges.
-        seed: of the draws.
-        margin: differences up to which rows are equivalent, in the score's own unit.
+        rows: rows to compare.
+        folds: (subjects,), the fold of each subject; all equal without a cross-validation.
+        draws: number of draws of subjects and seeds, and of exchanges.
+        seed: random seed of the draws.
+        margin: largest difference between equivalent rows, in the unit of the score.
 
-    Returns None with fewer than two rows or subjects, or where a row has no score.
+    Returns None with fewer than two rows or subjects, or if a row has no score.
     """
     if len(rows) < 2 or rows[0].subjects < 2 or any(np.isnan(row.values()).any() for row in rows):
         return None
@@ -154,7 +154,7 @@ def _pairs(
     margin: float | None,
     sign: int,
 ) -> list[Pair]:
-    """Every pair, those of the best rows first."""
+    """Compare all pairs, those of the best rows first."""
     scores = np.array([row.values().mean() for row in rows])
     order = np.argsort(-sign * scores, kind="stable")
     numbers = [(int(order[a]), int(order[b])) for a, b in all_pairs(len(rows))]

@@ -1,4 +1,4 @@
-"""The score of the best row without the luck of having been chosen on the subjects it is scored on."""
+"""Score of the best row, corrected for its selection on the subjects it is scored on."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from scripts.verdict.row import Row, Values
 
 
 def corrected_best(rows: Sequence[Row], times: Values, sign: int, rng: np.random.Generator) -> float:
-    """The mean score of all rows, and what choosing the best of them gains on what it was not chosen by.
+    """Return the mean score of all rows plus the out-of-sample gain from choosing the best row.
 
-    Each draw chooses by some subjects and some seeds of every row, and scores the chosen row against the mean of all by
-    the other subjects and, of rows with several, the other seeds. The choice is made on fewer subjects than there are,
-    so that the gain is a little too small.
+    Each draw chooses a row by some subjects and some seeds of every row. It then measures the gain of that row over the
+    mean of all rows on the other subjects and, for rows with several seeds, the other seeds. The choice uses fewer
+    subjects than available, so the gain is slightly underestimated.
 
     Args:
-        times: (draws, subjects), of `subject_draws`.
+        times: (draws, subjects), from `subject_draws`.
         sign: 1 if high scores are good, -1 if low ones are.
 
-    Returns NaN where no draw leaves a score.
+    Returns NaN if no draw leaves a score.
     """
     left_out = (times == 0).astype(np.float64)
     chosen_by, scored_by = [], []
@@ -39,7 +39,7 @@ def corrected_best(rows: Sequence[Row], times: Values, sign: int, rng: np.random
 
 
 def seed_draws(seeds: int, draws: int, rng: np.random.Generator) -> Values:
-    """(draws, seeds): how often each seed is drawn; where there are several, at least one is left out."""
+    """(draws, seeds): count of each seed in each draw; of several seeds, at least one is left out."""
     counts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
     if seeds > 1:
         whole = (counts > 0).all(axis=1)
@@ -48,5 +48,5 @@ def seed_draws(seeds: int, draws: int, rng: np.random.Generator) -> Values:
 
 
 def _weighted(scores: Values, weights: Values) -> Values:
-    """(draws,) mean of (seeds, draws) scores, weighted by (draws, seeds)."""
+    """(draws,): mean of (seeds, draws) scores, weighted by (draws, seeds)."""
     return (scores * weights.T).sum(axis=0) / weights.sum(axis=1)

@@ -90,7 +90,7 @@ def test_a_new_recipe_states_what_differs(root: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "keys", "value", "message"),
     [
-        ("common/recipes.json", ("quick", "max_epoch"), 3, "recipe quick has max_epoch, which is no option"),
+        ("common/recipes.json", ("quick", "max_epoch"), 3, "recipe quick has the unknown option max_epoch"),
         (
             "common/recipes.json",
             ("tissue", "based_on"),
@@ -123,7 +123,7 @@ def test_a_config_edited_by_hand_is_shown_and_kept(root: Path, capsys: pytest.Ca
     assert bundles.main([]) == 2
     said = capsys.readouterr()
     assert '-    "seed": 7,\n+    "seed": 0,\n' in said.out
-    assert said.err.startswith("error: bundles/fcn/configs/train.json: edited by hand; bring the change into")
+    assert said.err.startswith("error: bundles/fcn/configs/train.json: edited by hand; make the change in")
     assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file()} == before
     assert bundles.main(["--force"]) == 0
     assert train(root)["seed"] == 0
@@ -216,13 +216,13 @@ def test_a_new_bundle_is_complete_and_changes_no_other_file(root: Path, capsys: 
     ("words", "message"),
     [
         (["fcn", *ATTENTION], "is there already"),
-        (["Mine", *ATTENTION], "Mine: is no name of a bundle"),
+        (["Mine", *ATTENTION], "Mine: invalid name of a bundle"),
         (["mine", "--network", "monai.networks.nets.Nothing"], "cannot be imported"),
         (["mine", "--network", "nowhere.Net"], "No module named 'nowhere'); install its package first"),
         (["mine", *ATTENTION[:-1]], "needs strides; give each as NAME=VALUE"),
         (
             ["mine", *ATTENTION, "stride=2"],
-            "stride: monai.networks.nets.AttentionUnet takes no such argument; choose from",
+            "stride: unknown argument of monai.networks.nets.AttentionUnet; choose from",
         ),
         (["mine", *ATTENTION, "stride"], "stride: expected NAME=VALUE"),
         (["mine", *ATTENTION, "kernel_size=many"], "cannot be built"),

@@ -400,8 +400,8 @@ def test_bundles_and_seeds_are_rows_of_one_table(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--seeds", "0,0"], "--seeds 0,0: expected different integers"),
-        (["--seeds", "a"], "--seeds a: expected different integers"),
+        (["--seeds", "0,0"], "--seeds 0,0: expected distinct integers"),
+        (["--seeds", "a"], "--seeds a: expected distinct integers"),
         (["unet"], "unet: given twice"),
         (["--cluster", "sge"], "--cluster sge: unknown; choose from local, slurm"),
         (["--cluster_option", "a=1"], "give --cluster with it"),
@@ -445,8 +445,8 @@ def test_a_learning_curve_of_nested_shares_that_resumes(
 
 def test_a_learning_curve_is_of_one_network(go: Go, capsys: pytest.CaptureFixture[str]) -> None:
     assert go("--train_shares", "0.5,1", "--seeds", "0,1") == 2
-    assert "--train_shares: takes one bundle and one seed" in capsys.readouterr().err
+    assert "--train_shares: expected one bundle and one seed" in capsys.readouterr().err
     assert go("--figures", "svg") == 2
-    assert "--metric and --figures: are of the learning curve" in capsys.readouterr().err
+    assert "--metric and --figures: apply to the learning curve" in capsys.readouterr().err
     assert go("--train_shares", "0.1,1") == 2
     assert "--train_shares 0.1: leaves 0 of 4 subjects to train with" in capsys.readouterr().err

@@ -91,7 +91,7 @@ def test_a_decoder_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "pydicom.pixels.decoders.base.get_decoder", lambda uid: missing if uid == findings.SYNTAXES["RLE"] else real
     )
-    assert findings._decoders().text == "none for RLE"
+    assert findings._decoders().text == "missing for RLE"
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_packages_other_than_tested(installation: dict[str, str]) -> None:
     installation["torch"] = "2.14.0"
     text, problems, others = versions.packages()
     assert (problems, others) == ([], ["torch 2.14.0 (tested: 2.13.0)"])
-    assert text.endswith("other than tested: torch 2.14.0 (tested: 2.13.0)")
+    assert text.endswith("not the tested version: torch 2.14.0 (tested: 2.13.0)")
 
 
 def test_packages_that_do_not_fit(installation: dict[str, str]) -> None:

@@ -242,7 +242,7 @@ def test_names_and_folders(text: str) -> None:
 
 def test_options_that_belong_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--predictions", "a=b"]) == 2
-    assert "--predictions and --dataset_dir: belong together" in capsys.readouterr().err
+    assert "--predictions and --dataset_dir: expected together" in capsys.readouterr().err
     with pytest.raises(UserError, match="is no folder"):
         find(tmp_path / "none", ["a"], "--predictions a")
 

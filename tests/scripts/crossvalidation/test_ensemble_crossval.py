@@ -210,7 +210,7 @@ def test_what_is_no_ensemble_of_folds(
 
 def test_thresholds_of_a_comparison_need_folds(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare_command.main(["--threshold_rule", "dice", "--tracking_uri", str(store)]) == 2
-    assert "--threshold_rule: chooses between folds; give --crossval with it" in capsys.readouterr().err
+    assert "--threshold_rule: applies to cross-validations; also give --crossval" in capsys.readouterr().err
 
 
 @pytest.mark.slow

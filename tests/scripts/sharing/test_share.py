@@ -340,7 +340,7 @@ class TestCommand:
     def test_formats(self) -> None:
         assert parse_formats("onnx, ts") == ("pt", "ts", "onnx")
         assert parse_formats("") == ("pt",)
-        with pytest.raises(UserError, match="--formats trt: there are pt, ts, pt2, onnx"):
+        with pytest.raises(UserError, match="--formats trt: unknown; choose from pt, ts, pt2, onnx"):
             parse_formats("ts,trt")
 
     @pytest.mark.parametrize(
