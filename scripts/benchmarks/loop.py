@@ -1,16 +1,16 @@
-"""A real training iteration against the bare step on the same batches.
+"""Time real training iterations against bare steps on the same batches.
 
     python -m scripts.benchmark loop [--bundles unet,fcn] [--recipe quick] [--width 1] [--epochs 9] [--json]
 
-The iteration is that of `monai.bundle run training` on a small sample: reading, cropping, augmentation,
-metrics, handlers and tracking included, validation, what follows an epoch and fine-tuning on other crops not. The bare
-step is forward pass, loss, backward pass and update (where gradients are accumulated, after as many passes) of a copy
-of the network, in the same process, on batches of the epoch just trained. Every even epoch takes the batches of the
-epoch before from memory; after it MONAI's `SupervisedTrainer`, with the same network, optimizer, loss and precision and
-nothing else, is run on the same batches. Every epoch but the first gives a ratio; the table has their median, lowest
-and highest. The last column has the floating-point operations of a bare step (convolutions and matrix products) per
-second over those of products of two fp32 matrices of 1536 x 1536, measured after the same epochs. Processor time on a
-CPU, with one thread; time on a GPU.
+The iteration is that of `monai.bundle run training` on a small sample. It includes reading, cropping, augmentation,
+metrics, handlers and tracking, but not validation, work after an epoch, or fine-tuning on other crops. The bare step
+is forward pass, loss, backward pass and update (after as many passes as gradients are accumulated over) of a copy of
+the network, in the same process, on batches of the epoch just trained. Every even epoch takes the batches of the
+previous epoch from memory. After it, MONAI's `SupervisedTrainer` runs on the same batches with only the same network,
+optimizer, loss and precision. Every epoch but the first gives a ratio; the table has their median, lowest and highest.
+The last column is the floating-point operations per second of a bare step (convolutions and matrix products) divided
+by those of products of two fp32 matrices of 1536 x 1536, measured after the same epochs. Times are processor time on a
+CPU, with one thread, and wall time on a GPU.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from transforms.errors import UserError
 
 @dataclass
 class Ratio:
-    """Median seconds of an iteration, of a bare step, of an iteration from memory and of one of MONAI's trainer; of
-    each epoch bare / iteration, MONAI's / from memory, and the share of the rate of matrix products.
+    """Median seconds of an iteration, a bare step, an iteration from memory and an iteration of MONAI's trainer; per
+    epoch, bare / iteration, MONAI's / from memory, and the fraction of the rate of matrix products.
     """
 
     bundle: str
@@ -57,7 +57,7 @@ class Ratio:
 
 
 def measure(bundle: str, options: dict[str, Any], subjects: int) -> Ratio:
-    """Train one bundle in this process, on a sample of so many subjects, and compare."""
+    """Train one bundle in this process on a sample of `subjects` subjects, and compare."""
     found: list[Watch] = []
     run = StagedTraining.run
 
@@ -89,21 +89,21 @@ def _ratios(others: list[float], ours: list[float]) -> list[float]:
 
 
 def spread(ratios: list[float]) -> str:
-    """Median, lowest and highest."""
+    """Format median, lowest and highest."""
     return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def loop(
-    bundles: Annotated[str | None, typer.Option(help="names separated by commas; by default all")] = None,
-    recipe: Annotated[str, typer.Option(help="whose crops, batch and options")] = "quick",
-    width: Annotated[float | None, typer.Option(help="in place of the recipe's")] = None,
+    bundles: Annotated[str | None, typer.Option(help="Comma-separated names. Default: all.")] = None,
+    recipe: Annotated[str, typer.Option(help="Recipe for crops, batch and options.")] = "quick",
+    width: Annotated[float | None, typer.Option(help="Overrides the recipe.")] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch_size", min=1, help="in place of the recipe's: small for wide networks")
+        int | None, typer.Option("--batch_size", min=1, help="Overrides the recipe; small for wide networks.")
     ] = None,
-    subjects: Annotated[int, typer.Option(min=2, help="of the sample, 4 images each, some to validate")] = 8,
-    epochs: Annotated[int, typer.Option(min=3, help="of the last stage alone")] = 9,
+    subjects: Annotated[int, typer.Option(min=2, help="Subjects of the sample, 4 images each.")] = 8,
+    epochs: Annotated[int, typer.Option(min=3, help="Epochs of the last stage, the only one trained.")] = 9,
     threads: Annotated[int, typer.Option(min=1)] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Time real training iterations of each network against bare steps and MONAI's trainer on the same batches."""
     known = all_rows()
@@ -113,7 +113,7 @@ def loop(
     lines = []
     for name in names:
         options: dict[str, Any] = {"recipe": recipe, "max_epochs": epochs, "stages": [list(known[name].stages)[-1]]}
-        if width is not None:  # times do not depend on the learning rate, by which a wide network may diverge
+        if width is not None:  # times do not depend on the learning rate; a larger one may make a wide network diverge
             options |= {"width": width, "learning_rate": 1e-6}
         if batch_size is not None:
             options |= {"batch_size": batch_size, "micro_batch_size": batch_size}
@@ -133,10 +133,10 @@ def loop(
 
 def _in_own_process(bundle: str, options: dict[str, Any], subjects: int, threads: int) -> Ratio:
     words = [sys.executable, "-m", "scripts.benchmarks.loop", bundle, json.dumps(options), str(subjects)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}  # which a training takes, whatever the load is
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}  # used by a training regardless of load
     done = subprocess.run(words, cwd=project_root(), env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise UserError(f"{bundle}: ended with code {done.returncode} ({last})")
     return Ratio(**json.loads(done.stdout.strip().splitlines()[-1]))
 

@@ -1,10 +1,10 @@
-"""Scores of one full-resolution label map: our confusion matrix against MONAI's two metrics.
+"""Scores of one full-resolution label map: confusion matrix of this project against two metrics of MONAI.
 
     python -m scripts.benchmark metrics [--rows 4096] [--columns 3328] [--classes 13] [--repeats 3] [--json]
 
-Both in this process and on the same maps, as they come from an evaluation: blocks of classes with wrong pixels
-scattered over them. MONAI's `MeanIoU` and `ConfusionMatrixMetric` take one-hot maps, whose making is counted. At the
-default size they need about 6 GB.
+Both run in this process on the same maps, similar to those of an evaluation: blocks of classes with scattered wrong
+pixels. MONAI's `MeanIoU` and `ConfusionMatrixMetric` take one-hot maps, whose creation is counted. At the default size
+they need about 6 GB.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Cost:
 
 
 def label_maps(rows: int, columns: int, classes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Truth of 64 x 64 blocks and a prediction with two per cent of wrong pixels, both uint8 (1, rows, columns)."""
+    """Return a truth of 64 x 64 blocks and a prediction with two per cent redrawn pixels, uint8 (1, rows, columns)."""
     rng = np.random.default_rng(seed)
     blocks = rng.integers(0, classes, (-(-rows // 64), -(-columns // 64)), dtype=np.uint8)
     truth = blocks.repeat(64, 0).repeat(64, 1)[:rows, :columns].copy()
@@ -50,7 +50,7 @@ def label_maps(rows: int, columns: int, classes: int, seed: int = 0) -> tuple[Te
 
 
 def with_monai(truth: Tensor, pred: Tensor, classes: int) -> None:
-    """IoU and the rates of one image by MONAI's metrics."""
+    """Compute IoU and rates of one image with MONAI's metrics."""
     y, y_pred = (one_hot(labels[None].long(), classes, dtype=torch.uint8) for labels in (truth, pred))
     iou, rates = MeanIoU(), ConfusionMatrixMetric(metric_name=("sensitivity", "specificity", "accuracy"))
     for metric in (iou, rates):
@@ -59,12 +59,12 @@ def with_monai(truth: Tensor, pred: Tensor, classes: int) -> None:
 
 
 def with_matrix(truth: Tensor, pred: Tensor, classes: int) -> None:
-    """All scores by one confusion matrix."""
+    """Compute all scores from one confusion matrix."""
     scores(confusion_matrix(truth, pred, classes))
 
 
 def cost(name: str, action: Callable[[], None], repeats: int) -> Cost:
-    """Run `action` some times."""
+    """Measure `repeats` runs of `action`."""
     before, shortest = reset_peak(), math.inf
     for _ in range(repeats):
         start = time.perf_counter()
@@ -77,7 +77,7 @@ def metrics(
     rows: Annotated[int, typer.Option(min=1, help="Rows of the label maps.")] = 4096,
     columns: Annotated[int, typer.Option(min=1, help="Columns of the label maps.")] = 3328,
     classes: Annotated[int, typer.Option(min=2, max=255, help="Number of classes.")] = 13,
-    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the fastest counts.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the fastest is reported.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Time and memory of all scores of one label map, against MONAI's MeanIoU and ConfusionMatrixMetric."""

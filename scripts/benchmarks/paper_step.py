@@ -1,8 +1,7 @@
-"""One training step of each `paper` recipe: full width, the paper's crop, seconds and peak memory.
+"""Seconds and peak memory of one training step of each `paper` recipe, at full width and the paper's crop size.
 
-Every stage runs in a process of its own, so that its peak memory is its own. A step of the optimizer is as many
-forward and backward passes as make up the mini-batch, and one update; one pass and one update are timed, the step is
-their sum.
+Every stage runs in a separate process, to measure its own peak memory. An optimizer step is the forward and backward
+passes of a mini-batch and one update. One pass and one update are timed, and summed accordingly.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ from transforms.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = 13
-"""Regions of the paper's Table 7 that are annotated."""
+"""Number of annotated regions in the paper's Table 7."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Cost of one step of a stage: `passes` of forward and backward, and an update. Times in seconds."""
+    """Cost of one step of a stage: `passes` forward and backward passes, and an update. Times are in seconds."""
 
     bundle: str
     stage: str
@@ -54,7 +53,7 @@ def paper_step(
     classes: Annotated[int, typer.Option(min=2)] = CLASSES,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Time one training step of each `paper` recipe at full width and the paper's crop; minutes and up to 20 GB."""
+    """Time one training step of each `paper` recipe at full width and crop size; takes minutes and up to 20 GB."""
     steps = []
     known = all_rows()
     for bundle in known if bundles is None else (name.strip() for name in bundles.split(",")):
@@ -63,7 +62,7 @@ def paper_step(
         for stage in recipe_of(bundle)["stages"]:
             step = in_own_process(bundle, stage, classes)
             steps.append(step)
-            Console(stderr=True).print(f"{bundle} {stage}: {step.pass_seconds:.1f} s a pass, {step.peak_gb:.1f} GB")
+            Console(stderr=True).print(f"{bundle} {stage}: {step.pass_seconds:.1f} s per pass, {step.peak_gb:.1f} GB")
     if as_json:
         print(json.dumps([asdict(step) for step in steps]))
         return
@@ -78,18 +77,18 @@ def in_own_process(bundle: str, stage: str, classes: int) -> Step:
     """Run `measure` in a fresh interpreter.
 
     Raises:
-        UserError: it ended without a result, as it does when memory runs out.
+        UserError: the process ended without a result, for instance for lack of memory.
     """
     command = [sys.executable, "-m", "scripts.benchmarks.paper_step", bundle, stage, str(classes)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["nothing said: probably out of memory"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no output: probably out of memory"])[-1]
         raise UserError(f"{bundle} {stage}: ended with code {done.returncode} ({last})")
     return Step(**json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 def measure(bundle: str, stage: str, classes: int) -> Step:
-    """One forward and backward pass on random numbers, and one update."""
+    """Time one forward and backward pass on random numbers, and one update."""
     recipe = recipe_of(bundle)
     network = network_of(bundle, recipe["width"], classes)
     set_stage(network, stage)

@@ -1,8 +1,7 @@
-"""A training step in bf16 against one in fp32, on one device: what `--precision` gains.
+"""Training step in bf16 against one in fp32 on one device: the gain from `--precision`.
 
-Of every bundle the last stage, at the width and crop size of a recipe. Steps of both kinds take turns on the same
-batch, so that other work on the machine meets both. A step is the forward pass, the loss, the backward pass and the
-update.
+Measures the last stage of every bundle, at the width and crop size of a recipe. Steps of both kinds take turns on the
+same batch, so that other load affects both. A step is forward pass, loss, backward pass and update.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ RECIPE = "quick"
 
 
 def precision(
-    recipe: Annotated[str, typer.Option(help="whose width, crop and batch size")] = RECIPE,
-    bundles: Annotated[str | None, typer.Option(help="names separated by commas; by default all")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    width: Annotated[float | None, typer.Option(help="in place of the recipe's")] = None,
+    recipe: Annotated[str, typer.Option(help="Recipe for width, crop and batch size.")] = RECIPE,
+    bundles: Annotated[str | None, typer.Option(help="Comma-separated names. Default: all.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    width: Annotated[float | None, typer.Option(help="Overrides the recipe.")] = None,
     repeats: Annotated[int, typer.Option(min=1)] = 7,
     threads: Annotated[int, typer.Option(min=1)] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Time one training step of each network in fp32 and in bf16."""
     torch.set_num_threads(threads)
@@ -80,7 +79,7 @@ def _steps(bundle: str, recipe: str, device: torch.device, width: float | None, 
 def _step(
     bundle: str, recipe_name: str, kind: str, device: torch.device, width: float | None
 ) -> tuple[Callable[[], None], float, str]:
-    """A function that takes one step, the width of its network, and its batch in words."""
+    """Return a function that runs one step, the width of its network, and the batch as text."""
     recipe = recipe_of(bundle, recipe_name)
     used = recipe["width"] if width is None else width
     torch.manual_seed(0)

@@ -1,9 +1,9 @@
-"""Start of a training by number of images: processor seconds and memory from the command to the first iteration.
+"""Training start by number of images: processor seconds and memory from the command to the first iteration.
 
     python -m scripts.benchmark scale [--images 100,100000] [--json]
 
-Tiny images (64 x 48), so that what is counted is the number of files and not their size. The first start reads all
-files; the second finds them known from the first. A dataset of 100,000 images takes a minute to make and 1 GB.
+Images are tiny (64 x 48), so that the number of files matters and not their size. The first start reads all files; the
+second skips files known from the first. A dataset of 100,000 images takes a minute to create and 1 GB.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class Start:
 
 
 def scale(
-    images: Annotated[str, typer.Option(help="Numbers of training images, with commas.")] = "100,100000",
+    images: Annotated[str, typer.Option(help="Comma-separated numbers of training images.")] = "100,100000",
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Start of a training by number of images."""
+    """Time the start of a training by number of images."""
     found, numbers = [], whole_numbers(images, "--images")
     with tempfile.TemporaryDirectory() as made:
         for number in numbers:
@@ -79,7 +79,7 @@ def scale(
 
 
 def _dataset(folder: Path, number: int) -> None:
-    """A dataset folder of so many training images, four of a subject."""
+    """Write a dataset folder with `number` training images, four per subject."""
     rows = np.arange(64)[:, None] * np.ones((1, 48))
     sections: dict[str, list[dict[str, Any]]] = {}
     for section, count, sign in (("training", number, 1), ("validation", VALIDATION, -1)):
@@ -102,10 +102,10 @@ def _dataset(folder: Path, number: int) -> None:
 
 
 def _start(folder: Path, number: int) -> tuple[float, float]:
-    """Processor seconds and MB of one start.
+    """Return processor seconds and MB of one start.
 
     Raises:
-        ValueError: it failed; with the end of what it said.
+        ValueError: the command failed; the message ends with its output.
     """
     options = {
         "config_file": str(project_root() / "bundles" / "unet" / "configs" / "train.json"),
@@ -117,7 +117,7 @@ def _start(folder: Path, number: int) -> tuple[float, float]:
     }
     environment = {**os.environ, VARIABLE: str(folder / "cache")}
     if number == 0:
-        time.sleep(SETTLED)  # files that have just changed are read again at the next start
+        time.sleep(SETTLED)  # files changed just before a start are read again at the next start
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     command = [sys.executable, "-c", RUN, "run", "training", *words]
     done = subprocess.run(command, cwd=project_root(), env=environment, capture_output=True, text=True)

@@ -1,14 +1,13 @@
-"""Start-up time of commands: the help of each, and a training up to its first iteration.
+"""Start-up time of the help of each command, and of a training up to its first iteration.
 
     python -m scripts.benchmark start [--repeats 5] [--help-only | --training-only] [--json]
 
-Each is a process of its own, its end included, in seconds of processor time (user and system), which other work on the
-machine changes little, with the bytecode that an earlier start has written. All take turns, one round more than counts;
-the median of the repeats counts, beside it the fastest and slowest. Help is a
-ratio to `python -c "import typer, rich"`, a training one to importing torch, MONAI and MLflow. The training is `quick`
-on a sample of four subjects, stopped at its first iteration. Between the two: what any training with these libraries
-imports besides, as torch imports its compiler with the first optimizer, and MLflow its database with the first store.
-These four end at once, without tidying up.
+Each is a separate process, including its end, measured in processor seconds (user and system), which depend little on
+other load, with the bytecode of an earlier start. All take turns, with an extra first round that is not counted; the
+table has the median, fastest and slowest repeat. Help is relative to `python -c "import typer, rich"`, training to
+importing torch, MONAI and MLflow. The training is `quick` on a sample of four subjects, stopped at its first
+iteration. Two intermediate rows show further imports of any training with these libraries: torch imports its compiler
+with the first optimizer, MLflow its database with the first store. These four end immediately, without cleanup.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ os._exit(1)
 
 @dataclass(frozen=True)
 class Start:
-    """Seconds of a command, and the ratio of its median to that of the bare one."""
+    """Seconds of a command, and the ratio of its median to that of the bare imports."""
 
     name: str
     seconds: float
@@ -64,14 +63,14 @@ class Start:
 
 
 def start(
-    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the median counts.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the median is reported.")] = 5,
     help_only: Annotated[bool, typer.Option("--help-only", help="Skip the training.")] = False,
-    training_only: Annotated[bool, typer.Option("--training-only", help="Skip the helps.")] = False,
+    training_only: Annotated[bool, typer.Option("--training-only", help="Skip the help texts.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Time the help of every command, and a training up to its first iteration, against bare imports."""
     if help_only and training_only:
-        raise UserError("--help-only --training-only: leave nothing to time; give one of them")
+        raise UserError("--help-only, --training-only: exclude each other; give at most one")
     found = [] if training_only else helps(repeats)
     found += [] if help_only else training(repeats)
     if as_json:
@@ -85,13 +84,13 @@ def start(
 
 
 def helps(repeats: int) -> list[Start]:
-    """Bare imports, and the help of every command."""
+    """Time bare imports, and the help of every command."""
     each = {f"{' '.join(words)} --help": ["-m", f"scripts.{words[0]}", *words[1:], "--help"] for words in commands()}
     return in_turns({'python -c "import typer, rich"': BARE, **each}, repeats)
 
 
 def commands() -> list[list[str]]:
-    """Words of every command and subcommand: ["compare"], ["prepare"], ["prepare", "folder"], …"""
+    """Return the words of every command and subcommand: ["compare"], ["prepare"], ["prepare", "folder"], …"""
     found = []
     for path in sorted((project_root() / "scripts").glob("*.py")):
         app = getattr(importlib.import_module(f"scripts.{path.stem}"), "app", None)
@@ -103,7 +102,7 @@ def commands() -> list[list[str]]:
 
 
 def training(repeats: int) -> list[Start]:
-    """Bare imports, with an optimizer, with a store, and a training up to its first iteration."""
+    """Time imports, imports with an optimizer and with a store, and a training up to its first iteration."""
     from scripts.sample import make_sample
 
     with tempfile.TemporaryDirectory() as made:
@@ -117,7 +116,7 @@ def training(repeats: int) -> list[Start]:
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         first = ["-c", FIRST_ITERATION, "run", "training", *words]
-        processor_seconds(first)  # makes the store
+        processor_seconds(first)  # creates the store
         programs = {
             "import torch, monai, mlflow": ["-c", f"{IMPORTS}; {END}"],
             "the same, and an optimizer": ["-c", f"{WITH_OPTIMIZER}; {END}"],
@@ -128,22 +127,22 @@ def training(repeats: int) -> list[Start]:
 
 
 def in_turns(programs: Mapping[str, Sequence[str]], repeats: int) -> list[Start]:
-    """Time programs, given as arguments of Python, one after the other, again and again; the first is the bare one."""
+    """Time programs, given as arguments of Python, in turns; the first is the base of the ratios."""
     times: dict[str, list[float]] = {name: [] for name in programs}
     for repeat in range(repeats + 1):
         for name, arguments in programs.items():
             seconds = processor_seconds(arguments)
-            if repeat:  # the first writes bytecode
+            if repeat:  # the first round writes bytecode
                 times[name].append(seconds)
     bare = median(next(iter(times.values())))
     return [Start(name, median(each), min(each), max(each), median(each) / bare) for name, each in times.items()]
 
 
 def processor_seconds(arguments: Sequence[str]) -> float:
-    """Run Python; its seconds of processor time, or on Windows by the clock.
+    """Run Python; return its processor seconds, or on Windows its wall time.
 
     Raises:
-        ValueError: it failed; with the end of what it said.
+        ValueError: the command failed; the message ends with its output.
     """
     before = _spent()
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

@@ -1,4 +1,4 @@
-"""Memory of a training step of each `paper` recipe, counted (`engines.training.step_memory`)."""
+"""Memory of a training step of each `paper` recipe, as counted by `engines.training.step_memory`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ WAYS = {
 
 def step_memory(
     bundles: Annotated[str | None, typer.Option(help="Comma-separated names. Default: all.")] = None,
-    recipe: Annotated[str, typer.Option(help="Whose width and crops.")] = "paper",
+    recipe: Annotated[str, typer.Option(help="Recipe for width and crops.")] = "paper",
     classes: Annotated[int, typer.Option(min=2)] = 13,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Count the memory of a step with one crop, weights and the optimizer's state included, in GB (10**9 bytes)."""
+    """Count the memory of a step with one crop, including weights and optimizer state, in GB (10**9 bytes)."""
     known = all_rows()
     names = list(known) if bundles is None else [name.strip() for name in bundles.split(",")]
     if unknown := set(names) - set(known):

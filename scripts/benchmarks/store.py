@@ -1,10 +1,10 @@
-"""Comparison of a tracking store with many runs, by number of runs.
+"""Time of comparing the runs of a tracking store, by number of runs.
 
     python -m scripts.benchmark store [--trainings 5,500] [--repeats 3] [--json]
 
-The store is that of one short U-Net training, whose two runs are copied in the database; each copy has seed, learning
-rate and scores of its own, 40 subjects of five classes. `scripts.compare` on it, page included, in processor seconds,
-against a program that does no more than import MLflow and have it search the runs.
+The store is that of one short U-Net training, whose two runs are copied in the database. Each copy has its own seed,
+learning rate and scores, for 40 subjects and five classes. Measures processor seconds of `scripts.compare`, including
+its page, against a program that only imports MLflow and searches the runs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ assert runs == int(sys.argv[2]), runs
 
 @dataclass(frozen=True)
 class Compared:
-    """Processor seconds of a comparison, and of a bare search, one per repeat."""
+    """Processor seconds of a comparison, and of a bare search, per repeat."""
 
     runs: int
     compare: list[float]
@@ -48,11 +48,11 @@ class Compared:
 
 
 def store(
-    trainings: Annotated[str, typer.Option(help="Numbers of trainings, two runs each, with commas.")] = "5,500",
-    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the median counts.")] = 3,
+    trainings: Annotated[str, typer.Option(help="Comma-separated numbers of trainings, with two runs each.")] = "5,500",
+    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the median is reported.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Comparison of a tracking store by number of runs, against MLflow's own search."""
+    """Time the comparison of a tracking store by number of runs, against MLflow's own search."""
     numbers = whole_numbers(trainings, "--trainings")
     with tempfile.TemporaryDirectory() as made:
         one = _one_training(Path(made))
@@ -69,7 +69,7 @@ def store(
 
 
 def _one_training(folder: Path) -> Path:
-    """The database of a store with one training."""
+    """Create a store with one training; return its database."""
     from scripts.sample import make_sample
 
     data = make_sample(folder / "sample", subjects=4, height=128, progress=False)

@@ -1,7 +1,7 @@
 """Whole mammograms: `engines.TiledInferer` against MONAI's `SlidingWindowInferer` and one pass over the whole image.
 
-All in one process, one after the other, with random weights. Memory is what the process holds at its peak beyond what
-it held before, the result included: of the resident set on the CPU (Linux alone), of torch's allocator on a GPU.
+All run in one process, one after the other, with random weights. Memory is the peak beyond what the process held
+before, including the result: of the resident set on a CPU (only on Linux), of torch's allocator on a GPU.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ WARM_UP = 256
 
 @dataclass(frozen=True)
 class Cost:
-    """One network on one image: seconds, peak memory in GB (2**30 bytes), and what differs from one whole pass.
+    """One network on one image: seconds, peak memory in GB (2**30 bytes), and difference from one whole pass.
 
-    None where a figure could not be had: no whole pass for want of memory, no peak outside Linux; or was not wanted.
+    A figure is None if not requested or not available: no whole pass for lack of memory, no peak outside Linux.
     """
 
     network: str
@@ -71,16 +71,14 @@ def tiling(
     classes: Annotated[int, typer.Option(min=2)] = 5,
     memory_gb: Annotated[float, typer.Option(help="Memory for a forward pass on a tile.")] = 0.3,
     window: Annotated[int, typer.Option(help="Side of the sliding windows.", min=64)] = 1024,
-    size: Annotated[tuple[int, int], typer.Option(help="Rows and columns of the synthetic one.", min=64)] = SIZE,
-    alone: Annotated[
-        bool, typer.Option("--alone", help="Tiles only: neither windows nor a pass over the whole image.")
-    ] = False,
-    repeats: Annotated[int, typer.Option(help="Repetitions; the fastest counts.", min=1)] = 1,
+    size: Annotated[tuple[int, int], typer.Option(help="Rows and columns of the synthetic image.", min=64)] = SIZE,
+    alone: Annotated[bool, typer.Option("--alone", help="Only tiles, without windows and the whole pass.")] = False,
+    repeats: Annotated[int, typer.Option(help="Repetitions; the fastest is reported.", min=1)] = 1,
     threads: Annotated[int, typer.Option(help="Torch threads; 0: as configured.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Time exact tiles against sliding windows on whole mammograms, with the memory they take."""
+    """Time exact tiles against sliding windows on whole mammograms, and measure their memory."""
     names = [name.strip() for name in networks.split(",")]
     unknown = [name for name in names if name not in NETWORKS]
     if unknown:
@@ -101,7 +99,7 @@ def tiling(
 
 
 def pictures(path: Path | None, size: tuple[int, int] = SIZE) -> list[tuple[str, Tensor]]:
-    """Name and float32 (1, 3, H, W) of every image at `path`, normalized to [-0.5, 0.5]; without one, a drawn one."""
+    """Return name and float32 (1, 3, H, W) of images at `path`, normalized to [-0.5, 0.5]; a synthetic one for None."""
     if path is None:
         return [("drawn", drawn(*size))]
     found = []
@@ -114,7 +112,7 @@ def pictures(path: Path | None, size: tuple[int, int] = SIZE) -> list[tuple[str,
 
 
 def drawn(height: int, width: int) -> Tensor:
-    """Half an ellipse of noise at the left border, two fifths of the image, and air of one value around it."""
+    """Return half an ellipse of noise at the left border, two fifths of the image, on a uniform background."""
     rows = (torch.arange(height)[:, None] / height - 0.5) / 0.42
     columns = torch.arange(width)[None] / width / 0.62
     noise = torch.rand(height, width, generator=torch.Generator().manual_seed(0)) - 0.5
@@ -124,7 +122,7 @@ def drawn(height: int, width: int) -> Tensor:
 def compare(
     name: str, network: nn.Module, title: str, image: Tensor, memory_gb: float, side: int | None, repeats: int
 ) -> Cost:
-    """Segment `image` in all three ways; in tiles alone if there is no `side` of windows."""
+    """Segment `image` in all three ways; only in tiles if `side`, that of the windows, is None."""
     tiled, tiled_seconds, tiled_gb = cost_of(TiledInferer(memory_gb=memory_gb), network, image, repeats)
     windows_seconds = windows_gb = whole_seconds = whole_gb = tiled_difference = windows_difference = None
     if side is not None:
@@ -150,19 +148,19 @@ def compare(
 
 
 def different(logits: Tensor, whole: Tensor) -> float:
-    """The largest difference relative to the largest logit."""
+    """Return the largest difference relative to the largest logit."""
     return float((logits - whole).abs().max() / whole.abs().max())
 
 
 def available(device: torch.device) -> int:
-    """Bytes that a pass may take here."""
+    """Return the bytes that a pass may allocate on this device."""
     return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_memory() // 2
 
 
 def cost_of(
     inferer: Inferer | Callable[..., Tensor], network: nn.Module, image: Tensor, repeats: int
 ) -> tuple[Tensor, float, float | None]:
-    """The logits, the shortest time and the peak memory of segmenting `image`."""
+    """Segment `image`; return the logits, the shortest time and the peak memory."""
     shortest = float("inf")
     with torch.no_grad():
         inferer(image[..., :WARM_UP, :WARM_UP], network)
@@ -181,7 +179,7 @@ def cost_of(
 
 
 def start_counting(device: torch.device) -> float:
-    """Forget the peak so far; the bytes held now, NaN where they cannot be known."""
+    """Reset the peak memory; return the bytes held now, NaN if unknown."""
     if device.type != "cuda":
         return 1e6 * reset_peak()
     gc.collect()
@@ -191,12 +189,12 @@ def start_counting(device: torch.device) -> float:
 
 
 def most_held(device: torch.device) -> float:
-    """Most bytes held since `start_counting`."""
+    """Return the peak bytes since `start_counting`."""
     return float(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else 1e6 * peak()
 
 
 def table(costs: Sequence[Cost], width: float, window: int) -> Table:
-    """Times and memory as text; differences are relative to the largest logit of the whole pass."""
+    """Return a table of times and memory; differences are relative to the largest logit of the whole pass."""
     heads = ("network", "image", "tiles", "windows", "times faster", "whole", "tiles differ", "windows differ")
     result = Table(*heads, title=f"width {width:g}, windows of {window} with an overlap of {OVERLAP:g}")
     for cost in costs:
@@ -213,5 +211,5 @@ def table(costs: Sequence[Cost], width: float, window: int) -> Table:
 
 
 def figures(seconds: float | None, memory: float | None) -> str:
-    """Seconds and GB, as far as known."""
+    """Format seconds and GB, if known."""
     return f"{'-' if seconds is None else f'{seconds:.1f} s'}, {'-' if memory is None else f'{memory:.2f} GB'}"

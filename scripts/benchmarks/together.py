@@ -1,11 +1,10 @@
-"""Concurrent trainings: slowdown of each compared with one alone.
+"""Slowdown of concurrent trainings compared with a single one.
 
     python -m scripts.benchmark together [--trainings 2] [--epochs 4] [--repeats 3] [--json]
 
-Each training is a process of its own, `quick` of one bundle on a sample of eight subjects. Its epochs are timed, those
-of all stages, without validation and what else follows an epoch. Alone it has one thread; those at the same time choose
-their threads by themselves, as they do when nobody sets OMP_NUM_THREADS, or with `--threads N` have N each. The median
-counts.
+Each training is a separate process: `quick` of one bundle on a sample of eight subjects. The epochs of all stages are
+timed, without validation and other work after an epoch. A single training has one thread. Concurrent trainings choose
+their number of threads, as without OMP_NUM_THREADS, or have N each with `--threads N`. The median is reported.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY")
 
 @dataclass(frozen=True)
 class Together:
-    """Seconds of an epoch, mean of a training's; the threads that were used; how many times one of a training alone."""
+    """Seconds per epoch, as the mean of a training; threads used; ratio to the epoch of a single training."""
 
     name: str
     seconds: float
@@ -64,12 +63,12 @@ class Together:
 def together(
     trainings: Annotated[int, typer.Option(min=2, help="Concurrent trainings.")] = 2,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs per stage.")] = 4,
-    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the median counts.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Repetitions; the median is reported.")] = 3,
     bundle: Annotated[str, typer.Option(help="Bundle to train.")] = "dilation10",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads per training. Default: chosen by load.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Time trainings at the same time against one alone with one thread."""
+    """Time concurrent trainings against a single one with one thread."""
     from scripts.sample import make_sample
 
     with tempfile.TemporaryDirectory() as made:
@@ -106,7 +105,7 @@ def together(
 def at_once(
     count: int, options: Mapping[str, Any], folder: Path, threads: Mapping[str, str]
 ) -> list[tuple[float, int]]:
-    """Seconds of an epoch, and threads, of each of several trainings that are started together.
+    """Return seconds per epoch, and threads, of each of `count` trainings started together.
 
     Raises:
         ValueError: one failed; with the end of what it said.

@@ -1,12 +1,12 @@
-"""Whether the statement of `scripts.compare` is right: simulated experiments whose truth is known.
+"""Validity of the statement of `scripts.compare`, in simulated experiments with known truth.
 
     python -m scripts.benchmark verdict [--part errors|power|coverage|groups] [--experiments 2000] [--json]
     python -m scripts.benchmark verdict --part seeds --experiment NAME [--metric mean_image_dice]
 
-errors: how often any row is called better where all are alike. power: how often a row that is better is called so.
-coverage: how often an interval that should hold the truth in 95 % of the experiments does. seeds: real trainings of the
-MLflow store that differ in their seed alone, half against half at random; every "better" is wrong. groups: how often
-groups of subjects are said to differ, where they do not and where they do.
+errors: how often any row is called better if all are equivalent. power: how often a better row is called better.
+coverage: how often a 95 % interval contains the truth. seeds: real trainings of the MLflow store that differ only in
+their seed, one random half against the other; every "better" is a false claim. groups: how often groups of subjects
+are said to differ, if they do not and if they do.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ Line = dict[str, Any]
 
 
 def better(rows: Sequence[Row], rng: np.random.Generator, seeds_count: bool = True) -> np.ndarray:
-    """(pairs,): whether each pair is called better, as `statement.state` does.
+    """(pairs,): whether one row of each pair is called better, as in `statement.state`.
 
     Args:
-        seeds_count: False looks at the subjects alone, as a paired test of one training each does.
+        seeds_count: False uses only the subjects, as a paired test of one training each.
     """
     pairs, folds = all_pairs(len(rows)), np.zeros(rows[0].subjects, np.int64)
     spread = seed_spread(rows, folds) if seeds_count else SeedSpread(np.zeros(len(rows)), 1)
     differences, scales = exchanged(rows, pairs), pair_scales(spread, pairs)
-    # only those are tested that no test could leave out: the others' p is far above the level
+    # test only pairs that may be significant: p of the others is far above the level
     rough = np.abs(differences.sum(axis=1)) / np.sqrt((differences**2).sum(axis=1) + scales**2 + 1e-30)
     tested = np.flatnonzero(rough > 1.8)
     p = np.ones(len(pairs))
@@ -66,7 +66,7 @@ def better(rows: Sequence[Row], rng: np.random.Generator, seeds_count: bool = Tr
 
 
 def errors(world: World, rows: int, subjects: Sequence[int], seeds: Sequence[int], number: int) -> Iterator[Line]:
-    """Any row better where all are alike, per cent of the experiments."""
+    """Yield the percentage of experiments with any row called better although all are equivalent."""
     for score in (MEAN, POOLED):
         for uneven in (False, True):
             here = World(**{**world.__dict__, "uneven": uneven})
@@ -86,7 +86,7 @@ def errors(world: World, rows: int, subjects: Sequence[int], seeds: Sequence[int
 
 
 def power(world: World, rows: int, subjects: Sequence[int], seeds: Sequence[int], number: int) -> Iterator[Line]:
-    """The pairs of a better row and one of the others that are called better, per cent."""
+    """Yield the percentage of pairs of the better row and another one that are called better."""
     shifts = {points: shift_for(world, points / 100) for points in POINTS}
     for count in (2, rows):
         for n in subjects:
@@ -101,7 +101,7 @@ def power(world: World, rows: int, subjects: Sequence[int], seeds: Sequence[int]
 
 
 def differing_groups(world: World, subjects: Sequence[int], number: int) -> Iterator[Line]:
-    """Three groups of subjects, or two views: how often p is at most 0.05, per cent."""
+    """Yield how often p is at most 0.05 for three groups of subjects, or two views, in per cent."""
     for case in CASES:
         for n in subjects:
             line: Line = {"score": case.name, "subjects": n}
@@ -113,7 +113,7 @@ def differing_groups(world: World, subjects: Sequence[int], number: int) -> Iter
 
 
 def coverage(world: World, subjects: Sequence[int], number: int) -> Iterator[Line]:
-    """How often each interval holds the truth, per cent."""
+    """Yield how often each interval contains the truth, in per cent."""
     for score in (MEAN, POOLED):
         truth = true_score(world, score)
         for n in (*FEW, *(n for n in subjects if n not in FEW)):
@@ -132,7 +132,7 @@ def _one(world: World, score: str, n: int, rng: np.random.Generator) -> Row:
 
 
 def differences(world: World, subjects: Sequence[int], seeds: Sequence[int], number: int) -> Iterator[Line]:
-    """How often the interval of a difference of two rows, of subjects and seeds, holds the truth, per cent."""
+    """Yield how often the interval of the difference of two rows, over subjects and seeds, contains the truth."""
     shift = shift_for(world, 0.05)
     for score in (MEAN, POOLED):
         truth = true_score(world, score, shift) - true_score(world, score)
@@ -150,7 +150,7 @@ def differences(world: World, subjects: Sequence[int], seeds: Sequence[int], num
 
 
 def real_seeds(experiment_name: str, tracking_uri: str | None, metric: str | None, splits: int) -> Iterator[Line]:
-    """Of every row of an experiment that was trained with six or more seeds: how often half is better than half."""
+    """Yield, for each row with at least six seeds, how often one half of the seeds is called better than the other."""
     from engines.records.mlflow_store import as_tracking_uri, default_tracking_uri
     from scripts.comparison.choice import Filters, chosen  # seconds: MLflow, torch
     from scripts.comparison.metric import default_metric, fold_numbers, verdict_rows
@@ -181,19 +181,19 @@ def real_seeds(experiment_name: str, tracking_uri: str | None, metric: str | Non
 
 
 def progress(number: int, what: str) -> Iterator[int]:
-    """Count experiments, with a bar."""
+    """Count experiments with a progress bar."""
     yield from tqdm(range(number), desc=what, leave=False, delay=2)
 
 
 def share(name: str, calls: Sequence[bool]) -> Line:
-    """Per cent of the experiments, with its 95 % interval (Wilson)."""
+    """Return the percentage of experiments with its 95 % interval (Wilson)."""
     found = binomtest(int(np.sum(calls)), len(calls)).proportion_ci(method="wilson")
     return {name: 100 * float(np.mean(calls)), f"{name}, low": 100 * found.low, f"{name}, high": 100 * found.high}
 
 
 def verdict(
     part: Annotated[
-        list[str] | None, typer.Option(help=f"{', '.join(PARTS)}; may be repeated. Default: all. Or seeds.")
+        list[str] | None, typer.Option(help=f"{', '.join(PARTS)}; may be repeated. Default: all of these. Or seeds.")
     ] = None,
     experiments: Annotated[int, typer.Option(min=10, help="Simulated experiments per table row.")] = 2000,
     rows: Annotated[int, typer.Option(min=2, help="Networks compared.")] = 8,
@@ -215,12 +215,12 @@ def verdict(
     splits: Annotated[int, typer.Option(min=1, help="Halves drawn in --part seeds.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Simulate whether "better" is right, and whether intervals hold the truth; minutes."""
+    """Simulate whether "better" is right, and whether intervals contain the truth; takes minutes."""
     unknown = sorted(set(part or ()) - {*PARTS, REAL})
     if unknown:
         raise ValueError(f"--part {unknown[0]}: unknown; choose from {', '.join((*PARTS, REAL))}")
     if (REAL in (part or ())) != bool(experiment):
-        raise ValueError("--part seeds: goes together with --experiment NAME, whose rows have six or more seeds")
+        raise ValueError("--part seeds: requires --experiment NAME, with rows of six or more seeds, and vice versa")
     n, s = _numbers("--subjects", subjects, 4), _numbers("--seeds", seeds, 3)
     world = World(subject=subject_sd / 100, pair=pair_sd / 100, training=training_sd / 100, seed=seed_sd / 100)
     tables: dict[str, Callable[[], Iterator[Line]]] = {
@@ -247,7 +247,7 @@ def verdict(
 
 
 def _texts(line: Line) -> dict[str, str]:
-    """Cells by column, a share with its interval in one."""
+    """Return cells by column, with a percentage and its interval in one cell."""
     texts = {name: f"{value:.1f}" if isinstance(value, float) else str(value) for name, value in line.items()}
     for name in [name for name in line if f"{name}, low" in line]:
         texts[name] += f" [{texts.pop(f'{name}, low')}, {texts.pop(f'{name}, high')}]"

@@ -1,9 +1,9 @@
-"""Share of a training that is spent on writing: states to resume from, tables, MLflow, weights, evidence of a stage.
+"""Fraction of training time spent on writing: resume states, tables, MLflow, weights, evidence of a stage.
 
     python -m scripts.benchmark writing [--bundles unet,deeplabv3] [--recipe quick] [--epochs 10] [--json]
 
-Trainings by `monai.bundle run training` on a sample of eight subjects, each in a process of its own with one thread;
-processor time of the stages, from their begin to the last one's end.
+Trainings by `monai.bundle run training` on a sample of eight subjects, each in a separate process with one thread.
+Measures processor time from the begin of the first stage to the end of the last.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from scripts.sample import make_sample
 from transforms.errors import UserError
 
 SUBJECTS = 8
-"""Of the sample."""
+"""Subjects of the sample."""
 ALL = "whole training"
 WRITING: dict[str, list[tuple[Any, str]]] = {
     "states, each epoch": [(Progress, "save")],
@@ -48,16 +48,16 @@ WRITING: dict[str, list[tuple[Any, str]]] = {
     "weights, each stage": [(Output, "save_stage")],
     "evidence, each stage": [(staged_training, "leave_evidence")],
 }
-"""What is written, and by which functions; none of them calls another."""
+"""Kind of writing → functions that write it; none of them calls another."""
 
 
 def writing(
-    bundles: Annotated[str, typer.Option(help="names separated by commas")] = "unet,deeplabv3",
-    recipe: Annotated[str, typer.Option(help="whose crops, batch and options")] = "quick",
+    bundles: Annotated[str, typer.Option(help="Comma-separated names.")] = "unet,deeplabv3",
+    recipe: Annotated[str, typer.Option(help="Recipe for crops, batch and options.")] = "quick",
     epochs: Annotated[int, typer.Option(min=1)] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Measure how much of a training is spent on writing, in per cent of its processor time."""
+    """Measure the time spent on writing, in per cent of the processor time of a training."""
     known = all_rows()
     names = [name.strip() for name in bundles.split(",")]
     if unknown := set(names) - set(known):
@@ -75,7 +75,7 @@ def writing(
 
 
 def measure(bundle: str, options: dict[str, Any]) -> dict[str, float]:
-    """Train one bundle in this process: processor seconds of `ALL`, and of each row of `WRITING`."""
+    """Train one bundle in this process; return processor seconds of `ALL`, and of each row of `WRITING`."""
     config = project_root() / "bundles" / bundle / "configs" / "train.json"
     with tempfile.TemporaryDirectory() as folder, clocked() as seconds:
         make_sample(Path(folder) / "sample", subjects=SUBJECTS, height=384, progress=False)
@@ -90,7 +90,7 @@ def measure(bundle: str, options: dict[str, Any]) -> dict[str, float]:
 
 @contextmanager
 def clocked() -> Iterator[dict[str, float]]:
-    """Processor seconds that the functions of `WRITING`, and all stages of a training, take inside."""
+    """Measure processor seconds of the functions of `WRITING`, and of all stages of a training, inside the block."""
     seconds: dict[str, float] = defaultdict(float)
 
     def timing(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,7 +114,7 @@ def _in_own_process(bundle: str, options: dict[str, Any]) -> dict[str, float]:
     words = [sys.executable, "-m", "scripts.benchmarks.writing", bundle, json.dumps(options)]
     done = subprocess.run(words, cwd=project_root(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise UserError(f"{bundle}: ended with code {done.returncode} ({last})")
     found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return found

@@ -36,9 +36,9 @@ def make_bundle(root: Path, name: str, target: str, given: Sequence[str], title:
     """
     folder = root / "bundles" / name
     if not re.fullmatch(r"[a-z]\w*", name) or name == "common":
-        raise UserError(f"{name}: invalid name of a bundle; expected lower-case letters, digits and _, as in attention_unet")
+        raise UserError(f"{name}: invalid bundle name; expected lower-case letters, digits and _, as attention_unet")
     if folder.exists():
-        raise UserError(f"{folder}: already exists; choose another name, or edit its network.json and run `make bundles`")
+        raise UserError(f"{folder}: already exists; choose another name, or edit its network.json and `make bundles`")
     definition = network_definition(target, given)
     network = build(definition)
     multiple = check_logits(network)

@@ -195,4 +195,4 @@ def _check(path: Path, network: Mapping[str, Any], common: Common) -> None:
     _check_sentences(path, own)
     for name in own:
         if name in common.options:
-            raise UserError(f"{path}: {name} is an option of all networks; change it in recipes, or choose another name")
+            raise UserError(f"{path}: {name} is an option of all networks; change it in recipes, or rename this one")

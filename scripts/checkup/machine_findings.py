@@ -107,7 +107,7 @@ def _shared_memory(folder: Path = Path("/dev/shm")) -> Finding:
 
 def _disk() -> Finding:
     free = shutil.disk_usage(project_root()).free / GB
-    remedy = "free disk space, or work in another folder" if free < DISK_GB else ""
+    remedy = "make room, or work in another folder" if free < DISK_GB else ""
     return Finding("disk", PROBLEM if remedy else OK, f"{free:.1f} GB free in {project_root()}", remedy)
 
 

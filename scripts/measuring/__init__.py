@@ -1,1 +1,1 @@
-"""What several benchmarks share. Nothing here needs more than torch, NumPy, SciPy, MONAI and ignite, but `commands`."""
+"""Code shared by benchmarks. All modules but `commands` need only torch, NumPy, SciPy, MONAI and ignite."""

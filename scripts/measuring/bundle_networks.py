@@ -14,10 +14,10 @@ from transforms.errors import UserError
 
 
 def recipe_of(bundle: str, name: str = "paper") -> dict[str, Any]:
-    """A recipe of a bundle.
+    """Return a recipe of a bundle.
 
     Raises:
-        UserError: it has none of that name.
+        UserError: the bundle has no recipe of that name.
     """
     recipes: dict[str, dict[str, Any]] = train_config(bundle)["recipes"]
     if name not in recipes:
@@ -26,7 +26,7 @@ def recipe_of(bundle: str, name: str = "paper") -> dict[str, Any]:
 
 
 def network_of(bundle: str, width: float, classes: int, recipe: str = "paper") -> nn.Module:
-    """A bundle's network at its last stage, in all but its width as a recipe has it."""
+    """Return a bundle's network at its last stage with the options of a recipe, except its width."""
     options = {**recipe_of(bundle, recipe), "width": width, "num_classes": classes}
     parser = ConfigParser({"imports": ["$import nets", "$import engines"], **options})
     parser["network_def"] = train_config(bundle)["network_def"]
@@ -35,7 +35,7 @@ def network_of(bundle: str, width: float, classes: int, recipe: str = "paper") -
 
 
 def train_config(bundle: str) -> dict[str, Any]:
-    """Content of its train.json."""
+    """Return the content of a bundle's train.json."""
     path = project_root() / "bundles" / bundle / "configs" / "train.json"
     config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return config

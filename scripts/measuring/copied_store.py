@@ -1,4 +1,4 @@
-"""A tracking store with many runs, from those of one training: their rows in the database, and a file of scores."""
+"""Tracking store with many runs, made of copies of one training's runs: database rows, and files of scores."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 TABLES = ("tags", "params", "latest_metrics", "metrics")
-"""What MLflow keeps of a run, beside the run itself."""
+"""Tables that hold the data of a run, besides `runs`."""
 SUBJECTS, CLASSES = 40, 5
 
 
 def multiply(database: Path, trainings: int) -> int:
-    """Put copies of the only training in the place of it, each with seed, learning rate and ids of its own.
+    """Replace the only training of a store by copies that differ in ids, seed and learning rate.
 
     Returns:
-        how many runs the store then has.
+        number of runs in the store.
     """
     artifacts, draws = database.parent / "artifacts", np.random.default_rng(0)
     with closing(sqlite3.connect(database)) as store, store:
@@ -57,7 +57,7 @@ def _insert(store: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:
 
 
 def _value(table: str, row: dict[str, Any], ids: dict[str, str], number: int) -> dict[str, str]:
-    """What differs between the copies: the ids that tags name, three seeds, and a learning rate for each three."""
+    """Return the changed value of a row: ids named by tags, one of three seeds, or a learning rate per three copies."""
     if table == "tags":
         return {"value": ids.get(row["value"], row["value"])}
     if table == "params" and row["key"] == "seed":
@@ -68,7 +68,7 @@ def _value(table: str, row: dict[str, Any], ids: dict[str, str], number: int) ->
 
 
 def _write_scores(folder: Path, stage: str, draws: np.random.Generator) -> None:
-    """A confusion matrix of each subject, as a training leaves them."""
+    """Write a confusion matrix per subject, as a training does."""
     folder.mkdir(parents=True)
     matrices = {}
     for number in range(SUBJECTS):

@@ -1,4 +1,4 @@
-"""A data set of drawn images in a folder, with arrays alone: no DICOM, no schema."""
+"""Data set of synthetic images in a folder, with only arrays: no DICOM, no schema."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLASSES = ("background", "breast", "tumor")
 
 
 def drawn_dataset(folder: Path, images: int, size: tuple[int, int]) -> Dataset:
-    """Half a disc (breast) with a small one (tumor) in each image, of rows x columns; all are trained with."""
+    """Write images of rows x columns with a half disk (breast) and a small disk (tumor), all as training images."""
     random = np.random.default_rng(0)
     rows, columns = np.mgrid[: size[0], : size[1]]
     items: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Times of the epochs of a training, by stage."""
+"""Epoch times of a training, by stage."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from scripts.measuring.watch import clock_of
 
 @dataclass
 class EpochTimes:
-    """Seconds of each epoch without its validation, the crops of one, and the most bytes that a folder held.
+    """Seconds of each epoch without its validation, crops per epoch, and the largest size of a folder.
 
     Attributes:
         clock: see `scripts.measuring.watch.clock_of`.
-        folder: looked at when an epoch ends.
+        folder: folder whose size is measured at the end of each epoch.
         seconds: by stage.
     """
 
@@ -37,7 +37,7 @@ class EpochTimes:
     end: float = 0.0
 
     def attach(self, training: StagedTraining) -> None:
-        """Measure this training: to be called when all else is attached."""
+        """Measure this training; call after attaching all other handlers."""
         trainer = training.trainer
         self.crops = len(training.dataset)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._begin)
@@ -48,7 +48,7 @@ class EpochTimes:
         self.start = self.clock()
 
     def _iteration(self, trainer: SupervisedTrainer) -> None:
-        if trainer.state.iteration % trainer.state.epoch_length == 0:  # a clock that waits for a GPU would slow others
+        if trainer.state.iteration % trainer.state.epoch_length == 0:  # waiting for a GPU would slow the others
             self.end = self.clock()
 
     def _note(self, training: StagedTraining) -> None:

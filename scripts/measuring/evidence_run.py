@@ -1,4 +1,4 @@
-"""Time of all networks, folds and seeds, from trainings that share a device; see `scripts.benchmarks.evidence`."""
+"""Time of all networks, folds and seeds, from concurrent trainings on a device; see `scripts.benchmarks.evidence`."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def run_evidence(
     tiny: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Measure, and print the time of each stage and of all.
+    """Measure, and print the time of each stage and the total.
 
     Raises:
-        UserError: no such device or recipe, a process that ended, or no epoch of a stage within the minutes.
+        UserError: the device or recipe is unknown, a process ended, or a stage completed no epoch in the minutes.
     """
     used = device_of(device)
     stages = stages_of_all(recipe, tiny)
     if recipe_of(NETWORKS[0], recipe)["image_height"] is None:
-        raise UserError(f"--recipe {recipe}: has no image_height, by which images are drawn; give another")
+        raise UserError(f"--recipe {recipe}: has no image_height for the synthetic images; choose another")
     readers = min(MOST, available_processors() // at_once) if on_gpu(used) else 0
     task = {"device": str(used), "recipe": recipe, "tiny": tiny, "num_workers": readers}
     counted, measured = shared(at_once, minutes * 60, task)
     lacking = [f"{network} {stage}" for network, stage in stages if not _of(counted, network, stage)]
     if lacking:
-        raise UserError(f"--minutes {measured / 60:.2g}: no epoch of {', '.join(lacking)} ended in them; give more")
+        raise UserError(f"--minutes {measured / 60:.2g}: too short for an epoch of {', '.join(lacking)}; give more")
     seconds = {key: folds * seeds * training_seconds(stage, key, counted, recipe) for key, stage in stages.items()}
     total = sum(seconds.values()) / at_once
     if as_json:
@@ -74,7 +74,7 @@ def run_evidence(
 
 
 def training_seconds(stage: Stage, key: tuple[str, str], counted: Sequence[Epoch], recipe: str) -> float:
-    """Of one stage of one training: its epochs, and its validations with all images."""
+    """Return the seconds of one stage of one training: epochs, and validations on all images."""
     own = _of(counted, *key)
     validations = stage.max_epochs // int(recipe_of(key[0], recipe)["val_interval"]) + 1
     images = VALIDATED * validations
@@ -82,12 +82,12 @@ def training_seconds(stage: Stage, key: tuple[str, str], counted: Sequence[Epoch
 
 
 def shared(at_once: int, seconds: float, task: dict[str, Any]) -> tuple[list[Epoch], float]:
-    """Epochs of processes that share the device, of those `seconds` in which all were warm, and the seconds.
+    """Return epochs of processes that share the device, counted for `seconds` after all are warm, and the seconds.
 
-    They are fewer if Ctrl-C ends them.
+    Ctrl-C ends counting early.
 
     Raises:
-        UserError: a process ended; with the last that it said.
+        UserError: a process ended; the message has its last line of output.
     """
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ending:
         workers = [Worker(number, {**task, "folder": folder}) for number in range(at_once)]
@@ -100,7 +100,7 @@ def shared(at_once: int, seconds: float, task: dict[str, Any]) -> tuple[list[Epo
                 _watch(workers)
         except KeyboardInterrupt:
             warm = sum(bool(worker.warm) for worker in workers)
-            raise UserError(f"ended when {warm} of {at_once} trainings were warm: nothing was counted") from None
+            raise UserError(f"interrupted when {warm} of {at_once} trainings were warm: nothing was counted") from None
         begin = max(worker.warm[0].began for worker in workers)
         end = begin + seconds
         print(f"{at_once} trainings are warm after {begin - started:.0f} s", file=sys.stderr)
@@ -115,7 +115,7 @@ def shared(at_once: int, seconds: float, task: dict[str, Any]) -> tuple[list[Epo
 
 
 def _end(workers: Sequence[Worker]) -> None:
-    for worker in workers:  # all first: the processes that read for one outlive it by seconds
+    for worker in workers:  # kill all first: the data loader processes of a worker outlive it by seconds
         worker.kill()
     for worker in workers:
         worker.wait()
@@ -128,7 +128,7 @@ def _watch(workers: Sequence[Worker]) -> None:
 
 
 class Worker:
-    """A process that trains, and what it has done."""
+    """A training process and its completed epochs."""
 
     def __init__(self, number: int, task: dict[str, Any]) -> None:
         self.task = {**task, "number": number}
@@ -137,7 +137,7 @@ class Worker:
         self.warm: list[Epoch] = []
 
     def start(self) -> None:
-        """Start it, and a thread that reads its epochs."""
+        """Start the process, and a thread that reads its epochs."""
         environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
         with self.said.open("w") as said:
             self.process = subprocess.Popen(
@@ -155,18 +155,18 @@ class Worker:
                     self.warm.append(epoch)
 
     def check(self) -> None:
-        """Refuse to go on if it has ended."""
+        """Raise UserError if the process has ended."""
         if self.process is not None and (code := self.process.poll()) is not None:
-            said = self.said.read_text(errors="replace").strip().splitlines() or ["nothing said"]
-            raise UserError(f"a training ended with code {code} ({said[-1][:300]}); fewer --at-once may fit")
+            said = self.said.read_text(errors="replace").strip().splitlines() or ["no output"]
+            raise UserError(f"a training ended with code {code} ({said[-1][:300]}); try a smaller --at-once")
 
     def kill(self) -> None:
-        """Kill it, if it was started."""
+        """Kill the process if it was started."""
         if self.process is not None:
             self.process.kill()
 
     def wait(self) -> None:
-        """Wait until it has ended, and all that it started."""
+        """Wait until the process and its reading thread have ended."""
         if self.process is not None:
             self.process.wait()
             self.reader.join()

@@ -1,4 +1,4 @@
-"""The rate of matrix products on a device, and the operations of a step: how near to the limit a step comes."""
+"""Rate of matrix products on a device, and operations of a step, to see how close a step comes to the limit."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 SIZE, LARGE, REPEATS = 1536, 8192, 3
-"""Rows and columns of the matrices on a CPU (0.07 s at 100 GFLOP/s) and on a GPU, and how often they are multiplied."""
+"""Rows and columns of the matrices on a CPU (0.07 s at 100 GFLOP/s) and on a GPU; number of timed products."""
 
 
 class Gemm:
     """Products of two square fp32 matrices.
 
     Args:
-        device: that multiplies.
-        size: rows and columns; by default large enough for the device's full speed.
+        device: device of the products.
+        size: rows and columns; by default large enough for the full speed of the device.
     """
 
     def __init__(self, device: torch.device, size: int | None = None) -> None:
@@ -26,7 +26,7 @@ class Gemm:
         self.left, self.right, self.result = (torch.rand(self.size, self.size, device=device) for _ in range(3))
 
     def rate(self, clock: Callable[[], float]) -> float:
-        """Floating-point operations per second: of the median product, after one that is not counted."""
+        """Return floating-point operations per second of the median product, after a warm-up."""
         seconds = []
         for _ in range(REPEATS + 1):
             start = clock()
@@ -36,7 +36,7 @@ class Gemm:
 
 
 def flops_of(run: Callable[[], Any]) -> float:
-    """Floating-point operations of the convolutions and matrix products of a call, backward passes included."""
+    """Return floating-point operations of the convolutions and matrix products of a call, with backward passes."""
     with FlopCounterMode(display=False) as counter:
         run()
     return float(counter.get_total_flops())

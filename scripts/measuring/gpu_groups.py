@@ -1,4 +1,4 @@
-"""What `python -m scripts.benchmark gpu` measures, in the order of its worth; each group is a process of its own."""
+"""Groups of `python -m scripts.benchmark gpu`, in order of priority; each group is a separate process."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LOOP: dict[str, dict[str, Any]] = {"as trained by default": {}}
 
 @dataclass(frozen=True)
 class Group:
-    """Rows of one process.
+    """Rows measured by one process.
 
     Attributes:
         kind: step, loop, image or compiled.
         network: name of the bundle.
         size: recipe, or "rows x columns" of an image.
-        seconds: that it may take, start included; a guess, by which rows that do not fit are left out.
+        seconds: estimated duration, start included; groups that do not fit in the remaining time are skipped.
     """
 
     kind: str
@@ -40,21 +40,21 @@ class Group:
 
     @property
     def name(self) -> str:
-        """As in the file."""
+        """Name in the file of rows."""
         return f"{self.kind} {self.network} {self.size}"
 
     @property
     def ways(self) -> dict[str, dict[str, Any]]:
-        """Name → how it is computed."""
+        """Ways of computing: name → options."""
         return {"step": STEPS, "compiled": COMPILED, "image": PASSES, "loop": LOOP}[self.kind]
 
 
 SMALL, LARGE = "1024 x 832", "3328 x 2560"
-"""Images that go through a network in one pass, and such as are made of tiles."""
+"""Image sizes that are segmented in one pass, and in tiles."""
 
 
 def groups(tiny: bool = False) -> list[Group]:
-    """All of them; with `tiny` those of a test, which are done in seconds on a CPU."""
+    """Return all groups; `tiny` ones are for tests and take seconds on a CPU."""
     kinds = [
         ("loop", "quick", 15.0), ("step", "paper", 20.0), ("step", "quick", 10.0), ("loop", "paper", 25.0),
         ("image", SMALL, 10.0), ("image", LARGE, 15.0), ("compiled", "quick", 70.0), ("compiled", "paper", 90.0),

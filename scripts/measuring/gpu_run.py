@@ -1,4 +1,4 @@
-"""All groups of rows within a number of minutes, each written as it is measured; see `scripts.benchmarks.gpu`."""
+"""Measurement of all groups of rows within a time limit, each written immediately; see `scripts.benchmarks.gpu`."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from transforms.errors import UserError
 
 
 def run_groups(minutes: float, out: Path, device: str = "", tiny: bool = False, only: str = "") -> int:
-    """Measure what the file lacks, and print its rows; how many could not be measured or did not fit.
+    """Measure rows missing from the file and print all; return how many failed or did not fit.
 
     Raises:
-        UserError: no such device, or nothing to measure.
+        UserError: the device is not available, or no group matches `only`.
     """
     end = time.monotonic() + 60 * minutes
     used = device_of(device)
     todo = [group for group in groups(tiny) if only in group.name]
     if not todo:
         names = ", ".join(group.name for group in groups(tiny))
-        raise UserError(f"--only {only}: in no group's name; there are {names}")
+        raise UserError(f"--only {only}: matches no group; choose from {names}")
     name, left = device_name(used), 0
     starts = Starts(ahead=used.type == "cuda")
     for group in todo:
@@ -41,7 +41,7 @@ def run_groups(minutes: float, out: Path, device: str = "", tiny: bool = False, 
         ways = [way for way in group.ways if (group.name, way, name, torch.__version__) not in finished]
         room = end - time.monotonic()
         if ways and room < group.seconds:
-            print(f"not run: {group.name}, {len(ways)} rows: {room:.0f} s left, may take {group.seconds:.0f}")
+            print(f"not run: {group.name}, {len(ways)} rows: {room:.0f} s left, may take {group.seconds:.0f} s")
         elif ways:
             _measure(starts, {"group": group.name, "ways": ways, "device": str(used), "tiny": tiny}, room, out)
         done = {row.key for row in rows.read(out) if row.seconds is not None}
@@ -54,20 +54,20 @@ def run_groups(minutes: float, out: Path, device: str = "", tiny: bool = False, 
 
 
 class Starts:
-    """Processes that wait for a group; with `ahead` one is started while the one before measures, on another core."""
+    """Processes that wait for a task; with `ahead`, the next one starts on another core while one measures."""
 
     def __init__(self, ahead: bool) -> None:
         self._ahead = ahead
         self._waiting = self._start() if ahead else None
 
     def next(self) -> subprocess.Popen[str]:
-        """One that waits for its task."""
+        """Return a process that waits for its task."""
         process = self._waiting or self._start()
         self._waiting = self._start() if self._ahead else None
         return process
 
     def end(self) -> None:
-        """Of the one that is left."""
+        """End the process that is still waiting."""
         if self._waiting is not None:
             self._waiting.kill()
             self._waiting.communicate()
@@ -82,7 +82,7 @@ class Starts:
 
 
 def _measure(starts: Starts, task: dict[str, Any], room: float, out: Path) -> None:
-    """One group in a process of its own, which is ended when the time is over."""
+    """Measure one group in a separate process, which is killed at the time limit."""
     process = starts.next()
     said: list[str] = []
     reader = threading.Thread(target=lambda: said.extend(process.stderr or ()), daemon=True)
@@ -98,7 +98,7 @@ def _measure(starts: Starts, task: dict[str, Any], room: float, out: Path) -> No
     try:
         assert process.stdin is not None
         with suppress(BrokenPipeError), process.stdin:
-            os.write(process.stdin.fileno(), f"{json.dumps(task)}\n".encode())  # unbuffered: nothing is left of it
+            os.write(process.stdin.fileno(), f"{json.dumps(task)}\n".encode())  # unbuffered: nothing to flush on close
         for line in process.stdout or ():
             if line.startswith(MARK):
                 row = rows.Row(**json.loads(line[len(MARK) :]))
@@ -114,5 +114,5 @@ def _measure(starts: Starts, task: dict[str, Any], room: float, out: Path) -> No
             if output is not None:
                 output.close()
     if code != 0:
-        why = "the time is over" if over.is_set() else (said or ["nothing said"])[-1].strip()[:300]
+        why = "time limit reached" if over.is_set() else (said or ["no output"])[-1].strip()[:300]
         print(f"{task['group']}: ended with code {code} ({why})", flush=True)

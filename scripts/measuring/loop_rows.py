@@ -1,7 +1,7 @@
-"""Iterations of a bundle's trainer against bare steps: reading, augmentation, loss, metrics and handlers.
+"""Iterations of a bundle's trainer, with reading, augmentation, loss, metrics and handlers, against bare steps.
 
-The trainer is that of the bundle's config, on drawn images; validation, tracking and what follows an epoch are left
-out, and so is the sampling of lesions: crops are centered on a class of their image.
+The trainer is that of the bundle's config, on synthetic images. Validation, tracking and work after an epoch are left
+out, as is the sampling of lesions: crops are centered on a class of their image.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FULL = (2048, 1536)
 
 
 def loop_rows(group: Group, wanted: Mapping[str, Mapping[str, Any]], device: torch.device, tiny: bool) -> Iterator[Row]:
-    """One row: the iteration of the default precision, layout and workers of this device."""
+    """Measure one row: the iteration with the default precision, layout and workers of this device."""
     logging.getLogger("mammoseg").setLevel(logging.ERROR)
     recipe = recipe_of(group.network, group.size)
     (stage,) = plan([recipe["stages"][-1]], 1, recipe["crop_size"], recipe["learning_rate"])
@@ -51,7 +51,7 @@ def loop_rows(group: Group, wanted: Mapping[str, Mapping[str, Any]], device: tor
             stage = Stage(stage.name, 2, (48, 32), stage.learning_rate)
             options |= {"width": 0.02, "image_height": None, "batch_size": 2, "micro_batch_size": 2}
         elif height is not None:
-            options["crops_per_image"] = 16  # an epoch of some length
+            options["crops_per_image"] = 16  # for a longer epoch
         watch, batch, peak_gb = _watched(group.network, stage, options, device, 2 if tiny else 4)
     ratios = [bare / real for real, bare in zip(watch.real, watch.bare, strict=True)]
     for way in wanted:
@@ -67,11 +67,11 @@ def loop_rows(group: Group, wanted: Mapping[str, Mapping[str, Any]], device: tor
 def _watched(
     bundle: str, stage: Stage, options: Mapping[str, Any], device: torch.device, epochs: int
 ) -> tuple[Watch, list[int], float | None]:
-    """Train; return the times, the batch's sizes, and the most GB of a GPU."""
+    """Train; return the times, the shape of a batch, and the peak GPU memory in GB."""
     trainer = stage_trainer(bundle, stage, options, device)
     trainer.state.max_epochs = epochs
     peaks: list[float] = []
-    if device.type == "cuda":  # noted before bare steps take memory for a copy of the network
+    if device.type == "cuda":  # recorded before bare steps allocate a copy of the network
         once = Events.EPOCH_COMPLETED(once=1)
         trainer.add_event_handler(once, lambda: peaks.append(torch.cuda.max_memory_allocated(device) / 1e9))
     watch = Watch(clock_of(device))
@@ -83,8 +83,8 @@ def _watched(
 
 
 def stage_trainer(bundle: str, stage: Stage, options: Mapping[str, Any], device: torch.device) -> SupervisedTrainer:
-    """The trainer of a bundle's config with the crops, learning rate and checks of a stage, as in its training."""
-    set_track_meta(False)  # as a session does
+    """Return the trainer of a bundle's config with the crops, learning rate and checks of a stage, as in training."""
+    set_track_meta(False)  # as in a training session
     trainer = trainer_of(bundle, options, device)
     loader = trainer.data_loader
     losses = LossWatch(len(CLASSES))
@@ -107,7 +107,7 @@ def stage_trainer(bundle: str, stage: Stage, options: Mapping[str, Any], device:
 
 
 def trainer_of(bundle: str, options: Mapping[str, Any], device: torch.device) -> SupervisedTrainer:
-    """The trainer of a bundle's config, without what needs more packages than torch, NumPy, SciPy, MONAI and ignite."""
+    """Build the trainer of a bundle's config from parts that need only torch, NumPy, SciPy, MONAI and ignite."""
     config = train_config(bundle)
     config["imports"] = [line for line in config["imports"] if "scripts" not in line]
     config |= {

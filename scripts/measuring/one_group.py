@@ -1,7 +1,7 @@
-"""One group of rows in a process of its own: what is measured goes to standard output, one line of JSON each.
+"""Measure one group of rows in a separate process.
 
-It reads a task from standard input: {"group": "step fcn quick", "ways": ["fp32"], "device": "cuda",
-"tiny": false}.
+Reads a task from standard input: {"group": "step fcn quick", "ways": ["fp32"], "device": "cuda", "tiny": false}.
+Writes the rows to standard output, each as a line of JSON after `MARK`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scripts.measuring.rows import Row
 from scripts.measuring.step_rows import image_rows, step_rows
 
 MARK = "ROW "
-"""Before a line that is a row."""
+"""Prefix of a line with a row."""
 KINDS = {"step": step_rows, "compiled": step_rows, "image": image_rows, "loop": loop_rows}
 
 

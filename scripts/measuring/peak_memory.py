@@ -1,4 +1,4 @@
-"""The largest memory that a call held beyond what the process held before: Linux's count of this process."""
+"""Peak memory of a call beyond what the process held before, as counted by Linux."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 
 def reset_peak() -> float:
-    """Have Linux forget the largest memory so far; return what is held now, in MB (NaN where it cannot be known).
+    """Reset the peak memory; return the memory held now, in MB (NaN if unknown).
 
-    What was freed goes back to Linux before: it would be held already.
+    Freed memory is returned to Linux first, since it would otherwise count as held.
     """
     gc.collect()
-    trim = None if sys.platform == "win32" else getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+    trim = None if sys.platform == "win32" else getattr(ctypes.CDLL(None), "malloc_trim", None)  # only in glibc
     if trim is not None:
         trim(0)
     try:
@@ -26,7 +26,7 @@ def reset_peak() -> float:
 
 
 def peak() -> float:
-    """The largest memory since `reset_peak`, in MB (NaN where it cannot be known)."""
+    """Return the peak memory since `reset_peak`, in MB (NaN if unknown)."""
     return _status_mb("VmHWM")
 
 

@@ -1,4 +1,4 @@
-"""Training steps of DeepLabv3 here and in segmentation_models_pytorch, in turns; see `scripts.benchmarks.peers`."""
+"""Training steps of DeepLabv3 here and in segmentation_models_pytorch (smp); see `scripts.benchmarks.peers`."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ HERE, AS_IT_COMES, SAME_LAYERS = "here", "smp", "smp, same layers"
 
 @dataclass(frozen=True)
 class Step:
-    """A forward pass, loss, backward pass and update.
+    """Cost of a forward pass, loss, backward pass and update.
 
     Attributes:
-        way: whose network.
-        batch: images and their size.
-        device: of the computation.
-        versions: of torch, and of smp.
-        parameters: of the network.
-        gflop: of a step's convolutions and matrix products, in 10**9.
+        way: network.
+        batch: number of images and their size.
+        device: device of the computation.
+        versions: versions of torch and smp.
+        parameters: number of parameters of the network.
+        gflop: operations of a step's convolutions and matrix products, in 10**9.
         seconds: median.
-        samples_per_second: by the median.
-        ratios: seconds over those here, of each turn.
+        samples_per_second: from the median.
+        ratios: seconds divided by those of the network here, per turn.
     """
 
     way: str
@@ -59,10 +59,10 @@ def compare_steps(
     threads: int = 1,
     as_json: bool = False,
 ) -> None:
-    """Print the steps of each recipe's crops.
+    """Measure and print the steps on each recipe's crops.
 
     Raises:
-        UserError: smp is not installed, or there is no such recipe or device.
+        UserError: smp is not installed, or a recipe or the device is unknown.
     """
     used = device_of(device)
     torch.set_num_threads(threads)
@@ -87,7 +87,7 @@ def _steps(recipe_name: str, device: torch.device, repeats: int) -> Iterator[Ste
     recipe = recipe_of("deeplabv3", recipe_name)
     size, count = rows_and_columns(recipe["crop_size"]), min(recipe["batch_size"], recipe["micro_batch_size"])
     if any(side % 8 for side in size):
-        raise UserError(f"--recipes {recipe_name}: smp takes sizes that 8 divides alone, not {size[0]} x {size[1]}")
+        raise UserError(f"--recipes {recipe_name}: has crops of {size[0]} x {size[1]}; smp needs multiples of 8")
     image = torch.rand(count, 3, *size, device=device)
     label = torch.randint(0, CLASSES, (count, *size), device=device)
     networks: dict[str, nn.Module] = {}
@@ -123,25 +123,25 @@ def _step(network: nn.Module, image: torch.Tensor, label: torch.Tensor) -> Calla
 
 
 def smp_module() -> Any:
-    """segmentation_models_pytorch.
+    """Import segmentation_models_pytorch.
 
     Raises:
-        UserError: it is not installed, or what it needs is not.
+        UserError: the package or one that it needs is not installed.
     """
     try:
         return import_module("segmentation_models_pytorch")
     except ImportError as error:
         raise UserError(
-            f"peers: cannot import segmentation_models_pytorch ({error}); in an environment of its own: pip install "
+            f"peers: cannot import segmentation_models_pytorch ({error}); in a separate environment: pip install "
             "segmentation-models-pytorch torchvision monai pytorch-ignite scipy "
             "(docs/results.md#deeplabv3-of-another-library)"
         ) from error
 
 
 def peer(way: str) -> nn.Module:
-    """DeepLabV3 of smp on ResNet-18, output stride 8, with group norm in place of batch norm.
+    """Return smp's DeepLabV3 on ResNet-18, output stride 8, with group norm in place of batch norm.
 
-    `SAME_LAYERS` leaves out what the network here does not have: the 3x3 convolution behind the pyramid, and dropout.
+    `SAME_LAYERS` removes layers that the network here lacks: the 3x3 convolution after the pyramid, and dropout.
     """
     network: nn.Module = smp_module().DeepLabV3(
         "resnet18", encoder_weights=None, encoder_output_stride=8, in_channels=3, classes=CLASSES

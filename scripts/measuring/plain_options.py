@@ -10,13 +10,13 @@ from typing import Any
 
 from transforms.errors import UserError
 
-DESCRIPTION = "without typer: gpu, evidence and peers alone"
+DESCRIPTION = "without typer: only gpu, evidence and peers"
 LEAST = {"minutes": 0.01, "at_once": 1, "folds": 1, "seeds": 1, "repeats": 1, "threads": 1}
-"""As with typer, see `scripts.benchmarks`."""
+"""Smallest values of options, as with typer; see `scripts.benchmarks`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark; 0, 1 if rows are missing, or 2 after one line."""
+    """Run the benchmark; return 0, 1 if rows are missing, or 2 after a one-line error."""
     parser = argparse.ArgumentParser("python -m scripts.benchmark", description=DESCRIPTION)
     commands = parser.add_subparsers(dest="command", required=True)
     gpu, evidence, peers = (commands.add_parser(name) for name in ("gpu", "evidence", "peers"))
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = vars(parser.parse_args(argv))
     try:
         for name, least in LEAST.items():
-            if not given.get(name, least) >= least:  # also what is no number
+            if not given.get(name, least) >= least:  # also NaN
                 raise UserError(f"--{name.replace('_', '-')} {given[name]}: expected at least {least}")
         return _run(given.pop("command"), given)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Measured rows in a file: one JSON object a line, written as soon as it is measured."""
+"""Measured rows in a file: one JSON object per line, written as soon as it is measured."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Row:
-    """One way of computing something.
+    """Measurement of one way of computing something.
 
     Attributes:
         group: what is computed, such as "step unet quick".
-        way: how, such as "bf16".
-        batch: images and their size.
-        device: of the computation.
-        torch: version.
-        seconds: median of the repeats; None where it could not be measured, and `note` says why.
+        way: how it is computed, such as "bf16".
+        batch: number of images and their size.
+        device: device of the computation.
+        torch: version of torch.
+        seconds: median of the repeats; None if not measurable, with the reason in `note`.
         low: fastest repeat.
         high: slowest repeat.
-        images_per_second: by the median.
-        peak_gb: most memory of a GPU, in GB (10**9 bytes); None on a CPU.
-        ratio: seconds of fp32 over these; of a loop those of the bare step over those of an iteration.
-        note: what else is to be known.
+        images_per_second: from the median.
+        peak_gb: peak GPU memory, in GB (10**9 bytes); None on a CPU.
+        ratio: seconds of fp32 divided by `seconds`; for a loop, seconds of the bare step by those of an iteration.
+        note: further information.
     """
 
     group: str
@@ -48,28 +48,28 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What makes it the same row as one of an earlier call."""
+        """Identity of the row across calls."""
         return self.group, self.way, self.device, self.torch
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a file; none if it is not there.
+    """Return the rows of a file; empty if it is missing.
 
     Raises:
-        UserError: the file holds something else.
+        UserError: the file holds something other than rows.
     """
     return read_lines(path, lambda line: Row(**json.loads(line)), "row")
 
 
 def read_lines(path: Path, parse: Callable[[str], T], what: str) -> list[T]:
-    """What the lines of a file hold; nothing if it is not there. A line cut off by the end of a machine is left out.
+    """Parse the lines of a file; empty if it is missing. A truncated last line is skipped.
 
     Args:
-        parse: raises ValueError, TypeError or KeyError on what it is not.
-        what: name of what is measured.
+        parse: raises ValueError, TypeError or KeyError for an invalid line.
+        what: name of what is measured, for the error message.
 
     Raises:
-        UserError: the file holds something else.
+        UserError: a line is invalid.
     """
     if not path.exists():
         return []
@@ -80,17 +80,17 @@ def read_lines(path: Path, parse: Callable[[str], T], what: str) -> list[T]:
         try:
             found.append(parse(line))
         except (ValueError, TypeError, KeyError):
-            raise UserError(f"{path}: line {number} is no measured {what}; give another --out") from None
+            raise UserError(f"{path}: line {number} is not a measured {what}; give another --out") from None
     return found
 
 
 def append(path: Path, row: Row) -> None:
-    """Add a row, see `append_line`."""
+    """Append a row; see `append_line`."""
     append_line(path, asdict(row))
 
 
 def append_line(path: Path, entry: Mapping[str, Any]) -> None:
-    """Add a line of JSON, in place of one that was cut off, and have it on the disk."""
+    """Append a line of JSON, replacing a truncated last line, and sync it to disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         file.seek(0)
@@ -101,13 +101,13 @@ def append_line(path: Path, entry: Mapping[str, Any]) -> None:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Rows as a table of plain text."""
+    """Format rows as a plain-text table."""
     head = ("what", "way", "batch", "seconds", "low to high", "images/s", "GB", "ratio", "")
     return aligned([head, *(_cells(row) for row in rows)])
 
 
 def aligned(cells: Sequence[Sequence[str]]) -> str:
-    """Lines of cells in columns."""
+    """Align lines of cells in columns."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
 

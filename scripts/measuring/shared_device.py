@@ -1,7 +1,7 @@
-"""One of several processes that train all networks by turns on the same device; see `scripts.benchmarks.evidence`.
+"""One of several processes that train all networks in turns on the same device; see `scripts.benchmarks.evidence`.
 
-Its argument is a task such as {"number": 0, "device": "cuda", "folder": "...", "recipe": "tissue", "tiny": false,
-"num_workers": 1}. It prints a line of JSON for every epoch that it has trained, and goes on until it is ended.
+The argument is a task such as {"number": 0, "device": "cuda", "folder": "...", "recipe": "tissue", "tiny": false,
+"num_workers": 1}. The process prints a line of JSON per trained epoch, and runs until it is killed.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from scripts.measuring.gpu_groups import NETWORKS
 from scripts.measuring.loop_rows import stage_trainer
 
 MARK = "EPOCH "
-"""Before a line that is an epoch."""
+"""Prefix of a line with an epoch."""
 TRAINED, VALIDATED = 48, 12
-"""Images of a fold of the 60 mammograms of docs/results.md."""
+"""Training and validation images per fold of the 60 mammograms of docs/results.md."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch of one stage, and one whole image of its validation.
+    """Times of an epoch of one stage, and of one whole validation image.
 
     Attributes:
         network: name of the bundle.
-        stage: of it.
-        warm: whether the process had trained an epoch of every stage before it began.
-        began: seconds of the clock that all processes share.
-        seconds: of the epoch.
-        image_seconds: of a whole image, and its mirror image where the recipe averages both.
+        stage: stage of the network.
+        warm: whether the process had trained an epoch of every stage before this one began.
+        began: begin in seconds, by a clock common to all processes.
+        seconds: duration of the epoch.
+        image_seconds: time for a whole image, and its mirror image if the recipe averages both.
     """
 
     network: str
@@ -56,7 +56,7 @@ class Epoch:
 
 
 def stages_of_all(recipe: str, tiny: bool = False) -> dict[tuple[str, str], Stage]:
-    """(network, stage) → its numbers in the recipe."""
+    """Return the stages of all networks in a recipe: (network, stage) → stage."""
     found = {}
     for network in NETWORKS:
         numbers = recipe_of(network, recipe)
@@ -67,7 +67,7 @@ def stages_of_all(recipe: str, tiny: bool = False) -> dict[tuple[str, str], Stag
 
 
 def epochs(task: dict[str, Any]) -> Iterator[Epoch]:
-    """One of every stage, then of stages drawn as often as a training has epochs of them."""
+    """Train one epoch of every stage, then epochs of stages drawn in proportion to their number of epochs."""
     device, tiny, recipe = torch.device(task["device"]), task["tiny"], task["recipe"]
     stages = stages_of_all(recipe, tiny)
     height = 64 if tiny else recipe_of(NETWORKS[0], recipe)["image_height"]

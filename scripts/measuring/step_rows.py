@@ -23,7 +23,7 @@ CLASSES, TINY = 5, 0.02
 
 
 def step_rows(group: Group, wanted: Mapping[str, Mapping[str, Any]], device: torch.device, tiny: bool) -> Iterator[Row]:
-    """Forward pass, loss, backward pass and update of the last stage, at the width, crop and batch of a recipe."""
+    """Measure forward pass, loss, backward pass and update of the last stage, with the sizes of a recipe."""
     recipe = recipe_of(group.network, group.size)
     last = recipe["stages"][-1]
     (stage,) = plan([last], recipe["max_epochs"], recipe["crop_size"], recipe["learning_rate"])
@@ -57,7 +57,7 @@ def step_rows(group: Group, wanted: Mapping[str, Mapping[str, Any]], device: tor
 def image_rows(
     group: Group, wanted: Mapping[str, Mapping[str, Any]], device: torch.device, tiny: bool
 ) -> Iterator[Row]:
-    """Logits of a whole image at full width, as inference makes them."""
+    """Measure the logits of a whole image at full width, as in inference."""
     rows, columns = (64, 48) if tiny else map(int, group.size.split(" x "))
 
     def make(options: Mapping[str, Any]) -> tuple[Callable[[], Any], int, str]:

@@ -1,4 +1,4 @@
-"""Running of benchmarks one after the other, and their table; see `scripts.benchmarks.table`."""
+"""Run of benchmarks one after the other, and their table; see `scripts.benchmarks.table`."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ HEAD = ("what", "here", "against", "ratio", "target")
 def run_tasks(
     out: Path, minutes: float, only: str = "", peers_python: Path | None = None, gpu_rows: Path | None = None
 ) -> None:
-    """Measure what the file lacks, and print all.
+    """Run benchmarks missing from the file, and print all.
 
     Raises:
-        UserError: nothing to measure, or the file holds something else.
+        UserError: no benchmark matches `only`, or the file holds something else.
     """
     chosen = [task for task in tasks() if only in task.name]
     if not chosen:
-        raise UserError(f"--only {only}: in no benchmark's name; there are {', '.join(task.name for task in tasks())}")
+        raise UserError(f"--only {only}: matches no benchmark; choose from {', '.join(task.name for task in tasks())}")
     end = time.monotonic() + 60 * minutes
     for task in chosen:
         if task.name in _finished(out) or time.monotonic() >= end:
@@ -44,7 +44,7 @@ def run_tasks(
 
 
 def device() -> str:
-    """The processor, without which no figure says anything."""
+    """Return the processor, to put the figures in context."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -54,10 +54,10 @@ def device() -> str:
 
 
 def _measured(task: Task, peers_python: Path | None) -> dict[str, Any]:
-    """The figures of a benchmark, or why there are none."""
+    """Run a benchmark; return its figures, or a note with the reason for failure."""
     python = str(peers_python) if task.foreign and peers_python else sys.executable
     environment = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(project_root())}
-    if task.name == "together":  # whose trainings choose for themselves
+    if task.name == "together":  # its trainings choose their threads
         del environment["OMP_NUM_THREADS"]
     words = [python, "-m", "scripts.benchmark", *task.words]
     done = subprocess.run(words, cwd=project_root(), env={**os.environ, **environment}, capture_output=True, text=True)
@@ -67,12 +67,12 @@ def _measured(task: Task, peers_python: Path | None) -> dict[str, Any]:
             raise ValueError
         return {"found": json.loads(lines[-1])}
     except (ValueError, IndexError):
-        said = (done.stderr.strip().splitlines() or lines or ["nothing said"])[-1]
+        said = (done.stderr.strip().splitlines() or lines or ["no output"])[-1]
         return {"note": " ".join(said.split())[:200]}
 
 
 def _latest(path: Path) -> dict[str, dict[str, Any]]:
-    """The last entry of each benchmark on this device with this version of torch."""
+    """Return the last entry of each benchmark on this device with this version of torch."""
 
     def entry(line: str) -> tuple[tuple[str, str, str], dict[str, Any]]:
         said = json.loads(line)
@@ -88,7 +88,7 @@ def _finished(path: Path) -> set[str]:
 
 
 def markdown(entries: Mapping[str, Mapping[str, Any]], gpu_rows: Sequence[rows.Row] = ()) -> str:
-    """The table; benchmarks that were not run have a line that says so."""
+    """Return the table; benchmarks that were not run are listed as "not run"."""
     lines: list[Line] = []
     for task in tasks():
         entry = entries.get(task.name, {})

@@ -1,4 +1,4 @@
-"""What `python -m scripts.benchmark table` runs, and what it takes from the figures: one line for each target."""
+"""Benchmarks of `python -m scripts.benchmark table`, and their lines in the table, one per target."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from scripts.measuring.rows import Row
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table.
+    """Line of the table.
 
     Attributes:
-        what: is measured.
+        what: quantity measured.
         here: seconds or rate.
-        against: what it is compared with, and its figure.
-        ratio: of both, as the target has it, with its spread.
-        target: for the ratio; empty without one.
+        against: reference and its figure.
+        ratio: ratio of both, as defined by the target, with its spread.
+        target: target of the ratio; may be empty.
     """
 
     what: str
@@ -35,9 +35,9 @@ Read = Callable[[Any], Iterator[Line]]
 
 @dataclass(frozen=True)
 class Task:
-    """A benchmark: its words behind `python -m scripts.benchmark`, how its JSON is read, and about how long it takes.
+    """A benchmark: arguments of `python -m scripts.benchmark`, reader of its JSON, and approximate duration.
 
-    A `foreign` one runs in the environment of `--peers_python`.
+    A `foreign` benchmark runs in the environment of `--peers_python`.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Task:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Median, lowest and highest."""
+    """Format median, lowest and highest."""
     return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
@@ -153,7 +153,7 @@ def _frozen(found: Any) -> Iterator[Line]:
 
 
 def tasks() -> list[Task]:
-    """All of them, those that are felt most first, long ones last."""
+    """Return all benchmarks, the most noticeable ones first and long ones last."""
     quick = [Task(f"loop {name} quick", _loop_words(name), _loop("quick", "≥ 0.90"), 4) for name in NETWORKS]
     wide, read = ["--width", "1", "--batch_size", "2", "--subjects", "2"], _loop("quick, width 1", "≥ 0.95")
     minutes = {"deeplabv3": 3.0, "unet": 4.0, "fcn": 12.0, "dilation10": 25.0}
@@ -179,7 +179,7 @@ def _loop_words(network: str, epochs: int = 9) -> list[str]:
 
 
 def gpu_lines(rows: Iterable[Row]) -> Iterator[Line]:
-    """Rows of `python -m scripts.benchmark gpu` on a GPU, the last of each."""
+    """Return lines for the latest rows of `python -m scripts.benchmark gpu` on a GPU."""
     latest = {row.key: row for row in rows if not row.device.startswith("cpu")}
     for row in latest.values():
         here = row.note if row.seconds is None else f"{row.seconds:.4f} s"

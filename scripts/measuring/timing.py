@@ -1,4 +1,4 @@
-"""Timing of something on a device, and its memory."""
+"""Time and memory of computations on a device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transforms.errors import UserError
 
 WARM_UP, LEAST, MOST = 3, 5, 50
 SECONDS = 1.0
-"""For which one thing is repeated, unless `MOST` or `LEAST` repeats say otherwise."""
+"""Total time of the repeats, unless limited by `MOST` or `LEAST` repeats."""
 
 
 def device_of(device: str) -> torch.device:
@@ -33,14 +33,14 @@ def device_of(device: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """Name of a GPU, or "cpu (1 threads)"."""
+    """Return the name of a GPU, or "cpu (1 threads)"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu ({torch.get_num_threads()} threads)"
 
 
 def timed(run: Callable[[], Any], device: torch.device, tiny: bool = False) -> list[float]:
-    """Seconds of each repeat, after some that are not counted; on a GPU until it has done its work."""
+    """Return seconds of each repeat after a warm-up; on a GPU, until its work is done."""
 
     def once() -> float:
         start = time.perf_counter()
@@ -59,9 +59,9 @@ def timed(run: Callable[[], Any], device: torch.device, tiny: bool = False) -> l
 
 
 def in_turns(runs: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds of each repeat of several things that take turns, so that other work on the machine meets all of them.
+    """Return seconds of each repeat of several functions called in turns, so that other load affects all of them.
 
-    Processor time on a CPU if torch has one thread. One turn before is not counted.
+    On a CPU with one torch thread this is processor time. The first turn is not counted.
     """
     alone = device.type != "cuda" and torch.get_num_threads() == 1
     clock = time.process_time if alone else time.perf_counter
@@ -79,7 +79,7 @@ def in_turns(runs: Mapping[str, Callable[[], Any]], repeats: int, device: torch.
 
 @contextmanager
 def tf32(used: bool) -> Iterator[None]:
-    """Whether a GPU may compute fp32 with the mantissas of TF32."""
+    """Set whether a GPU may compute fp32 with the mantissas of TF32."""
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = used
     try:
@@ -95,19 +95,19 @@ def measured(
     device: torch.device,
     tiny: bool,
 ) -> Iterator[Row]:
-    """The rows of a group, each as it is measured; fp32 first, which gives the ratios.
+    """Yield the rows of a group as they are measured; fp32 first, as the base of the ratios.
 
     Args:
-        group: they belong to.
-        wanted: way → its options, of those that are not in the file yet.
-        make: of the options, what is timed, the number of its images, and their size in words.
-        device: to measure on.
+        group: group of the rows.
+        wanted: ways that are not in the file yet → options.
+        make: from options, returns the timed function, its number of images, and the batch as text.
+        device: device of the computation.
         tiny: few repeats.
     """
     about: dict[str, Any] = {"group": group.name, "device": device_name(device), "torch": torch.__version__}
     base = run = None
     for way, options in {**({"fp32": {}} if "fp32" in group.ways else {}), **wanted}.items():
-        run = None  # with its network, whose memory is not that of the next
+        run = None  # free its network before measuring the memory of the next way
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
@@ -118,7 +118,7 @@ def measured(
             with tf32(bool(options.get("tf32"))):
                 run, images, batch = make(options)
                 seconds = timed(run, device, tiny)
-        except Exception as error:  # whatever a device may not take; the other rows can still be had
+        except Exception as error:  # unsupported on this device; other rows can still be measured
             if way in wanted:
                 yield Row(**about, way=way, batch="-", note=_reason(error))
             continue

@@ -1,4 +1,4 @@
-"""Iterations of a training against bare steps, and against MONAI's own trainer, on the same batches, in one process."""
+"""Iterations of a training against bare steps and MONAI's own trainer, on the same batches, in one process."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from engines.training.epoch_loader import ReadsAhead
 from scripts.measuring.gemm import Gemm, flops_of
 
 KEPT = 8
-"""Batches of an epoch that the bare step is taken on."""
+"""Number of batches per epoch used for bare steps."""
 
 
 @dataclass
 class Watch:
-    """Times of the iterations of the last stage of a training, and of other ways beside them: an entry per epoch.
+    """Iteration times of the last stage of a training, and of references, with an entry per epoch.
 
     Attributes:
-        clock: in seconds.
+        clock: clock in seconds.
         peers: also compare with MONAI's trainer and with matrix products. Every even epoch then takes the batches of
-            the one before, from memory, as MONAI's trainer does.
-        real: of an iteration that reads its batch.
-        memory: of one whose batch is in memory.
-        bare: of a bare step, after every epoch that reads.
-        monai: of an iteration of MONAI's trainer, after every epoch from memory.
-        gemm: share of the rate of matrix products that the bare steps reach.
+            the previous one from memory, as MONAI's trainer does.
+        real: time of an iteration that reads its batch.
+        memory: time of an iteration whose batch is in memory.
+        bare: time of a bare step, after every epoch that reads.
+        monai: time of an iteration of MONAI's trainer, after every epoch from memory.
+        gemm: fraction of the rate of matrix products that the bare steps reach.
     """
 
     clock: Callable[[], float]
@@ -50,7 +50,7 @@ class Watch:
     _flops: float = 0.0
 
     def attach(self, trainer: SupervisedTrainer) -> None:
-        """Measure this trainer's iterations: to be called when all else is attached."""
+        """Measure this trainer's iterations; call after attaching all other handlers."""
         if self.peers:
             trainer.data_loader = _Replayed(trainer.data_loader, self)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._begin)
@@ -60,7 +60,7 @@ class Watch:
 
     @property
     def from_memory(self) -> bool:
-        """Whether this epoch takes the batches that were kept."""
+        """Whether this epoch takes its batches from memory."""
         return self.peers and self._epoch % 2 == 0
 
     def _begin(self, trainer: SupervisedTrainer) -> None:
@@ -70,7 +70,7 @@ class Watch:
         self.start = self.clock()
 
     def _iteration(self, trainer: SupervisedTrainer) -> None:
-        if trainer.state.iteration % trainer.state.epoch_length == 0:  # a clock that waits for a GPU would slow others
+        if trainer.state.iteration % trainer.state.epoch_length == 0:  # waiting for a GPU would slow the others
             self.end = self.clock()
 
     def _keep(self, trainer: SupervisedTrainer) -> None:
@@ -84,7 +84,7 @@ class Watch:
             self.monai.append(monai_iterations(trainer, self.batches, self.clock))
             return
         bare = steps(trainer, self.batches, self.clock)
-        if trainer.state.epoch == 1:  # with all that is done once
+        if trainer.state.epoch == 1:  # includes one-time work
             return
         self.real.append(seconds)
         self.bare.append(bare)
@@ -94,7 +94,7 @@ class Watch:
 
 
 class _Replayed:
-    """A data loader whose even epochs take the batches of the odd one before, from memory."""
+    """Data loader whose even epochs take the batches of the previous odd epoch from memory."""
 
     def __init__(self, loader: Any, watch: Watch) -> None:
         self._loader, self._watch = loader, watch
@@ -120,10 +120,10 @@ class _Replayed:
 
 
 def steps(trainer: SupervisedTrainer, batches: list[Any], clock: Callable[[], float]) -> float:
-    """Seconds of a step of a copy of a trainer's network; one step before is not counted.
+    """Return seconds per step on a copy of a trainer's network; a first step is not counted.
 
-    The median of the steps; on a GPU, which is told of a step before the last is done, their mean. Where the trainer
-    accumulates gradients, weights are updated after as many passes as there.
+    This is the median of the steps or, on a GPU, where steps are queued asynchronously, their mean. If the trainer
+    accumulates gradients, weights are updated after the same number of passes.
     """
     network, optimizer = _copies(trainer)
     passes = trainer.accumulation_steps
@@ -146,9 +146,10 @@ def steps(trainer: SupervisedTrainer, batches: list[Any], clock: Callable[[], fl
 
 
 def monai_iterations(trainer: SupervisedTrainer, batches: list[Any], clock: Callable[[], float]) -> float:
-    """Seconds of an iteration of MONAI's trainer as it comes, on a copy of a trainer's network; one is not counted.
+    """Return seconds per iteration of MONAI's trainer with its defaults, on a copy of a trainer's network.
 
-    It computes in the precision of the trainer, and a GPU is waited for at the end alone, as with the trainer.
+    A first iteration is not counted. The precision is that of the given trainer. As in that trainer, a GPU is only
+    synchronized at the end.
     """
     network, optimizer = _copies(trainer)
     peer = SupervisedTrainer(
@@ -171,7 +172,7 @@ def monai_iterations(trainer: SupervisedTrainer, batches: list[Any], clock: Call
 
 
 def _copies(trainer: SupervisedTrainer) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-    """Network and optimizer of their own, the optimizer without its hooks, such as that of a moving average."""
+    """Return copies of network and optimizer, the optimizer without its hooks, such as that of a moving average."""
     network = copy.deepcopy(trainer.network)
     optimizer = copy.deepcopy(trainer.optimizer)
     optimizer.state.clear()
@@ -181,7 +182,7 @@ def _copies(trainer: SupervisedTrainer) -> tuple[torch.nn.Module, torch.optim.Op
 
 
 def clock_of(device: torch.device) -> Callable[[], float]:
-    """Processor time, or the time when a GPU has done what it was told."""
+    """Return a clock of processor time or, on a GPU, of wall time after synchronization."""
     if device.type != "cuda":
         return time.process_time
 

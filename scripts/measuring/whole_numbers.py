@@ -1,4 +1,4 @@
-"""Options that list numbers."""
+"""Options that are lists of integers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from transforms.errors import UserError
 
 
 def whole_numbers(text: str, option: str) -> list[int]:
-    """The numbers of "5,500", each at least 1 and once.
+    """Parse integers of at least 1, such as "5,500", without duplicates.
 
     Raises:
-        UserError: it is something else.
+        UserError: the text is not such a list.
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise UserError(f"{option} {text}: expected whole numbers of at least 1, with commas, as in 5,500")
+        raise UserError(f"{option} {text}: expected comma-separated integers of at least 1, such as 5,500")
     return list(dict.fromkeys(map(int, parts)))

@@ -54,7 +54,7 @@ def experiment(
 
 
 def _parts(dice: Values, score: str, size: float, rng: np.random.Generator) -> tuple[Values, Values]:
-    """Return numerator and denominator of each subject's Dice; if pooled, weighted by pixels of truth and prediction."""
+    """Return numerator and denominator of each subject's Dice; if pooled, in pixels of truth and prediction."""
     if score == MEAN:
         return dice, np.ones_like(dice)
     truth = np.exp(rng.normal(0, size, dice.shape[-1]))

@@ -95,7 +95,7 @@ def test_a_new_recipe_states_what_differs(root: Path) -> None:
             "common/recipes.json",
             ("tissue", "based_on"),
             "papers",
-            "recipe tissue is based on papers; expected one above",
+            "recipe tissue is based on papers; expected a preceding",
         ),
         ("common/options.json", ("seed", "_desc_"), "@seed", "seed: its _desc_ is '@seed'; expected one sentence"),
         ("fcn/network.json", ("recipe",), {}, "unknown key 'recipe'; expected recipes"),
@@ -215,11 +215,11 @@ def test_a_new_bundle_is_complete_and_changes_no_other_file(root: Path, capsys: 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fcn", *ATTENTION], "is there already"),
-        (["Mine", *ATTENTION], "Mine: invalid name of a bundle"),
+        (["fcn", *ATTENTION], "already exists"),
+        (["Mine", *ATTENTION], "Mine: invalid bundle name"),
         (["mine", "--network", "monai.networks.nets.Nothing"], "cannot be imported"),
         (["mine", "--network", "nowhere.Net"], "No module named 'nowhere'); install its package first"),
-        (["mine", *ATTENTION[:-1]], "needs strides; give each as NAME=VALUE"),
+        (["mine", *ATTENTION[:-1]], "missing strides; give each as NAME=VALUE"),
         (
             ["mine", *ATTENTION, "stride=2"],
             "stride: unknown argument of monai.networks.nets.AttentionUnet; choose from",

@@ -48,7 +48,7 @@ def test_copies_are_compared_as_trainings(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.parametrize("text", ["abc", "0", "5,,500", "-1", "1.5", ""])
 def test_numbers_that_are_none_are_one_line(words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark.main([*words, text]) == 2
-    assert f"{words[1]} {text}: expected whole numbers of at least 1" in capsys.readouterr().err
+    assert f"{words[1]} {text}: expected comma-separated integers of at least 1" in capsys.readouterr().err
 
 
 def test_numbers_of_an_option() -> None:

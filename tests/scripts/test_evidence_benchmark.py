@@ -68,13 +68,13 @@ def test_ctrl_c_ends_the_count_early(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 @pytest.mark.parametrize("recipe", ["paper", "cityscapes"])
 def test_images_of_any_size_cannot_be_drawn(recipe: str) -> None:
-    with pytest.raises(UserError, match=f"--recipe {recipe}: has no image_height, by which images are drawn"):
+    with pytest.raises(UserError, match=f"--recipe {recipe}: has no image_height for the synthetic images"):
         evidence_run.run_evidence(recipe=recipe, device="cpu")
 
 
 def test_a_process_that_ends_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence_run, "COMMAND", [sys.executable, "-c", "raise SystemExit('out of memory')"])
-    with pytest.raises(UserError, match=r"ended with code 1 \(out of memory\); fewer --at-once may fit"):
+    with pytest.raises(UserError, match=r"ended with code 1 \(out of memory\); try a smaller --at-once"):
         shared(2, 1.0, {})
 
 

@@ -102,7 +102,7 @@ def test_the_next_call_goes_on(
     ]
     assert len(measured) == 6
     assert benchmark.main([*words, "--only", "net9"]) == 2
-    assert "--only net9: in no group's name" in capsys.readouterr().err
+    assert "--only net9: matches no group" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["gpu", "evidence", "peers"])
@@ -126,7 +126,7 @@ def test_a_line_cut_off_is_left_out_and_another_file_refused(tmp_path: Path) -> 
     rows.append(path, row)
     assert rows.read(path) == [row, row]
     path.write_text("a\nb\n")
-    with pytest.raises(Exception, match="line 1 is no measured row"):
+    with pytest.raises(Exception, match="line 1 is not a measured row"):
         rows.read(path)
 
 
@@ -146,7 +146,7 @@ def test_time_over_ends_the_process(tmp_path: Path, capsys: pytest.CaptureFixtur
     (group,) = (g for g in groups(tiny=True) if g.name == "step unet quick")
     task = {"group": group.name, "ways": list(group.ways), "device": "cpu", "tiny": True}
     gpu_run._measure(gpu_run.Starts(ahead=False), task, 0.1, tmp_path / "rows.jsonl")
-    assert "step unet quick: ended with code -9 (the time is over)" in capsys.readouterr().out
+    assert "step unet quick: ended with code -9 (time limit reached)" in capsys.readouterr().out
     assert rows.read(tmp_path / "rows.jsonl") == []
 
 

@@ -87,7 +87,7 @@ def test_sizes_that_smp_does_not_take_are_one_line(
     recipe = {"crop_size": 769, "batch_size": 2, "micro_batch_size": 1}
     monkeypatch.setattr(peer_steps, "recipe_of", lambda bundle, name: recipe)
     assert benchmark.main(["peers", "--recipes", "paper"]) == 2
-    assert "smp takes sizes that 8 divides alone, not 769 x 769" in capsys.readouterr().err
+    assert "has crops of 769 x 769; smp needs multiples of 8" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("smp")

@@ -111,10 +111,10 @@ def test_the_next_call_measures_what_is_missing(
 
 def test_what_cannot_be_done_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark.main(["table", "--only", "net9"]) == 2
-    assert "--only net9: in no benchmark's name; there are start" in capsys.readouterr().err
+    assert "--only net9: matches no benchmark; choose from start" in capsys.readouterr().err
     (tmp_path / "other.jsonl").write_text("[]\n")
     assert benchmark.main(["table", "--minutes", "0", "--out", str(tmp_path / "other.jsonl")]) == 2
-    assert "other.jsonl: line 1 is no measured benchmark; give another --out" in capsys.readouterr().err
+    assert "other.jsonl: line 1 is not a measured benchmark; give another --out" in capsys.readouterr().err
 
 
 def test_a_line_that_was_cut_off_is_measured_again(calls: list[list[str]], tmp_path: Path) -> None:

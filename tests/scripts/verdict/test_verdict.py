@@ -308,7 +308,7 @@ def test_benchmark_refuses_what_it_does_not_know(capsys: pytest.CaptureFixture[s
     assert benchmark.main(["verdict", "--part", "luck"]) == 2
     assert "--part luck: unknown; choose from errors, power, coverage" in capsys.readouterr().err
     assert benchmark.main(["verdict", "--part", "seeds"]) == 2
-    assert "--part seeds: goes together with --experiment NAME" in capsys.readouterr().err
+    assert "--part seeds: requires --experiment NAME" in capsys.readouterr().err
     assert benchmark.main(["verdict", "--seeds", "2"]) == 2
     assert "--seeds 2: expected 3 or more" in capsys.readouterr().err
 
