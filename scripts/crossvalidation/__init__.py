@@ -1,1 +1,1 @@
-"""What `scripts.crossval` is made of: the folds' data sets, their trainings, and the summary."""
+"""Implementation of `scripts.crossval`: data sets of the folds, trainings, and summary."""

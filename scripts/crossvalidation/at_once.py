@@ -1,4 +1,4 @@
-"""Trainings one after another or several at once: on this machine, or as jobs of a cluster."""
+"""Sequential or concurrent trainings, on this machine or as cluster jobs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAUSE = 0.2
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 CLUSTERS = ("local", "slurm")
 LIMITS = {"timeout_min": 60 * 24 * 7}
-"""Parameters of a cluster's jobs, where others are not given."""
+"""Default parameters of cluster jobs."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Place:
     """Where trainings run.
 
     Attributes:
-        jobs: how many at once; None for one, on SLURM for all.
-        cluster: "slurm", "local" (as jobs of this machine, through the same engine), or None for plain processes.
-        options: of the cluster's jobs, as submitit names them.
-        folder: in which the cluster's jobs keep their logs.
+        jobs: number of concurrent trainings; None for one, or all on SLURM.
+        cluster: "slurm", "local" (jobs on this machine through submitit), or None for plain processes.
+        options: parameters of cluster jobs, under submitit's names.
+        folder: folder for the logs of cluster jobs.
 
     Raises:
-        UserError: an unknown cluster.
+        UserError: the cluster is unknown.
     """
 
     jobs: int | None = None
@@ -51,21 +51,21 @@ class Place:
 
     @property
     def at_once(self) -> float:
-        """How many trainings run at once."""
+        """Number of concurrent trainings."""
         return self.jobs or (math.inf if self.cluster == "slurm" else 1)
 
 
 class Running(Protocol):
-    """A training that was started."""
+    """Training that was started."""
 
     def poll(self) -> int | None:
-        """Its code, None while it runs."""
+        """Return the exit code, or None while the training runs."""
 
     def ask(self) -> None:
-        """Ask it to end."""
+        """Ask the training to end."""
 
     def wait(self) -> None:
-        """Wait until it has ended; stop it for good where that takes too long."""
+        """Wait until the training has ended; kill it after a time limit."""
 
 
 Starter = Callable[[Sequence[str]], Running]
@@ -74,16 +74,16 @@ Starter = Callable[[Sequence[str]], Running]
 def run_all(
     count: int, start: Callable[[int], Sequence[str]], end: Callable[[int, int], None], place: Place
 ) -> tuple[int, int] | None:
-    """Run `count` commands; after one that fails, none is started any more, and those that run are waited for.
+    """Run `count` commands; after a failure, start no further ones and wait for running ones.
 
     Args:
-        start: gives the command of a number, just before it runs.
-        end: is told number and code of each that ended.
+        start: returns the command of a number; called just before it runs.
+        end: called with number and exit code of each command that ended.
 
-    Returns number and code of the first that failed.
+    Returns number and exit code of the first failed command.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after all have ended.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after all commands have ended.
     """
     if place.cluster is None and place.at_once == 1:
         for index in range(count):
@@ -97,7 +97,7 @@ def run_all(
         return _at_once(list(range(count)), running, start, end, place)
     except KeyboardInterrupt as interruption:
         for each in running.values():
-            if place.cluster or isinstance(interruption, Terminated):  # Ctrl-C reached processes of this terminal
+            if place.cluster or isinstance(interruption, Terminated):  # Ctrl-C has already reached local processes
                 each.ask()
         for each in running.values():
             each.wait()
@@ -111,7 +111,7 @@ def _at_once(
     end: Callable[[int, int], None],
     place: Place,
 ) -> tuple[int, int] | None:
-    """Keep as many running as there may be; `running` holds those that do."""
+    """Keep the allowed number of commands running; `running` holds the active ones."""
     starter, failed = _on_cluster(place) if place.cluster else _here(place), None
     while running or waiting:
         while waiting and len(running) < place.at_once:
@@ -162,7 +162,7 @@ def _here(place: Place) -> Starter:
 
 
 def gpus() -> list[str]:
-    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    """Return the GPUs that this process may use, in the form of `CUDA_VISIBLE_DEVICES`."""
     given = os.environ.get(VISIBLE)
     if given is not None:
         return [name.strip() for name in given.split(",") if name.strip()]
@@ -178,7 +178,7 @@ class _Job:
             return None
         try:
             return int(self.job.result())
-        except Exception as error:  # the cluster's own: canceled, out of time or memory
+        except Exception as error:  # from the cluster: canceled, out of time or memory
             print(f"job {self.job.job_id}: {str(error).splitlines()[0]}; log: {self.job.paths.stderr}", file=sys.stderr)
             return 1
 
@@ -186,7 +186,7 @@ class _Job:
         self.job.cancel()
 
     def wait(self) -> None:
-        """A canceled job ends by itself."""
+        """Return at once: the cluster ends a canceled job."""
 
 
 def _on_cluster(place: Place) -> Starter:

@@ -1,4 +1,4 @@
-"""The ensemble of several finished cross-validations: in each fold, the mean of the networks that did not see it."""
+"""Ensemble of several finished cross-validations: per fold, the mean of the networks trained without it."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ from transforms.errors import UserError
 from transforms.strict_json import read_object
 
 FILE = "ensemble.json"
-"""In the folder of a fold: the members, and the operating point of the ensemble."""
+"""File in the folder of a fold with the members and the operating point of the ensemble."""
 
 COUNTED = ("lesion_class", "hit", "min_lesion_size", "min_lesion_score")
-"""Options by which the trainings counted lesions; the ensemble's are counted so, too."""
+"""Options of the trainings for counting lesions, which the ensemble inherits."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A finished cross-validation whose networks are members.
+    """Finished cross-validation whose networks are members.
 
     Attributes:
-        text: as it was given.
+        text: argument of the user.
         weights: "model" or the name of a stage.
     """
 
@@ -58,7 +58,7 @@ class Source:
     plan: Plan
 
     def member(self, number: int) -> str:
-        """The training of a fold, as `trained_members` takes it."""
+        """Return the training of a fold in the form for `trained_members`."""
         folder = fold_folder(self.folder, number)
         return str(folder if self.weights == "model" else folder / "models" / f"{self.weights}.pt")
 
@@ -72,17 +72,17 @@ def ensemble_cross_validation(
     tracking_uri: str | None,
     experiment_name: str,
 ) -> Comparison:
-    """Score the ensemble on every fold that is not done, and compare it with its members over all subjects.
+    """Score the ensemble on all unfinished folds, and compare it with its members over all subjects.
 
     Args:
-        sources: folders of cross-validations, or their names in outputs/crossval; ":STAGE" after it takes the weights
-            of an earlier stage.
-        rule: of the operating points, see `choose_point`: that of a fold is chosen on the ensemble's predictions of
-            the other folds.
-        attributes: table of what images can be grouped by, see `read_attributes`.
+        sources: folders of cross-validations, or their names in outputs/crossval; a suffix ":STAGE" selects the
+            weights of an earlier stage.
+        rule: rule for operating points, see `choose_point`; that of a fold is chosen on the ensemble's predictions
+            for the other folds.
+        attributes: table of attributes to group images by, see `read_attributes`.
 
     Raises:
-        UserError: fewer than two, one that is not finished, or that has other folds than the others.
+        UserError: fewer than two sources, an unfinished one, or one with different folds.
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
     disable_telemetry()
@@ -140,25 +140,25 @@ def _source(text: str) -> Source:
 
 
 def _members(sources: Sequence[Source], number: int) -> list[Trained]:
-    """Those of one fold, checked."""
+    """Return the checked members of one fold."""
     return trained_members([f"{source.plan.bundle}={source.member(number)}" for source in sources])
 
 
 def _check_same_folds(sources: Sequence[Source]) -> None:
-    """Raise UserError unless all have the same images in the same folds."""
+    """Raise UserError unless all sources have the same images in the same folds."""
     first, *others = sources
     for other in others:
         if other.plan.folds != first.plan.folds:
             raise UserError(
-                f"{other.text}: has {other.plan.folds} folds, {first.text} {first.plan.folds}; give cross-validations "
-                "of the same --folds_file"
+                f"{other.text}: has {other.plan.folds} folds, {first.text} {first.plan.folds}; expected cross-validations "
+                "with the same --folds_file"
             )
         for number in range(1, first.plan.folds + 1):
             digests = [Dataset.load(fold_folder(s.folder, number) / "dataset").digest for s in (first, other)]
             if digests[0] != digests[1]:
                 raise UserError(
-                    f"{other.text}: fold {number} has other images than that of {first.text}; give cross-validations "
-                    "of the same data set and --folds_file"
+                    f"{other.text}: fold {number} has other images than that of {first.text}; expected "
+                    "cross-validations with the same data set and --folds_file"
                 )
 
 
@@ -173,7 +173,7 @@ def _is_scored(out: Path, number: int, folds: int, in_store: set[tuple[str, str]
 
 
 def _score(sources: Sequence[Source], out: Path, number: int, tracking: Tracking) -> None:
-    """Evaluate the ensemble on one fold in a process of its own."""
+    """Evaluate the ensemble on one fold in a separate process."""
     folds, folder = sources[0].plan.folds, fold_folder(out, number)
     members = [f"{s.plan.bundle}={os.path.relpath(s.member(number), folder)}" for s in sources]
     write_text(folder / FILE, json.dumps({"members": members, "operating_point": None}, indent=2) + "\n")
@@ -196,24 +196,24 @@ def _score(sources: Sequence[Source], out: Path, number: int, tracking: Tracking
         ]
     )  # fmt: skip
     if code:
-        raise UserError(f"fold {number} of {folds} ended with code {code}, see above; the same command again resumes")
+        raise UserError(f"fold {number} of {folds} ended with code {code}, see above; repeat the command to resume")
     set_finished(out, number, tags)
 
 
 def _counted(training: Path) -> dict[str, Any]:
-    """The options by which a training counted lesions, as far as they are given."""
+    """Return the options of a training for counting lesions that have a value."""
     config = read_object(training / "eval" / "config.json", DAMAGED)
     return {name: config[name] for name in COUNTED if config.get(name) is not None}
 
 
 def _stage(source: Source) -> str:
-    """The stage of a source's weights."""
+    """Return the stage of a source's weights."""
     path = fold_folder(source.folder, 1) / "models" / f"{source.weights}.json"
     return str(read_object(path, DAMAGED).get("stage"))
 
 
 def _result(out: Path, plan: Plan, tags: dict[str, str], rule: str | None) -> Result:
-    """The ensemble's row; its operating points are stored beside the members."""
+    """Return the row of the ensemble; store its operating points with the members."""
     folders = [fold_folder(out, number) for number in range(1, plan.folds + 1)]
     found = [next(iter(sorted(folder.glob(f"eval/*/{EVALUATION}")))).parent for folder in folders]
     folds = [

@@ -1,4 +1,4 @@
-"""The folds' results, read from their folders: needs no MLflow."""
+"""Results of the folds, read from their folders without MLflow."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from scripts.crossvalidation.state import Plan, fold_folder
 from transforms.errors import UserError
 from transforms.strict_json import read_object
 
-DAMAGED = "restore it, or remove the folder of its fold and run the same command again"
+DAMAGED = "restore it, or remove the folder of its fold and repeat the command"
 
 
 def results(out: Path, plan: Plan, rule: str | None = None) -> list[Result]:
-    """One row for each stage, over all folds.
+    """Return one row per stage, over all folds.
 
     Args:
-        rule: of the operating points (`choose_point`): each fold's is chosen on the out-of-fold predictions of the
-            others, and stored with its weights; its masks are those of it.
+        rule: rule for operating points (`choose_point`). That of each fold is chosen on the out-of-fold predictions
+            of the other folds, stored with its weights, and applied to its masks.
     """
     folders = [fold_folder(out, number) for number in range(1, plan.folds + 1)]
     config = read_object(folders[0] / "eval" / "config.json", DAMAGED)
@@ -47,9 +47,9 @@ def results(out: Path, plan: Plan, rule: str | None = None) -> list[Result]:
 
 
 def fold_result(folder: Path, stage: str, name: str, params: Mapping[str, str], model: Model) -> Result:
-    """The result of a fold, read from its folder of confusion files."""
+    """Read the result of a fold from its folder of confusion files."""
     confusion = folder / f"confusion-{stage}.json"
-    # none where no class is a lesion, or the fold is older than that
+    # missing if no class is a lesion, or if written by an older version
     more = [folder / f"{kind}-{stage}.json" for kind in ("lesions", "boundary")]
     lesions, measured = (read_object(path, DAMAGED) if path.is_file() else None for path in more)
     matrices = read_object(confusion, DAMAGED)
@@ -64,4 +64,4 @@ def fold_result(folder: Path, stage: str, name: str, params: Mapping[str, str], 
             model=model,
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise UserError(f"{confusion}: is not as it was written ({type(error).__name__}); {DAMAGED}") from None
+        raise UserError(f"{confusion}: is damaged ({type(error).__name__}); {DAMAGED}") from None

@@ -1,4 +1,4 @@
-"""One network trained with a share of the subjects, then with more: what would more annotations bring?"""
+"""Learning curve: one network trained on growing fractions of the subjects, to see the gain from more annotations."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from transforms.errors import UserError
 
 NAME = "learning_curve"
 FORETOLD = 2
-"""Times as many subjects, for which the score is foretold."""
+"""Factor on the number of subjects to which the score is extrapolated."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """The score of the trainings with one share of the subjects.
+    """Score of the trainings on one fraction of the subjects.
 
     Attributes:
-        subjects: trained with, mean over the folds.
+        subjects: number of training subjects, mean over the folds.
         low, high: 95 % interval over the scored subjects.
     """
 
@@ -48,12 +48,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """Score against subjects trained with.
+    """Score against number of training subjects.
 
     Attributes:
-        scored: subjects that were scored, by every network.
+        scored: number of subjects scored, by every network.
         doubling: change of the score with twice as many subjects, by a line through all points, with its 95 % interval.
-        foretold: score with `FORETOLD` times as many subjects as there are, if the line goes on, with its interval.
+        foretold: score extrapolated along the line to `FORETOLD` times the available subjects, with its interval.
     """
 
     metric: str
@@ -64,17 +64,17 @@ class Curve:
 
 
 def checked_shares(text: str) -> list[float]:
-    """The shares, ascending.
+    """Parse the fractions; return them in ascending order.
 
     Raises:
-        UserError: fewer than two, or not between 0 and 1.
+        UserError: there are fewer than two, or one is not above 0 and at most 1.
     """
     try:
         shares = sorted({float(word) for word in text.split(",")})
     except ValueError:
         shares = []
     if len(shares) < 2 or not 0 < shares[0] < shares[-1] <= 1:
-        raise UserError(f"--train_shares {text!r}: expected two or more shares up to 1, such as 0.25,0.5,1")
+        raise UserError(f"--train_shares {text!r}: expected two or more fractions up to 1, such as 0.25,0.5,1")
     return shares
 
 
@@ -87,13 +87,13 @@ def learning_curve(
     figures: Sequence[str] = (),
     **options: Any,
 ) -> Curve:
-    """Cross-validate with every share that is not finished, and write learning_curve.csv, .json and .png.
+    """Cross-validate with every unfinished fraction, and write learning_curve.csv, .json and .png.
 
     Args:
-        options: of `cross_validate`, without bundles, train_share and out.
+        options: further arguments of `cross_validate`, without bundles, train_share and out.
 
     Raises:
-        UserError: as `cross_validate`, or no such score.
+        UserError: as in `cross_validate`, or the score is unknown.
     """
     name = f"{bundle}-{'sample' if dataset_dir is None else dataset_dir.resolve().name}-shares"
     folder = (out or project_root() / "outputs" / "crossval" / name).resolve()
@@ -116,7 +116,7 @@ def learning_curve(
 
 
 def curve_record(curve: Curve) -> dict[str, Any]:
-    """Plain values."""
+    """Return the curve as plain values."""
     return {**vars(curve), "points": [vars(point) for point in curve.points]}
 
 
@@ -125,13 +125,13 @@ def _trained(folder: Path) -> int:
 
 
 def curve_of(results: Sequence[Result], shares: Sequence[float], subjects: Sequence[float], metric: str) -> Curve:
-    """The curve of results that were scored on the same subjects.
+    """Compute the curve from results that were scored on the same subjects.
 
     Args:
-        subjects: that each was trained with.
+        subjects: number of training subjects of each result.
 
     Raises:
-        UserError: no such score.
+        UserError: the score is unknown.
     """
     rows = verdict_rows([f"{100 * share:g} %" for share in shares], results, metric)
     folds, rng = usable_folds(fold_numbers(results[0])), np.random.default_rng(SEED)
@@ -150,7 +150,7 @@ def curve_of(results: Sequence[Result], shares: Sequence[float], subjects: Seque
 
 
 def _line(x: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Slopes of the lines of least squares through (points, draws) values."""
+    """Return slopes of least-squares lines through (points, draws) values."""
     away = x - x.mean()
     slopes: NDArray[np.float64] = away @ values / (away @ away)
     return slopes
@@ -162,7 +162,7 @@ def _bounds(value: float, drawn: NDArray[np.float64]) -> tuple[float, float, flo
 
 
 def sentences(curve: Curve) -> list[str]:
-    """The curve as lines of a table, and what they say."""
+    """Format the curve as lines of a table with an interpretation."""
     factor = 1 if lower_is_better(curve.metric) else 100
     few = sign(curve.scored)
 
@@ -170,7 +170,7 @@ def sentences(curve: Curve) -> list[str]:
         value, low, high = (f"{factor * each:{'+' if signed else ''}.2f}" for each in values)
         return f"{value} [{low}, {high}]{few}"
 
-    lines = [f"{curve.metric} by subjects trained with, {curve.scored} subjects scored", ""]
+    lines = [f"{curve.metric} by number of training subjects, {curve.scored} subjects scored", ""]
     lines += [
         f"{point.subjects:8.1f} ({100 * point.share:g} %)  {text((point.score, point.low, point.high))}"
         for point in curve.points
@@ -178,16 +178,17 @@ def sentences(curve: Curve) -> list[str]:
     last = curve.points[-1].subjects
     lines += [
         "",
-        f"Twice as many subjects: {text(curve.doubling, True)}. With {FORETOLD * last:.0f} instead of {last:.0f}, if "
-        f"that goes on: {text(curve.foretold)}. Curves flatten: take it for the most that can be hoped for.",
-        "[95 % interval over the scored subjects]; each share is one training per fold: another seed moves all points.",
+        f"Twice as many subjects: {text(curve.doubling, True)}. Extrapolated from {last:.0f} to {FORETOLD * last:.0f} "
+        f"subjects: {text(curve.foretold)}. Curves flatten: consider this an upper limit.",
+        "[95 % interval over the scored subjects]; each fraction is one training per fold: another seed moves all "
+        "points.",
     ]
     sentence = few_subjects(curve.scored)
     return lines if sentence is None else [*lines, sentence]
 
 
 def chart(curve: Curve, heading: str) -> Figure:
-    """Score against subjects trained with; dashed what is foretold."""
+    """Plot score against number of training subjects, with the extrapolation dashed."""
     factor = 1 if lower_is_better(curve.metric) else 100
     figure = Figure(figsize=(6.4, 4.2), dpi=120, layout="constrained")
     axes = figure.add_subplot()
@@ -201,7 +202,7 @@ def chart(curve: Curve, heading: str) -> Figure:
     ticks = [*x, FORETOLD * x[-1]]
     axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("subjects trained with")
+    axes.set_xlabel("training subjects")
     axes.set_ylabel(curve.metric + (", per cent" if factor == 100 else ""))
-    axes.set_title(f"{heading}\nwhiskers: 95 % intervals over subjects; dashed: foretold", fontsize=9)
+    axes.set_title(f"{heading}\nwhiskers: 95 % intervals over subjects; dashed: extrapolated", fontsize=9)
     return figure

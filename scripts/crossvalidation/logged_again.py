@@ -1,7 +1,7 @@
-"""Finished folds in an MLflow store that lacks them: it was deleted, or did not answer. Logged from their folders.
+"""Log finished folds again from their folders if the MLflow store lacks them: it was deleted, or did not answer.
 
-Nothing is trained or scored for it. What `scripts.compare` reads is there again: matrices, lesions, boundaries,
-pictures, scores and options. Not there: the losses of the epochs (eval/epochs.csv has them) and logged models.
+Nothing is trained or scored again. This restores the input of `scripts.compare`: matrices, lesions, boundaries,
+pictures, scores and options. Losses per epoch (see eval/epochs.csv) and logged models are not restored.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from transforms.errors import UserError
 from transforms.strict_json import read_object
 
 TAG = "logged_from"
-"""Of runs that were logged again: what from."""
+"""Tag with the source of a run that was logged again."""
 
 LOGGED = ("*.csv", "*.json", "*.png")
-"""Of the files in eval/."""
+"""Files in eval/ that are logged."""
 
 
 def log_finished(
@@ -35,12 +35,12 @@ def log_finished(
     tags: Callable[[int], Mapping[str, str]],
     say: Callable[[int, str], None],
 ) -> None:
-    """Log the finished folds that are not below the cross-validation's run.
+    """Log finished folds that have no child run of the cross-validation's run.
 
     Args:
-        tracking: of the cross-validation, started.
-        tags: of the run of a fold's training.
-        say: tells something of a fold.
+        tracking: tracking of the cross-validation, started.
+        tags: returns the tags of the run of a fold's training.
+        say: prints a message about a fold.
 
     Raises:
         UserError: a fold's eval/config.json is damaged.
@@ -57,7 +57,7 @@ def log_finished(
             raise UserError(f"{folder / 'eval' / 'config.json'}: has no list of stages; {DAMAGED}")
         if all((str(number), stage) in known for stage in ("", *stages)):
             continue
-        say(number, f"is not in {tracking.tracking_uri}: logged again from {folder}.")
+        say(number, f"is not in {tracking.tracking_uri}; logged again from {folder}.")
         name = f"{plan.bundle} fold {number} of {plan.folds}"
         about = {**tags(number), "kind": "training", TAG: "its folder"}
         own = Tracking(tracking.experiment_name, name, tracking.tracking_uri, _parameters(config), tags=about)
@@ -72,7 +72,7 @@ def logged(tracking: Tracking) -> set[tuple[str, str]] | None:
     """Return fold and stage of each finished run of a cross-validation; None if the store does not answer.
 
     Args:
-        tracking: of the cross-validation, started. The stage of a training's own run is "".
+        tracking: the started run of the cross-validation. The stage of a training's own run is "".
     """
     return tracking.optional(lambda client: _logged(client, tracking), "search for runs")
 
@@ -85,12 +85,12 @@ def _logged(client: MlflowClient, tracking: Tracking) -> set[tuple[str, str]]:
 
 
 def _parameters(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the training, as far as they were given a value."""
+    """Return options of the training that have a value."""
     return {key: value for key, value in config.items() if value is not None and key not in ("labels", "licence")}
 
 
 def _log(folder: Path, stages: list[str], tracking: Tracking) -> None:
-    """Log a run for each stage, and what is of the training as a whole."""
+    """Log a run per stage, and the files of the whole training."""
     evaluated, scores = folder / "eval", {}
     for stage in stages:
         tracking.start_stage(stage, {})
@@ -108,7 +108,7 @@ def _log(folder: Path, stages: list[str], tracking: Tracking) -> None:
 
 
 def _scores(path: Path) -> dict[str, float]:
-    """Validation scores and epoch of a stage's weights; none if the file is not there."""
+    """Return validation scores and epoch of a stage's weights; empty if the file is missing."""
     record = read_object(path, DAMAGED) if path.is_file() else {}
     values = {**(record.get("validation") or {}), "epoch": record.get("epoch")}
     return {name: value for name, value in values.items() if value is not None}

@@ -1,4 +1,4 @@
-"""A training in a process of its own, which is given the time to end its MLflow run when it is interrupted."""
+"""Training in a separate process, which has time to end its MLflow run when interrupted."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 from engines.base.signals import ended_by_signals
 
 SECONDS_TO_END = 30.0
-"""What an interrupted training gets before it is stopped for good."""
+"""Time for an interrupted training to end before it is killed."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which unlike Ctrl-C in a terminal reached this process alone."""
+    """SIGTERM, which unlike Ctrl-C in a terminal reaches only this process."""
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Have the signals that ask a process to end (`engines.base.signals`) raise `Terminated` inside the block."""
+    """Inside the block, raise `Terminated` for termination signals (`engines.base.signals`)."""
     with ended_by_signals(_raise):
         yield
 
@@ -30,10 +30,10 @@ def _raise(signum: int, frame: Any) -> None:
 
 
 def run_training(words: Sequence[str]) -> int:
-    """Run a command to its end and return its code; what it prints goes to standard error.
+    """Run a command and return its exit code; its standard output goes to standard error.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after the command has ended too.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the command has ended.
     """
     process = subprocess.Popen(words, stdout=sys.stderr)
     try:

@@ -1,4 +1,4 @@
-"""One training per fold, bundle and seed, and the table over all subjects."""
+"""Run of one training per fold, bundle and seed, and table over all subjects."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from transforms.errors import UserError
 from transforms.plain_text import one_line
 
 OURS = ("--output_dir", "--resume", "--tags", "--run_name", "--config_file")
-"""Options of a training that a fold is given by this command."""
+"""Options that this command sets for the training of each fold."""
 TABLE = "crossval.txt"
 
 
@@ -51,7 +51,7 @@ class Cross:
     """One cross-validation: a bundle and a seed.
 
     Attributes:
-        label: what messages add to the number of a fold; empty where there is one cross-validation only.
+        label: suffix of the fold number in messages; empty for a single cross-validation.
     """
 
     plan: Plan
@@ -61,7 +61,7 @@ class Cross:
     label: str
 
     def say(self, number: int, words: str) -> None:
-        """Tell something of a fold."""
+        """Print a message about a fold."""
         text = f"Fold {number} of {self.plan.folds}{self.label}: {words}"
         Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
 
@@ -84,23 +84,23 @@ def cross_validate(
     experiment_name: str,
     place: Place | None = None,
 ) -> Comparison:
-    """Train every fold of every bundle and seed that is not finished, and compare over all subjects.
+    """Train all unfinished folds of all bundles and seeds, and compare over all subjects.
 
     Args:
-        folds: how many; `FOLDS` where neither this nor a file is given.
-        folds_file: which subject is in which fold, see `read_folds`.
-        test: share of the subjects that are in no fold, but in the test section of every fold's data set.
-        train_share: of the subjects of the other folds that are trained with, see `fold_views`; None for all.
-        attributes: table of what images can be grouped by, see `read_attributes`.
-        seeds: of the trainings; the folds are the same for all.
-        fold_seed: by which the folds are dealt.
-        options: of the trainings, as on their command line.
-        out: folder; of several cross-validations the one that holds theirs.
-        place: where, and how many at once.
+        folds: number of folds; default `FOLDS` without a file.
+        folds_file: assignment of subjects to folds, see `read_folds`.
+        test: fraction of the subjects that are in no fold, but in the test section of every fold's data set.
+        train_share: fraction of the subjects of the other folds to train on, see `fold_views`; None for all.
+        attributes: table of attributes to group images by, see `read_attributes`.
+        seeds: training seeds; all have the same folds.
+        fold_seed: seed for drawing the folds.
+        options: options of the trainings, as on their command line.
+        out: folder of the cross-validation, or parent folder of several.
+        place: where trainings run, and how many at once.
 
     Raises:
-        UserError: an option that does not fit, another cross-validation in `out`, or a fold that failed.
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after the trainings have ended too.
+        UserError: an option is invalid, `out` holds another cross-validation, or a fold failed.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the trainings have ended.
     """
     disable_telemetry()
     configs = {bundle: _config(bundle) for bundle in bundles}
@@ -139,7 +139,7 @@ def cross_validate(
 
 
 def _start(cross: Cross, stack: ExitStack, dealt: Folds, views: Views) -> None:
-    """Begin or resume: folder, MLflow run, data sets of the folds; finished folds that the store lacks."""
+    """Begin or resume: set up folder, MLflow run and data sets of the folds, and log finished folds missing there."""
     run_id = begin(cross.out, cross.plan)
     stack.enter_context(own(cross.out, cross.tracking, task="cross-validation", option="--out"))
     stack.enter_context(tracked(cross.tracking, run_id))
@@ -154,24 +154,24 @@ def _config(bundle: str) -> Path:
     config = bundle_folder(bundle) / "configs" / "train.json"
     if not config.is_file():
         names = sorted(p.parents[1].name for folder in bundle_folders() for p in folder.glob("*/configs/train.json"))
-        raise UserError(f"{bundle}: no such bundle; there are {', '.join(names)}")
+        raise UserError(f"{bundle}: unknown bundle; choose from {', '.join(names)}")
     return config
 
 
 def _folds(
     data: Dataset, count: int | None, path: Path | None, seed: int, test: float = 0.0
 ) -> tuple[Folds, str | None]:
-    """The folds; and their digest where a file prescribes them, or a share of the subjects is in none."""
+    """Return the folds, and their digest if given by a file or if some subjects are in no fold."""
     subjects = trained_subjects(data)
     if path is None:
         held = held_out_groups(subjects, test, seed)
         folds = folds_of([s for s in subjects if s not in held], FOLDS if count is None else count, seed)
         return folds, digest_of(folds) if held else None
     if test:
-        raise UserError(f"--test {test:g}: {one_line(path)} says who is in no fold (fold: test); leave --test out")
+        raise UserError(f"--test {test:g}: {one_line(path)} sets the test subjects (fold: test); omit --test")
     folds = read_folds(path, subjects)
     if count not in (None, len(folds)):
-        raise UserError(f"--folds {count}: {one_line(path)} has {len(folds)} folds; leave --folds out")
+        raise UserError(f"--folds {count}: {one_line(path)} has {len(folds)} folds; omit --folds")
     return folds, digest_of(folds)
 
 
@@ -179,12 +179,12 @@ def _checked(options: Sequence[str]) -> list[str]:
     given = [word.partition("=")[0] for word in options]
     taken = [name for name in OURS if name in given]
     if taken:
-        raise UserError(f"{taken[0]}: given to each fold by this command; leave it out")
+        raise UserError(f"{taken[0]}: set for each fold by this command; omit it")
     return list(options)
 
 
 def _train(tasks: Sequence[tuple[Cross, int]], place: Place) -> None:
-    """Train the folds that are not finished, each in a process of its own; all that run end before an error is told."""
+    """Train unfinished folds in separate processes; an error is only reported after all running ones have ended."""
     left = []
     for cross, number in tasks:
         if is_finished(cross.out, number):
@@ -206,13 +206,13 @@ def _train(tasks: Sequence[tuple[Cross, int]], place: Place) -> None:
     if failed is not None:
         cross, number = left[failed[0]]
         raise UserError(
-            f"fold {number} of {cross.plan.folds}{cross.label} ended with code {failed[1]}, see above; the same "
-            "command again goes on with it"
+            f"fold {number} of {cross.plan.folds}{cross.label} ended with code {failed[1]}, see above; repeat "
+            "the command to resume"
         )
 
 
 def _tags(cross: Cross, number: int) -> dict[str, str]:
-    """Of the MLflow run of a fold's training."""
+    """Return the tags of the MLflow run of a fold's training."""
     tracking = cross.tracking
     tags = {"fold": str(number), "folds": str(cross.plan.folds), "crossval_name": tracking.run_name}
     if tracking.run_id is not None:
@@ -223,10 +223,10 @@ def _tags(cross: Cross, number: int) -> dict[str, str]:
 
 
 def image_attributes(data: Dataset, path: Path | None) -> Attributes:
-    """What dataset.json knows of the images, and what a table says.
+    """Return the image attributes of dataset.json, overridden by those of a table.
 
     Raises:
-        UserError: it cannot be read, or is of other images.
+        UserError: the table cannot be read, or is of other images.
     """
     known = dataset_attributes(data)
     if path is None:
@@ -238,13 +238,13 @@ def image_attributes(data: Dataset, path: Path | None) -> Attributes:
 
 
 def _summary(cross: Cross, rule: str | None, grouping: Attributes) -> Comparison:
-    """All subjects of all folds, each scored by the network that did not train with it."""
+    """Summarize all subjects of all folds, each scored by the network trained without it."""
     comparison = compare(results(cross.out, cross.plan, rule), DRAWS, SEED)
     return log_comparison(by_group(comparison, grouping, cross.out), cross.out, cross.tracking)
 
 
 def _together(crosses: Sequence[Cross], rule: str | None, grouping: Attributes, folder: Path) -> Comparison:
-    """Every bundle with all its seeds as rows of one table, also written as crossval.txt."""
+    """Compare all bundles, each with all its seeds, in one table, also written as crossval.txt."""
     rows: dict[tuple[str, str], list[Result]] = {}
     for cross in crosses:
         for result in results(cross.out, cross.plan, rule):
@@ -256,14 +256,14 @@ def _together(crosses: Sequence[Cross], rule: str | None, grouping: Attributes, 
 
 
 def by_group(comparison: Comparison, attributes: Attributes, out: Path) -> Comparison:
-    """The comparison with the table by group, if lesions were counted and something is known of the images."""
+    """Add the table by group to the comparison, if lesions were counted and images have attributes."""
     if not comparison.lesions or not attributes.names:
         return comparison
     return with_groups([comparison], attributes.only((*attributes.names, SIZE)), DRAWS, SEED, out)[0]
 
 
 def log_comparison(comparison: Comparison, out: Path, tracking: Tracking, only: str | None = None) -> Comparison:
-    """Log the scores of the rows, or of those of one stage, and write and log the tables: crossval.txt, groups.csv."""
+    """Log the scores of all rows, or of one stage; write crossval.txt, and log it and the tables by group."""
     stages = {row.title: row.result.stage if row.result else row.title for row in comparison.rows}
     rows: list[Row | LesionRow] = [*comparison.rows, *comparison.lesions]
     for row in rows:

@@ -1,4 +1,4 @@
-"""What a cross-validation was started with, and which folds are finished: on disk, so that it can go on."""
+"""State of a cross-validation on disk, to resume it: its settings, and which folds are finished."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ HELD_OUT = "--threshold_from"
 
 @dataclass(frozen=True)
 class Plan:
-    """What must not change between the folds.
+    """Settings that must not change between the folds.
 
     Attributes:
-        options: of the bundle, as given: "--max_epochs", "20", …
-        folds_digest: of prescribed folds; None where a seed deals them.
-        fold_seed: by which the folds are dealt; None where it is `seed`, or the folds are prescribed.
-        train_share: of the subjects that are trained with; None for all.
+        options: options of the bundle, as given: "--max_epochs", "20", …
+        folds_digest: digest of given folds; None if drawn by a seed.
+        fold_seed: seed for drawing the folds; None if equal to `seed`, or if the folds are given.
+        train_share: fraction of the subjects to train on; None for all.
     """
 
     bundle: str
@@ -41,37 +41,37 @@ class Plan:
 
 
 def begin(out: Path, plan: Plan) -> str | None:
-    """Start in a folder, or go on in it; return the id of the MLflow run to go on with.
+    """Start or resume in a folder; return the id of the MLflow run to resume.
 
     Raises:
-        UserError: a cross-validation with another plan is there, or the folder holds something else.
+        UserError: the folder holds a cross-validation with another plan, or something else.
     """
     path = out / FILE
     clear_unfinished(out)
     if not path.is_file():
         if out.exists() and any(path.name != LOCK for path in out.iterdir()):
-            raise UserError(f"{out}: is not empty, and holds no {FILE}; give another --out")
+            raise UserError(f"{out}: is not empty and has no {FILE}; give another --out")
         save(out, plan, None)
         return None
     before, run_id = read(out)
     differing = changes(asdict(before), asdict(plan))
     if differing:
         raise UserError(
-            f"{out}: a cross-validation with other settings was begun here ({'; '.join(differing)}); give those, or "
+            f"{out}: holds a cross-validation with other settings ({'; '.join(differing)}); use those, or give "
             "another --out"
         )
     return run_id
 
 
 def read(out: Path) -> tuple[Plan, str | None]:
-    """The plan of the cross-validation in a folder, and the id of its MLflow run.
+    """Read the plan of the cross-validation in a folder, and the id of its MLflow run.
 
     Raises:
-        UserError: there is none.
+        UserError: the folder has none, or it cannot be read.
     """
     path = out / FILE
     if not path.is_file():
-        raise UserError(f"{out}: no cross-validation here; expected a folder with {FILE}, as scripts.crossval makes it")
+        raise UserError(f"{out}: no cross-validation here; expected a folder of scripts.crossval with {FILE}")
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         plan = Plan(**{**saved["plan"], "options": tuple(saved["plan"]["options"])})
@@ -87,26 +87,27 @@ def save(out: Path, plan: Plan, run_id: str | None) -> None:
 
 
 def fold_folder(out: Path, number: int) -> Path:
-    """Output folder of a fold's training; folds count from 1."""
+    """Return the output folder of a fold's training; folds are numbered from 1."""
     return out / f"fold-{number}"
 
 
 def is_finished(out: Path, number: int) -> bool:
-    """Whether a fold's training has ended well."""
+    """Whether a fold's training has finished."""
     return (fold_folder(out, number) / FINISHED).is_file()
 
 
 def set_finished(out: Path, number: int, about: Mapping[str, Any]) -> None:
-    """Say that it has."""
+    """Mark a fold's training as finished."""
     write_text(fold_folder(out, number) / FINISHED, json.dumps(dict(about)) + "\n")
 
 
 def training_command(
     python: Sequence[str], plan: Plan, config: Path, out: Path, number: int, tags: Mapping[str, str]
 ) -> list[str]:
-    """The bundle's own training of one fold; it resumes if it was interrupted.
+    """Return the command of the training of one fold, which resumes if interrupted.
 
-    It holds no subjects out for an operating point, whatever the recipe says: that of a fold is chosen on the others.
+    Regardless of the recipe, no subjects are held out for an operating point, because that of a fold is chosen on the
+    other folds.
     """
     folder = fold_folder(out, number)
     begun = Progress(folder / "models").exists()

@@ -1,4 +1,4 @@
-"""Each fold as a dataset folder of its own: a dataset.json that names the images of the original, and no copies."""
+"""Dataset folder per fold, with a dataset.json that refers to the images of the original without copies."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Views = list[dict[str, Any]]
 
 
 def fold_views(data: Dataset, folds: Sequence[Collection[str]], seed: int, share: float = 1.0) -> Views:
-    """The dataset.json of every fold: its subjects are validated on, those of the others trained with.
+    """Return the dataset.json of every fold: its own subjects for validation, those of other folds for training.
 
     Args:
-        data: the data set.
-        folds: subjects of each.
-        seed: recorded; also orders the subjects of which a share is trained with.
-        share: of the subjects of the other folds that are trained with; those of a small share are in every larger one.
+        data: data set.
+        folds: subjects of each fold.
+        seed: recorded in the split; also orders the subjects from which `share` is taken.
+        share: fraction of the subjects of the other folds to train on; larger fractions contain smaller ones.
 
     Raises:
-        UserError: an image without a label, or fewer than two subjects to train with.
+        UserError: an image has no label, or fewer than two subjects are left to train on.
     """
     items = [item for section in TRAINED for item in data.content[section]]
     bare = [item["image"] for item in items if item["label"] is None]
     if bare:
-        raise UserError(f"{data.root / bare[0]}: has no label; a cross-validation needs one for every image")
+        raise UserError(f"{data.root / bare[0]}: has no label; a cross-validation needs one for each image")
     counts = {item["image"]: _pixels(data, item["label"]) for item in items}
     views = []
     for fold in folds:
@@ -46,20 +46,20 @@ def fold_views(data: Dataset, folds: Sequence[Collection[str]], seed: int, share
 
 
 def nested(subjects: Collection[str], share: float, seed: int) -> set[str]:
-    """A share of the subjects, the first in the order of a hash: those of a small share are in every larger one.
+    """Return a fraction of the subjects, the first in the order of a hash; larger fractions contain smaller ones.
 
     Raises:
-        UserError: fewer than two.
+        UserError: fewer than two subjects are left.
     """
     order = sorted(subjects, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
     count = round(share * len(order))
     if count < min(2, len(order)):
-        raise UserError(f"--train_shares {share:g}: leaves {count} of {len(order)} subjects to train with; give more")
+        raise UserError(f"--train_shares {share:g}: leaves {count} of {len(order)} subjects to train on; give more")
     return set(order[:count])
 
 
 def sections_of_fold(data: Dataset, fold: Collection[str], folds: Sequence[Collection[str]]) -> dict[str, Views]:
-    """The images of each section where a fold is validated on; subjects in no fold are in the test section."""
+    """Return the images of each section for one validation fold; subjects in no fold are in the test section."""
     sections: dict[str, Views] = {name: [] for name in SECTIONS}
     validated, dealt = set(fold), {subject for each in folds for subject in each}
     for item in (item for name in TRAINED for item in data.content[name]):
@@ -89,7 +89,7 @@ def _view(
 
 
 def _pixels(data: Dataset, label: str) -> NDArray[np.int64]:
-    """Pixels of each class."""
+    """Return the number of pixels of each class."""
     array = open_array(data.root / label)
     counts = np.zeros(256, np.int64)
     for first in range(0, array.shape[0], 256):

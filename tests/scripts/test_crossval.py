@@ -279,7 +279,7 @@ def test_prescribed_folds_are_those_that_are_trained(
     given = ["--folds_file", str(file)]
     assert go(*given, folds=3) == 2
     assert "--folds 3: " in (error := capsys.readouterr().err)
-    assert "folds.csv has 2 folds; leave --folds out" in error
+    assert "folds.csv has 2 folds; omit --folds" in error
     assert go(*given, folds=2) == 0
     validated = [
         {item["subject"] for item in Dataset.load(command["--dataset_dir"]).items("validation")}
@@ -327,8 +327,8 @@ def test_an_interruption_says_how_to_go_on(
     [
         ("--max_epochs 3", r"other settings was begun here \(options:"),
         ("--seed 1", r"other settings was begun here \(seed: 0 → 1\)"),
-        ("--output_dir x", "--output_dir: given to each fold by this command"),
-        ("--tags={}", "--tags: given to each fold by this command"),
+        ("--output_dir x", "--output_dir: set for each fold by this command"),
+        ("--tags={}", "--tags: set for each fold by this command"),
     ],
 )
 def test_what_does_not_fit_is_refused(go: Go, words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -343,11 +343,11 @@ def test_what_does_not_fit_is_refused(go: Go, words: str, message: str, capsys: 
 
 def test_an_unknown_bundle_and_a_foreign_folder(go: Go, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert go(bundle="resnet") == 2
-    assert "resnet: no such bundle; there are deeplabv3, dilation10, fcn, unet" in capsys.readouterr().err
+    assert "resnet: unknown bundle; choose from deeplabv3, dilation10, fcn, unet" in capsys.readouterr().err
     (tmp_path / "cv").mkdir()
     (tmp_path / "cv" / "mine.txt").touch()
     assert go() == 2
-    assert "is not empty, and holds no crossval.json" in capsys.readouterr().err
+    assert "is not empty and has no crossval.json" in capsys.readouterr().err
     assert go(folds=7) == 2
     assert "--folds 7: expected 2 to 6" in capsys.readouterr().err
 

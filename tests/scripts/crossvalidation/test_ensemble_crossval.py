@@ -116,7 +116,7 @@ def test_an_ensemble_is_a_row_beside_its_members(
 ) -> None:
     evaluations.code = 3
     assert go(*crossvals) == 2
-    assert "fold 1 of 2 ended with code 3, see above; the same command again resumes" in capsys.readouterr().err
+    assert "fold 1 of 2 ended with code 3, see above; repeat the command to resume" in capsys.readouterr().err
     evaluations.code = 0
     assert go(*crossvals, "--threshold_rule", "dice", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
@@ -193,7 +193,7 @@ def test_what_is_no_ensemble_of_folds(
     first, second = crossvals
     assert "expected two trainings or more, got 1" in refused(first)
     assert "holds the same weights as" in refused(first, first)
-    assert "no cross-validation here; expected a folder with crossval.json" in refused(first, str(tmp_path))
+    assert "no cross-validation here; expected a folder of scripts.crossval with crossval.json" in refused(first, str(tmp_path))
     assert "no cross-validation here" in refused(first, "nowhere")
     assert "--weights fcn9: not in" in refused(first, f"{first}:fcn9")
     assert "--threshold_rule iou: unknown rule" in refused(first, second, "--threshold_rule", "iou")

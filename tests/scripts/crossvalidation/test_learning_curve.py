@@ -20,13 +20,13 @@ def test_a_share_is_part_of_every_larger_one() -> None:
     assert [len(part) for part in parts] == [2, 5, 10, 20]
     assert all(small < large for small, large in itertools.pairwise(parts))
     assert nested(reversed(subjects), 0.25, 3) == parts[1] != nested(subjects, 0.25, 4)
-    with pytest.raises(UserError, match=r"--train_shares 0.05: leaves 1 of 20 subjects to train with; give more"):
+    with pytest.raises(UserError, match=r"--train_shares 0.05: leaves 1 of 20 subjects to train on; give more"):
         nested(subjects, 0.05, 0)
 
 
 @pytest.mark.parametrize("text", ["0.5", "0,1", "0.5,2", "half,1", "1,1", "", "nan,1"])
 def test_shares_that_are_refused(text: str) -> None:
-    with pytest.raises(UserError, match="expected two or more shares up to 1, such as"):
+    with pytest.raises(UserError, match="expected two or more fractions up to 1, such as"):
         checked_shares(text)
 
 
@@ -53,8 +53,8 @@ def test_the_line_by_hand() -> None:
     assert curve.foretold == pytest.approx((0.48 + 2 * 0.07,) * 3)  # the mean is at 20, 80 is two doublings away
     text = "\n".join(sentences(curve))
     assert "    40.0 (100 %)  54.00 [54.00, 54.00]" in text
-    assert "Twice as many subjects: +7.00 [+7.00, +7.00]. With 80 instead of 40, if that goes on: 62.00 [" in text
-    assert chart(curve, "t").axes[0].get_xlabel() == "subjects trained with"
+    assert "Twice as many subjects: +7.00 [+7.00, +7.00]. Extrapolated from 40 to 80 subjects: 62.00 [" in text
+    assert chart(curve, "t").axes[0].get_xlabel() == "training subjects"
     assert curve_record(curve)["points"][2]["share"] == 1
 
 

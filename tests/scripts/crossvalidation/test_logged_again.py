@@ -66,7 +66,7 @@ def test_a_store_that_lacks_finished_folds_gets_them_once(
     for said in (True, False):  # the second time nothing is missing
         assert go(new) == 0
         printed = capsys.readouterr()
-        assert (f"Fold 2 of 2: is not in sqlite:///{new}: logged again from" in " ".join(printed.err.split())) is said
+        assert (f"Fold 2 of 2: is not in sqlite:///{new}; logged again from" in " ".join(printed.err.split())) is said
         (parent,) = runs(new, "crossval")
         folds, stages = runs(new, "training"), runs(new, "stage")
         assert sorted(run.data.tags["fold"] for run in folds) == ["1", "2"]
