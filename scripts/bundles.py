@@ -1,7 +1,7 @@
 """Write the configs of all bundles from bundles/common/ and each bundle's network.json.
 
     python -m scripts.bundles              write outdated configs and the table of docs/options.md
-    python -m scripts.bundles --check      write nothing; list outdated files, and exit with 1 if any
+    python -m scripts.bundles --check      write nothing; list outdated files; exit with 1 if any
     python -m scripts.bundles names        list the bundles, in the order of tables
     python -m scripts.bundles new NAME --network CLASS [ARGUMENT=VALUE …]
                                            create a bundle for a custom network (docs/own_network.md), as in

@@ -150,8 +150,8 @@ def _check_same_folds(sources: Sequence[Source]) -> None:
     for other in others:
         if other.plan.folds != first.plan.folds:
             raise UserError(
-                f"{other.text}: has {other.plan.folds} folds, {first.text} {first.plan.folds}; expected cross-validations "
-                "with the same --folds_file"
+                f"{other.text}: has {other.plan.folds} folds, {first.text} {first.plan.folds}; expected "
+                "cross-validations with the same --folds_file"
             )
         for number in range(1, first.plan.folds + 1):
             digests = [Dataset.load(fold_folder(s.folder, number) / "dataset").digest for s in (first, other)]

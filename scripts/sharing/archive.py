@@ -1,4 +1,4 @@
-"""Checksums, and a zip whose bytes depend on nothing but its content."""
+"""Checksums, and a zip whose bytes depend only on its content."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from transforms.digests import file_sha256
 from transforms.errors import UserError
 
 LARGE = 25 * 1024 * 1024
-"""Bytes above which the model zoo keeps a file outside its repository."""
+"""Size in bytes above which the model zoo stores a file outside its repository."""
 
 SYSTEM = ("/usr/local", "/opt/conda", "/var/lib")
-"""Folders that many machines have, and that say nothing of a person."""
+"""Folders that many machines have, and that do not identify a user."""
 
 SUMS = "SHA256SUMS"
 LARGE_FILES = "large_files.yml"
 _LARGE_FILES_NOTE = """\
-# Files of more than 25 MB. In this zip they are complete: `python -m monai.bundle download_large_files` finds each
-# in its place with this checksum and downloads nothing. Who keeps the bundle without them, as the model zoo does,
-# enters where each can be downloaded as its url.
+# Files larger than 25 MB. This zip contains them: `python -m monai.bundle download_large_files` finds each file with
+# this checksum and downloads nothing. To store the bundle without these files, as the model zoo does, enter the
+# download address of each as its url.
 """
 
 
 def files_in(folder: Path) -> list[Path]:
-    """All files below a folder, in the order of their names in the zip."""
+    """Return all files below a folder, in the order of the zip."""
     return sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.relative_to(folder).as_posix())
 
 
 def write_large_files(folder: Path, limit: int | None = None) -> list[str]:
-    """Write large_files.yml in MONAI's form if a file is larger than `limit` bytes; return their names."""
+    """Write large_files.yml in MONAI's format if files are larger than `limit` bytes; return their names."""
     large = [path for path in files_in(folder) if path.stat().st_size > (LARGE if limit is None else limit)]
     if large:
         entries = [
@@ -45,15 +45,15 @@ def write_large_files(folder: Path, limit: int | None = None) -> list[str]:
 
 
 def write_sums(folder: Path) -> None:
-    """Write the SHA-256 of every other file, in the form that `sha256sum --check` reads."""
+    """Write the SHA-256 of every other file, in the format of `sha256sum --check`."""
     lines = [f"{file_sha256(p)}  {p.relative_to(folder).as_posix()}\n" for p in files_in(folder) if p.name != SUMS]
     _write(folder / SUMS, "".join(lines))
 
 
 def write_zip(folder: Path, out: Path) -> None:
-    """Zip a folder under its own name: names sorted, no times, fixed rights, not compressed (weights hardly shrink).
+    """Zip a folder under its own name, with sorted names, no times and fixed permissions, uncompressed.
 
-    Without compression the bytes do not depend on the version of zlib either.
+    Weights hardly compress, and uncompressed bytes do not depend on the version of zlib.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(out) as part, zipfile.ZipFile(part, "w") as archive:
@@ -66,10 +66,10 @@ def write_zip(folder: Path, out: Path) -> None:
 
 
 def refuse_traces(folder: Path, paths: Iterable[Path]) -> None:
-    """Refuse to share files that name a folder of this machine.
+    """Refuse to share files that contain the path of a folder of this machine.
 
     Raises:
-        UserError: naming the first such file.
+        UserError: a file contains such a path; the message names the first one.
     """
     texts = {text for path in paths for text in _spellings(path)}
     for path in files_in(folder):
@@ -77,13 +77,14 @@ def refuse_traces(folder: Path, paths: Iterable[Path]) -> None:
         for text in texts:
             if text in content:
                 found = text.decode("utf-8", "replace")
-                raise UserError(f"{path.relative_to(folder).as_posix()}: names the folder {found}; it is not shared")
+                raise UserError(f"{path.relative_to(folder).as_posix()}: contains the path {found}; not shared")
 
 
 def _spellings(place: Path) -> list[bytes]:
-    """A folder as it could be written.
+    """Return the possible spellings of a folder.
 
-    One at the root, such as /usr or /data, says nothing of a person, and stands in every archive (archive/data/0).
+    There are none for top-level folders such as /usr or /data, which do not identify a user and occur in every archive
+    (archive/data/0).
     """
     absolute = place.absolute()
     if len(absolute.parts) < 3 or absolute.as_posix() in SYSTEM:

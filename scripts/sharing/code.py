@@ -1,4 +1,4 @@
-"""The code that a bundle needs to run without the repository."""
+"""Copy of the code that a bundle needs to run without the repository."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGES = ("nets", "transforms", "engines")
-"""Copied whole: their modules import each other."""
+"""Packages that are copied completely, since their modules import each other."""
 
 ALSO = ("scripts.prepare",)
-"""Copied besides what the configs name: who gets the bundle makes data sets with it."""
+"""Modules that are copied in addition to those named in the configs, to prepare data sets for the bundle."""
 
 ENDINGS = (".py", ".json")
 
 INIT = '"""The commands of this bundle: `python -m scripts.prepare --help`."""\n'
-"""A plain folder would lose to any other `scripts` with an __init__.py on the path; this one is the bundle's own."""
+"""Content of scripts/__init__.py, without which any other `scripts` package on the path would take precedence."""
 
 
 def copy_code(root: Path, bundle: Path, target: Path) -> list[Path]:
-    """Copy the packages, and of `scripts` what the bundle's configs and `ALSO` import; return the Python files.
+    """Copy the packages, and modules of `scripts` that the bundle's configs and `ALSO` import; return Python files.
 
     Args:
         root: folder of the packages.
-        bundle: folder whose configs/ are read.
-        target: folder that gets them.
+        bundle: folder of the bundle, whose configs/ are read.
+        target: destination folder.
     """
     files = [path for package in PACKAGES for path in package_files(root / package)]
     files += sorted(imported_scripts(root, script_names(bundle / "configs")))
@@ -41,19 +41,19 @@ def copy_code(root: Path, bundle: Path, target: Path) -> list[Path]:
 
 
 def package_files(folder: Path) -> list[Path]:
-    """Source and schema files of a package, sorted."""
+    """Return source and schema files of a package, sorted."""
     paths = (path for path in folder.rglob("*") if path.suffix in ENDINGS and path.is_file())
     return sorted(p for p in paths if not any(part.startswith((".", "__pycache__")) for part in p.parts))
 
 
 def script_names(configs: Path) -> set[str]:
-    """Modules of `scripts` that a bundle's configs name, and `ALSO`."""
+    """Return the modules of `scripts` that a bundle's configs name, and `ALSO`."""
     texts = [path.read_text(encoding="utf-8") for path in sorted(configs.glob("*.json"))]
     return {name for text in texts for name in re.findall(r"\bscripts\.\w+(?:\.\w+)*", text)} | set(ALSO)
 
 
 def imported_scripts(root: Path, names: set[str]) -> set[Path]:
-    """Files of the modules of `scripts`, of all that they import from it, and of the packages around them."""
+    """Return the files of modules of `scripts`, of modules that they import from it, and of their parent packages."""
     found: set[Path] = set()
     waiting = list(names)
     while waiting:
@@ -61,7 +61,7 @@ def imported_scripts(root: Path, names: set[str]) -> set[Path]:
         if path is None or path in found:
             continue
         found.add(path)
-        for folder in path.parents[: len(path.relative_to(root).parts) - 2]:  # the packages around it
+        for folder in path.parents[: len(path.relative_to(root).parts) - 2]:  # its parent packages
             if (folder / "__init__.py").is_file():
                 found.update([folder / "__init__.py", *folder.glob("*.json")])
         waiting += [name for name in imports(path) if name.startswith("scripts.")]
@@ -69,7 +69,7 @@ def imported_scripts(root: Path, names: set[str]) -> set[Path]:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Dotted names that a file imports; `from a import b` gives a and a.b, as b may be a module."""
+    """Yield dotted names that a file imports; `from a import b` gives a and a.b, as b may be a module."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

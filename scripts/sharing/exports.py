@@ -1,12 +1,12 @@
-"""A trained model in other formats, each compared with the checkpoint on two image sizes.
+"""Export of a trained model to other formats, each compared with the checkpoint on two image sizes.
 
     python -m scripts.sharing.exports FOLDER pt ts pt2 onnx
 
 writes FOLDER/models/model.ts, .pt2 and .onnx from FOLDER/models/model.pt and FOLDER/configs/, checks the network
-against FOLDER/configs/metadata.json, and prints the greatest difference of each format as JSON on its last line.
+against FOLDER/configs/metadata.json, and prints the largest difference of each format as JSON on the last line.
 
-`scripts.share` runs it as a process of its own: names inside a TorchScript file depend on what was scripted before
-in the process, and the order of constraints in a .pt2 file on Python's hash seed.
+`scripts.share` runs this in a separate process, because names inside a TorchScript file depend on what the process
+scripted before, and the order of constraints in a .pt2 file depends on Python's hash seed.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from transforms.errors import UserError, user_error
 FORMATS = ("pt", "ts", "pt2", "onnx")
 EXAMPLE = (2, 64, 96)
 SIZES = ((1, 97, 130), (2, 160, 120))
-"""(images, rows, columns) of the export and of the comparisons; rounded up where a network takes certain sizes only."""
+"""(images, rows, columns) of the export and the comparisons, rounded up to sizes that the network accepts."""
 
 TOLERANCE = 1e-4
-"""Greatest difference of a logit, where logits are below 1; above, of the greatest logit's share."""
+"""Largest allowed difference of a logit: absolute for logits below 1, else relative to the largest logit."""
 
 
 def export(folder: Path, formats: tuple[str, ...]) -> dict[str, float]:
-    """Write the formats and return the greatest absolute difference of each to the checkpoint.
+    """Write the formats; return the largest absolute difference of each from the checkpoint.
 
     Raises:
         UserError: a format differs by more than the tolerance, or a package for it is missing.
@@ -58,10 +58,10 @@ def export(folder: Path, formats: tuple[str, ...]) -> dict[str, float]:
 
 
 def build(folder: Path) -> nn.Module:
-    """The network of configs/inference.json with the weights of models/model.pt, on the CPU.
+    """Build the network of configs/inference.json with the weights of models/model.pt, on the CPU.
 
     Raises:
-        UserError: they do not fit each other.
+        UserError: network and weights do not match.
     """
     parser = ConfigParser()
     parser.read_config(str(folder / "configs" / "inference.json"))
@@ -69,10 +69,10 @@ def build(folder: Path) -> nn.Module:
     parser["device"] = "cpu"
     try:
         network: nn.Module = parser.get_parsed_content("network")
-    except Exception as error:  # whatever a bundle's own code raises, wrapped by MONAI
+    except Exception as error:  # any error in code of the bundle, wrapped by MONAI
         raise UserError(
-            f"the bundle {folder.name} cannot make the network of these weights ({cause_of(error)}); give the bundle "
-            "that they were trained with"
+            f"the bundle {folder.name} cannot build the network of these weights ({cause_of(error)}); give the bundle "
+            "of their training"
         ) from error
     with explained():
         network.load_state_dict(load_checkpoint(folder / "models" / "model.pt"))
@@ -80,7 +80,7 @@ def build(folder: Path) -> nn.Module:
 
 
 def cause_of(error: BaseException) -> str:
-    """One line that says what is behind an error: a `UserError` that was wrapped, or else the first exception."""
+    """Return the cause of an error as one line: a wrapped `UserError`, or else the first exception."""
     found = user_error(error)
     if found is not None:
         return str(found)
@@ -91,7 +91,7 @@ def cause_of(error: BaseException) -> str:
 
 
 def images(network: nn.Module, number: int, rows: int, columns: int) -> Tensor:
-    """Made-up input in the range of real input, the same every time; sides rounded up to what the network takes."""
+    """Return reproducible random input in the range of real input, with sides rounded up to accepted sizes."""
     multiple = size_multiple(network)
     sides = (-(-side // multiple) * multiple for side in (rows, columns))
     generator = torch.Generator().manual_seed(0)
@@ -99,7 +99,7 @@ def images(network: nn.Module, number: int, rows: int, columns: int) -> Tensor:
 
 
 def compare(exported: Callable[[Tensor], Tensor], network: nn.Module) -> tuple[float, float]:
-    """Greatest absolute difference of a logit over `SIZES`, and the greatest that is allowed."""
+    """Return the largest absolute difference of a logit over `SIZES`, and the largest allowed one."""
     difference, greatest = 0.0, 1.0
     with torch.no_grad():
         for size in SIZES:
@@ -116,7 +116,7 @@ def compare(exported: Callable[[Tensor], Tensor], network: nn.Module) -> tuple[f
 
 
 def write_torchscript(folder: Path, network: nn.Module, path: Path) -> None:
-    """By MONAI's own command, traced: the format that the model zoo asks for, which PyTorch has deprecated."""
+    """Trace with MONAI's own command: the format required by the model zoo, deprecated in PyTorch."""
     ckpt_export(
         net_id="network",
         filepath=str(path),
@@ -128,17 +128,17 @@ def write_torchscript(folder: Path, network: nn.Module, path: Path) -> None:
         output_dir=str(folder),
         device="cpu",
     )
-    rewrite(path, leave_out=(".debug_pkl", "serialization_id"))  # where in whose folders the source lay
+    rewrite(path, leave_out=(".debug_pkl", "serialization_id"))  # paths of source files
 
 
 def write_exported_program(folder: Path, network: nn.Module, path: Path) -> None:
-    """By torch.export, for any number of images and any size that the network takes."""
+    """Export with torch.export, for any number of images and any size that the network accepts."""
     torch.export.save(as_exported(network, images(network, *EXAMPLE)), path)
     rewrite(path, leave_out=("serialization_id",))
 
 
 def write_onnx(folder: Path, network: nn.Module, path: Path) -> None:
-    """By torch.onnx from the exported program, so with the same sizes."""
+    """Export with torch.onnx from the exported program, for the same sizes."""
     try:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
@@ -157,7 +157,7 @@ def write_onnx(folder: Path, network: nn.Module, path: Path) -> None:
 
 
 def rewrite(path: Path, leave_out: tuple[str, ...]) -> None:
-    """Write a zip anew without some entries and without times, so that equal content is equal bytes."""
+    """Rewrite a zip without some entries and without times, so that equal content has equal bytes."""
     with atomic_file(path) as part, zipfile.ZipFile(path) as old, zipfile.ZipFile(part, "w") as new:
         for entry in old.infolist():
             if not entry.filename.endswith(leave_out):
@@ -165,7 +165,7 @@ def rewrite(path: Path, leave_out: tuple[str, ...]) -> None:
 
 
 def _verify(folder: Path) -> None:
-    """MONAI's check that the network does what metadata.json says, with its own smallest input."""
+    """Run MONAI's check of the network against metadata.json, with its own smallest input."""
     verify_net_in_out(
         net_id="network",
         meta_file=str(folder / "configs" / "metadata.json"),
@@ -198,7 +198,7 @@ READERS: dict[str, Callable[[Path, Path], Any]] = {
 
 
 def main(argv: list[str]) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command; return 0, or 2 after an error."""
     torch.set_num_threads(1)  # sums in one order
     try:
         print(json.dumps(export(Path(argv[0]), tuple(argv[1:]))))
@@ -207,7 +207,7 @@ def main(argv: list[str]) -> int:
         return 2
     except Exception as error:
         traceback.print_exc()
-        print(f"error: {cause_of(error)}", file=sys.stderr)  # the last line is what `scripts.share` tells
+        print(f"error: {cause_of(error)}", file=sys.stderr)  # `scripts.share` reports the last line
         return 2
     return 0
 

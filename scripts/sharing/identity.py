@@ -1,4 +1,4 @@
-"""Check that a bundle's documents are its own: a copied README or metadata.json names another network."""
+"""Check that a bundle's documents are not copies from another network: README and metadata.json must not name one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from transforms.errors import UserError
 
 
 def check_documents(trained: Trained) -> None:
-    """Refuse a README or metadata of another network; a bundle without network.json says of itself what it likes.
+    """Refuse a README or metadata of another network; bundles without network.json are not checked.
 
     Raises:
-        UserError: naming the file, and the network that it names.
+        UserError: a document names another network.
     """
     if not (trained.bundle / FILE).is_file():
         return

@@ -1,4 +1,4 @@
-"""metadata.json of a shared bundle, completed with the facts of the training."""
+"""metadata.json of a shared bundle, completed from its training."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def complete(
     authors: str | None = None,
     data_licence: str | None = None,
 ) -> dict[str, Any]:
-    """The bundle's metadata, completed from its training.
+    """Return the bundle's metadata, completed from its training.
 
     Args:
         trained: bundle and training.
-        packages: what `required_packages_version` becomes.
-        multiple: what image sides must be divisible by, 1 for any size.
-        version: of the shared bundle; None for that in the metadata.
-        changelog: what is new in it.
-        authors: of the model; None leaves those of the code.
-        data_licence: terms of the data, besides those recorded.
+        packages: value of `required_packages_version`.
+        multiple: divisor required of image sides; 1 for any size.
+        version: version of the shared bundle; None for that in the metadata.
+        changelog: changes in this version.
+        authors: authors of the model; None keeps those of the code.
+        data_licence: terms of the data, in addition to recorded ones.
 
     Raises:
-        UserError: the version is not of the form 1.2.3, or the result breaks the schema.
+        UserError: the version is not of the form 1.2.3, or the result violates the schema.
     """
     metadata = copy.deepcopy(trained.metadata)
     settings = trained.settings
@@ -73,7 +73,7 @@ _TRAINING = (
 
 
 def data_facts(trained: Trained, data_licence: str | None = None) -> dict[str, Any]:
-    """What is known of the data: name, terms, citation, classes and digests; nothing of a subject."""
+    """Return name, terms, citation, classes and digests of the data, without information on subjects."""
     settings = trained.settings
     return {
         "name": settings["dataset"],
@@ -88,14 +88,14 @@ def data_facts(trained: Trained, data_licence: str | None = None) -> dict[str, A
 
 
 def intensity_rules(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """How gray values of a file become the network's input."""
+    """Return how gray values of a file are converted to the network's input."""
     return {
         "windowing": settings["windowing"],
         "flip": settings.get("flip", "none"),
         "colour": settings.get("colour", False),
         "image_height": settings.get("image_height"),
         "possible_values_of_training_images": settings.get("intensity_ranges", []),
-        "normalisation": "the lowest and highest value that an image could hold become -0.5 and 0.5",
+        "normalisation": "the lowest and highest possible values of an image are mapped to -0.5 and 0.5",
     }
 
 
@@ -108,10 +108,10 @@ def _describe_network(formats: dict[str, Any], classes: list[str], multiple: int
 
 
 def check(metadata: Mapping[str, Any]) -> None:
-    """Check against the schema in this folder, without a network connection.
+    """Check metadata against the schema in this folder, without a network connection.
 
     Raises:
-        UserError: naming the first key that breaks it.
+        UserError: a key violates the schema; the message names the most relevant one.
     """
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(metadata))

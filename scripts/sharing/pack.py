@@ -1,4 +1,4 @@
-"""From a trained bundle to a zip."""
+"""Packaging of a trained bundle as a zip."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from transforms.digests import file_sha256
 from transforms.errors import UserError
 
 CODE = Path(__file__).resolve().parents[2]
-"""The folder of the packages that are shared."""
+"""Folder of the packages that are shared."""
 
 
 CONFIGS = (".json", ".yaml", ".yml", ".conf")
@@ -35,7 +35,7 @@ CONFIGS = (".json", ".yaml", ".yml", ".conf")
 
 @dataclass(frozen=True)
 class ShareOptions:
-    """What a person may say about a shared bundle; see the options of `scripts.share`."""
+    """User-specified information on a shared bundle; see the options of `scripts.share`."""
 
     version: str | None = None
     changelog: str | None = None
@@ -46,7 +46,7 @@ class ShareOptions:
 
 @dataclass(frozen=True)
 class Shared:
-    """What was written."""
+    """Summary of a written zip."""
 
     path: Path
     version: str
@@ -58,17 +58,17 @@ class Shared:
 
 
 def share(bundle: str, out: Path, output_dir: Path | None, options: ShareOptions, overwrite: bool = False) -> Shared:
-    """Write a zip that holds a trained bundle and everything it needs.
+    """Write a zip with a trained bundle and everything it needs.
 
     Args:
         bundle: name or path.
-        out: the zip, or a folder for it.
+        out: zip file, or folder for it.
         output_dir: see `find_trained`.
-        options: what to say about it.
+        options: information on the bundle.
         overwrite: replace an existing zip.
 
     Raises:
-        UserError: nothing trained, no terms of the data, an existing zip, or an export that is not the same network.
+        UserError: there is no trained model or no license of the data, the zip exists, or an export differs.
     """
     check_out(out)
     trained = find_trained(bundle, output_dir)
@@ -91,29 +91,28 @@ def share(bundle: str, out: Path, output_dir: Path | None, options: ShareOptions
 
 
 def check_terms(trained: Trained, stated: str | None) -> None:
-    """Weights are not shared without a word on the terms of their data.
+    """Refuse to share weights without the terms of their data.
 
     Raises:
-        UserError: neither the data set nor the person says any.
+        UserError: neither the data set nor the user states a license.
     """
     if not trained.settings.get("licence") and not stated:
         raise UserError(
-            f"{trained.settings['dataset']}: no license is recorded with the data set that these weights were trained "
-            "on; say --data_licence, as in --data_licence 'CC BY 4.0' or 'own data, shared with the ethics board's "
-            "consent'"
+            f"{trained.settings['dataset']}: no license is recorded for the data set that these weights were trained "
+            "on; give --data_licence, such as 'CC BY 4.0' or 'own data, shared with the ethics board's consent'"
         )
 
 
 def check_out(out: Path) -> None:
-    """Say before minutes of exporting that there can be no zip.
+    """Fail before minutes of exporting if the zip cannot be written.
 
     Raises:
-        UserError: the folder is a file, or is to be inside one.
+        UserError: the folder or one of its parents is a file.
     """
     folder = out.parent if _is_zip(out) else out
     there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     if there.exists() and not there.is_dir():
-        raise UserError(f"{there}: is a file; OUT is a folder, or a file that ends in .zip; give another OUT")
+        raise UserError(f"{there}: is a file; expected a folder or a path that ends in .zip; give another OUT")
 
 
 def _is_zip(out: Path) -> bool:
@@ -121,16 +120,16 @@ def _is_zip(out: Path) -> bool:
 
 
 def zip_path(out: Path, name: str, version: str, overwrite: bool) -> Path:
-    """`out` itself if it ends in .zip, else mammoseg_<name>_v<version>.zip in it.
+    """Return `out` if it ends in .zip, else mammoseg_<name>_v<version>.zip in it.
 
     Raises:
-        UserError: it exists and may not be replaced.
+        UserError: the file exists and may not be replaced, or is a folder.
     """
     path = out if _is_zip(out) else out / f"mammoseg_{name}_v{version}.zip"
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file or another folder")
     if path.exists() and not overwrite:
-        raise UserError(f"{path}: exists; choose another --version or OUT, or say --overwrite")
+        raise UserError(f"{path}: exists; choose another --version or OUT, or give --overwrite")
     return path
 
 
@@ -139,7 +138,7 @@ def stage(trained: Trained, folder: Path, options: ShareOptions) -> dict[str, An
     (folder / "configs").mkdir(parents=True)
     for path in sorted(trained.bundle.glob("configs/*")):
         if path.suffix in CONFIGS and path.is_file() and not path.name.startswith("."):
-            text = path.read_text(encoding="utf-8").replace('"$import mammoseg", ', "")  # of an installation
+            text = path.read_text(encoding="utf-8").replace('"$import mammoseg", ', "")  # specific to an installation
             (folder / "configs" / path.name).write_text(text, encoding="utf-8", newline="\n")
     for name in ("LICENSE", FILE):
         if name != FILE or (trained.bundle / name).is_file():
@@ -176,29 +175,29 @@ def write_documents(trained: Trained, folder: Path, metadata: dict[str, Any], st
 
 
 def run_exports(folder: Path, formats: tuple[str, ...]) -> dict[str, float]:
-    """Write the formats in a process of their own; see `scripts.sharing.exports`.
+    """Export in a separate process; see `scripts.sharing.exports`.
 
     Raises:
-        UserError: with the last line that it said.
+        UserError: the export failed; the message is its last line of output.
     """
     path = os.pathsep.join(filter(None, (str(CODE), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-W", "ignore", "-m", "scripts.sharing.exports", str(folder), *formats]
     done = subprocess.run(command, cwd=CODE, env=environment, capture_output=True, text=True)
     if done.returncode:
-        lines = [line for line in done.stderr.strip().splitlines() if line.strip()] or ["it said nothing"]
+        lines = [line for line in done.stderr.strip().splitlines() if line.strip()] or ["no output"]
         raise UserError(f"--formats {','.join(formats)}: {lines[-1].removeprefix('error: ')}")
     differences: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return differences
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write readable JSON, the same bytes on every system."""
+    """Write readable JSON, with the same bytes on every system."""
     path.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
 
 
 def _multiple(trained: Trained) -> int:
-    """What image sides must be divisible by."""
+    """Return the divisor required of image sides."""
     parser = ConfigParser()
     parser.read_config(str(trained.bundle / "configs" / "inference.json"))
     parser["output_dir"] = str(trained.weights.parents[1])

@@ -1,4 +1,4 @@
-"""A network as an exported program: one graph for all sizes."""
+"""Network as an exported program: one graph for all sizes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from engines.inference.inferers import size_multiple
 
 
 def as_exported(network: nn.Module, example: Tensor) -> ExportedProgram:
-    """Export for any number of images, rows and columns, without the traces of source files.
+    """Export for any number of images, rows and columns, without stack traces of source files.
 
-    The networks of `nets` pad inside, and torch finds their smallest size itself. MONAI's UNet takes multiples of its
-    strides' product, at least two of them.
+    The networks of `nets` pad internally, and torch finds their smallest size. MONAI's UNet takes multiples of the
+    product of its strides, at least twice that product.
     """
     program = torch.export.export(network, (example,), dynamic_shapes=(_sides(size_multiple(network)),))
     for module in program.graph_module.modules():

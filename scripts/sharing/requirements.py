@@ -1,4 +1,4 @@
-"""The packages that copied code needs, in the versions that are installed now."""
+"""Packages required by the copied code, in the installed versions."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ INDIRECT = (
     "pylibjpeg-rle",
     "pyjpegls",
 )
-"""Needed without being imported by name."""
+"""Packages required without being imported by name."""
 
 PARTS = {"itk": "itk-io"}
-"""Module → the one of several distributions that is meant; this one needs the other that is used, itk-core."""
+"""Module → required distribution if there are several; itk-io itself requires the other one in use, itk-core."""
 
 OWN_KEYS = ("monai", "torch", "numpy")
-"""Have keys of their own in metadata.json."""
+"""Packages with separate keys in metadata.json."""
 
 
 def required_packages(files: Iterable[Path]) -> dict[str, str]:
-    """Distribution name to installed version of all that the files import; what is not installed is optional."""
+    """Return installed versions of distributions that the files import; packages not installed are optional."""
     own = {*PACKAGES, "scripts", *sys.stdlib_module_names}
     modules = {name.split(".")[0] for path in files for name in imports(path)} - own
     distributions = packages_distributions()
@@ -39,7 +39,7 @@ def required_packages(files: Iterable[Path]) -> dict[str, str]:
 
 
 def network_package(trained: Trained) -> dict[str, str]:
-    """Distribution and version of the package that a network of one's own comes from; none for those at hand."""
+    """Return distribution and version of the package of a custom network; empty for `PACKAGES` and `OWN_KEYS`."""
     config = json.loads((trained.bundle / "configs" / "inference.json").read_text(encoding="utf-8"))
     module = str(config["network_def"]["_target_"]).split(".")[0]
     if module in (*PACKAGES, *OWN_KEYS):
@@ -50,7 +50,7 @@ def network_package(trained: Trained) -> dict[str, str]:
 
 
 def installed(name: str) -> str | None:
-    """Version without what a build adds to it, as in 2.13.0+cpu; None where it is not installed."""
+    """Return the version without a build suffix such as +cpu in 2.13.0+cpu; None if not installed."""
     try:
         return version(name).split("+")[0]
     except PackageNotFoundError:
@@ -58,7 +58,7 @@ def installed(name: str) -> str | None:
 
 
 def _distribution(module: str, candidates: list[str]) -> str:
-    """The distribution of the module's name, or the first that holds it."""
+    """Return the distribution named like the module, or else the first one that provides it."""
     if module in PARTS:
         return PARTS[module]
     return module if installed(module) is not None else min((name.lower() for name in candidates), default=module)

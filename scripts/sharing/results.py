@@ -31,7 +31,7 @@ LESIONS = {
 
 
 def results(trained: Trained) -> str:
-    """Lesions found on the validation subjects, and the results of every evaluation of these weights."""
+    """Return lesions found on the validation subjects, and the results of every evaluation of these weights."""
     folder = trained.weights.parents[1] / "eval"
     own = _lesions(folder)
     text = f"### Lesions, validation part of {trained.settings['dataset']}\n\n{own}" if own else ""
@@ -41,7 +41,7 @@ def results(trained: Trained) -> str:
 
 
 def options_as_run(trained: Trained) -> str:
-    """Every option of the training that has a value."""
+    """Return all options of the training that have a value."""
     left_out = {*NOT_OPTIONS, DIGEST, "loss_parameters", "operating_point"}
     chosen = {k: v for k, v in trained.settings.items() if k not in left_out and v is not None and v != ""}
     lines = "".join(f"| `{name}` | {_cell(value)} |\n" for name, value in chosen.items())
@@ -67,7 +67,7 @@ def _evaluation(path: Path, trained: Trained) -> str:
 
 
 def _lesions(folder: Path) -> str:
-    """Table of lesion_scores.csv; empty where no class is a lesion."""
+    """Return the table of lesion_scores.csv; empty if no class is a lesion."""
     found = {
         row["score"]: [_number(row[key]) for key in ("value", "low", "high")]
         for row in _rows(folder / "lesion_scores.csv")

@@ -1,4 +1,4 @@
-"""A bundle and the model that was trained with it."""
+"""Bundle and its trained model."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NEEDED = (
     "labels", "stage", "validation", "dataset", "width", "image_height", "windowing", "flip", "colour",
     "mirror_averaging", "source_values",
 )  # fmt: skip
-"""What sharing states of a training, and the bundle's inference reads."""
+"""Settings of a training that sharing documents and the bundle's inference reads."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What is shared.
+    """Bundle and training to be shared.
 
     Attributes:
         bundle: folder with configs/ and docs/.
@@ -37,7 +37,7 @@ class Trained:
 
     @property
     def name(self) -> str:
-        """Name of the bundle, which is that of its folder."""
+        """Name of the bundle and its folder."""
         return self.bundle.name
 
     @property
@@ -53,15 +53,14 @@ class Trained:
 
 
 def find_trained(bundle: str, output_dir: Path | None) -> Trained:
-    """The bundle and its trained model.
+    """Find a bundle and its trained model.
 
     Args:
         bundle: name of a folder in bundles/, or a path.
-        output_dir: where the training wrote models/; None for the bundle's own folder.
+        output_dir: folder of the training's models/; None for the bundle's own folder.
 
     Raises:
-        UserError: no such bundle, nothing trained, weights of another bundle, or something that is no model of this
-            project.
+        UserError: the bundle is unknown, there are no weights, or they are of another bundle or project.
     """
     folder = find_bundle(bundle)
     if output_dir is None:
@@ -82,10 +81,10 @@ def find_trained(bundle: str, output_dir: Path | None) -> Trained:
 
 
 def _check_bundle(folder: Path, output: Path, settings: dict[str, Any]) -> None:
-    """Refuse weights that were trained with another bundle that is here; a bundle may have been renamed since.
+    """Refuse weights of another existing bundle; an unknown name may be that of a bundle renamed since.
 
     Raises:
-        UserError: naming that bundle. Weights of an older version do not say which it was.
+        UserError: the weights are of another bundle. Weights of older versions do not record their bundle.
     """
     name = settings.get("bundle")
     if not isinstance(name, str) or name in ("", folder.name):
@@ -101,11 +100,11 @@ def find_bundle(bundle: str) -> Path:
     """Folder of a bundle, by its name or path.
 
     Raises:
-        UserError: there is none.
+        UserError: the bundle is unknown.
     """
     for folder in (bundle_folder(bundle), as_path(bundle)):
         if (folder / "configs" / "inference.json").is_file() and (folder / "configs" / "metadata.json").is_file():
             return folder.resolve()
     paths = [path for bundles in bundle_folders() for path in bundles.glob("*/configs/metadata.json")]
     known = ", ".join(sorted(path.parents[1].name for path in paths)) or "none"
-    raise UserError(f"{bundle}: no bundle (no configs/inference.json and metadata.json); there are {known}")
+    raise UserError(f"{bundle}: not a bundle (no configs/inference.json and metadata.json); choose from {known}")

@@ -290,7 +290,7 @@ def test_prescribed_folds_are_those_that_are_trained(
     capsys.readouterr()
     for words in ([], ["--folds_file", str(other)]):
         assert go(*words, folds=2) == 2
-        assert "other settings was begun here (folds_digest:" in capsys.readouterr().err
+        assert "other settings (folds_digest:" in capsys.readouterr().err
     assert len(trainings.commands) == 2
 
 
@@ -325,8 +325,8 @@ def test_an_interruption_says_how_to_go_on(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--max_epochs 3", r"other settings was begun here \(options:"),
-        ("--seed 1", r"other settings was begun here \(seed: 0 → 1\)"),
+        ("--max_epochs 3", r"other settings \(options:"),
+        ("--seed 1", r"other settings \(seed: 0 → 1\)"),
         ("--output_dir x", "--output_dir: set for each fold by this command"),
         ("--tags={}", "--tags: set for each fold by this command"),
     ],

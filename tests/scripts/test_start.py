@@ -45,9 +45,9 @@ def test_help_keeps_the_lines_of_indented_paragraphs(capsys: pytest.CaptureFixtu
     assert bundles.main(["--help"]) == 0
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert (
-        "      python -m scripts.bundles --check      write nothing; list outdated files, and exit with 1 if any" in lines
+        "      python -m scripts.bundles --check      write nothing; list outdated files; exit with 1 if any" in lines
     )
-    assert "  A config that was edited by hand is never overwritten without `--force`: the" in lines
+    assert "  Without `--force`, a config that was edited by hand is not overwritten: the" in lines
 
 
 @pytest.mark.slow

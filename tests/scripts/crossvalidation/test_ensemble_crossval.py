@@ -193,7 +193,7 @@ def test_what_is_no_ensemble_of_folds(
     first, second = crossvals
     assert "expected two trainings or more, got 1" in refused(first)
     assert "holds the same weights as" in refused(first, first)
-    assert "no cross-validation here; expected a folder of scripts.crossval with crossval.json" in refused(first, str(tmp_path))
+    assert "no cross-validation here; expected a folder of scripts.crossval" in refused(first, str(tmp_path))
     assert "no cross-validation here" in refused(first, "nowhere")
     assert "--weights fcn9: not in" in refused(first, f"{first}:fcn9")
     assert "--threshold_rule iou: unknown rule" in refused(first, second, "--threshold_rule", "iou")

@@ -1,4 +1,4 @@
-"""Score against subjects trained with: nested subsets, the line through the points, the files."""
+"""Score against number of training subjects: nested subsets, the line through the points, the files."""
 
 from __future__ import annotations
 

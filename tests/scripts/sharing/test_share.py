@@ -275,7 +275,7 @@ class TestArchive:
         folder = self.folder(tmp_path)
         archive.refuse_traces(folder, [tmp_path / "home", Path("/")])
         (folder / "b.bin").write_bytes(b"\0" + str(tmp_path / "home" / "data").encode())
-        with pytest.raises(UserError, match=r"b\.bin: names the folder"):
+        with pytest.raises(UserError, match=r"b\.bin: contains the path"):
             archive.refuse_traces(folder, [tmp_path / "home"])
 
     def test_folders_that_every_machine_has_tell_nothing(self, tmp_path: Path) -> None:

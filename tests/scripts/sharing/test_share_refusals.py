@@ -35,7 +35,7 @@ def test_a_file_in_the_place_of_the_folder_is_told_before_anything_is_exported(
     make_trained(tmp_path / "out")
     (tmp_path / "a.txt").write_text("mine")
     assert main(["unet", str(tmp_path / name), "--output_dir", str(tmp_path / "out")]) == 2
-    assert "a.txt: is a file; OUT is a folder, or a file that ends in .zip" in capsys.readouterr().err
+    assert "a.txt: is a file; expected a folder or a path that ends in .zip" in capsys.readouterr().err
     assert (tmp_path / "a.txt").read_text() == "mine"
 
 
@@ -47,8 +47,8 @@ def test_the_last_line_of_an_error_says_what_is_behind_monais(
     stage(replace(trained, bundle=find_bundle("fcn")), folder, ShareOptions())
     assert exports.main([str(folder), "pt"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("error: the bundle fcn cannot make the network of these weights (unknown stage 'unet': FCN")
-    assert last.endswith("); give the bundle that they were trained with")
+    assert last.startswith("error: the bundle fcn cannot build the network of these weights (unknown stage 'unet': FCN")
+    assert last.endswith("); give the bundle of their training")
 
 
 def test_of_errors_that_are_wrapped_the_first_is_told() -> None:
