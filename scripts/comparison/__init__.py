@@ -1,1 +1,1 @@
-"""Implementation of `scripts.compare`: results from the MLflow store, statistics, tables, charts, page."""
+"""Implementation of `scripts.compare`: results from the MLflow store, statistics, tables, charts and page."""

@@ -1,4 +1,4 @@
-"""What the images of a comparison can be grouped by: a table, the dataset folder, and what was stored with results."""
+"""Attributes to group the images of a comparison by: from a table, the dataset folder, and stored results."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from transforms.plain_text import one_line
 def known_attributes(
     results: Sequence[Result], table: Path | None, dataset_dir: Path | None, by: Sequence[str]
 ) -> Attributes:
-    """What is known of the images: of the table first, then of the dataset folder, then of the results.
+    """Collect image attributes: the table takes precedence over the dataset folder, and that over the results.
 
     Args:
         by: names of attributes; empty for all.
 
     Raises:
-        UserError: the table cannot be read or is of other images, or nothing is known of an attribute that is named.
+        UserError: the table cannot be read or is of other images, or a requested attribute is unknown.
     """
     found = _stored(results)
     if dataset_dir is not None:
@@ -36,14 +36,14 @@ def known_attributes(
     if unknown:
         there = ", ".join([*found.names, SIZE])
         raise UserError(
-            f"--by {one_line(unknown[0])}: not known of these images; known are {there}; give --attributes FILE.csv "
-            "with that column, or --dataset_dir"
+            f"--by {one_line(unknown[0])}: unknown for these images; choose from {there}, or give --dataset_dir, or "
+            "--attributes FILE.csv with that column"
         )
     return found.only(list(dict.fromkeys(by)) or [*found.names, SIZE])
 
 
 def _stored(results: Sequence[Result]) -> Attributes:
-    """Those that evaluations and trainings left with their lesions."""
+    """Return attributes that evaluations and trainings stored with their lesions."""
     cases = {
         image.case: image.attributes
         for result in results
@@ -55,6 +55,6 @@ def _stored(results: Sequence[Result]) -> Attributes:
 
 
 def _images(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """Subject and case of all that was scored; without lesions the subjects alone."""
+    """Return subject and case of all scored images; without lesions, the subject takes the place of the case."""
     images = [(image.subject, image.case) for r in results if r.lesions for image in r.lesions.images]
     return images or [(subject, subject) for result in results for subject in sorted(result.subjects)]

@@ -1,4 +1,4 @@
-"""The boundaries of the rows of a comparison: surface Dice, Hausdorff distance, boundary IoU, and their intervals."""
+"""Boundary scores of a comparison's rows: surface Dice, Hausdorff distance and boundary IoU, with intervals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Bounds = tuple[float, float]
 
 @dataclass(frozen=True)
 class BoundaryRow:
-    """A model's scores of boundaries and their intervals."""
+    """Boundary scores of a model, and their intervals."""
 
     title: str
     result: BoundaryResult
@@ -29,7 +29,7 @@ class BoundaryRow:
 
 
 def boundary_rows(titles: Sequence[str], results: Sequence[Result], draws: int, seed: int) -> tuple[BoundaryRow, ...]:
-    """The rows whose boundaries were measured; none if they were not measured alike."""
+    """Return rows with measured boundaries; none if they were measured differently."""
     known = [(t, r, r.boundaries) for t, r in zip(titles, results, strict=True) if r.boundaries is not None]
     if len({measured.basis for _, _, measured in known}) != 1:
         return ()
@@ -47,7 +47,7 @@ def _row(title: str, result: Result, measured: BoundaryResult, draws: int, seed:
 
 
 def boundary_heading(rows: Sequence[BoundaryRow]) -> str:
-    """What the table shows."""
+    """Return the heading of the table."""
     if not rows:
         return ""
     result = rows[0].result
@@ -59,7 +59,7 @@ def boundary_heading(rows: Sequence[BoundaryRow]) -> str:
 
 
 def boundary_table(rows: Sequence[BoundaryRow]) -> list[list[str]]:
-    """Names of the scores, then row by row title and scores with intervals; empty without rows."""
+    """Return the table: names of the scores, then title and scores with intervals per row; empty without rows."""
     if not rows:
         return []
     table = [["Model", "Surface Dice", "Hausdorff 95", "Boundary IoU"]]
@@ -70,7 +70,7 @@ def boundary_table(rows: Sequence[BoundaryRow]) -> list[list[str]]:
 
 
 def boundary_record(row: BoundaryRow | None) -> dict[str, Any]:
-    """Every score with its interval, flat."""
+    """Return every score with its interval as a flat dictionary."""
     record: dict[str, Any] = {}
     for name, value in {} if row is None else row.scores.items():
         low, high = row.intervals[name] if row else (math.nan, math.nan)
@@ -79,7 +79,7 @@ def boundary_record(row: BoundaryRow | None) -> dict[str, Any]:
 
 
 def _of(result: BoundaryResult) -> str:
-    """The class that is shown: the lesion, else the mean over the classes."""
+    """Return the class to show: the lesion, else the mean over the classes."""
     return next((name for name in result.classes if is_lesion(name)), MEAN)
 
 

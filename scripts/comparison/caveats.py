@@ -1,4 +1,4 @@
-"""What a reader must know before believing a comparison's tables."""
+"""Caveats for readers of a comparison's tables."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ OPTIONS_TO_NOTE = (
     "recipe", "image_height", "sampling", "augmentation", "loss", "class_weights", "ema_decay", "mirror_averaging",
     "init_weights", "keep", "precision", "tf32", "seed", "git_commit",
 )  # fmt: skip
-"""Options that should be the same for all models; the others are the networks' own."""
+"""Options that should be the same for all models; others are specific to the networks."""
 
 
 def notes(results: Sequence[Result], scores: Sequence[Mapping[str, float]], titles: Sequence[str]) -> Iterable[str]:
-    """Sentences on how many subjects there are, how the rows were made, and what their means are over."""
+    """Yield sentences on the number of subjects, the origin of the rows, and the classes in their means."""
     subjects = len(results[0].subjects)
     yield _counted(results[0].classes, scores, titles)
     if subjects < 2:
@@ -28,11 +28,11 @@ def notes(results: Sequence[Result], scores: Sequence[Mapping[str, float]], titl
         yield "The best epoch of each stage was chosen on these subjects, which favors every row (keep: best)."
     files = [title for title, result in zip(titles, results, strict=True) if result.pictures is not None]
     if files:
-        yield f"Label maps from files: {', '.join(files)}. With which subjects they were made is not known here."
+        yield f"Label maps from files: {', '.join(files)}. Their training subjects are unknown."
     several = {title: len(result.trainings) for title, result in zip(titles, results, strict=True) if result.seeds}
     if several:
         each = ", ".join(f"{title} {count}" for title, count in several.items())
-        yield f"Means over trainings with different seeds: {each}; intervals of this table are over subjects alone."
+        yield f"Means over trainings with different seeds: {each}; intervals of this table are over subjects only."
     for option in OPTIONS_TO_NOTE:
         values = {given(result, option) for result in results if result.params}
         if len(values) > 1:
@@ -40,14 +40,14 @@ def notes(results: Sequence[Result], scores: Sequence[Mapping[str, float]], titl
 
 
 def given(result: Result, option: str) -> str:
-    """The value of an option, of a row with several trainings all."""
+    """Return the value of an option; for a row of several trainings, all values."""
     return " and ".join(
         sorted({str(upgraded(each.params).get(option, SINCE.get(option, "none"))) for each in result.trainings})
     )
 
 
 def _counted(classes: Sequence[str], scores: Sequence[Mapping[str, float]], titles: Sequence[str]) -> str:
-    """How many classes the means are over: a class that only some rows predict counts in those alone."""
+    """Return a sentence on the number of classes in the means; a class that few rows predict counts only in those."""
     each = [sum(not math.isnan(row[f"iou/{name}"]) for name in classes) for row in scores]
     counts = dict(zip(titles, each, strict=True))
     if len(set(counts.values())) == 1:

@@ -1,4 +1,4 @@
-"""Column chart of one data set: the paper's Figures 5 and 6, with intervals."""
+"""Bar chart of one data set: the paper's Figures 5 and 6, with intervals."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from scripts.comparison.table import Comparison
 COLOURS = dict(zip(PAPER_METRICS, ("#0072B2", "#E69F00", "#009E73"), strict=True))
 """Okabe and Ito's palette, distinguishable with every kind of color vision."""
 LETTERS = 14
-"""Of a line of a model's name below its columns."""
+"""Number of letters per line of a model's name below its bars."""
 
 
 def column_chart(comparison: Comparison) -> Figure:
-    """Three columns a model, from 0 to 100 per cent; whiskers are the 95 % intervals, dashes class 0 alone."""
+    """Plot three bars per model, from 0 to 100 per cent, with 95 % intervals; the dashed line is class 0 everywhere."""
     rows = comparison.rows
     figure = Figure(figsize=(max(4.8, 1.6 + 1.1 * len(rows)), 4.2), dpi=120, layout="constrained")
     axes = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""Selection of results: filters, the latest of each row, and refusal to mix different scoring."""
+"""Selection of results: filters, the latest run per row, and refusal to mix results on different data."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from scripts.comparison.store import Result, Store, cross_validation
 from transforms.errors import UserError
 
 MAY_DIFFER = ("seed", "git_commit", "versions", "device", "num_workers", "dataset_dir", "output_dir", "bundle_root")
-"""Parameters by which trainings of one row with several seeds may differ."""
+"""Parameters that may differ between trainings of one row with several seeds."""
 
 
 SHARE_TAG = "train_share"
-"""Of trainings with a share of the subjects, which are compared only where the tag is asked for."""
+"""Tag of trainings on a fraction of the subjects, which are only compared if the tag is requested."""
 
 
 @dataclass(frozen=True)
 class Filters:
-    """What a person asks for. Empty: everything.
+    """Selection by the user; an empty filter selects everything.
 
     Attributes:
-        datasets: names or the beginnings of digests.
-        tags: that the runs must have.
-        runs: names or the beginnings of ids of runs, or of the trainings that they belong to.
-        section: of the data set.
-        kind: "stage" for trainings' own validation, or "evaluation".
+        datasets: names, or prefixes of digests.
+        tags: required tags of the runs.
+        runs: names, or prefixes of ids, of runs or their trainings.
+        section: section of the data set.
+        kind: "stage" for validation during training, or "evaluation".
         cross: cross-validations instead of single trainings.
-        every: every run instead of the latest of each row.
-        threshold_rule: of the operating points of a cross-validation's folds, see `at_points`; None: most likely class.
+        every: all runs instead of the latest per row.
+        threshold_rule: rule for operating points of the folds, see `at_points`; None for the most likely class.
     """
 
     datasets: Sequence[str] = ()
@@ -48,22 +48,22 @@ class Filters:
 
 
 def chosen(store: Store, filters: Filters) -> list[Result]:
-    """The results to compare, in the order of their networks.
+    """Return the results to compare, in the order of their networks.
 
     Raises:
-        UserError: there is none.
+        UserError: no result matches.
     """
     runs = [run for run in store.runs() if _asked_for(run, filters)]
     results, old = _results(store, runs, filters)
     if not results:
         raise UserError(
-            f"{store.uri}: no {'cross-validation' if filters.cross else 'finished result'} that fits; train a bundle, "
+            f"{store.uri}: no matching {'cross-validation' if filters.cross else 'finished result'}; train a bundle, "
             "or give another --experiment, --dataset, --section, --tag or --run"
-            + (f" ({old} runs are older than the matrices that are compared)" if old else "")
+            + (f" ({old} runs are from a version without confusion matrices)" if old else "")
         )
     if old:
         print(
-            f"left out: {old} runs whose confusion matrices are not there, or not where {store.uri} says",
+            f"left out: {old} runs whose confusion matrices are missing, or not at the location in {store.uri}",
             file=sys.stderr,
         )
     if not (filters.every or filters.runs):
@@ -75,7 +75,7 @@ def chosen(store: Store, filters: Filters) -> list[Result]:
 
 def _asked_for(run: Run, filters: Filters) -> bool:
     tags = run.data.tags
-    kinds = (filters.kind, "evaluation") if filters.cross else (filters.kind,)  # an ensemble's folds are evaluated
+    kinds = (filters.kind, "evaluation") if filters.cross else (filters.kind,)  # folds of an ensemble are evaluations
     if SHARE_TAG in tags and SHARE_TAG not in (filters.tags or {}):
         return False
     if ("fold" in tags) != filters.cross or tags.get("kind", "stage") not in kinds:
@@ -85,14 +85,14 @@ def _asked_for(run: Run, filters: Filters) -> bool:
     parents = (tags.get(key, "") for key in (MLFLOW_PARENT_RUN_ID, "crossval", "training_run_id"))
     known = (run.info.run_id, *parents)
     name = run.info.run_name or ""
-    named = (name, name.removesuffix(f" {tags['stage']}"))  # its own, and that of the training
+    named = (name, name.removesuffix(f" {tags['stage']}"))  # name of the run, and of its training
     return not filters.runs or any(
         wanted in named or any(i.startswith(wanted) for i in known if i) for wanted in filters.runs
     )
 
 
 def _results(store: Store, runs: Iterable[Run], filters: Filters) -> tuple[list[Result], int]:
-    """Results of the runs that fit, the latest first, and how many have no matrices."""
+    """Return results of matching runs, the latest first, and the number of runs without matrices."""
     results: list[Result] = []
     groups: dict[tuple[str, ...], list[tuple[Run, Result]]] = {}
     old = 0
@@ -114,7 +114,7 @@ def _is_dataset(result: Result, filters: Filters) -> bool:
 
 
 def _group(members: Sequence[tuple[Run, Result]], rule: str | None) -> Result:
-    """The folds of one cross-validation; of a fold that was run twice, the later."""
+    """Combine the folds of one cross-validation; of a fold that was run twice, use the later."""
     latest: dict[str, Result] = {}
     for run, result in members:
         latest.setdefault(run.data.tags["fold"], result)
@@ -126,9 +126,9 @@ def _group(members: Sequence[tuple[Run, Result]], rule: str | None) -> Result:
 
 
 def _latest(results: Sequence[Result]) -> list[Result]:
-    """The last of each row (bundle and stage) and data set, of trainings that went to their end if there are such.
+    """Return the latest result per row (bundle and stage) and data set, preferring complete trainings.
 
-    With it those that differ in nothing but their seeds, the last of each. Of an unfinished cross-validation none.
+    Each is combined with the latest results that differ only in their seeds. Unfinished cross-validations are left out.
     """
     rows: dict[tuple[str, ...], list[Result]] = {}
     for result in sorted(results, key=lambda result: (not result.whole, -result.started)):
@@ -138,7 +138,7 @@ def _latest(results: Sequence[Result]) -> list[Result]:
 
 
 def _with_seeds(members: Sequence[Result]) -> Result:
-    """The first, with those of the others that were trained alike with other seeds."""
+    """Return the first result, combined with those of equal trainings with other seeds."""
     first = members[0]
     seeds: dict[str, Result] = {}
     for other in members[1:] if "seed" in first.params and first.whole else ():
@@ -149,16 +149,16 @@ def _with_seeds(members: Sequence[Result]) -> Result:
 
 
 def _alike(first: Result, second: Result) -> bool:
-    """Whether two trainings differ in nothing that is chosen but their seed."""
+    """Whether two trainings differ only in their seed and other parameters of `MAY_DIFFER`."""
     own = [{k: v for k, v in result.params.items() if k not in MAY_DIFFER} for result in (first, second)]
     return first.basis == second.basis and own[0] == own[1]
 
 
 def comparable(results: Sequence[Result]) -> list[Result]:
-    """The results, if they were all scored on the same subjects of the same data.
+    """Return the results if all were scored on the same subjects of the same data.
 
     Raises:
-        UserError: they were not; names the runs.
+        UserError: they were not; the message names the runs.
     """
     groups: dict[tuple[object, ...], list[Result]] = {}
     for result in results:
@@ -174,6 +174,6 @@ def comparable(results: Sequence[Result]) -> list[Result]:
             f"(digest {first.digest[:12]}, {len(first.classes)} classes)"
         )
     raise UserError(
-        f"these were not scored on the same images, and are not compared: {'; '.join(parts)}; choose with --dataset "
+        f"not comparable, since scored on different images: {'; '.join(parts)}; select some with --dataset "
         "(a name, or the beginning of a digest), --tag or --run"
     )

@@ -1,4 +1,4 @@
-"""Options and endings that the commands with a table of scores share: compare, crossval, ensemble."""
+"""Options and output shared by the commands with a table of scores: compare, crossval, ensemble."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ ThresholdRule = Annotated[
     str | None,
     typer.Option(
         "--threshold_rule",
-        help="dice, mean_dice or 'fp<=1': each fold's operating point is chosen on the others, out of fold.",
+        help="dice, mean_dice or 'fp<=1': choose each fold's operating point on the other folds.",
     ),
 ]
 Attributes = Annotated[
-    Path | None, typer.Option(help="CSV file: case or subject, and view, density, …: scores by group.")
+    Path | None, typer.Option(help="CSV file with case or subject, and view, density, …, for scores by group.")
 ]
 TrackingUri = Annotated[
     str | None, typer.Option("--tracking_uri", help="MLflow store or server. Default: as in trainings.")
@@ -35,16 +35,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")]
 
 @contextmanager
 def resumed_by_repeating() -> Iterator[None]:
-    """On Ctrl-C, say how to resume and exit with 130."""
+    """On Ctrl-C, print how to resume and exit with 130."""
     try:
         yield
     except KeyboardInterrupt:
-        print("\nInterrupted. To resume: the same command again", file=sys.stderr)
+        print("\nInterrupted. To resume, repeat the command.", file=sys.stderr)
         raise typer.Exit(130) from None
 
 
 def print_table(comparison: Comparison, as_json: bool) -> None:
-    """The rows as a table, or as JSON."""
+    """Print the rows as a table, or as JSON."""
     from rich.console import Console
 
     from scripts.comparison.console_table import console  # seconds: MLflow, torch, MONAI

@@ -1,4 +1,4 @@
-"""A comparison as text for a console."""
+"""Comparison as text for a console."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scripts.comparison.table import (
 
 
 def console(comparison: Comparison) -> str:
-    """The layout of Tables 9 and 10, with intervals; `*` marks the best of a column."""
+    """Return the comparison in the layout of Tables 9 and 10, with intervals; `*` marks the best of a column."""
     lines = [["Model", *TITLES.values(), "p"]]
     lines += [[comparison.trivial.title, *cells(comparison.trivial, comparison), ""]]
     lines += [[row.title, *cells(row, comparison), p_text(row, comparison)] for row in comparison.rows]
@@ -42,12 +42,12 @@ def console(comparison: Comparison) -> str:
 
 
 def aligned(table: Sequence[Sequence[str]]) -> str:
-    """A table with a rule below its head."""
+    """Return a table with a rule below its head."""
     return "\n".join(_aligned(table))
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Columns of equal width, a rule below the first line."""
+    """Align columns, with a rule below the first line."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     return [text[0], "-" * len(text[0]), *text[1:]]

@@ -1,4 +1,4 @@
-"""FROC curves of one data set's models, with bands."""
+"""FROC curves of the models of one data set, with bands."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from engines.scoring.froc import RATES, Froc
 from scripts.comparison.lesion_table import LesionRow
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
-"""Okabe and Ito's: distinguishable with every kind of color vision."""
+"""Okabe and Ito's palette, distinguishable with every kind of color vision."""
 
 STYLES = ("-", "--", ":")
 LIMIT = 4.0
-"""False positives per image that are shown."""
+"""Largest number of false positives per image in the chart."""
 
 
 def froc_chart(rows: Sequence[LesionRow], heading: str, draws: int, seed: int) -> Figure:
-    """Sensitivity against false positives per image; bands are 95 % intervals over subjects."""
+    """Plot sensitivity against false positives per image; bands are 95 % intervals over subjects."""
     lines = -(-len(rows) // 2)
     figure = Figure(figsize=(7.2, 4.8 + 0.2 * lines), dpi=120, layout="constrained")
     axes = figure.add_subplot()
@@ -43,6 +43,6 @@ def froc_chart(rows: Sequence[LesionRow], heading: str, draws: int, seed: int) -
 
 
 def _extended(values: np.ndarray) -> np.ndarray:
-    """In per cent, from nothing found at no candidate to the last value held."""
+    """Convert to per cent, starting at 0 without candidates and extending the last value."""
     known = np.nan_to_num(values)
     return 100 * np.concatenate([[0.0], known, [known[-1] if len(known) else 0.0]])

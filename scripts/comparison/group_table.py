@@ -1,4 +1,4 @@
-"""The scores of a comparison's rows by group of images, and whether the groups differ."""
+"""Scores of a comparison's rows by group of images, and tests for differences between groups."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Score = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Line:
-    """One row and group; a score is NaN where the group is too small."""
+    """Scores of one row and group; NaN if the group is too small."""
 
     model: str
     attribute: str
@@ -56,14 +56,14 @@ def with_groups(
     out: Path,
     metric: str | None = None,
 ) -> list[Comparison]:
-    """The comparisons with their tables by group, which are also written to groups.csv and group_tests.csv.
+    """Add the tables by group to the comparisons, and write them to groups.csv and group_tests.csv.
 
     Args:
-        attributes: what is known of the images; its names are those that are grouped by.
-        metric: score whose groups are tested; see `tested_score`.
+        attributes: attributes of the images, all of which are used for grouping.
+        metric: score to test between groups; see `tested_score`.
 
     Raises:
-        UserError: no lesions were counted, and a row has no such score.
+        UserError: no lesions were counted, and a row does not have the score.
     """
     made, lines, found = [], [], []
     for comparison in comparisons:
@@ -84,7 +84,7 @@ def with_groups(
 
 
 def tested_score(metric: str | None, classes: Sequence[str]) -> str:
-    """The score of lesions whose groups are tested: as asked for, or the mean Dice per image."""
+    """Return the lesion score to test between groups: as requested, or the mean Dice per image."""
     if metric in [f"dice/{name}" for name in classes]:
         return "lesion_dice"
     return metric if metric is not None and metric in NAMES else tests.SCORE
@@ -94,7 +94,7 @@ Found = tuple[list[Line], list[tuple[str, GroupTest]], list[str]]
 
 
 def _of(comparison: Comparison, attributes: Attributes, draws: int, seed: int, metric: str | None) -> Found:
-    """Lines in the order of groups, tests, and notes on small groups."""
+    """Return lines in the order of groups, tests, and notes on small groups."""
     lines: list[Line] = []
     checked: list[tuple[str, GroupTest]] = []
     few: list[str] = []
@@ -125,7 +125,7 @@ def _of_subjects(
 
 
 def _line(title: str, same: Sequence[Group], draws: int, seed: int) -> Line:
-    """One group, over all trainings of a row."""
+    """Return the line of one group, over all trainings of a row."""
     first = same[0]
     scores = {}
     for name in NAMES:
@@ -141,7 +141,7 @@ def _subject_line(title: str, group: SubjectGroup) -> Line:
 
 
 def _table(lines: Sequence[Line]) -> list[list[str]]:
-    """The groups one after another, each with all rows; empty without groups."""
+    """Return the table, group by group with all rows; empty without groups."""
     if not lines:
         return []
     heads = [HEADS.get(name, name) for name in lines[0].scores]
@@ -165,7 +165,7 @@ def _text(name: str, score: Score, subjects: int) -> str:
 
 
 def _record(line: Line, dataset: str) -> dict[str, Any]:
-    """A row of the CSV file."""
+    """Return a row of the CSV file."""
     row: dict[str, Any] = {"dataset": dataset, "model": line.model, "attribute": line.attribute, "group": line.value}
     row |= line.counts
     for name, score in line.scores.items():
@@ -174,7 +174,7 @@ def _record(line: Line, dataset: str) -> dict[str, Any]:
 
 
 def _tests_table(checked: Sequence[tuple[str, GroupTest]]) -> list[list[str]]:
-    """A line for each attribute and row."""
+    """Return a table with a line per attribute and row."""
     order = list(dict.fromkeys(test.attribute for _, test in checked))
     lines = sorted(checked, key=lambda pair: order.index(pair[1].attribute))
     head = [tests.HEAD[0], "Model", *tests.HEAD[1:]]

@@ -20,9 +20,9 @@ GAP, LINE = 4, 18
 
 @dataclass(frozen=True)
 class Case:
-    """One image: what to write above it → RGB picture, of image, truth and every model that kept one.
+    """One image: heading → RGB picture, for image, truth and every model that stored one.
 
-    `remarks` say what is wrong with it, row by row.
+    `remarks` describe the errors, per row.
     """
 
     name: str
@@ -31,9 +31,9 @@ class Case:
 
 
 def cases(store: Store, comparison: Comparison, folder: Path, limit: int) -> list[Case]:
-    """Images of which truth and a prediction were kept, the first `limit`; `folder` is for downloads.
+    """Return the first `limit` images with a stored truth and prediction; `folder` is for downloads.
 
-    Those come first that every row kept, of these and of the others the worst.
+    Images that every row stored come first; both groups are sorted from worst to best.
     """
     results = [(row.title, row.result) for row in comparison.rows if row.result is not None]
     found: dict[str, dict[str, Path]] = {title: store.pictures(r, r.stage, folder) for title, r in results}
@@ -58,7 +58,7 @@ def cases(store: Store, comparison: Comparison, folder: Path, limit: int) -> lis
 
 
 def _rgb(path: Path, class_names: Sequence[str]) -> Image.Image:
-    """A picture in RGB; a label map, whose values are class numbers, in the colors of the classes."""
+    """Read a picture as RGB; the class numbers of a label map become class colors."""
     with Image.open(path, formats=["PNG"]) as picture:
         if picture.mode == "P":
             return Image.fromarray(colour(np.asarray(picture), class_names))
@@ -66,7 +66,7 @@ def _rgb(path: Path, class_names: Sequence[str]) -> Image.Image:
 
 
 def legend(many: Sequence[Case], class_names: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
-    """Classes and their colors; void comes last, where a true label has it."""
+    """Return classes and their colors, followed by void if it occurs in a true label."""
     truths = (np.asarray(case.pictures["truth"]) for case in many if "truth" in case.pictures)
     void = any((truth == VOID_COLOUR).all(-1).any() for truth in truths)
     found = list(zip(class_names, class_colours(class_names), strict=True))
@@ -99,7 +99,7 @@ def sheet(many: Sequence[Case], class_names: Sequence[str]) -> Image.Image:
 
 
 def _two_lines(head: str) -> list[str]:
-    """A model's name in two lines: Dilation10 / Global."""
+    """Split a model's name into two lines: Dilation10 / Global."""
     return head.split(" ", 1)
 
 
@@ -124,5 +124,5 @@ def _legend(
 
 
 def css(colour: tuple[int, int, int]) -> str:
-    """A color as CSS has it."""
+    """Format a color for CSS."""
     return "#" + bytes(colour).hex()

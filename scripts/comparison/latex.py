@@ -1,4 +1,4 @@
-"""The tables of a comparison for LaTeX (`--latex`): one file, a tabular each, for booktabs and graphicx."""
+"""Tables of a comparison for LaTeX (`--latex`): one file with a tabular per table, for booktabs and graphicx."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from scripts.comparison.table import Comparison, cells, footnotes, more_tables, 
 from transforms.plain_text import one_line
 
 HEAD = (
-    "% Tables of scripts.compare: \\usepackage{booktabs,graphicx} and \\input{comparison}. A table that is wider than\n"
-    "% the text is scaled down to its width. Numbers are per cent unless a caption says otherwise.\n"
+    "% Tables of scripts.compare: \\usepackage{booktabs,graphicx} and \\input{comparison}. A table wider than the\n"
+    "% text is scaled down to its width. Numbers are per cent unless stated otherwise in a caption.\n"
 )
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -18,18 +18,18 @@ SPECIAL = {
     "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$", "…": r"\dots{}", "−": "$-$", "–": "--", "\u00a0": "~",
     "|": r"\textbar{}", '"': "''",
 }  # fmt: skip
-"""Characters that mean something to LaTeX, or that its default font lacks."""
+"""Characters that are special in LaTeX, or missing in its default font."""
 FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
-"""Scales what follows down to the width of the text, if it is wider."""
+"""Scale the following box down to the text width if it is wider."""
 
 
 def escaped(text: str) -> str:
-    """Text as LaTeX prints it, on one line."""
+    """Escape text for LaTeX, on one line."""
     return "".join(SPECIAL.get(character, character) for character in one_line(text))
 
 
 def latex(comparisons: Sequence[Comparison]) -> str:
-    """The file's text."""
+    """Return the text of the file."""
     return HEAD + "\n".join(_tables(comparison) for comparison in comparisons)
 
 
@@ -43,13 +43,13 @@ def _tables(comparison: Comparison) -> str:
 
 
 def _row(line: Sequence[str]) -> str:
-    """A row; one that begins with a bracket or a star would be taken for an option of the row before."""
+    """Return a row; a leading bracket or star is protected, since it would be an option of the previous row."""
     text = " & ".join(map(escaped, line))
     return ("{}" if text.startswith(("[", "*")) else "") + text + r" \\"
 
 
 def _table(title: str, lines: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
-    """A table with its caption; notes are comments, to be taken into the caption as needed."""
+    """Return a table with its caption; notes are comments, to be copied to the caption as needed."""
     rows = [_row(line) for line in lines]
     columns = "l" + "r" * (len(lines[0]) - 1)
     return "\n".join(

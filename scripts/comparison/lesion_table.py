@@ -1,4 +1,4 @@
-"""The lesions of the rows of a comparison: sensitivities, Dice per image, and their intervals."""
+"""Lesion scores of a comparison's rows: sensitivities and Dice, with intervals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FOLD_COLUMNS = {"lesion_sensitivity_at_1fp": "Folds: 1 FP", "mean_image_dice": "
 
 @dataclass(frozen=True)
 class LesionRow:
-    """A model's lesion scores and their intervals; `folds` has mean and standard deviation over the folds, if any."""
+    """Lesion scores of a model and their intervals; `folds` has mean and standard deviation over the folds, if any."""
 
     title: str
     result: LesionResult
@@ -39,7 +39,7 @@ class LesionRow:
 
 
 def lesion_rows(titles: Sequence[str], results: Sequence[Result], draws: int, seed: int) -> tuple[LesionRow, ...]:
-    """The rows that lesions were counted of; none if they were not counted by one rule, or there is none to find."""
+    """Return the rows with counted lesions; none if rows were counted by different rules."""
     pairs = [(title, result, result.lesions) for title, result in zip(titles, results, strict=True) if result.lesions]
     if len({lesions.basis for _, _, lesions in pairs if lesions}) != 1:
         return ()
@@ -47,12 +47,12 @@ def lesion_rows(titles: Sequence[str], results: Sequence[Result], draws: int, se
 
 
 def shown_title(row: LesionRow) -> str:
-    """The model's name, and that its masks are those of a threshold."""
+    """Return the model's name, marked if its masks are those of a threshold."""
     return row.title if row.result.point is None else f"{row.title}, threshold"
 
 
 def lesion_notes(results: Sequence[Result], rows: Sequence[LesionRow]) -> list[str]:
-    """What was counted, or why it is not shown."""
+    """Return sentences on how lesions were counted, or why they are not compared."""
     counted = [result.lesions for result in results if result.lesions]
     if not rows:
         rules = sorted({f"{', '.join(le.classes)}: {le.rule}" for le in counted})
@@ -68,19 +68,19 @@ def lesion_notes(results: Sequence[Result], rows: Sequence[LesionRow]) -> list[s
         words.append(f"{void} lesions of fewer than {first.rule.min_lesion_size} pixels are void.")
     words += _point_notes(rows)
     if any(row.result.point is not None for row in rows):
-        words.append("Thresholds make the masks of the lesions' table; all other tables are of the most likely class.")
+        words.append("Thresholds only apply to masks in the lesion table; all other tables use the most likely class.")
     masks = [result.model.title for result in results if result.lesions and result.from_masks]
     if masks:
         words.append(
-            f"No probability maps: {', '.join(masks)}. Their candidates are the regions of their masks, which are one "
-            "point and no curve: where a column allows fewer false positives than that, nothing is found."
+            f"No probability maps: {', '.join(masks)}. Their candidates are the regions of their masks, a single point "
+            "instead of a curve: in columns that allow fewer false positives, nothing is found."
         )
     missing = len(results) - len(counted)
-    return words + ([f"{missing} rows are older than the lesions that are counted."] if missing else [])
+    return words + ([f"{missing} rows are from a version without lesion counts."] if missing else [])
 
 
 def _point_notes(rows: Sequence[LesionRow]) -> list[str]:
-    """The operating points, those by one rule and chosen alike in one sentence."""
+    """Describe the operating points, in one sentence for those of the same rule and choice."""
     groups: dict[tuple[str, str], list[LesionRow]] = {}
     for row in rows:
         if row.result.point is not None:
@@ -94,14 +94,14 @@ def _point_notes(rows: Sequence[LesionRow]) -> list[str]:
         numbers = [(title, *point_numbers(point)) for title, point in points]
         each = "; ".join(f"{title}: {low if low == score else f'{low} and {score}'}" for title, low, score in numbers)
         words.append(
-            "Masks are where the probability reaches a threshold, and candidates are kept from a smallest score on "
-            f"(the same number where one is given), by rule {rule}, chosen on {chosen_on}. {each}."
+            "Masks are where the probability reaches a threshold; candidates need a smallest score (the same number if "
+            f"only one is given), by rule {rule}, chosen on {chosen_on}. {each}."
         )
     return words
 
 
 def lesion_table(rows: Sequence[LesionRow]) -> list[list[str]]:
-    """Names of the scores, then row by row title, score and interval, per cent; empty without rows."""
+    """Return the table: names of the scores, then title and scores with intervals in per cent; empty without rows."""
     if not rows:
         return []
     folds = FOLD_COLUMNS if any(row.folds for row in rows) else {}
@@ -116,14 +116,14 @@ def lesion_table(rows: Sequence[LesionRow]) -> list[list[str]]:
 
 
 def _without_threshold(row: LesionRow, folds: int) -> list[str]:
-    """The scores that the threshold changes, without it."""
+    """Return the scores that depend on the threshold, without it."""
     plain = {"lesion_dice": "lesion_dice_argmax", "mean_image_dice": "mean_image_dice_argmax"}
     cells = [_cell(row, plain[n]) if n in plain else "" for n in COLUMNS]
     return [f"{row.title}, most likely class", *cells, *[""] * folds]
 
 
 def lesion_record(row: LesionRow | None) -> dict[str, Any]:
-    """Every score with its interval, flat."""
+    """Return every score with its interval as a flat dictionary."""
     if row is None:
         return {}
     record: dict[str, Any] = {}
@@ -143,7 +143,7 @@ def _row(title: str, result: Result, lesions: LesionResult, draws: int, seed: in
         of_folds = [_measures(fold) for fold in result.lesion_folds]
         for name in FOLD_COLUMNS:
             values = np.array([fold[name].value for fold in of_folds])
-            known = values[~np.isnan(values)]  # a fold without a lesion has none
+            known = values[~np.isnan(values)]  # a fold without lesions has no score
             folds[name] = (float(known.mean()), float(known.std(ddof=1))) if len(known) > 1 else (math.nan, math.nan)
     return LesionRow(
         title,
@@ -155,7 +155,7 @@ def _row(title: str, result: Result, lesions: LesionResult, draws: int, seed: in
 
 
 def _measures(lesions: LesionResult) -> dict[str, Measure]:
-    """All scores, the Dice per image without the names of the classes."""
+    """Return all scores, with the Dice per image named without classes."""
     return {
         name.partition("/")[0] if name.startswith("mean_image_dice") else name: measure
         for name, measure in lesions.measures().items()

@@ -1,4 +1,4 @@
-"""The score that rows are compared by (`--metric`), as what every subject adds to it."""
+"""Score to compare rows by (`--metric`), as contributions of every subject."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from transforms.plain_text import one_line
 from transforms.vocabulary import is_lesion
 
 MEANS = {"mean_iou": "iou", "mean_class_accuracy": "sensitivity", "mean_dice": "dice"}
-"""Means over the classes, and of what."""
+"""Means over the classes → score of a class."""
 
 Parts = tuple[Values, Values]
 
 
 def default_metric(classes: Sequence[str]) -> str:
-    """The Dice of the first class that is a lesion; mean IoU where none is."""
+    """Return the Dice of the first lesion class; mean IoU if there is none."""
     lesions = [name for name in classes if is_lesion(name)]
     return f"dice/{lesions[0]}" if lesions else "mean_iou"
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether a small score is a good one."""
+    """Whether lower scores are better."""
     return "false_positives" in metric or "hd95" in metric
 
 
 def verdict_rows(titles: Sequence[str], results: Sequence[Result], metric: str) -> list[Row]:
-    """Each row with all its trainings, for `scripts.verdict.statement.state`.
+    """Return each row with all its trainings, for `scripts.verdict.statement.state`.
 
     Raises:
-        UserError: no such score, or a row does not have it.
+        UserError: the score is unknown, or a row does not have it.
     """
     rows = []
     for title, result in zip(titles, results, strict=True):
@@ -46,13 +46,13 @@ def verdict_rows(titles: Sequence[str], results: Sequence[Result], metric: str) 
 
 
 def fold_numbers(result: Result) -> NDArray[np.int64]:
-    """(subjects,): the fold of each subject, in order of name."""
+    """(subjects,): fold of each subject, in order of name."""
     fold_of = {subject: number for number, fold in enumerate(result.folds) for subject in fold}
     return np.array([fold_of.get(subject, 0) for subject in sorted(result.subjects)], np.int64)
 
 
 def _parts(result: Result, metric: str, title: str) -> Parts:
-    """Numerator and denominator, (subjects, parts), in order of name."""
+    """Return numerator and denominator, (subjects, parts), in order of name."""
     kind, _, name = metric.partition("/")
     subjects = sorted(result.subjects)
     if metric in MEANS or metric == "pixel_accuracy" or (kind in CLASS_METRICS and name in result.classes):
@@ -77,7 +77,7 @@ def _parts(result: Result, metric: str, title: str) -> Parts:
 
 
 def _of_classes(matrices: Values, kind: str) -> Parts:
-    """Numerator and denominator of each class, (subjects, classes), of one of `CLASS_METRICS`."""
+    """Return numerator and denominator of each class, (subjects, classes), for one of `CLASS_METRICS`."""
     tp = np.diagonal(matrices, axis1=1, axis2=2)
     in_truth, predicted = matrices.sum(axis=2), matrices.sum(axis=1)
     total, union = matrices.sum(axis=(1, 2))[:, None], in_truth + predicted - tp
@@ -95,6 +95,6 @@ def _refuse(result: Result, metric: str, title: str, measures: Sequence[str]) ->
     names = ["pixel_accuracy", *MEANS, *(f"{kind}/{name}" for kind in CLASS_METRICS for name in result.classes)]
     lacks = "" if measures else "; its lesions were not counted"
     raise UserError(
-        f"--metric {one_line(metric)}: unknown, or not known of {title}{lacks}; choose from "
+        f"--metric {one_line(metric)}: unknown, or not available for {title}{lacks}; choose from "
         f"{', '.join(one_line(name) for name in [*names, *measures])}"
     )

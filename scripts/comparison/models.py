@@ -1,4 +1,4 @@
-"""Which row a result belongs to, what the row is called, and where it comes in the table."""
+"""Row of a result: identity, title, and position in the table."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from engines.base.network_file import all_rows
 
 LAST = (10**9, 0)
-"""The order of rows of which nothing is known."""
+"""Order of unknown rows."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """One row of a table.
+    """Row of a table.
 
     Attributes:
-        bundle: its bundle; with the stage it tells rows apart, as two networks may have a stage of the same name.
+        bundle: bundle of the row; identifies the row together with the stage, whose name two networks may share.
         title: name of the row.
-        order: what rows are sorted by.
+        order: sort key.
     """
 
     bundle: str
@@ -31,7 +31,7 @@ UNKNOWN = Model("", "", LAST)
 
 
 def model_of(tags: Mapping[str, str], stage: str) -> Model:
-    """The row of a run: as tagged, or for runs that were logged before there were such tags, by the stage alone."""
+    """Return the row of a run by its tags or, for runs logged by a version without these tags, by its stage."""
     if {"bundle", "title", "order"} <= set(tags):
         found = re.fullmatch(r"(-?\d{1,9})\.(\d{1,9})", tags["order"])
         return Model(tags["bundle"], tags["title"], (int(found[1]), int(found[2])) if found else LAST)
@@ -42,5 +42,5 @@ def model_of(tags: Mapping[str, str], stage: str) -> Model:
 
 
 def sort_key(model: Model, stage: str) -> tuple[object, ...]:
-    """What rows are sorted by: the order of the networks, and within one that of its stages."""
+    """Return the sort key of a row: order of the networks, then of the stages."""
     return (model.order[0], model.bundle, model.order[1], stage)

@@ -1,4 +1,4 @@
-"""Operating points of a cross-validation's folds, each chosen on the predictions of all other folds."""
+"""Operating points of the folds of a cross-validation, each chosen on the predictions of all other folds."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from transforms.errors import UserError
 
 
 def at_points(folds: Sequence[Result], rule: str) -> list[Result]:
-    """The folds with the masks and candidates of their operating points, which `lesions.point` has.
+    """Apply operating points to the masks and candidates of the folds, and store them in `lesions.point`.
 
     Args:
-        folds: of one cross-validation; the subjects of a fold have no part in its own point.
+        folds: folds of one cross-validation; the point of a fold does not depend on its own subjects.
         rule: see `choose_point`.
 
     Raises:
-        UserError: an unknown rule, one fold, or folds without counted lesions.
+        UserError: the rule is unknown, there is only one fold, or lesions were not counted.
     """
     counted = [fold.lesions for fold in folds if fold.lesions is not None]
     if len(counted) < len(folds) or any(image.histogram is None for lesions in counted for image in lesions.images):

@@ -1,4 +1,4 @@
-"""The comparison as one HTML file: everything inside, nothing loaded, for screens of any width, light or dark."""
+"""Self-contained HTML page of a comparison, for screens of any width, light or dark."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from scripts.comparison.worst_table import HEADING as WORST
 from scripts.comparison.worst_table import SHOWN, failure_table, failures
 
 NUMBER = re.compile(r"[<>+−-]?\s*\d|n/a|too few")
-"""How a cell of a column of numbers begins."""
+"""Beginning of a cell in a column of numbers."""
 LEFT = ' class="words"'
 
 EMBEDDED, LARGEST, FOLDER = 20, 18_000_000, "images"
-"""Images, and characters of their pictures, that a page holds within itself; more are in a folder beside it."""
+"""Largest number of images, and of characters of their pictures, embedded in a page; else they are in a folder."""
 
 TALL = 24
-"""Lines of a table, above which it is scrolled within a part of the window; printed, all are shown."""
+"""Number of lines above which a table scrolls in a part of the window; in print, all lines are shown."""
 
 WORST_NOTE = (
-    f"The worst {SHOWN} of each model; worst.csv has all. Missed: a lesion that no kept candidate found. False: a "
-    "candidate where no lesion is. Leaked: half of the mask or more lies outside. Cut short: half of the lesions or "
-    "more is not in the mask."
+    f"The worst {SHOWN} of each model; worst.csv has all. Missed: a lesion found by no candidate. False: a "
+    "candidate without a lesion. Leaked: at least half of the mask is outside. Cut short: at least half of the "
+    "lesions is not in the mask."
 )
 
 STYLE = """
@@ -81,11 +81,11 @@ def page(
     out: Path | None = None,
     over_all: tuple[str, Sequence[Sequence[str]]] | None = None,
 ) -> str:
-    """The file's text.
+    """Return the text of the page.
 
     Args:
-        parts: of each data set its comparison, column chart, charts by the heading of their table, and pictures.
-        about: sentences on where the numbers are from.
+        parts: comparison, bar chart, charts by the heading of their table, and pictures, per data set.
+        about: sentences on the origin of the numbers.
         out: folder of the page; pictures of more than `EMBEDDED` images, or of more than `LARGEST` characters, are
             files in its folder `images`.
         over_all: heading and lines of a table over all data sets; the first line names the columns.
@@ -108,7 +108,7 @@ def page(
 
 
 def _fit(parts: Sequence[Sequence[Mapping[str, bytes]]]) -> bool:
-    """Whether the pictures of all cases fit into the page, where 3 bytes are 4 characters."""
+    """Whether the pictures of all cases fit in the page, in which 3 bytes become 4 characters."""
     sizes = [[len(png) for png in pictures.values()] for part in parts for pictures in part]
     return len(sizes) <= EMBEDDED and sum(map(sum, sizes)) * 4 // 3 <= LARGEST
 
@@ -133,7 +133,7 @@ def _section(
         f"<h2>{escape(comparison.heading)}</h2>",
         _wide(_scores(comparison), f"Scores, {comparison.heading}"),
         _list(footnotes(comparison, "Blue")),
-        _chart(chart, "Column chart of the table above"),
+        _chart(chart, "Bar chart of the table above"),
     ]
     for heading, table, notes in more_tables(comparison):
         if table:
@@ -150,7 +150,7 @@ def _section(
     if cases:
         key = legend(cases, comparison.classes)
         parts += ["<h3>The same images, segmented by every model, worst cases first</h3>", _legend(key)]
-        parts += ["<p>Images that every model kept come first. A picture opens as large as the window.</p>"]
+        parts += ["<p>Images stored for every model come first. Click a picture to enlarge it.</p>"]
         heads = dict.fromkeys(head for case in cases for head in case.pictures)
         names, colours = [case.name for case in cases], [css(colour) for _, colour in key]
         models = [head for head in heads if head not in ("image", "truth")]
@@ -160,7 +160,7 @@ def _section(
         )
         parts += [f"<div>{viewer(number, names, models, colours)}\n{pictures}</div>"]
     options = _table(["Model", *OPTIONS, "run"], option_rows(comparison))
-    parts += ["<h3>How they were trained</h3>", _wide(options, f"Options, {comparison.heading}")]
+    parts += ["<h3>Training options</h3>", _wide(options, f"Options, {comparison.heading}")]
     parts += [f"<p>Data set digest <code>{escape(comparison.digest)}</code></p>"]
     return "\n".join(parts)
 
@@ -176,7 +176,7 @@ def _chart(path: Path, words: str) -> str:
 
 
 def _wide(content: str, name: str, kind: str = "wide") -> str:
-    """Something that may be wider than the page, which can be scrolled by keys."""
+    """Wrap content that may be wider than the page in a part that scrolls by keys."""
     return f'<div class="{kind}" role="region" tabindex="0" aria-label="{escape(name)}">{content}</div>'
 
 
@@ -205,7 +205,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _framed(head: Sequence[str], lines: Sequence[str], words: Collection[int] = ()) -> str:
-    """A table; `words` are the columns that hold text."""
+    """Return a table; `words` are the columns with text."""
     heads = "".join(
         f'<th scope="col"{LEFT if n in words else ""}>{escape(text)}</th>' if text else "<td></td>"
         for n, text in enumerate(head)
@@ -224,7 +224,7 @@ def _legend(entries: Sequence[tuple[str, tuple[int, int, int]]]) -> str:
 
 
 def _case(case: Case, pngs: Mapping[str, bytes], files: Path | None) -> str:
-    """Pictures of a case, in the page or in files whose names begin like `files`."""
+    """Return pictures of a case, embedded or in files whose names begin with `files`."""
     figures = "".join(
         f'<figure><img class="opens" data-head="{escape(head)}" width="{picture.width}" height="{picture.height}" '
         f'alt="{escape(head)} of {escape(case.name)}" src="{_source(pngs[head], files, number)}">'
@@ -246,12 +246,12 @@ def _source(png: bytes, files: Path | None, number: int) -> str:
 
 
 def encoded_pictures(case: Case) -> dict[str, bytes]:
-    """The pictures of a case as PNG files."""
+    """Encode the pictures of a case as PNG."""
     return {head: _png(picture) for head, picture in case.pictures.items()}
 
 
 def _png(picture: Image.Image) -> bytes:
-    """A PNG, with as few colors as it has."""
+    """Encode as PNG, with a palette if there are at most 256 colors."""
     few = picture.getcolors(256)
     buffer = io.BytesIO()
     (picture.quantize(len(few), dither=Image.Dither.NONE) if few else picture).save(buffer, "PNG", optimize=True)

@@ -1,4 +1,4 @@
-"""The rows of a comparison scored as publications score: one table of protocols (`--protocols`)."""
+"""Rows of a comparison scored by published protocols, as one table (`--protocols`)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from transforms.errors import UserError
 FILE = "protocols.csv"
 HEADING = "The same predictions by other protocols, Dice of the lesion in per cent"
 NOTES = (
-    "Compare a number with a publication's by its protocol only. Crops, and thresholds that are chosen for each image "
-    "or lesion, know the truth and cannot be had for a new image; pixel accuracy and means with the background are "
-    "high for a network that finds nothing.",
-    "Split by image: the thresholds alone may come from other images of the same woman, and images count as "
-    "independent. What a network gains that was trained with them is not in these predictions: import with --split_by "
-    "image and train again to see it.",
+    "Compare a number with that of a publication only by the same protocol. Crops, and thresholds chosen per image or "
+    "lesion, require the truth and are not available for a new image. Pixel accuracy and means with the background "
+    "are high even for a network that finds nothing.",
+    "Split by image: only the thresholds may come from other images of the same woman, and images count as "
+    "independent. The gain of a network trained on such images is not in these predictions: to see it, import with "
+    "--split_by image and train again.",
 )
 
 Score = tuple[str, str, float, float, float]
@@ -35,7 +35,7 @@ Score = tuple[str, str, float, float, float]
 
 
 def with_protocols(comparisons: Sequence[Comparison], draws: int, seed: int, out: Path) -> list[Comparison]:
-    """The comparisons with their tables of protocols, which are also written to protocols.csv.
+    """Add the tables of protocols to the comparisons, and write them to protocols.csv.
 
     Raises:
         UserError: no lesions were counted.
@@ -44,8 +44,8 @@ def with_protocols(comparisons: Sequence[Comparison], draws: int, seed: int, out
     for comparison in comparisons:
         if not comparison.lesions:
             raise UserError(
-                f"--protocols: {comparison.dataset}: no lesions were counted by one rule, and the protocols are those "
-                "of lesions; leave it out, or give --dataset"
+                f"--protocols: {comparison.dataset}: no lesions were counted by a common rule, as lesion protocols "
+                "require; omit --protocols, or give --dataset"
             )
         found = {row.title: protocol_scores(row.result, draws, seed) for row in comparison.rows if row.result}
         subjects = comparison.subjects
@@ -57,7 +57,7 @@ def with_protocols(comparisons: Sequence[Comparison], draws: int, seed: int, out
 
 
 def protocol_scores(result: Result, draws: int, seed: int) -> list[Score]:
-    """A row by every protocol, means over its trainings; NaN where its results lack what a protocol needs."""
+    """Score a row by every protocol, as means over its trainings; NaN if its results lack the required data."""
     found = [_of_lesions(protocol, result, draws, seed) for protocol in PROTOCOLS]
     return [*found, _accuracy(result, draws, seed), _with_background(result)]
 
@@ -87,7 +87,7 @@ def _with_background(result: Result) -> Score:
 
 
 def _table(found: dict[str, list[Score]], subjects: int) -> list[list[str]]:
-    """A line for each protocol, a column for each row."""
+    """Return a table with a line per protocol and a column per row."""
     names = [(name, title) for name, title, *_ in next(iter(found.values()))]
     lines = [
         [title, *(_cell(each[number], subjects) for each in found.values())] for number, (_, title) in enumerate(names)
@@ -105,7 +105,7 @@ def _cell(score: Score, subjects: int) -> str:
 def _notes(found: dict[str, list[Score]]) -> tuple[str, ...]:
     old = any(name.startswith("crop") and math.isnan(value) for each in found.values() for name, _, value, *_ in each)
     remark = (
-        "Crops are n/a: some results are older than crops are counted; evaluate again, or resume with a new version."
+        "Crops are n/a: some results are from a version without crops; evaluate again, or resume with this version."
     )
     return (*NOTES, remark) if old else NOTES
 

@@ -1,4 +1,4 @@
-"""The models of a comparison as versions of a registered model, with the alias `best`."""
+"""Registration of a comparison's models as versions of a registered model, with the alias `best`."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from transforms.errors import UserError
 
 ALIAS = "best"
 MODEL_TAG = "model_id"
-"""Tag of a version: the logged model that it is; MLflow's search does not give it."""
+"""Tag of a version with the id of its logged model, which MLflow's search does not return."""
 
 
 def register(uri: str, comparisons: Sequence[Comparison], name: str) -> list[str]:
-    """Make a version of each row's logged model, unless it is one; the best row's gets the alias. Returns sentences.
+    """Register each row's logged model as a version, unless registered before; the best row's gets the alias.
 
     Args:
-        uri: of the MLflow store.
-        comparisons: must be one, as versions of one name are compared with each other.
-        name: of the registered model, made if missing.
+        uri: address of the MLflow store.
+        comparisons: expected to be one, since versions of one model are compared with each other.
+        name: name of the registered model, created if missing.
+
+    Returns messages for the user.
 
     Raises:
-        UserError: several data sets, no row has a logged model, or the store takes none; then no empty one is left.
+        UserError: there are several data sets, no row has a logged model, or the store refuses; no empty registered
+            model is left then.
     """
     if len(comparisons) != 1:
         names = ", ".join(comparison.dataset for comparison in comparisons)
@@ -41,7 +44,7 @@ def register(uri: str, comparisons: Sequence[Comparison], name: str) -> list[str
         best = comparison.verdict.statement.best
     said = []
     try:
-        client = MlflowClient(uri) if rows else None  # of files alone there is no store, and none is made
+        client = MlflowClient(uri) if rows else None  # without runs, no store is opened or created
         models = [(title, _model_of(client, result)) for title, result in rows] if client is not None else []
         found = {title: model for title, model in models if model is not None}
         if client is None or not found:
@@ -54,19 +57,19 @@ def register(uri: str, comparisons: Sequence[Comparison], name: str) -> list[str
                     client.set_registered_model_alias(name, ALIAS, version)
     except MlflowException as error:
         reason = str(error).strip().splitlines()[0][:300]
-        raise UserError(f"--register {name}: {uri} does not take it ({reason}); give another --tracking_uri") from error
+        raise UserError(f"--register {name}: refused by {uri} ({reason}); give another --tracking_uri") from error
     if best not in found:
-        said.append(f"The best row, {best}, has no logged model: the alias {ALIAS} stays as it is.")
+        said.append(f"The best row, {best}, has no logged model: the alias {ALIAS} is unchanged.")
     return said
 
 
 def _is_training(result: Result) -> bool:
-    """Whether a row is one training's, which may have a logged model."""
+    """Whether a row is a single training, which may have a logged model."""
     return len(result.run_ids) == 1 and result.pictures is None
 
 
 def _model_of(client: MlflowClient, result: Result) -> LoggedModel | None:
-    """The logged model of a row; None where it has none."""
+    """Return the logged model of a row, or None."""
     run = client.get_run(result.run_ids[0])
     ids = [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
     ids += [given.model_id for given in run.inputs.model_inputs] if run.inputs else []
@@ -76,7 +79,7 @@ def _model_of(client: MlflowClient, result: Result) -> LoggedModel | None:
 
 @contextmanager
 def _registered(client: MlflowClient, name: str) -> Iterator[None]:
-    """Make the registered model if it is missing; take it away again if the block fails and leaves it empty."""
+    """Create the registered model if missing; delete it again if the block fails and leaves it empty."""
     made = True
     try:
         client.create_registered_model(name)
@@ -93,10 +96,10 @@ def _registered(client: MlflowClient, name: str) -> Iterator[None]:
 
 
 def _version(client: MlflowClient, name: str, model: LoggedModel, tags: dict[str, str]) -> str:
-    """Version of the registered model that is this logged model, made if missing.
+    """Return the version of the registered model for this logged model, created if missing.
 
-    Its source is the place of the files: to resolve `models:/<id>` a database's registry asks the store that is set
-    for the whole process, whatever the client's own is, and makes one in the current folder if none is set.
+    Its source is the location of the files, not `models:/<id>`: to resolve that, a database registry uses the store
+    that is set for the process instead of the client's, and creates one in the current folder if none is set.
     """
     for known in client.search_model_versions(f"name = '{name}'"):
         if known.tags.get(MODEL_TAG) == model.model_id:

@@ -1,4 +1,4 @@
-"""The files of a comparison: tables, charts, pictures and the page."""
+"""Files of a comparison: tables, charts, pictures and page."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ CHARTS = ("chart", "froc", "subjects")
 
 
 def transfer_markdown(moved: Sequence[Transfer]) -> list[str]:
-    """The table over all data sets; empty without one."""
+    """Return the table over all data sets; empty if there is none."""
     return [f"{transfer_heading(moved)}:\n\n{table_markdown(transfer_table(moved))}\n"] if moved else []
 
 
 def by_dataset(results: Sequence[Result]) -> list[list[Result]]:
-    """The results of each data set, by name."""
+    """Group the results by data set, sorted by name."""
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(result.dataset, []).append(result)
@@ -61,16 +61,16 @@ def file_names(datasets: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """How a comparison is written.
+    """Options for writing a comparison.
 
     Attributes:
-        draws, seed: of the bootstrap samples.
-        pictures: images to show side by side.
+        draws, seed: number and random seed of the bootstrap samples.
+        pictures: number of images to show side by side.
         latex: also write comparison.tex.
-        figures: endings of vector figures that are written beside the PNG files: svg, pdf.
+        figures: formats of vector figures to write in addition to PNG files: svg, pdf.
 
     Raises:
-        UserError: an unknown ending.
+        UserError: a format is unknown.
     """
 
     draws: int = DRAWS
@@ -93,11 +93,11 @@ def write(
     moved: Sequence[Transfer] = (),
     curves: Sequence[Sequence[Width]] = (),
 ) -> None:
-    """Write all files; those of data sets that are no longer compared are removed.
+    """Write all files, and remove those of data sets that are no longer compared.
 
     Args:
         moved: see `scripts.comparison.transfer`.
-        curves: widths of intervals of each comparison, see `scripts.comparison.subjects_curve`; none where not asked.
+        curves: interval widths per comparison, see `scripts.comparison.subjects_curve`; empty if not requested.
     """
     for kind, ends in (*((kind, ("png", *VECTORS)) for kind in CHARTS), ("pictures", ("png",))):
         for end in ends:
@@ -130,7 +130,7 @@ def write(
 
 
 def _drawn(figure: Figure, path: Path, options: ReportOptions) -> Path:
-    """Save a figure as PNG, and as what was asked for; returns the PNG file."""
+    """Save a figure as PNG and in the requested formats; return the PNG file."""
     for end in options.figures:
         save_vector(figure, path.with_name(f"{path.name}.{end}"))
     return save_figure(figure, path.with_name(f"{path.name}.png"))
@@ -157,11 +157,11 @@ def _write_tables(
 
 def _about(draws: int, seed: int) -> list[str]:
     return [
-        "Scores are of the pooled confusion matrix of all subjects, at the labels' own resolution; void pixels are not "
-        "counted.",
+        "Scores are computed from the pooled confusion matrix of all subjects, at the resolution of the labels; void "
+        "pixels are not counted.",
         f"Intervals: {draws} bootstrap samples of the subjects, seed {seed}; 2.5th to 97.5th percentile, "
-        "widened by what draws with replacement lack.",
-        "A class in neither truth nor prediction is left out of the means; one that is predicted but not there has "
+        "widened, as draws with replacement vary less than new samples.",
+        "A class in neither truth nor prediction is left out of the means; one that is only in the prediction has "
         "IoU 0 and counts.",
         "Research software, not for clinical use.",
     ]

@@ -1,4 +1,4 @@
-"""The statement of a comparison as tables, sentences and records."""
+"""Statement of a comparison as tables, sentences and records."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ TEST_PARTS = ("value", "low", "high")
 
 @dataclass(frozen=True)
 class TestScore:
-    """A row's score on the test section.
+    """Score of a row on the test section.
 
     Attributes:
-        low, high: 95 % interval over subjects, and over seeds where there are enough of them.
-        scored: how many trainings were scored there so far; a section by which one of many is chosen is not untouched.
-        trainings: of this row.
+        low, high: 95 % interval over subjects, and over seeds if there are enough of them.
+        scored: number of trainings scored on the section so far; a section used to choose between many is not
+            untouched.
+        trainings: number of trainings of this row.
     """
 
-    __test__ = False  # no test of pytest's
+    __test__ = False  # not a test for pytest
 
     title: str
     value: float
@@ -39,7 +40,7 @@ class TestScore:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A statement with the name of its score, and the best row's score on the test section, if it has one."""
+    """Statement with the name of its score, and the best row's score on the test section, if available."""
 
     metric: str
     statement: Statement
@@ -47,7 +48,7 @@ class Verdict:
 
     @property
     def factor(self) -> float:
-        """By which scores are multiplied for the tables."""
+        """Factor on scores in the tables."""
         return 1.0 if lower_is_better(self.metric) else 100.0
 
 
@@ -59,14 +60,14 @@ def verdict(
     metric: str | None = None,
     margin: float | None = None,
 ) -> Verdict | None:
-    """What may be said of the rows; None with fewer than two rows or subjects, or where a row has no such score.
+    """Return the statement on the rows; None with fewer than two rows or subjects, or if a row lacks the score.
 
     Args:
         metric: see `scripts.comparison.metric`; None for the Dice of a lesion, else mean IoU.
-        margin: differences up to which rows are equivalent, as the tables show them (points of per cent).
+        margin: largest difference between equivalent rows, in the unit of the tables (percentage points).
 
     Raises:
-        UserError: no such score.
+        UserError: the score is unknown.
     """
     metric = metric or default_metric(results[0].classes)
     rows, lower = verdict_rows(titles, results, metric), lower_is_better(metric)
@@ -76,13 +77,13 @@ def verdict(
 
 
 def heading(verdict: Verdict) -> str:
-    """What the tables show."""
+    """Return the heading of the tables."""
     unit = "" if verdict.factor == 1 else ", per cent"
     return f"Statement on {verdict.metric}{unit}"
 
 
 def place_table(verdict: Verdict) -> list[list[str]]:
-    """A line for each row: score, seeds, ranks."""
+    """Return a table with a line per row: score, seeds, ranks."""
     head = ["Model", "Seeds", verdict.metric, "SD of seeds", "Rank", "First", "Rank by subject"]
     return [head, *([place.title, *_place(place, verdict)] for place in verdict.statement.places)]
 
@@ -103,7 +104,7 @@ def _place(place: Place, verdict: Verdict) -> list[str]:
 
 
 def pair_table(verdict: Verdict) -> list[list[str]]:
-    """A line for each pair: difference, tests, word."""
+    """Return a table with a line per pair: difference, tests, conclusion."""
     equivalence = verdict.statement.margin is not None
     head = ["First", "Second", "Difference", "p", *(["p equivalent"] if equivalence else []), "P(false)", "First is"]
     return [head, *([pair.first, pair.second, *_pair(pair, verdict)] for pair in verdict.statement.pairs)]
@@ -121,21 +122,21 @@ def _pair(pair: Pair, verdict: Verdict) -> list[str]:
 
 
 def sentences(verdict: Verdict) -> list[str]:
-    """What the tables mean, and what they do not."""
+    """Return sentences on the meaning of the tables and its limits."""
     statement, factor = verdict.statement, verdict.factor
     within = f", drawn within {statement.folds} folds" if statement.folds > 1 else ""
     words = [
         "Score: mean over the seeds. [95 % interval over subjects" + within + " and seeds]; p: exchange of two rows' "
-        "results by subject, with the seeds' share, Holm over all pairs; P(false): share of the draws in which the "
-        "first is not the better; rank by score and by the mean rank in every subject.",
+        "results by subject, including the variation over seeds, Holm-corrected over all pairs; P(false): fraction "
+        "of the draws in which the first is not better; rank by score and by the mean rank over subjects.",
         _claim(verdict),
     ]
     best = next(place for place in statement.places if place.title == statement.best)
     corrected = "n/a" if math.isnan(statement.corrected) else _number(statement.corrected * factor)
     words.append(
-        f"{best.title} is the best of these {len(statement.places)} rows on the same subjects that it is scored on, "
-        f"which favors it: {_number(best.score * factor)}, corrected for the choice {corrected}; P(not the first of "
-        f"all) {p_number(statement.false_best)}."
+        f"{best.title} was chosen as the best of these {len(statement.places)} rows on the subjects that it is scored "
+        f"on, which favors it: {_number(best.score * factor)}, corrected for the choice {corrected}; P(not the first "
+        f"of all) {p_number(statement.false_best)}."
     )
     if not math.isnan(statement.tau):
         words.append(f"Ranks by score and by subject agree with a Kendall's tau of {statement.tau:.2f}.")
@@ -146,12 +147,12 @@ def sentences(verdict: Verdict) -> list[str]:
 
 
 def _tested(test: TestScore, factor: float) -> str:
-    """The score that owes nothing to the choice."""
+    """Return a sentence on the score that is independent of the choice."""
     low, high = _number(test.low * factor), _number(test.high * factor)
-    only = "it alone" if test.scored <= test.trainings else f"{test.scored} trainings, which favors the best of them"
+    only = "only this" if test.scored <= test.trainings else f"{test.scored} trainings, which favors the best of them"
     return (
-        f"{test.title} on the test section, which was no part of this choice: {_number(test.value * factor)} [{low}, "
-        f"{high}]{sign(test.subjects)} ({test.subjects} subjects; scored there: {only})."
+        f"{test.title} on the test section, independent of this choice: {_number(test.value * factor)} [{low}, {high}]"
+        f"{sign(test.subjects)} ({test.subjects} subjects; scored there: {only})."
     )
 
 
@@ -160,15 +161,15 @@ def _claim(verdict: Verdict) -> str:
     if not statement.seeds_count:
         few = ", ".join(place.title for place in statement.places if place.seeds < MIN_SEEDS)
         return (
-            f"Fewer than {MIN_SEEDS} seeds ({few}): what is said of these rows is of these trained models, not of "
-            "their networks, and is never better or equivalent."
+            f"Fewer than {MIN_SEEDS} seeds ({few}): statements on these rows apply to these trained models, not to "
+            "their networks, and are never better or equivalent."
         )
     better = [f"{pair.first} than {pair.second}" for pair in statement.pairs if pair.word == BETTER]
-    return f"Better: {'; '.join(better)}." if better else "No row is better than another, as far as this can be said."
+    return f"Better: {'; '.join(better)}." if better else "No row was found to be better than another."
 
 
 def records(verdict: Verdict) -> list[dict[str, Any]]:
-    """A dictionary for each pair, scores as fractions."""
+    """Return a dictionary per pair, with scores as fractions."""
     return [
         {
             "metric": verdict.metric,
@@ -188,7 +189,7 @@ def records(verdict: Verdict) -> list[dict[str, Any]]:
 
 
 def place_record(verdict: Verdict, title: str) -> dict[str, Any]:
-    """Columns of one row."""
+    """Return the columns of one row."""
     place = next(place for place in verdict.statement.places if place.title == title)
     best = title == verdict.statement.best
     return {
@@ -209,7 +210,7 @@ def place_record(verdict: Verdict, title: str) -> dict[str, Any]:
 
 
 def p_number(p: float) -> str:
-    """Three digits."""
+    """Format p with three digits."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 

@@ -1,9 +1,9 @@
-"""How sure the comparison is: intervals by resampling subjects, and a paired test against the best.
+"""Uncertainty of a comparison: intervals by resampling subjects, and a paired test against the best.
 
-The subjects are the unit: images of one person are not independent. An interval is that of `engines.scoring.intervals`
-over bootstrap samples, each the pooled confusion matrix of as many subjects drawn with replacement; all rows share the
-draws. The test is Wilcoxon's signed-rank test of the subjects' own mean IoU against those of the row with the best
-pooled mean IoU, its p-values corrected by Holm for the number of rows tested.
+The unit is the subject, since images of one subject are not independent. Intervals are those of
+`engines.scoring.intervals` over bootstrap samples, each the pooled confusion matrix of as many subjects drawn with
+replacement; all rows share the draws. The test is Wilcoxon's signed-rank test of the subjects' mean IoU against that of
+the row with the best pooled mean IoU, with p-values Holm-corrected for the number of rows tested.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from engines.scoring.metrics import overall_scores, scores
 from scripts.comparison.draws import DRAWS, SEED
 
 INTERVALS = tuple(MEAN_TITLES)
-"""Scores that get an interval, and over folds a mean and a standard deviation."""
+"""Scores with an interval, and with a mean and standard deviation over folds."""
 
 
 def pooled(subjects: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
-    """The confusion matrix of all subjects."""
+    """Return the confusion matrix of all subjects."""
     return np.sum(list(subjects.values()), axis=0)
 
 
 def intervals(
     subjects: Mapping[str, NDArray[np.int64]], draws: int = DRAWS, seed: int = SEED
 ) -> dict[str, tuple[float, float]]:
-    """95 % interval of each of `INTERVALS`: name → (low, high); NaN where there is one subject only."""
+    """Return the 95 % interval of each of `INTERVALS`: name → (low, high); NaN with only one subject."""
     return mean_intervals([subjects], draws, seed)
 
 
 def mean_intervals(
     trainings: Sequence[Mapping[str, NDArray[np.int64]]], draws: int = DRAWS, seed: int = SEED
 ) -> dict[str, tuple[float, float]]:
-    """The same of the mean over several trainings, scored on the same subjects; over subjects alone."""
+    """Return the same for the mean over several trainings scored on the same subjects, over subjects only."""
     number = len(trainings[0])
     if number < 2:
         return dict.fromkeys(INTERVALS, (np.nan, np.nan))
@@ -56,17 +56,17 @@ def mean_intervals(
 
 
 def mean_scores(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean of every score over several trainings; NaN where one has none."""
+    """Return the mean of every score over several trainings; NaN if one has none."""
     return {name: float(np.mean([values[name] for values in each])) for name in each[0]}
 
 
 def subject_mean_iou(subjects: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float64]:
-    """Mean IoU of each subject's own matrix, in order of name."""
+    """Return the mean IoU of each subject's own matrix, in order of name."""
     return np.array([scores(subjects[name])["mean_iou"] for name in sorted(subjects)])
 
 
 def p_values(rows: Sequence[NDArray[np.float64]], best: int) -> list[float | None]:
-    """Corrected p-value of each row against row `best`, from the subjects' mean IoU; None for that row itself."""
+    """Return the corrected p-value of each row against row `best`, from the subjects' mean IoU; None for `best`."""
     others = [index for index in range(len(rows)) if index != best]
     raw = [_wilcoxon(rows[index], rows[best]) for index in others]
     corrected = dict(zip(others, holm(raw), strict=True))
@@ -77,5 +77,5 @@ def _wilcoxon(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     both = ~(np.isnan(first) | np.isnan(second))
     difference = first[both] - second[both]
     if not difference.any():
-        return 1.0  # the same everywhere: no evidence of anything
+        return 1.0  # no difference in any subject
     return float(wilcoxon(difference[difference != 0]).pvalue)

@@ -30,29 +30,29 @@ from scripts.comparison.models import UNKNOWN, Model, model_of
 from transforms.errors import UserError
 
 ODD = (KeyError, TypeError, ValueError, AttributeError, IndexError)
-"""What files that somebody edited make of being read."""
+"""Errors from reading files that were edited by hand."""
 
 Matrices = dict[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
 class Result:
-    """The results of one row: a stage of a training, an evaluation, or the folds of a cross-validation.
+    """Results of one row: a stage of a training, an evaluation, or the folds of a cross-validation.
 
     Attributes:
         subjects: subject → confusion matrix (rows = truth).
-        folds: those of each fold; one entry where it is no cross-validation.
-        params: of the training that it belongs to.
-        run_ids: of the runs it was read from.
-        whole: the training that it belongs to went through all its stages.
-        digest: of the data set; of all folds' data sets.
-        lesions: what was counted of lesions, if anything; of a cross-validation those of all folds.
-        lesion_folds: those of each fold.
-        boundaries: what was measured of boundaries, if anything; of a cross-validation those of all folds.
-        model: the row that it belongs to.
-        seeds: the same with other seeds.
-        pictures: folder of its pictures, if it is of files and not of the store.
-        from_masks: no probabilities were known: lesions were counted on the masks.
+        folds: `subjects` of each fold; one entry without a cross-validation.
+        params: parameters of the training.
+        run_ids: ids of the runs that the result was read from.
+        whole: whether the training completed all its stages.
+        digest: digest of the data set, or of the data sets of all folds.
+        lesions: counted lesions, if any; for a cross-validation, of all folds.
+        lesion_folds: counted lesions of each fold.
+        boundaries: boundary measurements, if any; for a cross-validation, of all folds.
+        model: row of the result.
+        seeds: results of equal trainings with other seeds.
+        pictures: folder of the pictures of a result from files; None for a result from the store.
+        from_masks: whether lesions were counted on masks, for lack of probabilities.
     """
 
     stage: str
@@ -79,35 +79,35 @@ class Result:
 
     @property
     def trainings(self) -> tuple[Result, ...]:
-        """It and those with other seeds."""
+        """This result and those with other seeds."""
         return (self, *self.seeds)
 
     @property
     def trained_on(self) -> str:
-        """Data set that the network of an evaluation was trained on; empty if that is not recorded."""
+        """Data set on which the network of an evaluation was trained; empty if not recorded."""
         return str(self.params.get("trained_on", ""))
 
     @property
     def row(self) -> tuple[str, str, str]:
-        """What tells rows of one table apart."""
+        """Key that identifies a row of a table."""
         return self.model.bundle, self.stage, self.trained_on
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """Name for messages."""
         return f"{self.run_name} ({self.run_ids[0][:8]})" if self.run_ids else self.run_name
 
     @property
     def basis(self) -> tuple[Any, ...]:
-        """What rows of one table must share."""
+        """Key that all rows of a table must share."""
         return self.section, self.classes, self.digest, tuple(sorted(self.subjects))
 
 
 class Store:
-    """Reads the runs of an experiment.
+    """Reader of the runs of an experiment.
 
     Raises:
-        UserError: the store does not answer, or there is no such experiment.
+        UserError: the store does not respond, or the experiment is unknown.
     """
 
     def __init__(self, uri: str, experiment: str) -> None:
@@ -124,13 +124,13 @@ class Store:
             names = [] if found else sorted(e.name for e in self.client.search_experiments())
         if found is None:
             raise UserError(
-                f"--experiment {experiment}: not in {uri}; there are {', '.join(names)}; train a bundle first"
+                f"--experiment {experiment}: not in {uri}; train a bundle first, or choose from {', '.join(names)}"
             )
         self.experiment_id = found.experiment_id
         self._known: dict[str, Run | None] = {}
 
     def runs(self) -> Iterator[Run]:
-        """Finished runs of one row each - stages and evaluations - the latest first."""
+        """Yield finished runs of stages and evaluations, each of one row, the latest first."""
         token = None
         while True:
             with _answering(self.uri):
@@ -150,13 +150,13 @@ class Store:
                 return
 
     def result(self, run: Run, full: bool = True) -> Result | None:
-        """What a run left; None if it left no confusion matrices (it is older than they are).
+        """Read the result of a run; None without confusion matrices, as from older versions.
 
         Args:
-            full: with what was counted of lesions and measured of boundaries; else `completed` adds them.
+            full: also read lesions and boundaries; else `completed` adds them.
 
         Raises:
-            UserError: they are not as they were written.
+            UserError: the files are damaged.
         """
         stage = run.data.tags["stage"]
         content = self._evidence(run.info.run_id, f"confusion-{stage}")
@@ -181,10 +181,10 @@ class Store:
             raise self._odd(run.info.run_id, error) from None
 
     def completed(self, result: Result) -> Result:
-        """A result of one run that was read without them, and those with other seeds, with lesions and boundaries.
+        """Add lesions and boundaries to a result of one run that was read without them, and to its `seeds`.
 
         Raises:
-            UserError: they are not as they were written.
+            UserError: the files are damaged.
         """
         (run_id,) = result.run_ids
         lesions, measured = (self._evidence(run_id, f"{kind}-{result.stage}") for kind in ("lesions", "boundary"))
@@ -200,12 +200,12 @@ class Store:
 
     def _odd(self, run_id: str, error: Exception) -> UserError:
         return UserError(
-            f"{self.uri}: the confusion matrices of run {run_id} are not as they were written "
+            f"{self.uri}: the confusion matrices of run {run_id} are damaged "
             f"({type(error).__name__}); delete the run (mlflow runs delete --run-id …)"
         )
 
     def _evidence(self, run_id: str, name: str) -> dict[str, Any] | None:
-        """Content of eval/<name>.json; None if there is none. Files of this machine are read where they are."""
+        """Read eval/<name>.json; None if missing or unreadable. Local files are read in place."""
         run = self._known.get(run_id)
         uri = "" if run is None else run.info.artifact_uri or ""
         try:
@@ -220,7 +220,7 @@ class Store:
         return content
 
     def _training(self, run_id: str | None) -> Run | None:
-        """The run of that id, if there is one and it was not deleted for good."""
+        """Return the run with this id, or None, for instance if it was deleted permanently."""
         if run_id is not None and run_id not in self._known:
             try:
                 self._known[run_id] = self.client.get_run(run_id)
@@ -229,7 +229,7 @@ class Store:
         return None if run_id is None else self._known[run_id]
 
     def pictures(self, result: Result, kind: str, folder: Path) -> dict[str, Path]:
-        """Case → file of the pictures in eval/predictions/<kind>, of the run or of the training that it belongs to."""
+        """Return pictures of eval/predictions/<kind>, of the run or else its training: case → file."""
         if result.pictures is not None:
             return local_pictures(result, kind)
         for run_id in (result.run_ids[0], result.parent_id):
@@ -246,22 +246,22 @@ class Store:
 
 
 class NoStore(Store):
-    """Where rows are of files alone."""
+    """Store without runs, for rows that are only from files."""
 
     def __init__(self) -> None:
         self.uri = "files"
 
     def runs(self) -> Iterator[Run]:
-        """None."""
+        """Yield no runs."""
         return iter(())
 
     def pictures(self, result: Result, kind: str, folder: Path) -> dict[str, Path]:
-        """Those that the result has itself."""
+        """Return the pictures in the result's own folder."""
         return local_pictures(result, kind)
 
 
 def local_pictures(result: Result, kind: str) -> dict[str, Path]:
-    """Case → file of the pictures that a result of files has in its own folder."""
+    """Return pictures in the own folder of a result from files: case → file."""
     if result.pictures is None:
         return {}
     own = result.pictures / ("prediction" if kind == result.stage else kind)
@@ -270,7 +270,7 @@ def local_pictures(result: Result, kind: str) -> dict[str, Path]:
 
 @contextmanager
 def _answering(uri: str) -> Iterator[None]:
-    """Raise UserError where the store does not answer, or its file is damaged or no database."""
+    """Raise UserError if the store does not respond, or if its file is damaged or not a database."""
     try:
         yield
     except (OSError, sqlite3.Error, SQLAlchemyError, mlflow.exceptions.MlflowException) as error:
@@ -281,7 +281,7 @@ def _answering(uri: str) -> Iterator[None]:
 def of_evidence(
     content: Mapping[str, Any], lesions: Mapping[str, Any] | None, measured: Mapping[str, Any] | None, **about: Any
 ) -> Result:
-    """What eval/confusion-<row>.json, lesions-… and boundary-… say, with the other attributes of a result."""
+    """Build a result from eval/confusion-<row>.json, lesions-… and boundary-…, and its other attributes."""
     subjects = {name: np.array(matrix, np.int64) for name, matrix in content["subjects"].items()}
     return Result(
         stage=content["row"],
@@ -298,7 +298,7 @@ def of_evidence(
 
 
 def cross_validation(folds: Sequence[Result], name: str, expected: int) -> Result:
-    """The folds of one cross-validation as one row: its subjects are those of all folds.
+    """Combine the folds of one cross-validation into one row with the subjects of all folds.
 
     Raises:
         UserError: a subject is in two folds.
@@ -307,7 +307,7 @@ def cross_validation(folds: Sequence[Result], name: str, expected: int) -> Resul
     for fold in folds:
         both = sorted(subjects.keys() & fold.subjects.keys())
         if both:
-            raise UserError(f"{name}: subject {both[0]} was validated in two folds; these are not one cross-validation")
+            raise UserError(f"{name}: subject {both[0]} is in two folds; expected the folds of one cross-validation")
         subjects.update(fold.subjects)
     lesions = [fold.lesions for fold in folds if fold.lesions is not None]
     measured = [fold.boundaries for fold in folds if fold.boundaries is not None]

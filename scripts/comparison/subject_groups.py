@@ -1,4 +1,4 @@
-"""Scores by group of subjects, where no class is a lesion: from each subject's own results."""
+"""Scores by group of subjects if no class is a lesion, from the results of each subject."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCORES = ("mean_iou", "mean_dice")
 
 @dataclass(frozen=True)
 class SubjectGroup:
-    """The subjects of one value of an attribute; a score is NaN if they are too few."""
+    """Subjects with one value of an attribute; scores are NaN if the subjects are too few."""
 
     attribute: str
     value: str
@@ -33,13 +33,13 @@ class SubjectGroup:
 def subject_groups(
     result: Result, attributes: Attributes, draws: int, seed: int, metric: str | None = None
 ) -> tuple[list[SubjectGroup], list[GroupTest]]:
-    """The groups of every attribute that is the same in all images of a subject, and a test of each.
+    """Return groups and a test for every attribute that is the same in all images of a subject.
 
     Args:
-        metric: score whose groups are tested.
+        metric: score to test between groups.
 
     Raises:
-        UserError: a row has no such score.
+        UserError: the row does not have the score.
     """
     score = metric or default_metric(result.classes)
     names = tuple(dict.fromkeys([*SCORES, score]))
@@ -60,7 +60,7 @@ def subject_groups(
 
 
 def _value(attributes: Attributes, subject: str, name: str) -> str:
-    """Of a subject: what the table says of her, or what all of her images share."""
+    """Return the attribute of a subject: as in the table, or else the value shared by all of her images."""
     own = attributes.subjects.get(subject, {}).get(name)
     if own is not None:
         return own

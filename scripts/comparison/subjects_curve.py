@@ -1,4 +1,4 @@
-"""How wide the interval of a score is with fewer or more subjects scored (`--subjects_curve`)."""
+"""Width of a score's interval with fewer or more subjects scored (`--subjects_curve`)."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ HEADING = "Width of the 95 % interval by number of subjects"
 LEAST, PARTS = 8, 6
 SUBSETS, DRAWS = 40, 200
 MORE = (2, 4)
-"""Times as many subjects as there are, for which the width is foretold."""
+"""Factors on the number of subjects to which the width is extrapolated."""
 
 
 @dataclass(frozen=True)
 class Width:
-    """Of one row, or of the difference of the two best.
+    """Interval width for one row, or for the difference of the two best.
 
     Attributes:
-        subjects: how many are scored.
-        width: of the interval, mean over subsets of so many subjects.
-        low, high: 5th and 95th percentile over the subsets; equal to the width where there is one or none.
-        measured: from subsets of the subjects; else foretold from all of them.
+        subjects: number of subjects scored.
+        width: width of the interval, mean over subsets of this number of subjects.
+        low, high: 5th and 95th percentile over the subsets; equal to the width with at most one subset.
+        measured: whether measured on subsets of the subjects, or else extrapolated from all subjects.
     """
 
     title: str
@@ -45,10 +45,10 @@ class Width:
 def with_subjects_curve(
     comparisons: Sequence[Comparison], seed: int, metric: str | None = None
 ) -> tuple[list[Comparison], list[list[Width]]]:
-    """The comparisons with a table of widths, and the widths of each.
+    """Add a table of widths to the comparisons; return them and their widths.
 
     Raises:
-        UserError: a row has no such score.
+        UserError: a row does not have the score.
     """
     made, curves = [], []
     for comparison in comparisons:
@@ -61,13 +61,13 @@ def with_subjects_curve(
 
 
 NOTES = (
-    "Over subjects alone. Up to all subjects: mean over subsets of them; beyond (marked >): foretold, as the width "
-    "falls with the root of their number: four times as many subjects halve it.",
+    "Over subjects only. Up to all subjects: mean over subsets; beyond (marked >): extrapolated, as the width is "
+    "inversely proportional to the square root of the number: four times as many subjects halve it.",
 )
 
 
 def widths(comparison: Comparison, metric: str, seed: int) -> list[Width]:
-    """Of every row, and of the difference of the two best, by number of subjects."""
+    """Return widths for every row, and for the difference of the two best, by number of subjects."""
     titles = [row.title for row in comparison.rows if row.result is not None]
     rows = verdict_rows(titles, [row.result for row in comparison.rows if row.result is not None], metric)
     rows = [row for row in rows if not np.isnan(row.values()).any()]
@@ -103,7 +103,7 @@ def _of(title: str, rows: Sequence[Row], sizes: Sequence[int], number: int, seed
 
 
 def _width(rows: Sequence[Row], chosen: np.ndarray, rng: np.random.Generator, draws: int) -> float:
-    """Width of the interval of a score, or of the difference of two, over some subjects."""
+    """Return the width of the interval of a score, or of the difference of two, over some subjects."""
     size = len(chosen)
     times = rng.multinomial(size, np.full(size, 1 / size), size=draws).astype(np.float64)
     samples, values = np.zeros(draws), 0.0
@@ -122,7 +122,7 @@ def _width(rows: Sequence[Row], chosen: np.ndarray, rng: np.random.Generator, dr
 
 
 def _table(found: Sequence[Width], factor: float) -> list[list[str]]:
-    """A line for each row, a column for each number of subjects; empty without widths."""
+    """Return a table with a line per row and a column per number of subjects; empty without widths."""
     if not found:
         return []
     titles = dict.fromkeys(width.title for width in found)
@@ -134,12 +134,12 @@ def _table(found: Sequence[Width], factor: float) -> list[list[str]]:
 
 
 def width_records(found: Sequence[Width], dataset: str) -> list[dict[str, Any]]:
-    """Lines of subjects.csv, widths as fractions."""
+    """Return the lines of subjects.csv, with widths as fractions."""
     return [{"dataset": dataset, **vars(width)} for width in found]
 
 
 def width_chart(found: Sequence[Width], heading: str, factor: float = 100) -> Figure:
-    """Widths against subjects on logarithmic axes; dashed where they are foretold."""
+    """Plot widths against number of subjects on logarithmic axes, with the extrapolation dashed."""
     figure = Figure(figsize=(7.2, 4.4), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     for number, title in enumerate(dict.fromkeys(width.title for width in found)):
@@ -160,7 +160,7 @@ def width_chart(found: Sequence[Width], heading: str, factor: float = 100) -> Fi
     axes.set_yticks([], minor=True)
     axes.set_xlabel("subjects scored")
     axes.set_ylabel("width of the 95 % interval, points" if factor == 100 else "width of the 95 % interval")
-    axes.set_title(f"{heading}\nbands: 90 % of subsets; dashed: foretold", fontsize=9)
+    axes.set_title(f"{heading}\nbands: 90 % of subsets; dashed: extrapolated", fontsize=9)
     axes.legend(fontsize=8)
     return figure
 

@@ -1,4 +1,4 @@
-"""One data set's comparison as rows of numbers, and those as text: console, Markdown, CSV, JSON."""
+"""Comparison on one data set as rows of numbers, and as text: Markdown, CSV, JSON."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ OPTIONS = ("recipe", "image_height", "width", "learning_rate", "max_epochs", "ba
 PAIRS = "Every two rows, the better first"
 LESION_HEADING = "Lesions, per cent"
 CLASS_SCORES = {"iou": "IoU", "dice": "Dice"}
-"""Scores that have a table by class, and their names."""
+"""Scores with a table by class → names."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A model's scores (pooled over subjects), their intervals, and the p-value of the test against the best row.
+    """Scores of a model (pooled over subjects), their intervals, and p-value of the test against the best row.
 
-    `folds` holds, for a cross-validation, each score's mean and standard deviation over the folds.
+    For a cross-validation, `folds` holds mean and standard deviation of each score over the folds.
     """
 
     title: str
@@ -60,7 +60,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Extra:
-    """A table that was asked for: heading, lines (the first names the columns), and notes below it."""
+    """Requested table: heading, lines (the first names the columns), and notes below it."""
 
     heading: str
     lines: tuple[tuple[str, ...], ...]
@@ -69,7 +69,7 @@ class Extra:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rows of one data set. `best` maps each of the paper's scores to the titles of the rows with the highest."""
+    """Rows of one data set. `best` maps each of the paper's scores to the titles of the rows with the highest."""
 
     dataset: str
     section: str
@@ -88,20 +88,20 @@ class Comparison:
 
     @property
     def heading(self) -> str:
-        """What the table shows."""
+        """Heading of the table."""
         return f"{self.dataset}: {self.subjects} {self.section} subjects"
 
 
 def compare(
     results: Sequence[Result], draws: int, seed: int, metric: str | None = None, margin: float | None = None
 ) -> Comparison:
-    """Rows, intervals, tests and the statement of results that are `comparable`.
+    """Compute rows, intervals, tests and the statement for results that are `comparable`.
 
     Args:
-        metric, margin: of the statement, see `scripts.comparison.statement_table.verdict`.
+        metric, margin: arguments of the statement, see `scripts.comparison.statement_table.verdict`.
 
     Raises:
-        UserError: no such metric.
+        UserError: the metric is unknown.
     """
     first = results[0]
     names = list(first.classes)
@@ -121,7 +121,7 @@ def compare(
     made = verdict(titles, results, draws, seed, metric, margin)
     all_notes = [*notes(results, [row.scores for row in rows], titles), *lesion_notes(results, lesions)]
     if made is None and len(rows) > 1 and len(first.subjects) > 1:
-        all_notes.append(f"No statement on {metric or default_metric(names)}: a row has no such score.")
+        all_notes.append(f"No statement on {metric or default_metric(names)}: a row does not have this score.")
     return Comparison(
         first.dataset, first.section, first.digest, len(first.subjects), first.classes, trivial, rows, top,
         titles[best], tuple(all_notes), lesions, verdict=made, boundaries=boundary_rows(titles, results, draws, seed),
@@ -129,7 +129,7 @@ def compare(
 
 
 def _titles(results: Sequence[Result]) -> list[str]:
-    """The rows' titles; where a model is there more than once, with its run."""
+    """Return the titles of the rows; those of a repeated model include its run."""
     plain = [result.model.title for result in results]
     homes = {result.trained_on for result in results if result.trained_on}
     if len(homes) > 1:
@@ -146,7 +146,7 @@ def _folds(result: Result) -> dict[str, tuple[float, float]]:
 
 
 def _folds_of_seeds(result: Result) -> Iterable[Sequence[Mapping[str, Any]]]:
-    """Each fold's subjects, by every training."""
+    """Yield the subjects of each fold, for every training."""
     return zip(*(training.folds for training in result.trainings), strict=True)
 
 
@@ -156,19 +156,19 @@ def _best(rows: Sequence[Row], name: str) -> list[str]:
 
 
 def percent(value: float) -> str:
-    """Two digits, or n/a."""
+    """Format in per cent with two digits, or n/a."""
     return "n/a" if math.isnan(value) else f"{100 * value:.2f}"
 
 
 def interval(bounds: tuple[float, float] | None, subjects: int) -> str:
-    """ "[61.02, 70.11]", with a sign if the subjects are few, or nothing."""
+    """Format an interval, "[61.02, 70.11]", with a sign if the subjects are few; may be empty."""
     if bounds is None or math.isnan(bounds[0]):
         return ""
     return f"[{percent(bounds[0])}, {percent(bounds[1])}]{sign(subjects)}"
 
 
 def p_text(row: Row, comparison: Comparison) -> str:
-    """ "best", the p-value, or nothing."""
+    """Return "best", the p-value, or an empty text."""
     if row.title == comparison.reference:
         return "best"
     if row.p is None or comparison.subjects < 2:
@@ -177,7 +177,7 @@ def p_text(row: Row, comparison: Comparison) -> str:
 
 
 def cells(row: Row, comparison: Comparison, mark: Any = "{} *".format) -> list[str]:
-    """The three scores of a row with intervals, the best of a column marked."""
+    """Return the three scores of a row with intervals, marking the best of a column."""
     out = []
     for name in PAPER_METRICS:
         text = percent(row.scores[name])
@@ -187,7 +187,7 @@ def cells(row: Row, comparison: Comparison, mark: Any = "{} *".format) -> list[s
 
 
 def footnotes(comparison: Comparison, best: str = "*") -> list[str]:
-    """What the signs in the table mean, `best` being that of the highest in a column; and the notes."""
+    """Return the meaning of the signs in the table, `best` being that of the highest in a column, and the notes."""
     signs = [
         f"{best}: best of the column; [95 % interval over subjects]; p: Wilcoxon's signed-rank test of the subjects' "
         f"mean IoU against {comparison.reference}, Holm-corrected."
@@ -196,13 +196,13 @@ def footnotes(comparison: Comparison, best: str = "*") -> list[str]:
 
 
 def folds_heading(comparison: Comparison) -> str:
-    """What the table of the folds shows."""
+    """Return the heading of the table of folds."""
     numbers = sorted({len(row.result.folds) for row in comparison.rows if row.folds and row.result is not None})
     return f"Mean ± standard deviation over {' or '.join(map(str, numbers))} folds, per cent"
 
 
 def fold_table(comparison: Comparison) -> list[list[str]]:
-    """The scores' names, then row by row their mean and standard deviation over the folds; empty without folds."""
+    """Return the table: names of the scores, then mean and standard deviation over the folds; empty without folds."""
     rows = [
         [row.title, *(f"{percent(mean)} ± {percent(deviation)}" for mean, deviation in row.folds.values())]
         for row in comparison.rows
@@ -212,7 +212,7 @@ def fold_table(comparison: Comparison) -> list[list[str]]:
 
 
 def markdown(comparison: Comparison) -> str:
-    """Tables of the scores, and of each class's."""
+    """Return all tables as Markdown."""
     head = ["Model", *TITLES.values(), "p"]
     lines = [f"## {_markdown(comparison.heading)}", "", "Per cent.", "", *_markdown_rows([head])]
     body = [[comparison.trivial.title, *cells(comparison.trivial, comparison), ""]]
@@ -227,7 +227,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def more_tables(comparison: Comparison) -> list[tuple[str, list[list[str]], list[str]]]:
-    """Heading, lines and notes of the tables below the first; those without lines are not shown."""
+    """Return heading, lines and notes of the tables below the first; those without lines are not shown."""
     made = comparison.verdict
     tables = (
         [] if made is None else [(heading(made), place_table(made), []), (PAIRS, pair_table(made), sentences(made))]
@@ -243,12 +243,12 @@ def more_tables(comparison: Comparison) -> list[tuple[str, list[list[str]], list
 
 
 def class_heading(kind: str) -> str:
-    """What a table by class shows."""
+    """Return the heading of a table by class."""
     return f"{CLASS_SCORES[kind]} of each class, per cent"
 
 
 def class_table(comparison: Comparison, kind: str) -> list[list[str]]:
-    """The classes' names, then row by row title and score of each class, and the mean with its interval."""
+    """Return the table: names of the classes, then title, score per class, and mean with its interval per row."""
     table = [["Model", *comparison.classes, "mean"]]
     for row in comparison.rows:
         bounds = interval(row.intervals.get(f"mean_{kind}"), comparison.subjects)
@@ -258,7 +258,7 @@ def class_table(comparison: Comparison, kind: str) -> list[list[str]]:
 
 
 def table_markdown(table: Sequence[Sequence[str]]) -> str:
-    """A table with its head, in which no name becomes HTML."""
+    """Return a table with its head as Markdown, with HTML escaped."""
     return "\n".join([*_markdown_rows(table[:1]), "|" + "---|" * len(table[0]), *_markdown_rows(table[1:])])
 
 
@@ -267,12 +267,12 @@ def _markdown_rows(rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _markdown(text: str) -> str:
-    """Text in which no name becomes HTML or a new line."""
+    """Escape HTML and line breaks."""
     return escape(one_line(text), quote=False)
 
 
 def records(comparison: Comparison) -> list[dict[str, Any]]:
-    """One flat dictionary a row, for CSV and JSON: scores as fractions, None where there is none."""
+    """Return one flat dictionary per row, for CSV and JSON, with scores as fractions; None for missing values."""
     out = []
     lesions = {row.title: row for row in comparison.lesions}
     for row in (comparison.trivial, *comparison.rows):
@@ -307,7 +307,7 @@ def _plain(value: Any) -> Any:
 
 
 def option_rows(comparison: Comparison) -> list[list[str]]:
-    """Title and the options that each model was trained with."""
+    """Return title and training options of each model."""
     rows = []
     for row in comparison.rows:
         params = row.result.params if row.result else {}

@@ -1,4 +1,4 @@
-"""The best row's score on the test section, on which it was not chosen, where it was evaluated there."""
+"""Score of the best row on the test section, on which it was not chosen, if evaluated there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECTION = "test"
 
 
 def with_test_scores(store: Store, comparisons: Sequence[Comparison], draws: int, seed: int) -> list[Comparison]:
-    """Comparisons of validation subjects, with the best row's score on the test section if its trainings have one."""
+    """Add the best row's score on the test section to comparisons of validation subjects, if its trainings have one."""
     runs: list[Run] | None = None
     out = []
     for comparison in comparisons:
@@ -52,7 +52,7 @@ def _score(store: Store, comparison: Comparison, evaluated: Sequence[Run], draws
     first, *others = results
     try:
         tested = verdict_rows([row.title], [replace(first, seeds=tuple(others))], verdict.metric)
-    except UserError:  # lesions that were not counted there
+    except UserError:  # lesions were not counted there
         return None
     value, low, high = score_interval(tested[0], draws, seed)
     if np.isnan(low):
@@ -62,7 +62,7 @@ def _score(store: Store, comparison: Comparison, evaluated: Sequence[Run], draws
 
 
 def _latest(store: Store, evaluated: Iterable[Run], training: Result) -> Result | None:
-    """Of the evaluations of a training's stage, the latest that left its matrices."""
+    """Return the latest evaluation of a training's stage that has matrices."""
     for run in evaluated:
         tags = run.data.tags
         if training.parent_id and tags.get("training_run_id") == training.parent_id and tags["stage"] == training.stage:

@@ -1,4 +1,4 @@
-"""Trained on one data set, tested on another: one table over all data sets of a comparison."""
+"""Table of models trained on one data set and tested on another, over all data sets of a comparison."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from transforms.errors import UserError
 
 @dataclass(frozen=True)
 class Transfer:
-    """A score of trainings of one data set on the subjects of another.
+    """Score of trainings on one data set for the subjects of another.
 
     Attributes:
-        low, high: 95 % interval over subjects, and over seeds where there are enough of them.
+        low, high: 95 % interval over subjects, and over seeds if there are enough of them.
     """
 
     model: str
@@ -35,7 +35,7 @@ class Transfer:
 
 
 def transfers(comparisons: Sequence[Comparison], draws: int, seed: int, metric: str | None = None) -> list[Transfer]:
-    """Every row of every data set; none if no network was tested on another data set than its own."""
+    """Return all rows of all data sets; none if every network was only tested on its own data set."""
     results = [row.result for comparison in comparisons for row in comparison.rows if row.result is not None]
     if all(home(result) == result.dataset for result in results):
         return []
@@ -44,7 +44,7 @@ def transfers(comparisons: Sequence[Comparison], draws: int, seed: int, metric: 
 
 
 def home(result: Result) -> str:
-    """The data set that a result's network was trained on."""
+    """Return the data set on which the network of a result was trained."""
     return result.trained_on or result.dataset
 
 
@@ -52,20 +52,20 @@ def _transfer(result: Result, draws: int, seed: int, metric: str) -> Transfer | 
     try:
         (row,) = verdict_rows([result.model.title], [result], metric)
     except UserError:
-        return None  # of other classes
+        return None  # has other classes
     value, low, high = score_interval(row, draws, seed)
     about = (result.model.title, home(result), result.dataset, result.section, metric)
     return None if math.isnan(value) else Transfer(*about, value, low, high, row.subjects)
 
 
 def transfer_heading(found: Sequence[Transfer]) -> str:
-    """What the table shows."""
+    """Return the heading of the table."""
     unit = "" if found and lower_is_better(found[0].metric) else ", per cent"
     return f"Trained on (rows), tested on (columns): {' and '.join(sorted({one.metric for one in found}))}{unit}"
 
 
 def transfer_table(found: Sequence[Transfer]) -> list[list[str]]:
-    """A line for each model and data set it was trained on, a column for each data set tested on; empty without any."""
+    """Return a table with a line per model and training data set, and a column per test data set; may be empty."""
     if not found:
         return []
     columns = sorted({one.tested_on for one in found})
@@ -83,5 +83,5 @@ def _cell(one: Transfer) -> str:
 
 
 def transfer_records(found: Sequence[Transfer]) -> list[dict[str, Any]]:
-    """Lines of transfer.csv, scores as fractions."""
+    """Return the lines of transfer.csv, with scores as fractions."""
     return [dict(vars(one)) for one in found]

@@ -1,6 +1,6 @@
-"""The part of the comparison page that is alive: viewer, search, sorting and the choice of light or dark.
+"""Interactive part of the comparison page: viewer, search, sorting, and choice of light or dark.
 
-Without JavaScript the page has all tables and pictures; with it a viewer shows the pictures that are in the page.
+Without JavaScript the page has all tables and pictures; with it, a viewer shows the pictures of the page.
 """
 
 from __future__ import annotations
@@ -175,11 +175,11 @@ $(".viewer").forEach(viewer => {
 
 
 FULL_SIZE = '<dialog id="full-size"><p></p><img alt=""><button type="button">Close</button></dialog>'
-"""What a picture opens in."""
+"""Dialog for an enlarged picture."""
 
 
 def page_tools() -> str:
-    """Search, and the choice of light or dark; hidden where no script runs."""
+    """Return search and choice of light or dark, hidden without JavaScript."""
     schemes = (("light dark", "as the system"), ("light", "light"), ("dark", "dark"))
     options = "".join(f'<option value="{value}">{text}</option>' for value, text in schemes)
     return (
@@ -191,7 +191,7 @@ def page_tools() -> str:
 
 
 def viewer(number: int, case_names: Sequence[str], models: Sequence[str], colours: Sequence[str]) -> str:
-    """Viewer of a data set's images; `number` tells it from others of the page, `colours` are those of the classes."""
+    """Return the viewer of a data set's images; `number` identifies it on the page, `colours` are the class colors."""
     images = "".join(f'<option value="{index}">{escape(name)}</option>' for index, name in enumerate(case_names))
     rows = "".join(f'<option value="{escape(name)}">{escape(name)}</option>' for name in models)
     return (

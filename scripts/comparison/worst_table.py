@@ -1,4 +1,4 @@
-"""Where the rows of a comparison fail: images, or subjects, worst cases first, and why."""
+"""Failures of a comparison's rows: images or subjects, worst cases first, with reasons."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from scripts.comparison.table import Comparison
 
 HEADING = "Worst cases first"
 SHOWN = 20
-"""Lines of the page; worst.csv has all."""
+"""Number of lines per row on the page; worst.csv has all."""
 
 WRONG = 0.25
-"""Share of a class's pixels from which on taking them for one other class is named."""
+"""Smallest fraction of a class's pixels, predicted as one other class, that is reported."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One image of one row; where no lesions were counted, one subject.
+    """One image of one row or, without counted lesions, one subject.
 
     Attributes:
         case: name of the image or subject.
-        reason: what is wrong; empty if nothing is.
-        missed, false: lesions that were not found, candidates that hit nothing; None without lesions.
-        score: Dice of the lesion, or the subject's mean IoU; NaN where there is none.
-        order: to sort by, the worst first.
+        reason: kinds of error; empty if there are none.
+        missed, false: number of missed lesions and of false positives; None without lesions.
+        score: Dice of the lesion, or mean IoU of the subject; NaN if undefined.
+        order: sort key, the worst first.
     """
 
     case: str
@@ -45,7 +45,7 @@ class Failure:
 
 
 def failures(comparison: Comparison) -> list[Failure]:
-    """Every image of every row, the worst first; those of seeds beyond the first are left out."""
+    """Return all images of all rows, the worst first, using only the first seed."""
     found = []
     if comparison.lesions:
         wrong = _wrong_classes(comparison)
@@ -67,11 +67,11 @@ def failures(comparison: Comparison) -> list[Failure]:
 
 
 def wrong_class(matrix: NDArray[np.int64], classes: Sequence[str], but: Sequence[str] = ()) -> str:
-    """The class of which most pixels were taken for one other, if that is a quarter or more; empty if none is.
+    """Describe the class with the largest fraction of pixels predicted as one other class; empty if below `WRONG`.
 
     Args:
         matrix: confusion matrix (rows = truth).
-        but: classes that are not looked at.
+        but: classes to ignore.
     """
     skipped = [number for number, name in enumerate(classes) if name in but]
     counts = np.array(matrix, np.float64)
@@ -86,7 +86,7 @@ def wrong_class(matrix: NDArray[np.int64], classes: Sequence[str], but: Sequence
 
 
 def _wrong_classes(comparison: Comparison) -> dict[tuple[str, str], str]:
-    """Row and subject → what other classes than the lesion were taken for."""
+    """Return confusions between classes other than lesions: row and subject → description."""
     found = {}
     lesions = {name for row in comparison.lesions for name in row.result.classes}
     for row in comparison.rows:
@@ -96,7 +96,7 @@ def _wrong_classes(comparison: Comparison) -> dict[tuple[str, str], str]:
 
 
 def failure_table(found: Sequence[Failure]) -> list[list[str]]:
-    """The worst lines of each row; empty where nothing is wrong."""
+    """Return a table of the worst lines of each row; empty without errors."""
     shown = [failure for failure in found if failure.reason]
     kept: dict[str, int] = {}
     lines = []
@@ -113,7 +113,7 @@ def failure_table(found: Sequence[Failure]) -> list[list[str]]:
 
 
 def failure_records(found: Sequence[Failure], dataset: str) -> list[dict[str, Any]]:
-    """Lines of worst.csv."""
+    """Return the lines of worst.csv."""
     return [
         {
             "dataset": dataset,
@@ -129,7 +129,7 @@ def failure_records(found: Sequence[Failure], dataset: str) -> list[dict[str, An
 
 
 def case_order(found: Sequence[Failure]) -> dict[str, tuple[float, ...]]:
-    """Case → mean of what its rows are sorted by: small is bad."""
+    """Return the mean sort key of each case over the rows: small is bad."""
     each: dict[str, list[tuple[float, ...]]] = {}
     for failure in found:
         each.setdefault(failure.case, []).append(failure.order)
@@ -137,7 +137,7 @@ def case_order(found: Sequence[Failure]) -> dict[str, tuple[float, ...]]:
 
 
 def case_remarks(found: Sequence[Failure], case: str) -> list[str]:
-    """What is wrong with a picture, row by row."""
+    """Describe the errors in a case, per row."""
     return [
         f"{failure.model}: {failure.reason or 'nothing to say'}"
         + ("" if math.isnan(failure.score) else f" ({'IoU' if failure.missed is None else 'Dice'} {_number(failure)})")

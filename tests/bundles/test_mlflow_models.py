@@ -122,8 +122,8 @@ def test_models_are_registered_in_the_store_that_is_given_and_nothing_else_is_to
     client = MlflowClient(f"sqlite:///{store}")
     if fails:
         errors = capsys.readouterr().err.splitlines()
-        assert errors[-1].startswith("error: --register m: sqlite:")
-        assert errors[-1].endswith("does not take it (no room); give another --tracking_uri")
+        assert errors[-1].startswith("error: --register m: refused by sqlite:")
+        assert errors[-1].endswith(" (no room); give another --tracking_uri")
         assert not client.search_registered_models()
     else:
         version = client.get_model_version_by_alias("m", "best")

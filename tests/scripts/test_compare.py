@@ -306,7 +306,7 @@ def test_runs_without_matrices_or_that_failed_are_left_out(
     old.start_stage("unet", {})
     old.end_stage({"mean_iou": 0.5})
     old.end("FINISHED")
-    assert "1 runs are older than the matrices" in refused()
+    assert "1 runs are from a version without confusion matrices" in refused()
     failed = Tracking("e", "failed", str(store))
     failed.start()
     failed.start_stage("front", {})
@@ -353,7 +353,7 @@ def test_confusion_matrices_that_somebody_edited_are_one_line(
     for path in tmp_path.rglob("confusion-unet.json"):
         path.write_text(content)
     assert main(["--tracking_uri", str(store), "--experiment", "e", "--out", str(tmp_path / "o")]) == 2
-    assert "are not as they were written (" in capsys.readouterr().err
+    assert "are damaged (" in capsys.readouterr().err
 
 
 def folds(add: Add, stage: str, right: float, count: int = 3, of: int = 3, ident: str = "x") -> None:
@@ -386,7 +386,7 @@ def test_a_subject_in_two_folds_is_refused(add: Add, refused: Callable[..., str]
     for fold in (1, 2):
         tags = {"crossval": "x", "crossval_name": "leaky", "fold": str(fold), "folds": "2"}
         add({"unet": matrices(0.5)}, tags=tags)
-    assert "leaky: subject s000 was validated in two folds" in refused("--crossval")
+    assert "leaky: subject s000 is in two folds" in refused("--crossval")
 
 
 # -- what is written ---------------------------------------------------------------------------------------------------
@@ -526,7 +526,7 @@ def test_lesions_have_columns_intervals_and_a_chart(add: Add, compare: Compare, 
     assert rows["FCN8"].get("lesion_sensitivity_at_1fp") is None
     page = (tmp_path / "comparison" / "index.html").read_text(encoding="utf-8")
     assert "FROC curves of the table above" in page
-    assert "1 rows are older than the lesions that are counted." in page
+    assert "1 rows are from a version without lesion counts." in page
     assert "Lesions (tumor &lt;&amp;&gt;): 8 in 8 images; a hit is: IoU of at least 0.1" in page
     assert (tmp_path / "comparison" / "froc-tiny.png").is_file()
     assert "Lesions, per cent" in (tmp_path / "comparison" / "comparison.md").read_text(encoding="utf-8")
@@ -536,7 +536,7 @@ def test_groups_need_an_attribute_that_is_known(
     add: Add, compare: Compare, refused: Callable[..., str], tmp_path: Path
 ) -> None:
     add({"front": matrices(0.6), "context": matrices(0.7)}, lesions={"front": lesions_of(0.9)})
-    assert "--by density: not known of these images; known are size" in refused("--by", "density")
+    assert "--by density: unknown for these images; choose from size" in refused("--by", "density")
     table = tmp_path / "a.csv"
     table.write_text("subject,density\n" + "".join(f"s{n:03d},B\n" for n in range(8)), encoding="utf-8")
     compare("--by", "density", "--attributes", str(table))

@@ -1,1 +1,1 @@
-"""Rows of a comparison that are files: label maps of any tool, or of a second reader."""
+"""Rows of a comparison from files: label maps of any tool, or of a second reader."""

@@ -1,4 +1,4 @@
-"""Which class the values of a tool's label maps mean."""
+"""Mapping of the values in a tool's label maps to classes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from transforms.errors import UserError
 
 
 class Values:
-    """Class numbers, or the gray values of the data set's own label images; one of them in all files.
+    """Values of label maps: class numbers, or gray values of the data set's own label images; the same in all files.
 
     Args:
-        option: how messages name the files' origin.
+        option: origin of the files, for messages.
     """
 
     def __init__(self, data: Dataset, option: str) -> None:
@@ -25,10 +25,10 @@ class Values:
         self.sourced: Path | None = None
 
     def classes(self, path: Path, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Class numbers of one label map.
+        """Return class numbers of one label map.
 
         Raises:
-            UserError: a value that is neither, or files of both kinds.
+            UserError: a value is neither, or there are files of both kinds.
         """
         seen = np.flatnonzero(np.bincount(values.ravel(), minlength=256)).tolist()
         number, source = max(seen) < len(self.names), set(seen) <= set(self.source)
@@ -45,7 +45,7 @@ class Values:
         if self.numbered and self.sourced:
             raise UserError(
                 f"{self.option}: {self.numbered} holds class numbers, {self.sourced} gray values; "
-                "write all label maps alike"
+                "use the same values in all label maps"
             )
         if number:
             return values

@@ -1,4 +1,4 @@
-"""Rows of the store, and those of files beside them."""
+"""Selection of rows from the store and from files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transforms.errors import UserError
 
 @dataclass(frozen=True)
 class PeerOptions:
-    """The options of the command line; see `Peers`."""
+    """Options of the command line; see `Peers`."""
 
     predictions: Sequence[str] = ()
     dataset_dir: Path | None = None
@@ -28,7 +28,7 @@ class PeerOptions:
 
     @property
     def rule(self) -> Rule | None:
-        """How lesions are counted; None as in the other rows."""
+        """Rule for counting lesions; None for that of the other rows."""
         if self.hit is None and self.min_lesion_size is None:
             return None
         return Rule(self.hit or "iou", self.min_lesion_size or 0)
@@ -38,10 +38,10 @@ class PeerOptions:
 def chosen_with_peers(
     uri: str, experiment: str, filters: Filters, options: PeerOptions
 ) -> Iterator[tuple[Store, list[Result]]]:
-    """The store and the results to compare; pictures of files are kept while they are used.
+    """Yield the store and the results to compare; pictures of files exist inside the block.
 
     Raises:
-        UserError: as `chosen` and `peer_rows`.
+        UserError: as in `chosen` and `peer_rows`.
     """
     if not options.predictions or options.dataset_dir is None:
         store = Store(uri, experiment)
@@ -60,7 +60,7 @@ def chosen_with_peers(
 
 
 def _of_store(uri: str, experiment: str, filters: Filters) -> tuple[Store, list[Result]]:
-    """What there is; label maps may also be compared with nothing but one another."""
+    """Return store and results if available; label maps may also be compared only with each other."""
     try:
         store = Store(uri, experiment)
     except UserError as error:

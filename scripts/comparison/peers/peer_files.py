@@ -1,4 +1,4 @@
-"""Finding and reading the label maps and probability maps of other tools."""
+"""Search and reading of label maps and probability maps of other tools."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from transforms.outputs.formats import ENDINGS
 
 LABEL_SUFFIXES = (".png", ".nii.gz", ".nii", ".npy", ".tif", ".tiff", ".dcm")
 LABEL_ENDINGS = (ENDINGS["png"], ENDINGS["nifti"], ENDINGS["dicom_seg"], *LABEL_SUFFIXES)
-"""What may follow a case's name; those of this project's own inference come first, as they end in the others."""
+"""Endings after a case's name; those of this project's inference come first, as they contain the others."""
 
 PROBABILITY_ENDINGS = (ENDINGS["probabilities"], "_prob.npy", "_prob.npz", ".npz")
-"""The last is nnU-Net's (`--save_probabilities`, `--npz`)."""
+"""Endings of probability maps; the last is that of nnU-Net (`--save_probabilities`, `--npz`)."""
 
 MOST = 4
-"""Numbers of a probability map for each pixel and class: a map of another shape is refused by that, a giant by this."""
+"""Largest number of values per pixel and class: limits memory before the shape of a probability map is checked."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """The files of one tool: case → path."""
+    """Files of one tool: case → path."""
 
     labels: dict[str, Path] = field(default_factory=dict)
     probabilities: dict[str, Path] = field(default_factory=dict)
 
 
 def find(folder: Path, cases: Collection[str], option: str) -> Found:
-    """The files of the cases, in a folder and its subfolders; others are not looked at.
+    """Find the files of the cases in a folder and its subfolders; ignore others.
 
     Raises:
-        UserError: no such folder, two label maps of one case, a case without, or some cases alone with probabilities.
+        UserError: the folder is missing, a case has no or several label maps, or only some cases have probabilities.
     """
     if not folder.is_dir():
-        raise UserError(f"{option}: {folder} is no folder; expected one with a label map per case, such as CASE.png")
+        raise UserError(f"{option}: {folder} is not a folder; expected one with a label map per case, such as CASE.png")
     found = Found()
     for path in _files(folder):
         for files, endings in ((found.probabilities, PROBABILITY_ENDINGS), (found.labels, LABEL_ENDINGS)):
@@ -74,9 +74,9 @@ def _case(name: str, endings: Collection[str], cases: Collection[str]) -> str | 
 
 
 def _preferred(known: Path, path: Path, endings: Sequence[str], option: str) -> Path:
-    """Of two files of a case in one folder, such as PNG and NIfTI of one label map, that whose ending comes first."""
+    """Choose between two files of a case in one folder, such as PNG and NIfTI of a label map, by order of endings."""
     if known.parent != path.parent:
-        raise UserError(f"{option}: two files of one case: {known} and {path}; leave one out")
+        raise UserError(f"{option}: two files of one case: {known} and {path}; remove one")
     return min(
         known, path, key=lambda file: next(n for n, end in enumerate(endings) if file.name.lower().endswith(end))
     )
@@ -92,10 +92,10 @@ def _complete(files: Collection[str], cases: Collection[str], folder: Path, what
 
 
 def read_labels(path: Path, class_names: list[str], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Values of a label map (rows, columns), uint8; of DICOM SEG the class numbers.
+    """Read the values of a label map (rows, columns), uint8; for DICOM SEG, class numbers.
 
     Raises:
-        UserError: it cannot be read, or has another size than the label.
+        UserError: the file cannot be read, or its size differs from that of the label.
     """
     values = read_segmentation(path, class_names) if is_segmentation(path) else read_label_image(path).values
     if values.shape != shape:
@@ -107,14 +107,14 @@ def read_labels(path: Path, class_names: list[str], shape: tuple[int, int]) -> N
 
 
 def read_probability(path: Path, lesions: Sequence[int], classes: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Probability of a lesion (rows, columns); smaller maps are enlarged to `shape` bilinearly.
+    """Read the probability of a lesion (rows, columns); maps of other sizes are resized to `shape` bilinearly.
 
     Args:
-        lesions: numbers of the classes of lesions, whose probabilities are added.
-        classes: how many there are.
+        lesions: numbers of the lesion classes, whose probabilities are summed.
+        classes: number of classes.
 
     Raises:
-        UserError: it cannot be read, has another shape, or values that are no probabilities.
+        UserError: the file cannot be read, or its shape or values are invalid.
     """
     values = _channels(path, read_array(path, MOST * classes * shape[0] * shape[1]), classes)
     if not np.isfinite(values).all() or values.min() < -1e-3 or values.max() > 1 + 1e-3:
@@ -128,13 +128,13 @@ def read_probability(path: Path, lesions: Sequence[int], classes: int, shape: tu
 
 
 def _channels(path: Path, values: NDArray[Any], classes: int) -> NDArray[np.float32]:
-    """(1 or classes, rows, columns); axes of length 1, as nnU-Net's slices have, are left out."""
+    """Return (1 or classes, rows, columns), without the axis of length 1 of nnU-Net's slices."""
     plain = values[None] if values.ndim == 2 else values
     if plain.ndim == 4 and plain.shape[1] == 1:
         plain = plain[:, 0]
     if plain.ndim != 3 or plain.shape[0] not in (1, classes) or plain.dtype.kind not in "fiub" or not plain.size:
         raise UserError(
-            f"{path}: an array of {plain.dtype} and shape {values.shape}; expected (rows, columns) of the lesion's "
-            f"probability, or ({classes}, rows, columns) of all classes"
+            f"{path}: an array of {plain.dtype} and shape {values.shape}; expected (rows, columns) for the lesion's "
+            f"probability, or ({classes}, rows, columns) for all classes"
         )
     return plain.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Rows of a comparison from label maps of any tool, scored as an evaluation scores a network."""
+"""Rows of a comparison from label maps of any tool, scored like a network in an evaluation."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ from transforms.palette import picture
 OPTION = "--predictions"
 BUNDLE = "predictions"
 PICTURES, HEIGHT = 6, 320
-"""Subjects whose first image is shown, and its rows at most: as evaluations keep them."""
+"""Number of subjects whose first image is shown, and its largest height, as in evaluations."""
 
 
 @dataclass(frozen=True)
 class Peers:
-    """What `--predictions` asks for.
+    """Request of `--predictions`.
 
     Attributes:
-        folders: name of a row → its folders, one for each training (seed).
-        data: whose labels are the truth.
-        section: that is scored; of a cross-validation the subjects of all folds are.
-        lesion_class, rule: how lesions are counted where no other row says it.
+        folders: name of a row → its folders, one per training (seed).
+        data: data set with the true labels.
+        section: section to score; for a cross-validation, the subjects of all folds are scored.
+        lesion_class, rule: how to count lesions if no other row defines it.
         pictures: folder for small pictures.
     """
 
@@ -60,10 +60,10 @@ class Peers:
 
 
 def parsed(given: Sequence[str]) -> dict[str, list[Path]]:
-    """NAME=FOLDER, several of one name being its trainings with different seeds.
+    """Parse NAME=FOLDER; several folders of one name are trainings with different seeds.
 
     Raises:
-        UserError: not so.
+        UserError: an argument is not of this form.
     """
     folders: dict[str, list[Path]] = {}
     for text in given:
@@ -75,18 +75,18 @@ def parsed(given: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def peer_rows(peers: Peers, others: Sequence[Result]) -> list[Result]:
-    """A row for each name.
+    """Return a row per name.
 
     Args:
-        others: rows of the same data from the store: a cross-validation's folds and the rule of the lesions are theirs.
+        others: rows of the same data from the store, which define the folds of a cross-validation and the lesion rule.
 
     Raises:
-        UserError: a folder, file or value that does not fit, or other rows that are of other data.
+        UserError: a folder, file or value is invalid, or `others` are of other data.
     """
     data = peers.data
     items = [item for section in (TRAINED if peers.cross else (peers.section,)) for item in data.items(section)]
     if not items:
-        raise UserError(f"--section {peers.section}: {data.root} has no image in it")
+        raise UserError(f"--section {peers.section}: {data.root} has no images in this section")
     data.check_labels(items)
     folds, digest = _folds(data, items, others if peers.cross else ())
     items = [item for item in items if any(item["subject"] in fold for fold in folds)]
@@ -126,7 +126,7 @@ def peer_rows(peers: Peers, others: Sequence[Result]) -> list[Result]:
 
 
 def _folds(data: Dataset, items: Sequence[Mapping[str, Any]], others: Sequence[Result]) -> tuple[list[list[str]], str]:
-    """Subjects of each fold, and the digest that results of them have; without others all subjects are one fold."""
+    """Return subjects of each fold, and the digest of their results; without others all subjects are one fold."""
     subjects = sorted({item["subject"] for item in items})
     if not others:
         return [subjects], data.digest
@@ -139,7 +139,7 @@ def _folds(data: Dataset, items: Sequence[Mapping[str, Any]], others: Sequence[R
 
 
 def _lesions(peers: Peers, others: Sequence[Result]) -> tuple[list[int], Rule]:
-    """Classes of lesions and rule: those of the other rows, else as given."""
+    """Return lesion classes and rule: those of the other rows, else as given."""
     known = [result.lesions for result in others if result.lesions is not None]
     if known and peers.rule is None and peers.lesion_class is None:
         return lesion_classes(peers.data.class_names, list(known[0].classes)), known[0].rule
@@ -160,7 +160,7 @@ def _scored(
     name: str,
     measured: BoundaryScores,
 ) -> tuple[Matrices, tuple[ImageLesions, ...]]:
-    """Confusion matrix of each subject, and the lesions of each image."""
+    """Return the confusion matrix of each subject, and the lesions of each image."""
     spacing = {case: mm for s in ("training", "validation", "test") for case, mm in pixel_spacings(data, s).items()}
     values, matrices, images = Values(data, f"{OPTION} {name}"), Matrices(), []
     for item in tqdm(items, desc=name, delay=2, leave=False):
@@ -184,7 +184,7 @@ def _scored(
 
 
 class _Pictures:
-    """Small pictures of the first image of the first of `subjects` (of the first fold), as evaluations keep them."""
+    """Small pictures of the first image of each of the first `PICTURES` of `subjects`, as in evaluations."""
 
     def __init__(self, folder: Path, subjects: Sequence[str]) -> None:
         self.folder, self.subjects, self.seen = folder, set(subjects), set[str]()

@@ -1,4 +1,4 @@
-"""Arrays of probability maps as other tools wrote them; sizes are checked on headers, before anything is unpacked."""
+"""Arrays of probability maps written by other tools; sizes are checked in headers, before decompression."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from transforms.errors import UserError
 from transforms.reading import limits
 
 NAME = "probabilities"
-"""Of the array in nnU-Net's archives; of others the first is taken."""
+"""Name of the array in nnU-Net's archives; of other archives, the first array is used."""
 _HEADER = 348
-"""Bytes of a NIfTI-1 header."""
+"""Size of a NIfTI-1 header in bytes."""
 
 
 def read_array(path: Path, most: int) -> NDArray[Any]:
-    """The array as stored; of NIfTI (classes, rows, columns).
+    """Read an array as stored; for NIfTI, (classes, rows, columns).
 
     Args:
         path: `.nii.gz`, `.npy` or `.npz`.
-        most: numbers that it may hold.
+        most: largest allowed number of values.
 
     Raises:
-        UserError: it cannot be read, or holds more.
+        UserError: the file cannot be read, or has more values.
     """
     try:
         if path.name.lower().endswith(".nii.gz"):
@@ -42,9 +42,9 @@ def read_array(path: Path, most: int) -> NDArray[Any]:
         return np.asarray(np.load(path, allow_pickle=False))
     except UserError:
         raise
-    except Exception as error:  # each library raises its own kinds on damaged files
+    except Exception as error:  # libraries raise different errors for damaged files
         raise UserError(
-            f"{path}: no probability map that can be read ({type(error).__name__}); write it again"
+            f"{path}: cannot be read as a probability map ({type(error).__name__}); write it again"
         ) from None
 
 

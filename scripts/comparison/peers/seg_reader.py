@@ -1,4 +1,4 @@
-"""DICOM SEG of any tool as a label map."""
+"""Reader of DICOM SEG of any tool as a label map."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def is_segmentation(path: Path) -> bool:
 
 
 def read_segmentation(path: Path, class_names: Sequence[str]) -> NDArray[np.uint8]:
-    """Class numbers (rows, columns) of a SEG of one image.
+    """Return class numbers (rows, columns) of a SEG of one image.
 
-    A segment is the class whose name is its label, else the class of its number.
+    The class of a segment is that named like its label, else that of its number.
 
     Raises:
-        UserError: it cannot be read, holds several images, a segment that is no class, or segments that overlap.
+        UserError: the file cannot be read, is of several images, or has unknown or overlapping segments.
     """
     import pydicom
 
@@ -46,8 +46,8 @@ def read_segmentation(path: Path, class_names: Sequence[str]) -> NDArray[np.uint
             numbers = _frame_segments(file)
     except UserError:
         raise
-    except Exception as error:  # what pydicom says quotes headers
-        raise UserError(f"{path}: no DICOM SEG that can be read ({type(error).__name__}); write it again") from None
+    except Exception as error:  # messages of pydicom quote headers
+        raise UserError(f"{path}: cannot be read as DICOM SEG ({type(error).__name__}); write it again") from None
     if file.get("SegmentationType") == "LABELMAP":
         return _of_label_map(path, frames, classes)
     if len(set(numbers)) < len(numbers):
@@ -57,7 +57,7 @@ def read_segmentation(path: Path, class_names: Sequence[str]) -> NDArray[np.uint
     for number, frame in zip(numbers, frames, strict=True):
         mask = frame >= 0.5 * full
         if (out[mask] != 0).any():
-            raise UserError(f"{path}: segments that overlap; expected one class per pixel")
+            raise UserError(f"{path}: segments overlap; expected one class per pixel")
         out[mask] = classes[number]
     return out
 
@@ -80,13 +80,13 @@ def _class(path: Path, segment: Any, class_names: Sequence[str]) -> int:
     if number < len(names):
         return number
     raise UserError(
-        f"{path}: segment {number} has no class's name, and there is no class {number}; expected segments labeled "
+        f"{path}: segment {number} has neither the name nor the number of a class; expected segments labeled "
         f"{', '.join(class_names[1:])}"
     )
 
 
 def _frame_segments(file: Any) -> list[int]:
-    """The segment's number of each frame."""
+    """Return the segment number of each frame."""
     shared = file.SharedFunctionalGroupsSequence[0]
     if "SegmentIdentificationSequence" in shared:
         frames = [shared] * int(file.get("NumberOfFrames", 1))

@@ -68,7 +68,7 @@ def test_scores_of_lesions(metric: str) -> None:
 
 
 def test_an_unknown_score_is_refused() -> None:
-    with pytest.raises(UserError, match=r"--metric dice/x: unknown, or not known of U-Net; its lesions were not count.*"
+    with pytest.raises(UserError, match=r"--metric dice/x: unknown, or not available for U-Net; its lesions were not count.*"
                        r"choose from pixel_accuracy, mean_iou.*dice/tumor"):  # fmt: skip
         verdict_rows(["U-Net"], [result()], "dice/x")
 
@@ -130,7 +130,7 @@ def test_the_statement_in_words() -> None:
 
 def test_with_one_seed_nothing_is_better() -> None:
     text = console(compare(rows(seeds=1), 200, 0))
-    assert "Fewer than 3 seeds (A, B): what is said of these rows is of these trained models" in text
+    assert "Fewer than 3 seeds (A, B): statements on these rows apply to these trained models" in text
     assert "undecided" in text
 
 
@@ -141,4 +141,4 @@ def test_a_score_that_a_row_lacks_gives_no_statement() -> None:
             for matrix in training.subjects.values():
                 matrix[2], matrix[:, 2] = 0, 0
     text = console(compare(made, 200, 0))
-    assert "No statement on dice/tumor: a row has no such score." in text
+    assert "No statement on dice/tumor: a row does not have this score." in text

@@ -181,7 +181,7 @@ def test_small_probability_maps_are_enlarged(tmp_path: Path) -> None:
     assert read_probability(tmp_path / "a_prob.npy", [1], 2, (2, 4))[0] == pytest.approx([0.25, 0.375, 0.625, 0.75])
     np.save(tmp_path / "b_prob.npy", np.ones((4, 2, 2), np.float32))
     with pytest.raises(
-        UserError, match=r"shape \(4, 2, 2\); expected \(rows, columns\) of the lesion's probability, or \(2,"
+        UserError, match=r"shape \(4, 2, 2\); expected \(rows, columns\) for the lesion's probability, or \(2,"
     ):
         read_probability(tmp_path / "b_prob.npy", [1], 2, (2, 2))
     np.save(tmp_path / "c_prob.npy", np.full((2, 2), -3.0))
@@ -218,7 +218,7 @@ def no_image(folder: Path) -> None:
     ("spoil", "message"),
     [
         (no_map, "no label map of 1 of 2 cases in .*, such as s004_L_CC; expected CASE and one of .png"),
-        (two_maps, "two files of one case: .*leave one out"),
+        (two_maps, "two files of one case: .*remove one"),
         (other_size, r"s004_L_CC.png: is 20 x 16, the label 40 x 32 \(rows x columns\)"),
         (other_values, r"holds the values 9; expected the class numbers 0 to 2 \(background, gland, tumor\)"),
         (one_probability, "no probability map of 1 of 2 cases"),
@@ -243,7 +243,7 @@ def test_names_and_folders(text: str) -> None:
 def test_options_that_belong_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--predictions", "a=b"]) == 2
     assert "--predictions and --dataset_dir: expected together" in capsys.readouterr().err
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         find(tmp_path / "none", ["a"], "--predictions a")
 
 
@@ -293,13 +293,13 @@ def test_dicom_seg(tmp_path: Path) -> None:
     path = segmentation(tmp_path / "b.dcm", frames, ["x", "y"])
     assert read_segmentation(path, names)[0, 0] == 1
     path = segmentation(tmp_path / "c.dcm", np.full((2, 4, 6), 255), ["gland", "tumor"])
-    with pytest.raises(UserError, match="segments that overlap"):
+    with pytest.raises(UserError, match="segments overlap"):
         read_segmentation(path, names)
     path = segmentation(tmp_path / "d.dcm", frames, ["gland", "tumor"], PixelData=b"")
-    with pytest.raises(UserError, match="no DICOM SEG that can be read"):
+    with pytest.raises(UserError, match="cannot be read as DICOM SEG"):
         read_segmentation(path, names)
     path = segmentation(tmp_path / "e.dcm", np.zeros((3, 4, 6)), ["gland", "tumor", "wire"])
-    with pytest.raises(UserError, match="segment 3 has no class's name"):
+    with pytest.raises(UserError, match="segment 3 has neither the name nor the number of a class"):
         read_segmentation(path, names)
 
 

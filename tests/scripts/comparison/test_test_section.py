@@ -56,8 +56,8 @@ def test_the_best_row_is_scored_on_the_test_section() -> None:
     found = 24 * 70 + sum(number % 5 for number in range(40, 64))  # of 24 x 100 pixels, none predicted wrongly
     assert made.verdict.test.value == pytest.approx(2 * found / (found + 2400))
     assert made.verdict.test.low < made.verdict.test.value < made.verdict.test.high
-    assert "U-Net on the test section, which was no part of this choice: 83." in console(made)
-    assert "(24 subjects; scored there: it alone)" in console(made)
+    assert "U-Net on the test section, independent of this choice: 83." in console(made)
+    assert "(24 subjects; scored there: only this)" in console(made)
     rows = {row["model"]: row for row in records(made)}
     assert rows["U-Net"]["test_value"] == made.verdict.test.value
     assert rows["FCN"]["test_value"] is None
@@ -100,7 +100,7 @@ def test_every_seed_needs_a_score() -> None:
     extra = sum(number % 5 for number in range(40, 64))
     each = [2 * found / (found + 2400) for found in (24 * 70 + extra, 24 * 60 + extra)]
     assert made.verdict.test.value == pytest.approx(np.mean(each))
-    assert "scored there: it alone" in console(made)
+    assert "scored there: only this" in console(made)
     del tested["a2"]
     (made,) = with_test_scores(store, [compare(several, 200, 0)], 200, 0)
     assert made.verdict is not None

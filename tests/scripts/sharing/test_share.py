@@ -53,7 +53,7 @@ class TestWhatIsShared:
 
     def test_a_bundle_is_found_by_name_and_path(self) -> None:
         assert find_bundle("fcn") == find_bundle(str(ROOT / "bundles" / "fcn")) == ROOT / "bundles" / "fcn"
-        with pytest.raises(UserError, match=r"resnet: no bundle .* there are .*deeplabv3, dilation10, .*fcn, .*unet"):
+        with pytest.raises(UserError, match=r"resnet: not a bundle .* there are .*deeplabv3, dilation10, .*fcn, .*unet"):
             find_bundle("resnet")
 
     def test_more_than_weights_is_refused(self, tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (["resnet", "OUT"], "resnet: no bundle"),
+            (["resnet", "OUT"], "resnet: not a bundle"),
             (["unet", "OUT", "--output_dir", "NOWHERE"], "no trained model here"),
             (["unet", "OUT", "--output_dir", "TRAINED", "--version", "one"], "--version one"),
             (["unet", "OUT", "--output_dir", "TRAINED", "--formats", "h5"], "--formats h5"),
