@@ -234,7 +234,7 @@ def verdict(
     if experiment:
         made[REAL] = list(real_seeds(experiment, tracking_uri, metric, splits))
         if not made[REAL]:
-            raise ValueError(f"--experiment {experiment}: no row was trained alike with six or more seeds")
+            raise ValueError(f"--experiment {experiment}: no row has six or more seeds")
     if as_json:
         print(json.dumps(made))
         return

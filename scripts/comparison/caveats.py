@@ -36,7 +36,7 @@ def notes(results: Sequence[Result], scores: Sequence[Mapping[str, float]], titl
     for option in OPTIONS_TO_NOTE:
         values = {given(result, option) for result in results if result.params}
         if len(values) > 1:
-            yield f"Not trained alike: {option} is {', '.join(sorted(values))}."
+            yield f"Different training: {option} is {', '.join(sorted(values))}."
 
 
 def given(result: Result, option: str) -> str:

@@ -403,7 +403,7 @@ def test_the_table_of_the_paper(add: Add, store: Path, tmp_path: Path, capsys: p
     value = 100 * scores(pooled(matrices(0.9)))["mean_iou"]
     assert re.fullmatch(rf"{value:.2f} \* \[\d\d\.\d\d, \d\d\.\d\d\]~", best[2])
     assert best[-1] == "best"
-    assert "Not trained alike: recipe is paper, quick." in text
+    assert "Different training: recipe is paper, quick." in text
     assert "Means are over the 3 of 3 classes that occur." in text
     assert "Too few subjects (8)" in text
 
@@ -417,7 +417,7 @@ def test_rows_of_another_precision_are_marked_and_runs_from_before_the_option_we
     assert "precision is" not in capsys.readouterr().out
     add({"deeplabv3": matrices(0.9)}, params={"recipe": "quick", "seed": 0, "precision": "bf16"})
     assert main(_where(store, tmp_path)) == 0
-    assert "Not trained alike: precision is bf16, fp32." in capsys.readouterr().out
+    assert "Different training: precision is bf16, fp32." in capsys.readouterr().out
 
 
 def test_files(add: Add, compare: Compare, tmp_path: Path) -> None:

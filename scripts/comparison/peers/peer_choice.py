@@ -64,10 +64,10 @@ def _of_store(uri: str, experiment: str, filters: Filters) -> tuple[Store, list[
     try:
         store = Store(uri, experiment)
     except UserError as error:
-        print(f"label maps alone: {error}", file=sys.stderr)
+        print(f"label maps only: {error}", file=sys.stderr)
         return NoStore(), []
     try:
         return store, chosen(store, filters)
     except UserError as error:
-        print(f"label maps alone: {error}", file=sys.stderr)
+        print(f"label maps only: {error}", file=sys.stderr)
         return store, []

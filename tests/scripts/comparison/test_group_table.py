@@ -116,7 +116,7 @@ def test_an_attribute_of_images_says_of_a_subject_what_all_of_hers_share(tmp_pat
 
 def test_an_attribute_that_nothing_is_known_of_is_refused(tmp_path: Path) -> None:
     row = result(DICE)
-    with pytest.raises(UserError, match=r"--by age: unknown for these images; choose from view, density, size, or give"):
+    with pytest.raises(UserError, match=r"--by age: unknown for these images; choose from view, density, size, or"):
         known_attributes([row], None, None, ["age"])
     table = tmp_path / "a.csv"
     table.write_text("case,density\nelse,B\n")

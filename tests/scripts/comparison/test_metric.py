@@ -68,7 +68,7 @@ def test_scores_of_lesions(metric: str) -> None:
 
 
 def test_an_unknown_score_is_refused() -> None:
-    with pytest.raises(UserError, match=r"--metric dice/x: unknown, or not available for U-Net; its lesions were not count.*"
+    with pytest.raises(UserError, match=r"--metric dice/x: unknown, or not available for U-Net; its lesions.*"
                        r"choose from pixel_accuracy, mean_iou.*dice/tumor"):  # fmt: skip
         verdict_rows(["U-Net"], [result()], "dice/x")
 

@@ -71,7 +71,7 @@ def test_label_maps_are_scored_without_a_store(
     words += ["--predictions", f"reader 2={right}", "--predictions", f"nnU-Net={half}", "--json", "--draws", "100"]
     assert main(words) == 0
     said = capsys.readouterr()
-    assert "label maps alone: " in said.err
+    assert "label maps only: " in said.err
     rows = {row["model"]: row for row in json.loads(said.out)}
     assert rows["reader 2"]["dice/tumor"] == 1
     assert rows["reader 2"]["mean_image_dice"] == 1

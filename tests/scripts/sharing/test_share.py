@@ -53,7 +53,7 @@ class TestWhatIsShared:
 
     def test_a_bundle_is_found_by_name_and_path(self) -> None:
         assert find_bundle("fcn") == find_bundle(str(ROOT / "bundles" / "fcn")) == ROOT / "bundles" / "fcn"
-        with pytest.raises(UserError, match=r"resnet: not a bundle .* there are .*deeplabv3, dilation10, .*fcn, .*unet"):
+        with pytest.raises(UserError, match=r"resnet: not a bundle .* from .*deeplabv3, dilation10, .*fcn, .*unet"):
             find_bundle("resnet")
 
     def test_more_than_weights_is_refused(self, tmp_path: Path) -> None:
