@@ -1,8 +1,7 @@
-"""Commands of MONAI bundles in processes of their own, without the seconds that importing MONAI takes each time.
+"""Commands of MONAI bundles in separate processes, without importing MONAI each time, which takes seconds.
 
-They are forked from a server process that has imported everything and done nothing else; what a test looks at (signals,
-exit codes, printed lines, folder, environment) is that of `python -m monai.bundle`. Where processes cannot be forked,
-they are started in the usual way.
+The processes are forked from a server process that has only imported modules. Signals, exit codes, printed lines,
+folder and environment are those of `python -m monai.bundle`. On systems without fork, processes are started as usual.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ FORKED = "forkserver" in multiprocessing.get_all_start_methods()
 
 
 def arguments(run_id: str, config: str | Path, *words: str | Path) -> list[str]:
-    """What follows `python -m monai.bundle`."""
+    """Arguments of `python -m monai.bundle`."""
     return ["run", run_id, "--config_file", str(config), *map(str, words)]
 
 
@@ -60,10 +59,10 @@ class BundleProcess:
         os.kill(self.pid, number)
 
     def wait(self, timeout: float = 240) -> int:
-        """The exit code; that of a signal is negative.
+        """Return the exit code, negative for a signal.
 
         Raises:
-            TimeoutError: it still runs; it is killed.
+            TimeoutError: the process did not end in time, and was killed.
         """
         if not FORKED:
             return self._started.wait(timeout)
@@ -93,7 +92,7 @@ def run(
 
 
 def _run(words: list[str], cwd: str, environment: dict[str, str], out: str, err: str) -> None:
-    """In the forked process: become what `python -m monai.bundle` is, and end like it."""
+    """In the forked process, imitate `python -m monai.bundle` until its end."""
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)

@@ -20,7 +20,7 @@ from monai.data import set_track_meta
 from repository import ROOT
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# One number of threads in every run, whatever else the machine does: it changes the rounding of sums.
+# The same number of threads in every run, regardless of load: it affects the rounding of sums.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 
 # The same examples in every run; `pytest --hypothesis-profile default` looks for new ones.
@@ -30,7 +30,7 @@ settings.load_profile("repeatable")
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is known of files is that of the tests alone."""
+    """Use a separate cache of known files for the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAMMOSEG_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -44,7 +44,7 @@ def interruptible() -> None:
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing may look up or reach another machine, or this one by a socket."""
+    """Forbid look-ups and connections, also to this machine."""
 
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError(f"the network was used: {args}")
@@ -55,13 +55,13 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tiny_dataset(tmp_path: Path) -> Path:
-    """A dataset folder of six subjects, made anew for the test."""
+    """A new dataset folder of six subjects."""
     return make_dataset(tmp_path / "tiny dataset äöü #1")
 
 
 @pytest.fixture
 def process_state() -> Iterator[None]:
-    """Put back what a bundle's `begin` changes in the process."""
+    """Restore process state that a bundle's `begin` changes."""
     set_track_meta(True)
     hook, handler = sys.excepthook, signal.getsignal(signal.SIGTERM)
     yield
@@ -77,7 +77,7 @@ def process_state() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without runs, made once: it takes seconds."""
+    """An MLflow database without runs, created only once, since this takes seconds."""
     from mlflow.tracking import MlflowClient
 
     path = tmp_path_factory.mktemp("mlflow") / "empty.db"
@@ -87,7 +87,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(empty_store: Path, tmp_path: Path) -> Path:
-    """An MLflow database of the test's own."""
+    """A separate MLflow database for the test."""
     return Path(shutil.copy(empty_store, tmp_path / "mlflow.db"))
 
 
@@ -114,7 +114,7 @@ SLIM: dict[str, Any] = {
     "batch_size": 4,
     "micro_batch_size": 4,
     "crop_size": 24,
-    "log_model": False,  # seconds, and tested by itself
+    "log_model": False,  # takes seconds, and has separate tests
 }
 
 

@@ -1,4 +1,4 @@
-"""A tiny dataset folder, made by hand and not by an importer."""
+"""Tiny dataset folder, written directly instead of by an importer."""
 
 from __future__ import annotations
 

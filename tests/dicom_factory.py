@@ -1,6 +1,6 @@
 """Synthetic DICOM mammograms for tests: every attribute can be set, and every identifier is planted.
 
-`PLANTED` holds texts that stand in the headers written here and must never come out anywhere.
+`PLANTED` holds texts in the headers written here that must not occur in any output.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def lut_item(table: Sequence[int], first: int = 0, bits: int = 12) -> Dataset:
 
 
 def mammogram_header(pixels: np.ndarray[Any, Any], bits: int = 12, **attributes: Any) -> FileDataset:
-    """A header in which only the pixel description and planted identifiers stand, plus `attributes` by keyword."""
+    """A header with only the pixel description and planted identifiers, plus `attributes` by keyword."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = FOR_PRESENTATION
     meta.MediaStorageSOPInstanceUID = UID("1.2.826.0.1.3680043.8.498.77.1")
@@ -77,7 +77,7 @@ def write_dicom(path: Path, pixels: np.ndarray[Any, Any], bits: int = 12, **attr
 
 
 def write_bare_dicom(path: Path, pixels: np.ndarray[Any, Any], bits: int = 12, **attributes: Any) -> Path:
-    """Write a data set without preamble and file meta information, as old archives hold."""
+    """Write a data set without preamble and file meta information, as in old archives."""
     header = mammogram_header(pixels, bits, **attributes)
     bare = Dataset()
     bare.update({element.tag: element for element in header})

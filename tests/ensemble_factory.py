@@ -1,4 +1,4 @@
-"""Trainings that were never run: a folder with weights of a slim network, and the records that a training leaves."""
+"""Imitated trainings: a folder with weights of a slim network and the records of a training."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from transforms.errors import user_error
 
 @contextmanager
 def refused(*words: str, lines: int = 1) -> Iterator[None]:
-    """What runs inside ends with a `UserError`, however deeply MONAI wrapped it, that has the words."""
+    """Expect a `UserError` with the words from the block, however deeply MONAI wrapped it."""
     try:
         yield
     except Exception as error:

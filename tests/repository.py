@@ -1,4 +1,4 @@
-"""Where the repository lies."""
+"""Location of the repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples in docstrings give what they say."""
+"""Examples in docstrings give the stated results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What mlflow/ says, done."""
+"""Instructions of mlflow/ work as stated."""
 
 from __future__ import annotations
 

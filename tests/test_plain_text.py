@@ -1,4 +1,4 @@
-"""Names that strangers chose cannot break a console, a table or a message."""
+"""Names from untrusted sources cannot break a console, a table or a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of the repository that a reader relies on."""
+"""Rules of the repository that readers rely on."""
 
 from __future__ import annotations
 

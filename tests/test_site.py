@@ -1,4 +1,4 @@
-"""The documentation site is built without a warning and fetches nothing from the network."""
+"""The documentation site builds without warnings and loads nothing from the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wheel, built from what is committed and used in an environment of its own, in an empty folder."""
+"""The wheel, built from committed files and used in a separate environment, in an empty folder."""
 
 from __future__ import annotations
 

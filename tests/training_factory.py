@@ -1,4 +1,4 @@
-"""A staged training of a network of twelve numbers, made without a bundle."""
+"""A staged training of a network with twelve weights, without a bundle."""
 
 from __future__ import annotations
 

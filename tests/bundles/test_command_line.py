@@ -1,4 +1,4 @@
-"""Bundles as a person starts them: other processes, other folders, killed halfway."""
+"""Bundles as started by users: in other processes and folders, killed halfway."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_bundle_without_logging_conf_and_metadata_starts(tiny_dataset: Path, t
 
 @pytest.mark.slow
 def test_a_training_whose_workers_start_from_nothing(tiny_dataset: Path, tmp_path: Path, store: Path) -> None:
-    """As on Windows and macOS, where a worker gets everything by pickle."""
+    """Workers get everything by pickle, as on Windows and macOS."""
     words = arguments(
         "training", CONFIG, "--dataset_dir", tiny_dataset, "--stages", "['front']", "--max_epochs", "1",
         "--num_workers", "2", *shlex.split(SLIM), *places(tmp_path / "out", store),
@@ -177,7 +177,7 @@ def test_usage_reports_are_off_unless_the_user_says_otherwise() -> None:
 
 
 def test_the_readme_s_shortest_training(tmp_path: Path, store: Path) -> None:
-    """The command of the README, to the letter, on the sample it makes."""
+    """The verbatim command of the README, on the sample that it makes."""
     text = [line.strip() for line in (ROOT / "README.md").read_text().splitlines()]
     lines = [line for line in text if line.startswith("python -m monai.bundle") and "--max_epochs 1 " in line]
     assert len(lines) == 1

@@ -1,4 +1,4 @@
-"""What must hold in every bundle's files, without running them."""
+"""Rules for the files of every bundle, without running them."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_paper_crop_sizes(name: str, crop_size: Any) -> None:
 
 
 def own_options(bundle: Path) -> dict[str, Any]:
-    """Options that its network alone has."""
+    """Options specific to the bundle's network."""
     options: dict[str, Any] = read(bundle / "network.json").get("options", {})
     return options
 

@@ -1,4 +1,4 @@
-"""Two processes train like one with the doubled batch, and one of them writes."""
+"""Two processes train like one with twice the batch, and only one writes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def with_torchrun(words: list[str]) -> str:
 
 
 def in_two_processes(words: list[str]) -> str:
-    """What torchrun does, without the time that starting it takes."""
+    """Imitate torchrun, without its start-up time."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -118,7 +118,7 @@ def test_one_process_alone() -> None:
 
 
 def test_running_averages_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other process has 3 where this one has 1; numbers of batches are left alone."""
+    """The other process adds 3 to every average, which is then halved; batch counts are unchanged."""
     network = torch.nn.BatchNorm2d(1)
     share_averages(network)  # one process alone
     assert network.running_var is not None

@@ -28,7 +28,7 @@ Run = Callable[..., None]
 
 @pytest.fixture
 def members(tiny_dataset: Path, tmp_path: Path) -> list[str]:
-    """Two networks of different bundles, one of which sees 20 of the 40 rows, and averages mirror images."""
+    """Two networks of different bundles, one of which works on 20 rows instead of 40, and averages mirror images."""
     data = Dataset.load(tiny_dataset)
     first = make_training(tmp_path / "a", data, "fcn", seed=0)
     second = make_training(tmp_path / "b", data, "dilation10", seed=100, image_height=20, mirror_averaging=True)

@@ -37,7 +37,7 @@ def damage(path: Path) -> None:
 
 
 def points(store: Path, name: str) -> list[list[tuple[int, float]]]:
-    """(step, value) of a metric in every run that has it."""
+    """Return (step, value) of a metric in every run that has it."""
     client = MlflowClient(f"sqlite:///{store}")
     runs = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])
     found = [[(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)] for run in runs]

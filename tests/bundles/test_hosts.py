@@ -1,4 +1,4 @@
-"""What another program, such as MONAI Label, takes from inference.json, and label maps that never were logits."""
+"""Use of inference.json by other programs such as MONAI Label, and label maps made without full-size logits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Run = Callable[..., None]
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """The same picture, its breast at the right, as DICOM with a spacing, PNG and NIfTI with a place of its own."""
+    """The same picture, with the breast at the right, as DICOM with a spacing, as PNG, and as NIfTI with an affine."""
     pixels = np.zeros((50, 44), np.uint16)
     pixels[:, 14:] = 1500
     pixels[10:20, 25:39] = 3500
@@ -40,7 +40,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def as_a_host(config: Path, image: Path, **overrides: Any) -> dict[str, Any]:
-    """Run the parts one by one on a dictionary, whose other keys stay."""
+    """Run the parts one by one on a dictionary, and keep its other keys."""
     parser = ConfigParser()
     parser.read_config(str(config))
     parser.update({"dataset_dir": str(image.parent), **overrides})
@@ -90,7 +90,7 @@ def test_a_file_of_itk_keeps_its_place(ending: str, tmp_path: Path) -> None:
 def test_labels_without_logits_are_the_same(
     bundle: str, run_bundle: Run, tiny_dataset: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the stored resolution, and where no format needs logits, none of full size exist."""
+    """At the stored resolution, or if no format needs logits, no full-size logits exist."""
     run_bundle(bundle=bundle, dataset_dir=str(tiny_dataset), max_epochs=1, image_height=24)
     made: list[bool] = []
     call = TiledInferer.__call__

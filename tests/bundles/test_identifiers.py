@@ -1,4 +1,4 @@
-"""From DICOM files full of identifiers to a trained model: none of them in any byte that is written or printed."""
+"""From DICOM files full of identifiers to a trained model: none of them is written or printed."""
 
 from __future__ import annotations
 

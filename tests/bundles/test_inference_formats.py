@@ -130,7 +130,7 @@ def test_switches_of_the_command_line_mean_what_they_say(
 
 
 def test_an_image_of_a_dataset_folder_is_read_as_its_source(trained: Run, tmp_path: Path) -> None:
-    """A cleaned folder holds pixels alone: bit depth, spacing and side stand in its dataset.json."""
+    """An anonymized folder holds only pixels: bit depth, spacing and side are in its dataset.json."""
     source = write_images(tmp_path / "in", "a")
     assert prepare(["dicom", str(source), str(tmp_path / "cleaned"), "--quiet"]) == 0
     options: dict[str, Any] = {"formats": ["png", "findings"]}
@@ -193,7 +193,7 @@ def test_every_format_has_an_ending_and_logits_are_kept_where_needed() -> None:
 def test_results_of_threads_and_of_two_processes_are_those_of_one(
     trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Byte for byte; also where a process that was killed left rows of its own."""
+    """Byte for byte, also if a killed process left its rows."""
     source = write_images(tmp_path / "in", *"abcde")
     (source / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     formats = ["nifti", "png", "overlay", "probabilities", "geojson", "findings"]

@@ -101,7 +101,7 @@ def test_weights_of_the_loss_are_those_of_the_dataset(process_state: None, tiny_
 
 
 def as_before(folder: Path, dice_weight: float) -> None:
-    """Make records of a training look as those of a version with `dice_weight` did."""
+    """Convert records of a training to those of a version with `dice_weight`."""
     new = {"loss", "class_weights", "sampling", "anywhere_share", "ema_decay", "loss_parameters"}
 
     def old(settings: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What MLflow's pages show of a training and its evaluation: models, data sets, source, user."""
+"""Content of MLflow's pages on a training and its evaluation: models, data sets, source, user."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_training_and_its_evaluation(
 def test_models_are_registered_in_the_store_that_is_given_and_nothing_else_is_touched(
     fails: bool, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From any folder and without a store that is set for the process; a failure is one line and leaves no model."""
+    """From any folder, without a store set for the process; a failure is one line and leaves no registered model."""
     matrices = {f"s{number}": np.diag([50, 9]) for number in range(3)}
     about = {
         "labels": {"0": "background", "1": "tumor"},

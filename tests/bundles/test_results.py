@@ -1,4 +1,4 @@
-"""What a bundle's training and evaluation leave, on disk and in MLflow, to compare and to share."""
+"""Results of a bundle's training and evaluation, on disk and in MLflow, for comparison and sharing."""
 
 from __future__ import annotations
 

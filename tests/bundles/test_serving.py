@@ -36,7 +36,7 @@ Run = Callable[..., None]
 
 
 def logged_model(store: Path, folder: Path) -> Path:
-    """The one training's model, downloaded."""
+    """Downloaded model of the only training."""
     client = MlflowClient(f"sqlite:///{store}")
     (found,) = client.search_logged_models([client.get_experiment_by_name("mammoseg").experiment_id])
     return Path(shutil.copytree(url2pathname(urlsplit(found.artifact_location).path), folder / "model"))
@@ -61,7 +61,7 @@ def test_the_network_is_an_mlflow_model_that_loads_without_unpickling(
 
 
 def assert_served_like_inference(folder: Path, run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> None:
-    """The model's other face gives the label maps of inference.json, for odd sizes too, and refuses in one line."""
+    """The served model gives the label maps of inference.json, also for odd sizes, and refuses in one line."""
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     values = np.load(tiny_dataset / "images" / "s004_L_CC.npy").astype(np.uint32) * 65535 // 4095
@@ -96,7 +96,7 @@ def test_a_served_model_names_every_package_that_its_code_imports() -> None:
 def test_mlflow_models_serve_answers_with_a_png(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, store: Path
 ) -> None:
-    """Started elsewhere, with the code of the model's own folder."""
+    """Start the server in another folder, with the code of the model's own folder."""
     run_bundle(bundle="deeplabv3", dataset_dir=str(tiny_dataset), max_epochs=1, log_model=True)
     folder = logged_model(store, tmp_path)
     with socket.socket() as free:
@@ -125,7 +125,7 @@ def test_mlflow_models_serve_answers_with_a_png(
 
 
 def wait_for(address: str, server: subprocess.Popen[bytes], seconds: float = 120) -> None:
-    """Until the server answers."""
+    """Wait until the server answers."""
     end = time.monotonic() + seconds
     while True:
         try:

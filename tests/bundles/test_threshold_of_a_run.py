@@ -1,4 +1,4 @@
-"""An operating point chosen on held-out training subjects, and what follows it."""
+"""Operating point chosen on held-out training subjects, and its use in later steps."""
 
 from __future__ import annotations
 

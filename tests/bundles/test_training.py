@@ -264,7 +264,7 @@ def test_early_stopping_says_when_and_why(
 def test_accumulated_gradients_are_those_of_the_whole_batch(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path
 ) -> None:
-    """Without class weights, dropout, void pixels and statistics of the batch, its mean is that of its parts' means."""
+    """Without class weights, dropout, void pixels and batch statistics, a batch has the mean loss of its parts."""
     weights = {}
     for batch, micro in ((4, 4), (4, 2), (2, 2)):
         folder = tmp_path / f"{batch} by {micro}"
@@ -437,7 +437,7 @@ def test_rectangles_adamw_cosine_dice_and_mirror_averaging(
 def test_no_network_and_batches_of_one_and_a_last_batch_of_one(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, bundle: str
 ) -> None:
-    """Four training images in batches of three leave one; nothing may reach for a server at any time."""
+    """Four training images in batches of three leave one; no server may be contacted."""
     stage = json.loads((ROOT / "bundles" / bundle / "configs" / "train.json").read_text())["recipes"]["quick"][
         "stages"
     ][0]
@@ -453,7 +453,7 @@ def test_no_network_and_batches_of_one_and_a_last_batch_of_one(
 def test_the_last_epoch_is_validated_where_the_interval_leaves_it_out(
     run_bundle: Run, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Epoch 0 is what a later stage starts from; of three epochs an interval of two validates the second."""
+    """Epoch 0 is the start of a later stage; with an interval of two, the second of three epochs is validated."""
     validated: list[tuple[str, int]] = []
     keep_best = StagedTraining._keep_best
 

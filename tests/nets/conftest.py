@@ -1,4 +1,4 @@
-"""Every network of the comparison, each stage of it a case of its own."""
+"""All networks of the comparison, with each stage as a separate case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activation checkpointing and fp32 class scores: what is kept, and that results stay."""
+"""Activation checkpointing and fp32 class scores: memory for gradients, and unchanged results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every network promises, in every stage."""
+"""Contract of every network, in every stage."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_a_piece_by_hand() -> None:
 
 @pytest.fixture
 def wide_layer(monkeypatch: pytest.MonkeyPatch) -> tuple[DilatedConv2d, Tensor]:
-    """An eighth as wide as layers that are worth it (512 channels), which would take seconds."""
+    """Uses an eighth of the width of layers that benefit (512 channels), which would take seconds."""
     monkeypatch.setattr(fourier_conv, "WORTH_IT", 1.5)
     torch.manual_seed(0)
     return DilatedConv2d(64, 64, 7, padding=12, dilation=4), torch.randn(1, 64, 80, 80)
@@ -108,7 +108,7 @@ def test_gradients_are_kept_where_they_are_wanted(wide_layer: tuple[DilatedConv2
 
 
 def test_counting_without_numbers_leaves_nothing_behind(wide_layer: tuple[DilatedConv2d, Tensor]) -> None:
-    """Whatever is kept from one call to the next must not be a tensor without values."""
+    """Tensors cached between calls must have values."""
     layer, x = wide_layer
     fourier_conv.matrices.cache_clear()
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():

@@ -1,4 +1,4 @@
-"""The one resize: aligned with the pixels at every size."""
+"""The common resize function: aligned with the pixels at every size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark commands at small sizes: they run, and measure what they say."""
+"""The benchmark commands at small sizes: they run, and measure what they state."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_precision(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_epochs_are_timed_by_stage_without_validation(tiny_dataset: Path, tmp_path: Path) -> None:
-    """Epochs of two batches: the clock, which advances when it is read, is read at their start and their end alone."""
+    """Epochs of two batches: the clock, which advances when read, is only read at their start and end."""
     folder = tmp_path / "out" / "models"
     ticks = itertools.count()
     times = EpochTimes(lambda: float(next(ticks)), folder.parent)
@@ -171,7 +171,7 @@ def test_networks_are_those_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize(("module", "options"), [(loop, ("unet", {}, 8)), (frozen, ({},))])
 def test_threads_are_those_asked_for(monkeypatch: pytest.MonkeyPatch, module: Any, options: tuple[Any, ...]) -> None:
-    """By the variable that a training respects: by itself it takes as many as the machine has room for."""
+    """Set by the environment variable, without which a training uses as many threads as the machine has free."""
     given: list[str] = []
 
     def run(*_: Any, env: dict[str, str], **__: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`scripts.bundles`: what it writes, refuses to overwrite, and makes of a network of one's own."""
+"""`scripts.bundles`: files written, refusal to overwrite, and bundles for custom networks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ATTENTION = ["--network", "monai.networks.nets.AttentionUnet", "channels=[4,8]",
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository of the bundle fcn alone."""
+    """A repository with only the bundle fcn."""
     for name in ("common", "fcn"):
         shutil.copytree(ROOT / "bundles" / name, tmp_path / "bundles" / name, ignore=shutil.ignore_patterns("models"))
     (tmp_path / "docs").mkdir()
@@ -187,7 +187,7 @@ def test_the_layout_is_json_with_short_things_on_one_line() -> None:
     assert all(re.fullmatch(r'\s*("\w+": )?"([^"\\]|\\.)*",?', line) for line in long), "a single text"
 
 
-# -- a network of one's own --------------------------------------------------------------------------------------------
+# -- custom networks ---------------------------------------------------------------------------------------------------
 
 
 def test_a_new_bundle_is_complete_and_changes_no_other_file(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

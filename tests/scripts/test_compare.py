@@ -1,4 +1,4 @@
-"""`scripts.compare` on stores made by hand: what is chosen, refused, computed, and written."""
+"""`scripts.compare` on imitated stores: selection, refusals, scores and files."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def test_the_latest_of_each_row_unless_told(add: Add, compare: Compare, refused:
     assert all(re.fullmatch(r"U-Net, (first|second) unet \(\w{8}\)", row["model"]) for row in both[1:])
     one = compare("--run", both[1]["run_ids"][:10])
     assert [row["run_name"] for row in one[1:]] == ["first unet"]
-    assert "no finished result that fits" in refused("--tag", "site=b")
+    assert "no matching finished result" in refused("--tag", "site=b")
     assert "--tag site: expected KEY=VALUE" in refused("--tag", "site")
 
 
@@ -269,7 +269,7 @@ def test_different_subjects_or_data_are_not_mixed(add: Add, compare: Compare, re
     message = refused()
     assert re.search(r"one unet \(\w{8}\) on 8 validation subjects", message)
     assert re.search(r"two deeplabv3 \(\w{8}\) on 8 validation subjects", message)
-    assert "not scored on the same images" in message
+    assert "scored on different images" in message
     add({"deeplabv3": matrices(0.5)}, digest="e" * 64, name="three")
     assert re.search(r"three deeplabv3 \(\w{8}\).*digest eeeeeeeeeeee", refused())
     assert [row["model"] for row in compare("--dataset", "eeee")[1:]] == ["DeepLabv3"]
@@ -369,7 +369,7 @@ def test_cross_validations_are_pooled_over_their_folds(
     folds(add, "unet", 0.6)
     folds(add, "deeplabv3", 0.8, ident="y")
     folds(add, "front", 0.7, count=2, ident="z")  # unfinished
-    assert "no finished result" in refused()
+    assert "no matching finished result" in refused()
     rows = compare("--crossval")
     assert [row["model"] for row in rows[1:]] == ["U-Net", "DeepLabv3"]
     each = [matrices(0.6, subjects=4, seed=fold, first=4 * fold) for fold in range(3)]
@@ -439,7 +439,7 @@ def test_files(add: Add, compare: Compare, tmp_path: Path) -> None:
 
 
 class Page(HTMLParser):
-    """Collects what a page would load, and whether its elements are closed."""
+    """Collects resources that a page would load, and checks that its elements are closed."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A store with many runs is one that `scripts.compare` reads as it reads trainings."""
+"""`scripts.compare` reads a store of copied runs like trainings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`scripts.crossval`: folds by subject without a leak, trainings that go on, one table over all subjects."""
+"""`scripts.crossval`: folds by subject without leaks, resumed trainings, one table over all subjects."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_test_images_stay_out_of_it_and_an_image_without_label_is_refused(tiny_d
 
 
 class Trainings:
-    """Stands in for the bundle's process: leaves what a training leaves; `fails` names folds that end badly once."""
+    """Stand-in for the bundle's process that writes the files of a training; `fails` names folds that fail once."""
 
     def __init__(self, store: Path) -> None:
         self.store = store
@@ -387,7 +387,7 @@ def test_bundles_and_seeds_are_rows_of_one_table(
     assert len(trainings.commands) == 12
     assert all(command["--max_epochs"] == "2" for command in trainings.commands)
     folds = {(tmp_path / "cv" / f"{name}" / "folds.csv").read_text() for name, _ in given}
-    assert len(folds) == 1  # the same whatever the seed of the training
+    assert len(folds) == 1  # independent of the training seed
     assert "Fewer than 3 seeds" in (tmp_path / "cv" / "crossval.txt").read_text()
     where = ["--tracking_uri", str(store), "--out", str(tmp_path / "c"), "--json"]
     assert compare_command.main([*where, "--crossval"]) == 0

@@ -1,4 +1,4 @@
-"""The checkup: one line each, and what to do where something is in the way."""
+"""The checkup: one line per check, and remedies for problems."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scripts.doctor import main
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Results go here, and so does the store."""
+    """Folder for results and the store."""
     monkeypatch.setattr(findings, "project_root", lambda: tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     return tmp_path

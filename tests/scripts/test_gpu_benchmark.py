@@ -1,4 +1,4 @@
-"""`python -m scripts.benchmark gpu` at tiny sizes, and with no more packages than a machine with a GPU may have."""
+"""`python -m scripts.benchmark gpu` at tiny sizes, and with the few packages that a GPU machine may have."""
 
 from __future__ import annotations
 

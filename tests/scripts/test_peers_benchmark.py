@@ -24,7 +24,7 @@ from scripts.measuring.watch import Watch, monai_iterations, steps
 
 
 class Foreign(nn.Module):
-    """What smp's network has of which the benchmark knows."""
+    """Stand-in for smp's network with the parts that the benchmark uses."""
 
     def __init__(self, *_: Any, **options: Any) -> None:
         super().__init__()

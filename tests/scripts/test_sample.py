@@ -1,4 +1,4 @@
-"""The embedded sample: made through the import path, reproducible, all or nothing."""
+"""The embedded sample: made through an importer, reproducible, complete or absent."""
 
 from __future__ import annotations
 

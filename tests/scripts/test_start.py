@@ -1,4 +1,4 @@
-"""Help comes at once: no command imports, for its help, what only its work needs."""
+"""Help is fast: no command imports modules for it that only its work needs."""
 
 from __future__ import annotations
 

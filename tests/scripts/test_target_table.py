@@ -1,4 +1,4 @@
-"""`python -m scripts.benchmark table`: what it runs, what it keeps, and its table; nothing is measured."""
+"""`python -m scripts.benchmark table`: benchmarks run, entries stored, and the table; nothing is measured."""
 
 from __future__ import annotations
 

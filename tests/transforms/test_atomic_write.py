@@ -1,4 +1,4 @@
-"""Files that are written atomically, and what killed processes leave of them."""
+"""Atomically written files, and leftovers of killed processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dataset folder: what it says, and what is refused with a remedy."""
+"""The dataset folder: its content, and refusals with a remedy."""
 
 from __future__ import annotations
 

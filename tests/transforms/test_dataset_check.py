@@ -1,4 +1,4 @@
-"""One checker for data sets: what it refuses before the first step."""
+"""The checker of data sets: refusals before the first step."""
 
 from __future__ import annotations
 

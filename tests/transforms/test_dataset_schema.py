@@ -1,4 +1,4 @@
-"""Entries that are told to fit the schema at a glance do, and what does not fit is told as the validator tells it."""
+"""Entries accepted by the quick check fit the schema; messages on others are those of the validator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Terms of what images can be grouped by; nothing else is kept."""
+"""Attributes that images can be grouped by; nothing else is stored."""
 
 from __future__ import annotations
 

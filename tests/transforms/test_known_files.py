@@ -23,7 +23,7 @@ IMAGE = np.arange(12, dtype=np.uint16).reshape(2, 2, 3)
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two arrays that have not changed for longer than is asked for, and a place to keep what is read."""
+    """Two arrays unchanged for longer than required, and a folder for the cache."""
     monkeypatch.setenv("MAMMOSEG_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(known_files, "SETTLED", -1.0)
     root = tmp_path / "ä data"

@@ -1,4 +1,4 @@
-"""Replicas of training images: each technique does what it is called, and label and image stay together."""
+"""Replicas of training images: each technique does what its name says, and label and image stay aligned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What class names mean: lesions, tumors, negations, spellings."""
+"""Meaning of class names: lesions, tumors, negations, spellings."""
 
 from __future__ import annotations
 

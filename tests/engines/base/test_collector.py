@@ -1,4 +1,4 @@
-"""No search for unreachable objects between the imports of a program and its first step, and only there."""
+"""Garbage collection is disabled from the imports of a program to its first step, and only there."""
 
 from __future__ import annotations
 

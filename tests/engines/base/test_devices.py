@@ -1,4 +1,4 @@
-"""`--device`: refused in one line where there is no such device."""
+"""`--device`: refused in one line if the device is unavailable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that read, and pinned memory: chosen by the device."""
+"""Number of reading processes and pinned memory, chosen by the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder that one process at a time writes to, and what a killed one leaves."""
+"""Lock for a folder that one process at a time writes to, and leftovers of killed processes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def start(folder: Path, program: str = HOLD) -> subprocess.Popen[str]:
 
 
 def record(folder: Path, /, **changes: Any) -> None:
-    """What another process would have written."""
+    """Write the record of another process."""
     folder.mkdir(exist_ok=True)
     about = {"task": "training", "folder": str(folder.resolve()), "token": "ab12", "since": "2026-01-02 03:04:05"}
     (folder / NAME).write_text(json.dumps({**about, **Identity.own().record(), **changes}))
@@ -112,7 +112,7 @@ def test_kill_9_releases_it_and_tells_what_was_left(tmp_path: Path) -> None:
 
 
 def test_those_that_were_killed_before_they_could_clean_up_are_handed_on(tmp_path: Path) -> None:
-    """A process that takes the lock of a killed one may be killed before it has closed that one's run."""
+    """A process that takes over the lock of a killed one may be killed before it has closed that run."""
     tokens: list[str] = []
     for _ in range(3):
         process = start(tmp_path / "out")
@@ -172,7 +172,7 @@ def test_another_machine_is_believed_unless_force_is_given(tmp_path: Path) -> No
     ids=["container", "namespace", "folder"],
 )
 def test_on_doubt_nothing_is_said_to_be_left(tmp_path: Path, changes: dict[str, Any]) -> None:
-    """The system's lock is free, so the folder may be used; whose run it was is not certain."""
+    """The system's lock is free, so the folder may be used, but it is uncertain whose run is left."""
     record(tmp_path / "out", pid=2**22 + 1, **changes)
     with locked(tmp_path / "out", "training", "--output_dir") as lock:
         assert lock.left is None
@@ -233,7 +233,7 @@ def test_a_folder_that_vanishes_meanwhile(tmp_path: Path) -> None:
 
 
 def test_on_windows_two_that_claim_at_once_do_not_both_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There the open file is the lock: between removal of an old one and making of a new one another may make it."""
+    """On Windows the open file is the lock: another process may create it between removal and creation by this one."""
     monkeypatch.setattr(lock_module, "fcntl", None)
     unlink = Path.unlink
 

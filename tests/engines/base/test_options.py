@@ -1,4 +1,4 @@
-"""Options that cannot be are refused by name."""
+"""Invalid options are refused by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals that end a run in order, and consoles that cannot or do not take what is written."""
+"""Signals that end a run in order, and consoles that cannot or do not accept output."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_signal_that_a_destructor_swallowed_ends_the_run_at_its_next_iteration
 
 @pytest.mark.usefixtures("handlers")
 def test_sigbreak_gets_the_same_handler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows only: the registration is looked at, since the signal does not exist here."""
+    """Windows only: checks the registration, since the signal does not exist on this system."""
     installed = {}
     monkeypatch.setattr(signal, "SIGBREAK", 21, raising=False)
     monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Threads of torch by the load of the machine, on made-up records of the system."""
+"""Number of torch threads by the load of the machine, on imitated system records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def stat(*cores: str) -> str:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A machine of four processors that this process may all use; it has four threads, and nobody chose the number."""
+    """A machine with four processors, all available to this process, which has four threads by default."""
     for name in threads.CHOSEN:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(processors, "STAT", tmp_path / "stat")
@@ -43,7 +43,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def meanwhile(machine: Path, monkeypatch: pytest.MonkeyPatch, *cores: str) -> None:
-    """What the record says after the pause."""
+    """Set the record after the pause."""
     monkeypatch.setattr(threads.time, "sleep", lambda seconds: (machine / "stat").write_text(stat(*cores)))
 
 
@@ -145,7 +145,7 @@ def test_several_processes_share(machine: Path) -> None:
 
 
 def another(machine: Path, threads: int | None, since: float | None = None, polite: bool = False) -> IO[str]:
-    """The file of a run in another process, which has it locked until it is closed."""
+    """The file of a run in another process, locked until closed."""
     folder = machine / f"mammoseg-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     handle = claim(folder / f"run-1-{os.urandom(4).hex()}")
@@ -191,7 +191,7 @@ def test_work_of_a_run_is_not_counted_twice(machine: Path, monkeypatch: pytest.M
 
 
 def test_runs_that_do_not_count(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that ended without a word, one that never started, one that gives way, and a file of something else."""
+    """A run that was killed, one that never started, one that yields, and a file of something else."""
     ended = another(machine, 4)
     ended.close()
     others = [another(machine, None, since=time.time() - 1000), another(machine, 4, polite=True), another(machine, 4)]
@@ -208,7 +208,7 @@ def test_runs_that_do_not_count(machine: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_number_is_settled_before_the_first_step(
     machine: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A run that was about to start while the config was read has ended since; others see what this one takes."""
+    """A run that was about to start when the config was read has ended since; others see the threads of this run."""
     handle = another(machine, None)
     meanwhile(machine, monkeypatch, *[IDLE] * 4)
     threads.fit_threads(quiet=True)

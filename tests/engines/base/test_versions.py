@@ -1,4 +1,4 @@
-"""A bundle made with another MONAI says so."""
+"""A bundle made with another version of MONAI warns."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_another_patch_release_is_the_same(caplog: pytest.LogCaptureFixture) -> 
 def test_a_running_bundle_prints_both_versions(
     process_state: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The line comes from `engines.begin`, whatever happens next: here there is no data."""
+    """The line comes from `engines.begin`, before the run fails for lack of data."""
     from monai.bundle import run
 
     configs = shutil.copytree(ROOT / "bundles" / "unet" / "configs", tmp_path / "configs")

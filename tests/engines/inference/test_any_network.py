@@ -1,4 +1,4 @@
-"""Networks that were not made for this project: the sizes they take, several outputs, and what is refused."""
+"""Third-party networks: accepted sizes, several outputs, and refusals."""
 
 from __future__ import annotations
 

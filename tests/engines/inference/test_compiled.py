@@ -1,4 +1,4 @@
-"""Training with a compiled network; compiling itself is torch's."""
+"""Training with a compiled network; compilation itself is imitated."""
 
 from __future__ import annotations
 

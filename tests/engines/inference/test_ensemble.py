@@ -1,4 +1,4 @@
-"""The mean of several networks' probabilities, their members, and what they may not have seen."""
+"""Mean of several networks' probabilities, members of ensembles, and refusal of images that they were trained on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from transforms.working_resolution import upsampled_probability
 
 
 class Says(nn.Module):
-    """The same probabilities for every pixel, and what size it was shown."""
+    """A network with the same probabilities for every pixel, which records the size of its input."""
 
     def __init__(self, *probabilities: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Images through networks that take any size, and through those that do not."""
+"""Inference with networks that accept any size, and with others."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_gradients_reach_every_parameter_through_the_padding(size: tuple[int, in
 
 def test_mirror_averaging_by_hand() -> None:
     def network(x: torch.Tensor) -> torch.Tensor:
-        """Two classes, the first more likely at the first column, whatever the image."""
+        """Two classes, the first more likely in the first column of every image."""
         scores = torch.zeros(1, 2, 1, 2)
         scores[0, 0, 0, 0] = torch.log(torch.tensor(3.0))
         return scores

@@ -188,7 +188,7 @@ def test_any_size(
 
 @pytest.mark.parametrize(("make", "stage"), TILEABLE[:6], ids=lambda value: getattr(value, "__name__", value))
 def test_the_halo_is_what_a_cell_sees(make, stage) -> None:
-    """Not a number behind the halo reaches the core, and one at its edge does: enough, and no more than one step."""
+    """NaN beyond the halo does not reach the core, but NaN at its edge does: the halo is sufficient and tight."""
     network = build(make, stage)
     channels = 3
     for step, run in zip(measured(network, torch.zeros(1, 3, 8, 8)), runs(network), strict=True):
@@ -264,7 +264,7 @@ def test_windows_cover_as_much_but_differ() -> None:
 
 @pytest.mark.parametrize(("make", "stage"), ONE_STAGE, ids=lambda value: getattr(value, "__name__", value))
 def test_memory_does_not_grow_with_the_image(make, stage) -> None:
-    """Beside maps at 1/8 of the image and less, and the result."""
+    """Except for maps at 1/8 of the image and less, and the result."""
     network = build(make, stage)
     largest = []
     for height in (480, 1440):
@@ -300,9 +300,9 @@ def test_memory_is_kept_to(make, stage) -> None:
 @pytest.mark.parametrize("size", [(560, 24), (553, 24), (560, 17), (555, 23)], ids=str)
 @pytest.mark.parametrize("labels", [False, True])
 def test_strips_are_enlarged_as_the_whole(size: tuple[int, int], labels: bool) -> None:
-    """70 rows of scores are three strips; the first size is all that eight times as much gives.
+    """70 rows of scores are three strips; the first size is exactly eight times as large.
 
-    Of maps as small as the last strip's torch takes the sums in another order.
+    For maps as small as the last strip, torch sums in another order.
     """
     torch.manual_seed(0)
     scores = torch.randn(2, 4, 70, 3)

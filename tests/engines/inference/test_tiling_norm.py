@@ -39,7 +39,7 @@ def test_moments_of_parts_are_those_of_the_whole(band: int, layout, monkeypatch:
 
 
 def test_a_large_mean_does_not_swallow_the_variance() -> None:
-    """As where half an image is air: sums of squares in float32 would be wrong in the third digit and beyond."""
+    """As if half an image is air: sums of squares in float32 would be wrong from the third digit on."""
     x = 1000 + 0.01 * torch.randn(1, 4, 300, 500, generator=torch.Generator().manual_seed(0))
     moments = Moments()
     moments.add(x)

@@ -1,4 +1,4 @@
-"""Files a run leaves: whole or absent, plain values only."""
+"""Files of a run: complete or absent, with only plain values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluations that can be told apart: their folders, what is written beside them, and given pixel spacings."""
+"""Distinguishable evaluations: their folders and records, and given pixel spacings."""
 
 from __future__ import annotations
 

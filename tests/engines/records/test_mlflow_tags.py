@@ -1,4 +1,4 @@
-"""Source, commit, user and kind of experiment; what a store does not take."""
+"""Source, commit, user and kind of experiment; values that a store refuses."""
 
 from __future__ import annotations
 

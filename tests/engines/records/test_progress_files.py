@@ -1,4 +1,4 @@
-"""What a training is resumed from: the last state, the one before, or one line that says why not."""
+"""State to resume a training from: the last one, the previous one, or a one-line error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training, one MLflow run, whatever happens."""
+"""One training is one MLflow run in all circumstances."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_names_mlflow_would_refuse_and_nan(store: Path) -> None:
 
 
 def test_names_of_any_script_and_shape_are_kept_apart(store: Path) -> None:
-    """No name may end the tracking, and no two classes may become one."""
+    """No name may break tracking, and no two classes may get the same name."""
     names = ["iou/乳腺", "iou/胸筋", "iou/a?", "iou/a!", "gland/", "a//b", ".", "..", "../x", "/y", "", "z" * 600]
     tracking = Tracking("e", "r", str(store))
     tracking.start()
@@ -111,7 +111,7 @@ def test_an_unreachable_store_is_told_in_one_line_and_stops_nothing(caplog: pyte
 
 
 def test_an_interruption_in_the_middle_of_a_write_is_none_of_the_store(store: Path) -> None:
-    """SQLAlchemy raises an error of its own in place of a Ctrl-C, which is not a store that fails."""
+    """SQLAlchemy replaces a Ctrl-C by its own error, which is not a failure of the store."""
     tracking, inserts = Tracking("e", "r", str(store)), []
 
     def interrupt(_c: Any, _k: Any, statement: str, *_: Any) -> None:

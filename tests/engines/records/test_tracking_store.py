@@ -1,4 +1,4 @@
-"""The store under trainings: several at once, made anew, or not there."""
+"""Tracking store used by several trainings at once, newly created, or missing."""
 
 from __future__ import annotations
 
@@ -286,7 +286,7 @@ def test_a_run_whose_making_is_interrupted_is_ended_though_its_id_is_not_known(s
 
 @pytest.mark.parametrize("name", ["commit", "after_cursor_execute"])
 def test_a_run_that_is_interrupted_within_a_write_is_ended_all_the_same(store: Path, name: str) -> None:
-    """The write, or a cursor with rows to fetch, is left with the database's lock, for which others wait in vain."""
+    """An interrupted write or unfinished cursor holds the database's lock, for which others wait in vain."""
     tracking, armed = Tracking("e", "r", str(store)), [True]
 
     def interrupt(*about: Any) -> None:

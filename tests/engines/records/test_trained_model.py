@@ -1,4 +1,4 @@
-"""Weights and settings of a training: whole, undamaged, finite, or one line that says what they are."""
+"""Weights and settings of a training: complete, undamaged and finite, or a one-line error."""
 
 from __future__ import annotations
 

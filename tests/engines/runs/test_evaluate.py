@@ -1,4 +1,4 @@
-"""`engines.evaluate`: refusals before anything is written, and the rows of a decision by a threshold."""
+"""`engines.evaluate`: refusals before anything is written, and rows for masks by a threshold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`engines.infer` and the images it runs over: what cannot be read, and what may not be replaced."""
+"""`engines.infer` and its images: unreadable files, and results that may not be replaced."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_processes_share_the_images_and_one_table_results(
 
 
 def test_rows_of_an_earlier_run_stay_until_all_images_are_done_again(tmp_path: Path) -> None:
-    """A run that ends in between leaves the old table, and its own rows beside it for the next run."""
+    """An interrupted run leaves the old table, and its own rows in a separate file for the next run."""
     items = [{"image": f"{name}.png", "name": name} for name in "acd"]
     for name in "xacd":
         put_row(tmp_path, {"name": name, "gland_px": "1"})

@@ -1,4 +1,4 @@
-"""`engines.train`: checks before, tables and pictures after, and an MLflow run that is closed whatever happens."""
+"""`engines.train`: checks before, tables and pictures after, and an MLflow run that is always closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every result leaves to be checked and compared by."""
+"""Files of every result for verification and comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lesion scores by group: which columns are read, who is merged, and the scores by hand."""
+"""Lesion scores by group: columns read, groups merged, and scores by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interval of a score over subjects, and what is said of few of them."""
+"""Interval of a score over subjects, and the warning for few subjects."""
 
 from __future__ import annotations
 

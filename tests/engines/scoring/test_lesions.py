@@ -1,4 +1,4 @@
-"""Lesions of an evaluation judged by hand, the classes that they are of, and the files that are left."""
+"""Lesions of an evaluation compared with results by hand, their classes, and their files."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def detection(names: list[str], **options: Any) -> LesionDetection:
 
 
 def feed(handler: LesionDetection, logits: torch.Tensor, label: torch.Tensor, case: str = "s1_L") -> None:
-    """What MONAI's evaluator does with one image."""
+    """Process one image like MONAI's evaluator."""
     engine = SimpleNamespace(state=SimpleNamespace(batch=None, output={"pred": logits}))
     handler._keep_logits(engine)
     item = {"subject": case.split("_")[0], "case": case}

@@ -1,4 +1,4 @@
-"""Reading processes that persist give the crops, and leave the random numbers, of ones that are new in each epoch."""
+"""Persistent reading processes give the same crops and random numbers as processes started in each epoch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def loader(kind: type[DataLoader], folder: Path, workers: int, **more: Any) -> A
 
 @dataclass
 class Epochs:
-    """What epochs gave: their batches, and a global random number after each, as dropout would draw it."""
+    """Result of epochs: batches, and a global random number after each, as drawn by dropout."""
 
     batches: list[list[torch.Tensor]]
     numbers: list[float]
@@ -115,7 +115,7 @@ def test_an_epoch_begun_for_nothing_is_left(tiny_dataset: Path, reading: EpochLo
 
 
 def test_whole_images_are_read_by_the_same_processes_in_each_pass(process_state: None, tiny_dataset: Path) -> None:
-    """As a training validates; the operating point takes one pass after each stage."""
+    """As in the validation of a training; the operating point takes one pass after each stage."""
     parser = ConfigParser()
     parser.read_config(str(project_root() / "bundles" / "unet" / "configs" / "train.json"))
     parser["dataset_dir"], parser["num_workers"] = str(tiny_dataset), 1

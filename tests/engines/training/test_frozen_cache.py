@@ -118,7 +118,7 @@ def test_weights_and_scores_are_those_without_the_cache(
 
 
 def read_by(made: StagedTraining, workers: int) -> list[Any]:
-    """Have a training read batches of two crops by so many processes; those that it had, as it trains."""
+    """Have a training read batches of two crops with a number of processes; return the batches."""
     trainer, seen = made.trainer, []
     trainer.data_loader = EpochLoader(
         made.dataset,

@@ -117,7 +117,7 @@ def test_void_pixels_might_as_well_not_be_there(name: str) -> None:
 
 
 class Reads(TorchDispatchMode):
-    """Counts the values that are read from tensors, for which a GPU is waited for."""
+    """Counts values read from tensors, which synchronize with a GPU."""
 
     count = 0
 

@@ -1,4 +1,4 @@
-"""What a stage is trained with, and how its learning rate falls."""
+"""Settings of a stage, and its learning-rate schedule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees while a network trains."""
+"""Output for the user during training."""
 
 from __future__ import annotations
 

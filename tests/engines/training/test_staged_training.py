@@ -1,4 +1,4 @@
-"""Stages one after another: where each starts, what is validated when, and what is resumed."""
+"""Sequence of stages: starting weights, validation and resuming."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_best_epoch_of_a_ruined_stage_is_its_start(tiny_dataset: Path, tmp_p
 def test_each_weights_are_validated_once_and_the_last_once_more_for_their_pictures(
     tiny_dataset: Path, tmp_path: Path, keep: str, starts: int
 ) -> None:
-    """Two epochs a stage; what the second stage starts from counts as its epoch 0 where the best epoch is kept."""
+    """Two epochs per stage; with the best epoch kept, the start of the second stage counts as its epoch 0."""
     training = staged_training(tiny_dataset, tmp_path / "out", keep=keep)
     training.prepare()
     training.run()

@@ -23,7 +23,7 @@ SIZE = (64, 48)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_what_is_counted_is_what_a_step_takes(precision: str, recompute: bool) -> None:
-    """The count of a real step: without numbers there is the same; three crops take what one and two foretell."""
+    """The count on the meta device equals that of a real step; three crops are extrapolated from one and two."""
     network, inferer = Dilation10(3, width=0.02), PaddedInferer(precision, recompute)
     weights = sum(4 * p.numel() for p in network.parameters())
     image, label = torch.rand(3, 3, *SIZE), torch.zeros(3, *SIZE, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""`scripts.compare --by`: where attributes are from, groups of images and of subjects, and their tests."""
+"""`scripts.compare --by`: sources of attributes, groups of images and subjects, and tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said below the table of lesions."""
+"""Notes below the table of lesions."""
 
 from __future__ import annotations
 

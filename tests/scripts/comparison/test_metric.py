@@ -1,4 +1,4 @@
-"""`--metric`: every score of the tables as sums over subjects, and trainings that differ in their seed alone."""
+"""`--metric`: every score of the tables as sums over subjects, and trainings that differ only in their seed."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_the_statement_in_words() -> None:
     assert "Statement on dice/tumor, per cent" in text
     assert "Better: B than A." in text
     assert "p equivalent" in text
-    assert "B is the best of these 2 rows on the same subjects that it is scored on" in text
+    assert "B was chosen as the best of these 2 rows on the subjects that it is scored on" in text
     assert "Means over trainings with different seeds: A 3, B 3" in text
     assert "Statement on mean_iou, per cent:" in markdown(compare(rows(), 200, 0, "mean_iou"))
 

@@ -1,4 +1,4 @@
-"""The page: what is in the file, what is linked, and in which colors."""
+"""The page: embedded content, links and colors."""
 
 from __future__ import annotations
 

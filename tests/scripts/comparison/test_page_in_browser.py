@@ -1,4 +1,4 @@
-"""The page in headless Chromium: no violation that axe-core finds, wide and narrow, light and dark; its script works.
+"""The page in headless Chromium: no violations found by axe-core, wide and narrow, light and dark; its script works.
 
 axe-core is in the package axe-core-python (`.[dev]`); `MAMMOSEG_AXE` names the file of another release, such as
 node_modules/axe-core/axe.min.js after `npm install axe-core`.
@@ -76,7 +76,7 @@ window.addEventListener("load", async () => {
 
 
 def axe() -> Path | None:
-    """The file of axe-core, if there is one."""
+    """Return the file of axe-core, if available."""
     if given := os.environ.get("MAMMOSEG_AXE"):
         return Path(given)
     found = importlib.util.find_spec("axe_core_python")
@@ -146,7 +146,7 @@ def test_no_violations_and_a_script_that_works(tmp_path: Path) -> None:
 
 
 def shown(browser: str, folder: Path) -> list[dict[str, Any]]:
-    """What the script in the page found."""
+    """Return the findings of the script in the page."""
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,900", "--virtual-time-budget=60000"]
     own = [f"--user-data-dir={folder / 'browser'}", "--no-first-run", "--disable-background-networking"]
     command = [browser, *options, *own, "--dump-dom", (folder / "index.html").as_uri()]

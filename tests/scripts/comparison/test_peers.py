@@ -1,4 +1,4 @@
-"""`--predictions`: label maps of other tools as rows, their formats, and what is refused."""
+"""`--predictions`: label maps of other tools as rows, their formats, and refusals."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_gray_values_of_the_data_set_s_own_label_images(data: Dataset) -> None:
     values = Values(data, "--predictions a")
     assert values.classes(Path("a.png"), np.array([[0, 255, 128]], np.uint8)).tolist() == [[0, 2, 1]]
     assert values.classes(Path("b.png"), np.array([[0, 0]], np.uint8)).tolist() == [[0, 0]]
-    with pytest.raises(UserError, match=r"c.png holds class numbers, a.png gray values; write all"):
+    with pytest.raises(UserError, match=r"c.png holds class numbers, a.png gray values; use the same values"):
         values.classes(Path("c.png"), np.array([[0, 2]], np.uint8))
     with pytest.raises(UserError, match=r"d.png: holds the values 0, 7; expected the class numbers 0 to 2"):
         values.classes(Path("d.png"), np.array([[0, 7]], np.uint8))
@@ -248,7 +248,7 @@ def test_options_that_belong_together(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def segmentation(path: Path, frames: np.ndarray, labels: list[str], **more: Any) -> Path:
-    """A SEG with as little as is read of it."""
+    """A SEG with only the attributes that are read."""
     from pydicom.dataset import Dataset as Header
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian

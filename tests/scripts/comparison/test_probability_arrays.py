@@ -1,4 +1,4 @@
-"""Probability maps of other tools: what is read, and hostile files."""
+"""Probability maps of other tools: supported formats, and hostile files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The best row's score on a test section: where it was evaluated there, and what is said of it."""
+"""Score of the best row on a test section: conditions, and sentence in the report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def result(title: str, right: int, parent: str, section: str = "validation", fir
 
 
 class Store:
-    """As `scripts.comparison.store.Store`, of evaluations: training → result."""
+    """Stand-in for `scripts.comparison.store.Store`, with evaluations: training → result."""
 
     def __init__(self, evaluations: dict[str, Result], **tags: str) -> None:
         self.evaluations, self.tags = evaluations, tags

@@ -1,4 +1,4 @@
-"""Trained on one data set, tested on another: which rows there are, and the table over all data sets."""
+"""Trained on one data set, tested on another: rows, and the table over all data sets."""
 
 from __future__ import annotations
 

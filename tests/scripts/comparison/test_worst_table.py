@@ -1,4 +1,4 @@
-"""Where the rows of a comparison fail."""
+"""Failures of a comparison's rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cross-validation that is interrupted lets the training of its fold end in order."""
+"""An interrupted cross-validation lets the training of its fold end in order."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_sigterm_is_handed_on_and_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_training_that_does_not_end_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C reaches it by itself in a terminal; here it looks away."""
+    """In a terminal Ctrl-C also reaches the training; here the training ignores it."""
     monkeypatch.setattr(process, "SECONDS_TO_END", 0.3)
     children: list[subprocess.Popen[bytes]] = []
     real = subprocess.Popen

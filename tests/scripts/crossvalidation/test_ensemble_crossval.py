@@ -1,4 +1,4 @@
-"""`scripts.ensemble`: the networks of the same fold averaged, with a threshold of the ensemble's own other folds."""
+"""`scripts.ensemble`: averages the networks of each fold, with a threshold chosen on the ensemble's other folds."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def crossvals(tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 class Evaluations:
-    """Stands in for the bundle's process: leaves what an evaluation of an ensemble leaves."""
+    """Stand-in for the bundle's process that writes the files of an ensemble's evaluation."""
 
     def __init__(self, store: Path) -> None:
         self.store = store

@@ -1,4 +1,4 @@
-"""Results of folds, of which files may have been damaged since."""
+"""Results of folds, also with damaged files."""
 
 from __future__ import annotations
 

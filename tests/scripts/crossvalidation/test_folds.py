@@ -1,4 +1,4 @@
-"""Folds from a file; the committed folds of public data sets are those that `scripts.crossval` deals."""
+"""Folds from a file; the committed folds of public data sets equal those drawn by `scripts.crossval`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finished folds come back into a store that lacks them, from their folders and without a training."""
+"""Finished folds are logged to a store that lacks them, from their folders and without training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STAGES = ("front", "context")
 
 
 def leave(words: list[str], **_: Any) -> int:
-    """Stands in for the training of a fold that reaches no store: leaves its files alone."""
+    """Stand-in for the training of a fold without a store, which only writes its files."""
     given = dict(zip(words[5::2], words[6::2], strict=True))
     output, data = Output(given["--output_dir"]), Dataset.load(given["--dataset_dir"])
     number = int(Path(given["--output_dir"]).name.removeprefix("fold-"))

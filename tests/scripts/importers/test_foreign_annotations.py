@@ -1,4 +1,4 @@
-"""Annotation files of other tools are named for what they are, with the command that reads them."""
+"""Annotation files of other tools are recognized, and the message names the command that reads them."""
 
 from __future__ import annotations
 

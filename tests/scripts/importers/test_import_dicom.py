@@ -1,4 +1,4 @@
-"""DICOM files without labels become a folder of test images that says nothing of anybody."""
+"""DICOM files without labels become a folder of test images without identifiers."""
 
 from __future__ import annotations
 

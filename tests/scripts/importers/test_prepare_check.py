@@ -238,7 +238,7 @@ def test_what_goes_to_another_process_for_an_image_does_not_grow_with_their_numb
 
 
 def test_nothing_is_kept_of_each_file(dataset, monkeypatch, tmp_path) -> None:
-    """Which would be written anew for every image."""
+    """The cache of known files would be rewritten for every image."""
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     assert check_dataset(dataset).errors == []
     assert not (tmp_path / "cache").exists()

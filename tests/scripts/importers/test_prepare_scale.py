@@ -1,4 +1,4 @@
-"""Many images: several processes, interruption and going on, crashes, and looking before writing."""
+"""Many images: several processes, interruption and resuming, crashes, and checks before writing."""
 
 from __future__ import annotations
 

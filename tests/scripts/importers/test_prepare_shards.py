@@ -1,4 +1,4 @@
-"""An import that machines share: parts, merged, are the bytes of one import; what does not fit is told."""
+"""An import shared by machines: merged parts equal a single import byte for byte; mismatches are reported."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_linked_part_and_a_disk_without_links(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_part_names_nobody(tmp_path: Path) -> None:
-    """Neither a file nor a subject, also of images that cannot be read."""
+    """Parts contain no names of files or subjects, also for unreadable images."""
     import_parts(dicom(tmp_path), tmp_path / "data", 2)
     held = content(tmp_path / "data.shards")
     assert len(held) == 2 + 5 * 2  # arrays and records of five images

@@ -1,4 +1,4 @@
-"""The writer behind all importers: numbering, splitting, and a folder that is whole or not there."""
+"""The writer of all importers: numbering, splitting, and a folder that is complete or absent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained model without a training, and a Python that sees nothing of the repository."""
+"""Imitated trained model, and a Python without access to the repository."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
 
 
 def clean_python(folder: Path, home: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run Python in a folder with the installed packages alone.
+    """Run Python in a folder with only the installed packages.
 
     -S leaves out site.py, which reads the .pth files of editable installs; the packages are named in PYTHONPATH. The
     environment holds nothing else, and `home` is an empty folder.

@@ -1,4 +1,4 @@
-"""What goes into a shared bundle, part by part."""
+"""Parts of a shared bundle."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ class TestArchive:
             archive.refuse_traces(folder, [tmp_path / "home"])
 
     def test_folders_that_every_machine_has_tell_nothing(self, tmp_path: Path) -> None:
-        """archive/data/0 stands in every file of torch.save, and /usr/ in a guide."""
+        """archive/data/0 occurs in every file of torch.save, and /usr/ in a guide."""
         folder = self.folder(tmp_path)
         (folder / "b.bin").write_bytes(b"\0archive/data/0 archive/code/ /usr/bin/mlflow /usr/local/lib")
         archive.refuse_traces(folder, [Path("/data"), Path("/code"), Path("/usr"), Path("/usr/local")])

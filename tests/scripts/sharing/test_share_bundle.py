@@ -1,4 +1,4 @@
-"""A shared bundle from one end to the other: trained, zipped, unzipped, and used where nothing of the repository is."""
+"""A shared bundle end to end: trained, zipped, unzipped, and used without the repository."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def unzip(path: str | Path, folder: Path) -> Path:
 
 
 def names_of_this_machine(output: Path) -> list[bytes]:
-    """What would tell where and by whom a zip was made."""
+    """Texts that would reveal where and by whom a zip was made."""
     places = [ROOT, output, Path.home(), Path(torch.__file__).parents[1]]
     return [f"{place}/".encode() for place in places] + [f"/{getpass.getuser()}/".encode(), b"site-packages"]
 
@@ -141,7 +141,7 @@ def test_every_bundle_in_every_format_and_everything_that_is_done_with_it(
 
 
 def check_python_api(folder: Path, home: Path, bundle: str) -> None:
-    """What a program of one's own does with an unzipped bundle."""
+    """Use an unzipped bundle in a user's program."""
     code = f"""
 import torch, monai.bundle as b
 network = b.load("{bundle}", bundle_dir="..", workflow_type="inference").eval()

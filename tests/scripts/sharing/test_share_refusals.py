@@ -1,4 +1,4 @@
-"""What `scripts.share` refuses before it exports, and how it tells what went wrong with an export."""
+"""Refusals of `scripts.share` before the export, and messages on failed exports."""
 
 from __future__ import annotations
 

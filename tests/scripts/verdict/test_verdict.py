@@ -1,4 +1,4 @@
-"""The statement of a comparison on results made by hand, and its simulation at small size."""
+"""Statement of a comparison on constructed results, and its simulation at small size."""
 
 from __future__ import annotations
 

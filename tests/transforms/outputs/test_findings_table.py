@@ -40,7 +40,7 @@ ORDERS = {
 
 
 def written_as_a_whole(rows: list[dict[str, str]]) -> bytes:
-    """What a table holds whose rows are all written again for each new one, replacing one of the same name."""
+    """Expected content: as if all rows were rewritten for each new one, replacing one of the same name."""
     kept: list[dict[str, str]] = []
     for one in rows:
         cells = {csv_cell(key): csv_cell(value) for key, value in one.items()}

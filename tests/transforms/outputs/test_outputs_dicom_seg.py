@@ -1,4 +1,4 @@
-"""DICOM SEG: pixels, reference, codes, and what it carries of its source."""
+"""DICOM SEG: pixels, reference, codes, and attributes copied from the source."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_an_independent_validator_finds_no_error(tmp_path: Path, attributes: dic
 
 
 def test_codes_are_those_of_dicom() -> None:
-    """Every code stands in pydicom's copy of the standard's tables with that meaning."""
+    """Every code is in pydicom's copy of the standard's tables with that meaning."""
     listed = {(code.value, code.meaning) for code in (getattr(codes.SCT, name) for name in codes.SCT.dir(""))}
     used = {code for c in (*CONCEPTS.values(), UNKNOWN) for code in (c.category, c.type)}
     assert used - listed == set()

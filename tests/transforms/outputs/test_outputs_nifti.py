@@ -1,4 +1,4 @@
-"""Probabilities as NIfTI: values, axes, and where their pixels lie."""
+"""Probabilities as NIfTI: values, axes, and pixel positions."""
 
 from __future__ import annotations
 

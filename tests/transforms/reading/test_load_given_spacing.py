@@ -1,4 +1,4 @@
-"""The spacing that a person gives, for pictures without one."""
+"""Spacing given by the user, for pictures without one."""
 
 from __future__ import annotations
 

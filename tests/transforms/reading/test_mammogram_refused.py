@@ -1,4 +1,4 @@
-"""What is not a plain grayscale mammogram is refused with a reason, and never with a traceback."""
+"""Files that are not plain grayscale mammograms are refused with a reason, never with a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoders work in a process of their own: what ends it costs one image, and no file of another place is read."""
+"""Decoders run in a separate process: a crash costs one image, and no files of other folders are read."""
 
 from __future__ import annotations
 

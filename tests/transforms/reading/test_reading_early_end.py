@@ -1,4 +1,4 @@
-"""Compressed pixels that end early inside a file that is whole: decoders fill them up without a word."""
+"""Compressed pixels that end early in a complete file, which decoders fill up silently."""
 
 from __future__ import annotations
 

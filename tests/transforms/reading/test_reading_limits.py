@@ -1,4 +1,4 @@
-"""Small files that claim to be large are refused by their headers, and by what they unpack to."""
+"""Small files that claim to be large are refused by their headers, and by their decompressed size."""
 
 from __future__ import annotations
 

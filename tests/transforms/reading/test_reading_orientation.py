@@ -1,4 +1,4 @@
-"""Rows and columns come in one order, whatever file they came in: as a viewer shows them."""
+"""Rows and columns are in the order shown by a viewer for all file formats."""
 
 from __future__ import annotations
 

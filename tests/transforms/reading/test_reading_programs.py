@@ -1,4 +1,4 @@
-"""No file makes another program run: Pillow would hand PostScript to Ghostscript, whatever the file is called."""
+"""No file starts another program: Pillow would pass PostScript to Ghostscript, whatever the file's name."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def postscript(path: Path) -> Path:
 
 
 def test_the_stub_is_found_by_pillow_without_a_list_of_formats(tmp_path: Path, started: Path) -> None:
-    """What the other tests guard against; it also shows that they could fail."""
+    """The behavior that the other tests exclude, which shows that these can fail."""
     with (
         pytest.raises(OSError, match=r"Unable to locate|broken|cannot|truncated|No such"),
         Image.open(postscript(tmp_path / "a.png")) as image,
