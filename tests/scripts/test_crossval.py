@@ -315,7 +315,7 @@ def test_an_interruption_says_how_to_go_on(
 ) -> None:
     trainings.fails, trainings.error = {1}, KeyboardInterrupt
     assert go() == 130
-    assert "To resume: the same command again" in capsys.readouterr().err
+    assert "To resume, repeat the command" in capsys.readouterr().err
     assert go() == 0
     client = MlflowClient(f"sqlite:///{store}")
     runs = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])
@@ -404,7 +404,7 @@ def test_bundles_and_seeds_are_rows_of_one_table(
         (["--seeds", "a"], "--seeds a: expected distinct integers"),
         (["unet"], "unet: given twice"),
         (["--cluster", "sge"], "--cluster sge: unknown; choose from local, slurm"),
-        (["--cluster_option", "a=1"], "give --cluster with it"),
+        (["--cluster_option", "a=1"], "also give --cluster"),
     ],
 )
 def test_options_that_do_not_fit(
@@ -449,4 +449,4 @@ def test_a_learning_curve_is_of_one_network(go: Go, capsys: pytest.CaptureFixtur
     assert go("--figures", "svg") == 2
     assert "--metric and --figures: apply to the learning curve" in capsys.readouterr().err
     assert go("--train_shares", "0.1,1") == 2
-    assert "--train_shares 0.1: leaves 0 of 4 subjects to train with" in capsys.readouterr().err
+    assert "--train_shares 0.1: leaves 0 of 4 subjects to train on" in capsys.readouterr().err
