@@ -1,6 +1,6 @@
 """Stages, metrics, tracking and reports: the layer between data and networks.
 
-Names are imported on first use: who needs a path does not wait for MLflow.
+Names are imported on first use, so that code that needs a path does not wait for MLflow.
 """
 
 from __future__ import annotations

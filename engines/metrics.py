@@ -1,4 +1,4 @@
-"""Face of `engines.scoring.metrics` under the name that users rely on: `engines.metrics.scores`."""
+"""Public name of `engines.scoring.metrics`, which users rely on: `engines.metrics.scores`."""
 
 from engines.scoring.metrics import PAPER_METRICS, confusion_matrix, metric_names, scores
 from engines.scoring.subject_confusion import SubjectConfusion

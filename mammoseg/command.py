@@ -1,4 +1,4 @@
-"""The command `mammoseg`: everything this project does, in short words.
+"""The command `mammoseg`: everything this project does, as short commands.
 
 \b
     mammoseg sample data/sample
@@ -39,10 +39,10 @@ OTHERS = {
     "crossval": ("crossval", "Cross-validate a bundle by subject."),
     "ensemble": ("ensemble", "Score an ensemble of cross-validated networks."),
     "share": ("share", "Put a trained bundle into a zip that works without this package."),
-    "new": ("bundles", "Make a bundle for a network of one's own."),
-    "doctor": ("doctor", "Say what of this machine or installation is in the way."),
+    "new": ("bundles", "Make a bundle for your own network."),
+    "doctor": ("doctor", "Report problems of this machine or installation."),
 }
-"""Command → module of `scripts` whose command it is, and what it does."""
+"""Command → the module of `scripts` that implements it, and its summary."""
 
 OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -72,7 +72,7 @@ class OfBundles(typer.core.TyperCommand):
             formatter.write_dl([(f"--{name}", sentence) for name, sentence in bundle_options(str(ctx.info_name))])
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """Its own options and arguments, and the options of bundles."""
+        """Complete the command's own options and arguments, and the options of bundles."""
         known = bundle_options(str(ctx.info_name)) if incomplete.startswith("-") else []
         more = [(f"--{name}", sentence) for name, sentence in known if f"--{name}".startswith(incomplete)]
         items = [SimpleNamespace(value=name, type="plain", help=sentence) for name, sentence in more]
@@ -80,7 +80,7 @@ class OfBundles(typer.core.TyperCommand):
 
 
 def bundle_options(command: str) -> list[tuple[str, str]]:
-    """Options of a command and what they are for, from the source of all configs."""
+    """Return the options of a command with their descriptions, from the source of all configs."""
     config = {"infer": "inference", "check": "train"}.get(command, command)
     path = code_root() / "bundles" / "common" / "options.json"
     if not path.is_file():  # a shared bundle
@@ -94,7 +94,7 @@ app = typer.Typer(cls=Mammoseg, no_args_is_help=True, pretty_exceptions_enable=F
 
 
 def bundle_names() -> list[str]:
-    """Names of all bundles, for the completion of the shell."""
+    """Return the names of all bundles, for shell completion."""
     return sorted({path.parent.name for folder in bundle_folders() for path in folder.glob("*/network.json")})
 
 
@@ -103,9 +103,9 @@ Bundle = Annotated[
 ]
 
 
-@app.callback(help=__doc__, epilog=f"Documents: {code_root() / 'docs'}")
+@app.callback(help=__doc__, epilog=f"Documentation: {code_root() / 'docs'}")
 def command() -> None:
-    """Only its signature is used: the module's text is the help."""
+    """Only the signature is used: the module's docstring is the help."""
 
 
 @app.command(cls=OfBundles, context_settings=OPTIONS)
@@ -147,10 +147,10 @@ def check(
 
 
 def run(bundle: str, config: str, run_id: str, options: Sequence[str]) -> None:
-    """Print a MONAI command, and become it.
+    """Print a MONAI command, and replace this process by it.
 
     Raises:
-        UserError: there is no such bundle.
+        UserError: unknown bundle.
     """
     words = monai_command(bundle, config, run_id, options)
     quote = subprocess.list2cmdline if os.name == "nt" else shlex.join
@@ -161,10 +161,10 @@ def run(bundle: str, config: str, run_id: str, options: Sequence[str]) -> None:
 
 
 def monai_command(bundle: str, config: str, run_id: str, options: Sequence[str]) -> list[str]:
-    """Arguments of Python that run a bundle; in an installation with the folders that its results go to.
+    """Return the arguments of Python that run a bundle; if installed, with the folders of its data and results.
 
     Raises:
-        UserError: there is no such bundle.
+        UserError: unknown bundle.
     """
     path = bundle_folder(bundle) / "configs" / f"{config}.json"
     if not path.is_file():
@@ -183,7 +183,7 @@ def _places(bundle: str, config: str) -> dict[str, str]:
 
 
 def _python() -> str:
-    """How this Python is called: `python` if that is it, maybe under another name."""
+    """Return `python` if that command is this interpreter, maybe under another name; else its path."""
     found, own = shutil.which("python"), Path(sys.executable)
     same = found is not None and Path(found).parent == own.parent and os.path.samefile(found, own)
     return "python" if same else sys.executable

@@ -1,1 +1,1 @@
-"""Options, paths, processes and versions, used by every other room."""
+"""Options, paths, processes and versions, used by every other package."""

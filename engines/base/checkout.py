@@ -1,4 +1,4 @@
-"""The Git checkout that code lies in."""
+"""The Git checkout that contains the code."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Checkout:
 
 
 def checkout(folder: Path) -> Checkout | None:
-    """State of the checkout whose root is `folder`; None where there is none, or no Git."""
-    if not (folder / ".git").exists():  # a shared bundle; git would look further up and name someone else's commit
+    """Return the state of the checkout whose root is `folder`, or None without a checkout or Git."""
+    if not (folder / ".git").exists():  # a shared bundle; git would find an unrelated commit further up
         return None
     try:
         commit, branch = _git(folder, "rev-parse", "HEAD"), _git(folder, "branch", "--show-current")
@@ -29,7 +29,7 @@ def checkout(folder: Path) -> Checkout | None:
 
 
 def git_commit(folder: Path) -> str:
-    """The first twelve digits of the checkout's commit; `unknown` where there is none."""
+    """Return the first twelve digits of the checkout's commit, or `unknown` without a checkout."""
     found = checkout(folder)
     return "unknown" if found is None else found.commit[:12]
 

@@ -1,4 +1,4 @@
-"""Searches for unreachable objects, each of which takes tenths of a second beside those of torch and MLflow."""
+"""Postponed garbage collection: with the objects of torch and MLflow, each search takes tenths of a second."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ PROGRAMS = ("monai.bundle", "mammoseg")
 
 
 _put_off = False
-"""Whether it was done here: who has searches off for reasons of their own keeps them off."""
+"""Whether `put_off` disabled the collector; a collector that the user disabled stays disabled."""
 
 
 def put_off() -> None:
-    """Search for none until `take_up`, in a process that is there for one run; in a notebook they go on."""
+    """Disable the collector until `take_up` if the process serves a single run; in a notebook it stays enabled."""
     global _put_off
     if gc.isenabled() and getattr(sys.modules.get("__main__"), "__package__", None) in PROGRAMS:
         _put_off = True
@@ -22,7 +22,7 @@ def put_off() -> None:
 
 
 def take_up() -> None:
-    """Search again, but among what is made from now on: all that was imported stays."""
+    """Enable the collector again, for objects created from now on: everything imported is kept."""
     global _put_off
     if _put_off:
         _put_off = False

@@ -14,9 +14,9 @@ GONE = {errno.EPIPE, errno.EIO, errno.EBADF, errno.ESHUTDOWN}
 
 
 def robust_console() -> None:
-    """Write `?` for letters outside the console's code page; keep working when its reader has gone (`| head`).
+    """Write `?` for characters outside the console's code page; keep working when its reader has gone (`| head`).
 
-    To be called once logging is set up.
+    Call this after logging is set up.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):
@@ -44,12 +44,12 @@ def _quiet(
 
 
 def has_gone(error: BaseException | None) -> bool:
-    """Whether an error says that nobody reads what is written."""
+    """Return whether an error means that the reader of the output has gone."""
     return isinstance(error, OSError) and error.errno in GONE
 
 
 def forget(stream: Any) -> None:
-    """Let a stream, and what is still in its buffer, write to nowhere."""
+    """Redirect a stream, including the content of its buffer, to the null device."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -57,7 +57,7 @@ def forget(stream: Any) -> None:
 
 
 class Quiet:
-    """A stream whose errors are of no importance: that of a progress bar."""
+    """A stream that ignores errors, for progress bars."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -66,12 +66,12 @@ class Quiet:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write, or not."""
+        """Write; ignore errors."""
         with contextlib.suppress(OSError, ValueError):
             return self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or not."""
+        """Flush; ignore errors."""
         with contextlib.suppress(OSError, ValueError):
             self._stream.flush()

@@ -8,12 +8,12 @@ from transforms.errors import UserError
 
 
 def check_device(device: torch.device | str) -> None:
-    """Raise UserError unless this machine has a device."""
-    remedy = "give cpu, or leave it out for the first GPU if there is one"
+    """Raise UserError unless this machine has the device."""
+    remedy = "give cpu, or omit the option for the first GPU if there is one"
     try:
         wanted = torch.device(device)
     except RuntimeError:
-        raise UserError(f"--device {device}: no device of PyTorch's, such as cpu, cuda or cuda:1; {remedy}") from None
+        raise UserError(f"--device {device}: not a PyTorch device such as cpu, cuda or cuda:1; {remedy}") from None
     number = torch.cuda.device_count()
     if wanted.type == "cuda" and (wanted.index or 0) >= number:
         cuda = "" if torch.version.cuda or torch.version.hip else " is built without CUDA and"

@@ -19,7 +19,7 @@ from engines.base.world import world_size
 
 
 def local_device() -> torch.device:
-    """The GPU that torchrun meant for this process, or the CPU."""
+    """Return the GPU that torchrun assigned to this process, or the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -28,10 +28,11 @@ def local_device() -> torch.device:
 
 
 def parallel(network: nn.Module) -> nn.Module:
-    """The network as several processes train it: what it trains now is averaged over them; itself if there is one.
+    """Wrap the network for training in several processes; return the network itself if there is only one process.
 
-    To be called again whenever other parameters are trained. Running averages stay those of each process, see
-    `share_at_end`; PyTorch would have those of the first at each step, and drop the others.
+    Gradients of the parameters trained now are averaged over the processes: call again whenever other parameters are
+    trained. Each process keeps its own running averages, see `exchange_once`; PyTorch would use those of the first
+    process at each step and drop the others.
     """
     if world_size() == 1:
         return network
@@ -41,7 +42,7 @@ def parallel(network: nn.Module) -> nn.Module:
 
 
 def share_averages(network: nn.Module) -> None:
-    """Give all processes the mean of their running averages of batch normalization, each of its own crops."""
+    """Replace running averages of batch normalization, each of one process's crops, by their mean over processes."""
     if world_size() > 1:
         for buffer in network.buffers():
             if buffer.is_floating_point():
@@ -50,10 +51,10 @@ def share_averages(network: nn.Module) -> None:
 
 
 def exchange_once(trainer: Any, evaluator: Any) -> None:
-    """Have a MONAI trainer average gradients once per update and running averages once per epoch.
+    """Make a MONAI trainer average gradients once per update and running averages once per epoch.
 
     Args:
-        trainer: its network is what `parallel` returned. Gradients of the passes before an update are only added up,
+        trainer: its network is the result of `parallel`. Gradients of the passes before an update are only accumulated,
             as within `DistributedDataParallel.no_sync`.
         evaluator: its network may be the moving average of the trained one.
     """
@@ -75,7 +76,7 @@ def exchange_once(trainer: Any, evaluator: Any) -> None:
 
 
 def summed(value: torch.Tensor) -> torch.Tensor:
-    """The sum of a tensor over all processes; no gradient flows through it."""
+    """Return the sum of a tensor over all processes; no gradient flows through it."""
     if world_size() > 1:
         value = value.detach().clone()
         dist.all_reduce(value)

@@ -1,4 +1,4 @@
-"""How batches reach a device: by processes that read ahead, and through pinned memory where a GPU takes them."""
+"""Loading of batches: processes that read ahead, and pinned memory for copies to a GPU."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 MOST = 8
-"""Processes that read for one GPU: more of them keep images in memory that nothing waits for."""
+"""Maximum number of reading processes per GPU: more would keep images in memory that nothing waits for."""
 
 
 def on_gpu(device: torch.device | str) -> bool:
-    """Whether a device is a GPU that batches are copied to, from pinned memory and while it computes."""
+    """Return whether a device is a GPU, to which batches are copied from pinned memory while it computes."""
     return str(device).split(":")[0] == "cuda"
 
 
 def overlapping_threads(number: Any, device: torch.device | str) -> int:
-    """How many threads read, and how many write, while a network segments: `number`, or what `auto` comes to.
+    """Return the number of threads that read, and that write, during inference: `number`, or the value of `auto`.
 
-    For a GPU `auto` takes half of the processors that there are for it, 1 to `MOST` / 2; on a CPU none.
+    For a GPU `auto` is half of the processors available to it, 1 to `MOST` / 2; on a CPU it is 0.
 
     Raises:
         UserError: neither a whole number nor `auto`.
@@ -34,10 +34,10 @@ def overlapping_threads(number: Any, device: torch.device | str) -> int:
 
 
 def reading_processes(number: Any, device: torch.device | str) -> int:
-    """How many processes read images: `number`, or what `auto` comes to.
+    """Return the number of processes that read images: `number`, or the value of `auto`.
 
-    For a GPU `auto` takes the processors that there are for it, but for one, and at most `MOST`; trainings that one
-    command started at once share them. On a CPU it takes none: a step uses all processors itself.
+    For a GPU `auto` is the number of processors available to it minus one, at most `MOST`; trainings that one command
+    started at once share the processors. On a CPU it is 0: a training step uses all processors itself.
 
     Raises:
         UserError: neither a whole number nor `auto`.

@@ -1,7 +1,7 @@
-"""A folder that one process at a time writes to. The system releases the lock when its process ends, also by kill -9.
+"""A lock on a folder for one writing process. The system releases it when the process ends, even by kill -9.
 
-On a disk that machines share, a lock of the system may not reach the others. So its file also says who holds it, and
-a record of another machine is believed until the user overrides it.
+On a disk shared by several machines, a system lock may be invisible to the others. The lock file therefore also records
+the holder, and a record of another machine is believed until the user overrides it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ except ImportError:  # Windows, where an open file cannot be deleted: the open f
 
 NAME = ".in_use"
 MOST_LEFT = 20
-"""Records of processes that were killed one after the other."""
+"""Maximum number of records of processes that were killed one after the other."""
 _OPEN: WeakSet[IO[str]] = WeakSet()
 
 
@@ -37,21 +37,21 @@ def _close_copies() -> None:
         handle.close()
 
 
-if hasattr(os, "register_at_fork"):  # a worker process would keep the lock of the process that it outlives
+if hasattr(os, "register_at_fork"):  # a worker process that outlives its parent would keep the parent's lock
     os.register_at_fork(after_in_child=_close_copies)
 BUSY = {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK}
 
 
 @dataclass
 class Lock:
-    """What its holder knows.
+    """A lock, from its holder's point of view.
 
     Attributes:
-        token: of this lock alone.
-        left: the record of a process that ended without releasing it, if it was one of this machine and this folder
-            that certainly does not exist any more; else None. Its "left" has the records of those that ended before
-            it, as it had not dealt with them when it ended.
-        settled: whether this process has dealt with them. If it is interrupted before that, they stay on record.
+        token: unique to this lock.
+        left: record of a process that ended without releasing the lock, if it ran on this machine with this folder and
+            certainly no longer exists; else None. Its entry "left" has the records of processes that ended before it
+            and that it had not dealt with.
+        settled: whether this process has dealt with these records. If it is interrupted before, they stay on record.
     """
 
     token: str
@@ -60,9 +60,9 @@ class Lock:
 
 
 def claim(path: Path) -> IO[str] | None:
-    """An open, locked file, which says that something is in use; None if another process has it, or it cannot be.
+    """Return an open, locked file that marks something as in use; None if another process has it or locking fails.
 
-    Close it to release it. Its content stays as it was, but on Windows, where the file is made anew.
+    Close it to release it. Its content is kept, except on Windows, where the file is created again.
     """
     try:
         return _claim(path)
@@ -71,7 +71,7 @@ def claim(path: Path) -> IO[str] | None:
 
 
 def _claim(path: Path) -> IO[str] | None:
-    """As `claim`; raises OSError where there is no locking."""
+    """Like `claim`, but raise OSError if locking fails."""
     if not fcntl:
         try:
             path.unlink(missing_ok=True)  # fails while another process has it open
@@ -79,7 +79,7 @@ def _claim(path: Path) -> IO[str] | None:
             return None
     try:
         handle = path.open("a+" if fcntl else "x+", encoding="utf-8")
-    except FileExistsError:  # another has made it since
+    except FileExistsError:  # another process has created it since
         return None
     _OPEN.add(handle)
     try:
@@ -104,18 +104,18 @@ def locked(
     about: Mapping[str, Any] | None = None,
     remedy: str = "--force true",
 ) -> Iterator[Lock]:
-    """Have a folder, made if need be, to oneself. Folders made for it go with it if nothing was written to them.
+    """Lock a folder, created if missing, for this process; folders created for it are removed again if still empty.
 
     Args:
         folder: what to lock.
-        task: what it is for: "training".
-        option: by which another folder is chosen.
-        force: take it although its record is that of another machine.
-        about: more to record.
-        remedy: what to do about the record of a process that cannot be asked.
+        task: purpose, such as "training".
+        option: option by which the user chooses another folder.
+        force: lock the folder although its record is from another machine.
+        about: further entries of the record.
+        remedy: advice for the record of a process whose state is unknown.
 
     Raises:
-        UserError: another process is at work in it, or may be; or the folder cannot be written to.
+        UserError: another process uses the folder, or may use it; or the folder cannot be written to.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     path = folder / NAME
@@ -146,10 +146,10 @@ def locked(
 
 
 def claim_if_locks(path: Path) -> tuple[IO[str] | None, bool]:
-    """As `claim`, and whether the file system has locks at all; without, an open file that keeps nobody away.
+    """Return the file of `claim` and whether the file system supports locks; without them the file is only open.
 
     Raises:
-        OSError: the file cannot be made.
+        OSError: the file cannot be created.
     """
     try:
         return _claim(path), True
@@ -171,7 +171,7 @@ def _check(
     alive, same = holder.is_alive(), holder.same_system()
     running = alive is True and _is_of(before, folder)
     if claimed and not running and (same if works else alive is False):
-        return  # it ended without releasing it
+        return  # the holder ended without releasing the lock
     certain = running or (same and works and not claimed)
     if force and not certain:
         return
@@ -184,7 +184,7 @@ def _check(
 
 
 def _chain(before: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """A record and those in it."""
+    """Return a record followed by the earlier records in it, at most `MOST_LEFT`."""
     if before is None:
         return []
     earlier = before.get("left")
@@ -212,7 +212,7 @@ def _write(handle: IO[str], about: Mapping[str, Any]) -> None:
 
 
 def _put_back(handle: IO[str], left: Mapping[str, Any]) -> None:
-    """Leave the record of the process that was killed before, for the next to deal with."""
+    """Restore the record of the process that was killed before, for the next process to deal with."""
     with contextlib.suppress(OSError, ValueError), handle:
         handle.seek(0)
         handle.truncate()
@@ -220,8 +220,8 @@ def _put_back(handle: IO[str], left: Mapping[str, Any]) -> None:
 
 
 def release(path: Path, handle: IO[str]) -> None:
-    """Remove a file that `claim` gave, and let others claim it."""
-    if fcntl:  # while it is locked: afterwards it could be another process's
+    """Remove a file returned by `claim`, and let others claim it."""
+    if fcntl:  # while locked: afterwards the file could be another process's
         path.unlink(missing_ok=True)
     handle.close()
     if not fcntl:
@@ -232,7 +232,7 @@ def release(path: Path, handle: IO[str]) -> None:
 def _release(path: Path, handle: IO[str] | None, made: list[Path]) -> None:
     if handle is not None:
         try:
-            if os.path.samestat(path.stat(), os.fstat(handle.fileno())):  # the folder may have gone, and another come
+            if os.path.samestat(path.stat(), os.fstat(handle.fileno())):  # the folder may have been replaced
                 release(path, handle)
         except OSError:
             pass

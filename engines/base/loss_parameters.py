@@ -7,7 +7,7 @@ from typing import Any
 
 
 def flat_parameters(used: Mapping[str, Any]) -> dict[str, str]:
-    """`SegmentationLoss.parameters_used` as two texts, for tables and MLflow: the class weights, and the rest."""
+    """Return `SegmentationLoss.parameters_used` as two texts for tables and MLflow: class weights, and the rest."""
     weights = used.get("class_weights")
     others = {key: value for key, value in used.items() if key != "class_weights"}
     return {

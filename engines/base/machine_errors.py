@@ -1,4 +1,4 @@
-"""Errors of the machine in one line: disk, shared memory, memory."""
+"""One-line messages for errors of the machine: disk, shared memory, memory."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from transforms.errors import UserError, user_error
 
 SHM = Path("/dev/shm")
 SHARED = (
-    "the worker processes found no shared memory (/dev/shm is full or small): give --num_workers 0, or more of it "
+    "the worker processes found no shared memory (/dev/shm is full or small): give --num_workers 0, or enlarge it "
     "(docker run --shm-size 2g, or --ipc host)"
 )
-WORKER = "a worker process was ended, most often for want of memory: give a lower --num_workers or --crop_size"
+WORKER = "a worker process was killed, usually for lack of memory: give a lower --num_workers or --crop_size"
 MEMORY = "out of memory: give a lower --micro_batch_size, --crop_size or --image_height"
 
 
 @contextmanager
 def errors_in_one_line(folder: Path, hint: Callable[[], str] | None = None) -> Iterator[None]:
-    """Tell errors of disks and memory as a `UserError`.
+    """Raise errors of disks and memory as `UserError`.
 
     Args:
-        folder: the output folder, which is named where the error names no file.
-        hint: gives what to do afterwards, or "".
+        folder: the output folder, named if the error names no file.
+        hint: returns advice on what to do afterwards, or "".
 
     Raises:
-        UserError: in place of what was raised inside, if it is of that kind.
+        UserError: in place of an error of a disk or memory raised inside.
     """
     try:
         yield
@@ -42,7 +42,7 @@ def errors_in_one_line(folder: Path, hint: Callable[[], str] | None = None) -> I
 
 
 def explain(error: BaseException, folder: Path) -> str | None:
-    """One line for an error of the machine, or None if it is of another kind."""
+    """Return one line for an error of the machine, or None for an error of another kind."""
     cause: BaseException | None = error
     while cause is not None:
         text = str(cause)

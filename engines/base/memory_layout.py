@@ -1,4 +1,4 @@
-"""Memory layout of a network's weights: channels last is what a GPU's convolutions in half precision are made for."""
+"""Memory layout of a network's weights: channels last suits a GPU's convolutions in half precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transforms.errors import UserError
 
 
 def is_channels_last(choice: Any, device: torch.device | str) -> bool:
-    """Whether a network is laid out so: `choice`, or what `auto` comes to, on a GPU true.
+    """Return whether a network uses channels last: `choice`, or the value of `auto`, which is true on a GPU.
 
     Raises:
         UserError: neither true, false nor auto; or true on a CPU, where torch 2.13 may crash in the backward pass.
@@ -26,9 +26,9 @@ def is_channels_last(choice: Any, device: torch.device | str) -> bool:
 
 
 def placed(network: nn.Module, device: torch.device | str, channels_last: Any = False) -> nn.Module:
-    """The network on a device, its weights in the layout that `channels_last` comes to there.
+    """Return the network on a device, its weights in the layout that `channels_last` selects there.
 
-    Convolutions return maps in the layout of their weights, whatever that of their input.
+    Convolutions return maps in the layout of their weights, regardless of the layout of their input.
     """
     if is_channels_last(channels_last, device):
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -36,7 +36,7 @@ def placed(network: nn.Module, device: torch.device | str, channels_last: Any = 
 
 
 def layout_used(options: Mapping[str, Any], device: torch.device | str | None) -> dict[str, bool]:
-    """The option `channels_last` as it is on a device, for the record; nothing without one or a device."""
+    """Return the value of the option `channels_last` on a device, for the record; empty without option or device."""
     if "channels_last" not in options or device is None:
         return {}
     return {"channels_last": is_channels_last(options["channels_last"], device)}

@@ -21,12 +21,12 @@ FILE = "network.json"
 
 @dataclass(frozen=True)
 class NetworkRows:
-    """The rows of one bundle.
+    """Table rows of one bundle.
 
     Attributes:
         bundle: name of its folder.
         title: of the network.
-        order: networks are listed by it, then by the name of the bundle.
+        order: networks are sorted by it, then by bundle name.
         stages: stage → title of its row, in training order.
     """
 
@@ -36,7 +36,7 @@ class NetworkRows:
     stages: Mapping[str, str]
 
     def tags(self, stage: str) -> dict[str, str]:
-        """What an MLflow run of the stage is tagged with, so that a comparison needs no bundle."""
+        """Return the MLflow tags of a run of the stage, so that a comparison needs no bundle."""
         names = list(self.stages)
         place = names.index(stage) if stage in names else len(names)
         title = self.stages.get(stage, f"{self.title} {stage}")
@@ -44,20 +44,20 @@ class NetworkRows:
 
 
 def read_rows(folder: Path) -> NetworkRows:
-    """Title, order and rows of the bundle in `folder`.
+    """Return title, order and rows of the bundle in `folder`.
 
     Raises:
-        UserError: there is no network.json, or it lacks one of them.
+        UserError: network.json is missing, or lacks one of them.
     """
     content = read_network(folder)
     return NetworkRows(folder.name, content["title"], content["order"], content["stages"])
 
 
 def read_network(folder: Path) -> dict[str, Any]:
-    """Content of a bundle's network.json, of which title, order and stages are checked.
+    """Return the content of a bundle's network.json; title, order and stages are checked.
 
     Raises:
-        UserError: it cannot be read, or is not that of a network.
+        UserError: it cannot be read, or one of these entries is missing or invalid.
     """
     path = folder / FILE
     try:
@@ -72,7 +72,7 @@ def read_network(folder: Path) -> dict[str, Any]:
 
 
 def all_rows(root: Path | None = None) -> dict[str, NetworkRows]:
-    """Every bundle below `root` by name, in the order of tables; `root` is by default all `bundle_folders`."""
+    """Return the rows of all bundles below `root` (default: `bundle_folders`) by name, in table order."""
     folders = bundle_folders() if root is None else [root]
     paths = {path.parent.name: path.parent for folder in reversed(folders) for path in folder.glob(f"*/{FILE}")}
     found = [read_rows(path) for path in paths.values()]
@@ -80,7 +80,7 @@ def all_rows(root: Path | None = None) -> dict[str, NetworkRows]:
 
 
 def rows_beside(configs: Path | None) -> NetworkRows | None:
-    """Those of the bundle that a folder of configs belongs to; None where there is no network.json."""
+    """Return the rows of the bundle that a folder of configs belongs to; None without network.json."""
     if configs is None or not (configs.resolve().parent / FILE).is_file():
         return None
     return read_rows(configs.resolve().parent)

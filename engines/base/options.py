@@ -19,7 +19,7 @@ WHOLE = {
     "num_workers": 0,
     "seed": 0,
 }
-"""Whole numbers, with the smallest that can be."""
+"""Options that are whole numbers, with their minimum."""
 
 REAL = {
     "width": (0.0, 4.0),
@@ -31,10 +31,10 @@ REAL = {
     "ema_decay": (0.0, 0.99999),
     "memory_gb": (0.0, 1e6),
 }
-"""Numbers, with the smallest and largest that can be."""
+"""Options that are real numbers, with their minimum and maximum."""
 
 SWITCHES = {"balanced", "mirror_averaging", "checkpointing", "compile", "cache_frozen"}
-"""True or false; a command line gives "false" as a text, which Python takes for true."""
+"""True or false; a command line passes "false" as a text, which Python considers true."""
 
 ABOVE_ZERO = {"width", "lr_drop_factor", "memory_gb"}
 OPTIONAL = {"image_height", "memory_gb"}
@@ -45,10 +45,10 @@ AUTOMATIC = {"num_workers", "micro_batch_size"}
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Check those of a config's options that are single numbers; `engines.training.plan` checks the ones of the stages.
+    """Check the numeric and boolean options of a config; `engines.training.plan` checks the options of stages.
 
     Raises:
-        UserError: names the option, what it is and what it may be.
+        UserError: names the option, its value and the allowed values.
     """
     for name, value in options.items():
         if name in SWITCHES:
@@ -62,15 +62,15 @@ def check_options(options: Mapping[str, Any]) -> None:
         if name in REAL:
             low, high = REAL[name]
             if not _number(value) or not low <= value <= high or (value == low and name in ABOVE_ZERO):
-                above = "above" if name in ABOVE_ZERO else "from"
+                above = "above" if name in ABOVE_ZERO else "of at least"
                 raise UserError(f"--{name} {value}: expected a number {above} {low:g} and at most {high:g}")
 
 
 def choose(options: Mapping[str, Any], name: str, option: str) -> Any:
-    """The entry of a config's dictionary that an option names.
+    """Return the entry of a config's dictionary that an option names.
 
     Raises:
-        UserError: there is no such entry; lists those that are.
+        UserError: unknown entry; lists the existing ones.
     """
     if name not in options:
         raise UserError(f"{option} {name}: unknown; choose from {', '.join(options)}")
@@ -78,15 +78,15 @@ def choose(options: Mapping[str, Any], name: str, option: str) -> Any:
 
 
 def switch(value: Any, option: str, or_else: str = "") -> bool:
-    """The meaning of true, True, false or False, as a text or not.
+    """Return the boolean given by true, True, false or False, as a bool or a text.
 
     Args:
         value: as given.
-        option: its name.
+        option: name of the option.
         or_else: a further value that the option may have, for the message.
 
     Raises:
-        UserError: something else.
+        UserError: any other value.
     """
     text = str(value).lower()
     if text not in ("true", "false"):
@@ -95,10 +95,10 @@ def switch(value: Any, option: str, or_else: str = "") -> bool:
 
 
 def checked_tags(tags: Any, **more: str) -> dict[str, Any]:
-    """The tags of a run, and more of them.
+    """Return the tags of a run together with `more`.
 
     Raises:
-        UserError: no dictionary.
+        UserError: the tags are not a dictionary.
     """
     if not isinstance(tags, Mapping):
         raise UserError(f"--tags {tags}: expected a dictionary, as in \"{{'site': 'a'}}\"")
@@ -106,7 +106,7 @@ def checked_tags(tags: Any, **more: str) -> dict[str, Any]:
 
 
 def with_switches(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with those that are true or false as such, whatever they were given as."""
+    """Return the options, those that are true or false converted to bool."""
     return {name: switch(value, f"--{name}") if name in SWITCHES else value for name, value in options.items()}
 
 

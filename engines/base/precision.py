@@ -1,7 +1,7 @@
-"""Number formats of the forward pass: single precision, or half of it where the processor is made for it.
+"""Number formats of the forward pass: single precision, or half precision where the processor supports it.
 
-Weights, gradients, optimizer, class scores, losses and metrics stay in single precision (fp32); what changes is the
-arithmetic of convolutions and matrix products, by PyTorch's autocast.
+Weights, gradients, optimizer, class scores, losses and metrics stay in single precision (fp32); PyTorch's autocast
+changes only the arithmetic of convolutions and matrix products.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def precision_on(precision: Any, device: torch.device | str) -> str:
-    """`fp32`, `bf16` or `fp16`: what a choice comes to on a device.
+    """Return the precision that a choice selects on a device: `fp32`, `bf16` or `fp16`.
 
-    `auto` is bf16 on a GPU that has it, else fp32: on a CPU bf16 pays only where the processor has instructions for it
-    (docs/options.md).
+    `auto` is bf16 on a GPU that supports it, else fp32: on a CPU bf16 pays only if the processor has instructions for
+    it (docs/options.md).
 
     Raises:
-        UserError: none of `PRECISIONS`, or fp16 on a CPU without instructions for it.
+        UserError: not one of `PRECISIONS`, or fp16 on a CPU without instructions for it.
     """
     if precision not in PRECISIONS:
         raise UserError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}")
@@ -39,13 +39,13 @@ def precision_on(precision: Any, device: torch.device | str) -> str:
 
 
 def precision_of(settings: Mapping[str, Any], device: torch.device | str) -> str:
-    """The precision that weights were trained with, by the settings beside them; fp32 where a device lacks it."""
+    """Return the precision that weights were trained with, according to their settings; fp32 if the device lacks it."""
     trained = str(settings.get("precision", "fp32"))
     return trained if trained in HALVES and computes(trained, device) else "fp32"
 
 
 def computes(precision: str, device: torch.device | str) -> bool:
-    """Whether a device has instructions for bf16 or fp16."""
+    """Return whether a device has instructions for bf16 or fp16."""
     if torch.device(device).type == "cuda":
         return precision == "fp16" or bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if not torch.backends.mkldnn.is_available():
@@ -57,14 +57,14 @@ def computes(precision: str, device: torch.device | str) -> bool:
 
 
 def precision_used(options: Mapping[str, Any], device: torch.device | str | None) -> dict[str, str]:
-    """The option `precision` as it is on a device, for the record; of a config that has none, or no device, nothing."""
+    """Return the value of the option `precision` on a device, for the record; empty without option or device."""
     if "precision" not in options or device is None:
         return {}
     return {"precision": precision_on(options["precision"], device)}
 
 
 def tf32_used(device: torch.device) -> dict[str, str]:
-    """For the record of a GPU: where fp32 is computed with the shorter mantissas of TF32; of other devices nothing."""
+    """Return where a GPU computes fp32 with the shorter mantissas of TF32, for the record; empty for other devices."""
     if device.type != "cuda":
         return {}
     kinds = {"convolutions": torch.backends.cudnn.allow_tf32, "matrix products": torch.backends.cuda.matmul.allow_tf32}
@@ -72,7 +72,7 @@ def tf32_used(device: torch.device) -> dict[str, str]:
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """The context in which a network computes in `precision`: fp32, bf16 or fp16."""
+    """Return the context in which a network computes in `precision`: fp32, bf16 or fp16."""
     if precision == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=HALVES[precision])

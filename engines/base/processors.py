@@ -12,11 +12,11 @@ Ticks = Mapping[int, tuple[float, float]]
 """Processor → (ticks at work, all ticks), since the machine started."""
 
 AT_ONCE = "MAMMOSEG_AT_ONCE"
-"""Variable in which a command that runs several trainings at once tells them how many."""
+"""Environment variable in which a command passes the number of trainings that it runs at once."""
 
 
 def available_processors() -> int:
-    """Processors that this process may use: those it is bound to, or a container's share of them."""
+    """Return the number of processors that this process may use: those it is bound to, or its container's share."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = QUOTA.read_text().split()[:2]
@@ -26,14 +26,14 @@ def available_processors() -> int:
 
 
 def sharers() -> int:
-    """Trainings that share these processors, this one included: of torchrun, and of a command that runs several."""
+    """Return the number of trainings, this one included, that torchrun or a command runs on these processors."""
     return max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")) * int(os.environ.get(AT_ONCE, "1")))
 
 
 def ticks() -> Ticks:
-    """Read how long each processor that this process may use was at work; empty where the system does not say.
+    """Read how long each processor that this process may use was at work; empty if the system does not report it.
 
-    Work at a lower priority than this process's own does not count: it gives way.
+    Work at a lower priority than this process's own does not count, since it gives way.
     """
     try:
         lines = STAT.read_text().splitlines()
@@ -50,7 +50,7 @@ def ticks() -> Ticks:
 
 
 def busy_processors(before: Ticks, after: Ticks) -> float:
-    """How many of the processors were at work between two calls of `ticks`, such as 1.5."""
+    """Return the number of processors at work between two calls of `ticks`, such as 1.5."""
     shares = 0.0
     for processor in before.keys() & after.keys():
         work, total = (late - early for late, early in zip(after[processor], before[processor], strict=True))
@@ -59,7 +59,7 @@ def busy_processors(before: Ticks, after: Ticks) -> float:
 
 
 def process_ticks(pid: int) -> int:
-    """Ticks that a process was at work, with all its threads; 0 where the system does not say."""
+    """Return the ticks that a process was at work, with all its threads; 0 if the system does not report them."""
     try:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
@@ -68,8 +68,8 @@ def process_ticks(pid: int) -> int:
 
 
 def shared_processors(pid: int) -> bool:
-    """Whether a process may use any of the processors that this process may use."""
+    """Return whether a process may use any of the processors that this process may use."""
     try:
         return bool(os.sched_getaffinity(pid) & os.sched_getaffinity(0))
-    except (OSError, AttributeError):  # it has gone, or the system does not say
+    except (OSError, AttributeError):  # the process has ended, or the system does not report it
         return True

@@ -1,7 +1,7 @@
-"""Runs of this user that compute now or are about to, each with the threads it takes: what the load cannot tell yet.
+"""Registry of this user's current and starting runs with their threads, which the system's load may not show yet.
 
-A file per process in a folder of the user's own below the system's temporary one. Its process holds a lock on it, which
-the system releases when the process ends, also by kill -9; such a file is removed by the next that looks.
+One file per process, in the user's own folder below the system's temporary folder. The process holds a lock on its
+file, which the system releases when the process ends, even by kill -9; the next process that looks removes the file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from engines.base.lock import claim, release
 from engines.base.processors import process_ticks, shared_processors
 
 PATIENCE = 120.0
-"""Seconds for which a run that has not settled on a number counts as about to start."""
+"""Seconds for which a run that has not settled its number of threads counts as about to start."""
 ATTEMPTS = 3
 
 
@@ -30,7 +30,7 @@ class Running:
 
     Attributes:
         pid: number of its process.
-        threads: that it computes with; None if it has not settled yet.
+        threads: number of threads it computes with; None if not settled yet.
     """
 
     pid: int
@@ -45,11 +45,11 @@ class _Own:
 
 
 def register(threads: int | None) -> None:
-    """Tell other runs that this process computes with so many threads, or, with None, that it will.
+    """Announce to other runs that this process computes with so many threads, or, with None, that it is about to.
 
-    Nothing is done, and nothing fails, where there is no such folder or no locks.
+    Without a folder or locks, do nothing.
     """
-    if _Own.handle is None or _Own.handle.closed:  # closed: in a process that was forked
+    if _Own.handle is None or _Own.handle.closed:  # closed: in a forked process
         _Own.path, _Own.handle = _new_file()
     if _Own.handle is not None:
         content = {"pid": os.getpid(), "threads": threads, "since": time.time(), "polite": os.nice(0) > 0}
@@ -63,7 +63,7 @@ def register(threads: int | None) -> None:
 
 
 def unregister() -> None:
-    """This process does not compute any more."""
+    """Withdraw this process's announcement."""
     path, handle, _Own.path, _Own.handle = _Own.path, _Own.handle, None, None
     if path is not None and handle is not None and not handle.closed:
         try:
@@ -76,7 +76,7 @@ atexit.register(unregister)
 
 
 def others() -> list[Running]:
-    """Runs of this user in other processes that compete for this process's processors."""
+    """Return this user's runs in other processes that compete for this process's processors."""
     folder, found = _folder(), []
     for path in sorted(folder.glob("run-*")) if folder is not None else ():
         if path == _Own.path:
@@ -92,14 +92,14 @@ def others() -> list[Running]:
 
 
 def busy_by(runs: list[Running], before: dict[int, int], seconds: float) -> float:
-    """Processors that runs kept busy since `before`, their `process_ticks` of that many seconds ago."""
+    """Return the number of processors that runs kept busy since `before`, their `process_ticks` `seconds` ago."""
     per_second = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
     work = sum(max(0, process_ticks(run.pid) - before.get(run.pid, 0)) for run in runs if before.get(run.pid))
     return work / per_second / seconds
 
 
 def _read(path: Path) -> Running | None:
-    """The run of a file; None if it does not count: it gives way, or has been about to start for too long."""
+    """Return the run of a file; None if it does not count: it gives way, or has been about to start for too long."""
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
         pid, threads, since, polite = (content[key] for key in ("pid", "threads", "since", "polite"))
@@ -112,7 +112,7 @@ def _read(path: Path) -> Running | None:
 
 
 def _folder() -> Path | None:
-    """The user's own folder; None where another user has made it, or there are no users."""
+    """Return the user's own folder; None if another user created it, or the system has no user ids."""
     if not hasattr(os, "getuid"):
         return None
     path = Path(tempfile.gettempdir()) / f"mammoseg-{os.getuid()}"
@@ -130,6 +130,6 @@ def _new_file() -> tuple[Path | None, IO[str] | None]:
         assert folder is not None
         path = folder / f"run-{os.getpid()}-{os.urandom(4).hex()}"
         handle = claim(path)
-        if handle is not None:  # else another process is looking at it at this moment
+        if handle is not None:  # else another process is inspecting it at this moment
             return path, handle
     return None, None

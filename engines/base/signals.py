@@ -1,7 +1,7 @@
 """Signals that end a process, all handled like Ctrl-C: the run is closed and can be resumed.
 
-SIGTERM (kill, Kubernetes, Docker), SIGHUP (a closed terminal), SIGUSR1 and SIGUSR2 (what SLURM sends before the time is
-up, `--signal`), SIGBREAK (Windows, a closed console). A handler that someone has installed stays, and so does `nohup`.
+SIGTERM (kill, Kubernetes, Docker), SIGHUP (a closed terminal), SIGUSR1 and SIGUSR2 (sent by SLURM before the time is
+up, `--signal`), SIGBREAK (Windows, a closed console). Handlers installed elsewhere are kept, and so is `nohup`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 
 NAMES = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGBREAK")
 PAUSE_SECONDS = 10.0
-"""A closed terminal may send several; the second must not cut short what the first began."""
+"""A closed terminal may send several signals; the second must not interrupt the cleanup begun by the first."""
 
 _last = [-PAUSE_SECONDS]
 _asked = [False]
 
 
 def handle_signals() -> None:
-    """Install the handler where the default would end the process at once; Python allows it in the main thread only."""
+    """Install the handler for signals that would end the process at once; Python allows it in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         return
     _asked[0] = False
@@ -35,7 +35,7 @@ def handle_signals() -> None:
 
 @contextmanager
 def ended_by_signals(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """As `handle_signals`, with another handler, and only inside the block."""
+    """Like `handle_signals`, but with another handler and only inside the block."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -58,9 +58,9 @@ def interrupted(number: int, frame: Any) -> None:
 
 
 def end_if_asked() -> None:
-    """Raise KeyboardInterrupt where a signal came but did not end the run: Python drops what a destructor raises.
+    """Raise KeyboardInterrupt if a signal came but did not end the run: Python drops exceptions raised in a destructor.
 
-    To be called now and then by what goes on; nothing does after a signal that was not lost.
+    Long-running code calls this regularly; after a signal that was not lost, none is left to call it.
     """
     if _asked[0]:
         _asked[0] = False
@@ -68,7 +68,7 @@ def end_if_asked() -> None:
 
 
 def let_go(error: BaseException) -> None:
-    """Let go of what functions held that an exception ended, such as a database's cursor, and with it its lock."""
+    """Release what the functions ended by an exception still hold, such as a database cursor and its lock."""
     seen: set[int] = set()
     following: list[BaseException | None] = [error]
     while following:
@@ -80,11 +80,11 @@ def let_go(error: BaseException) -> None:
 
 
 def hides_interruption(error: BaseException | None, handled: BaseException | None = None) -> bool:
-    """Whether an exception was raised while a Ctrl-C passed: SQLAlchemy, for one, raises another as it cleans up.
+    """Return whether an exception hides a Ctrl-C: SQLAlchemy, for example, raises another exception during cleanup.
 
     Args:
-        error: what arrived.
-        handled: the exception that was being handled before, which does not count.
+        error: exception that arrived.
+        handled: exception that was being handled before, which does not count.
     """
     while error is not None and error is not handled:
         if isinstance(error, KeyboardInterrupt):

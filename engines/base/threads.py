@@ -1,7 +1,7 @@
-"""Number of torch threads: what the machine has room for, unless the user specifies it.
+"""Number of torch threads, chosen by the machine's load unless the user specifies it.
 
-Two trainings with two threads each on two processors do not share them; they wait for each other, and both take three
-times as long as with one thread each. The number changes in which order sums are taken, hence their rounding.
+Two trainings with two threads each on two processors wait for each other, and both take three times as long as with one
+thread each. The number of threads changes the order of summation, hence the rounding.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from engines.base.processors import AT_ONCE, available_processors, busy_processo
 logger = logging.getLogger("mammoseg")
 
 SECONDS = 0.2
-"""For which the load is watched."""
+"""Seconds for which the load is measured."""
 CHOSEN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Variables by which a user, or torchrun, says how many; such a number is never changed."""
+"""Environment variables by which a user or torchrun sets the number of threads, which is then never changed."""
 
 
 class _Chosen:
-    """What torch had before the number was changed, and what it was changed to."""
+    """Number of torch threads before and after it was changed."""
 
     before: int | None = None
     after: int | None = None
 
 
 def fit_threads(quiet: bool = False) -> None:
-    """Give torch one thread for each processor that others leave free, at least one; say so if that is not all.
+    """Use one torch thread per processor that others leave free, at least one; log it if these are not all.
 
-    Runs of this user that are about to start, in whichever process, get equal shares.
+    This user's runs that are about to start, in any process, get equal shares.
     """
     running.register(None)
     most, before = _most(), ticks()
@@ -62,7 +62,7 @@ def fit_threads(quiet: bool = False) -> None:
 
 
 def _most() -> int:
-    """Threads that torch has by itself."""
+    """Return the number of threads that torch uses by default."""
     number = torch.get_num_threads()
     return _Chosen.before if _Chosen.before is not None and number == _Chosen.after else number
 
@@ -77,12 +77,12 @@ def _why(busy: float, runs: int, crowded: bool, processors: tuple[int, int]) -> 
 
 @contextmanager
 def computing(keep: bool = False) -> Iterator[None]:
-    """Settle the number of threads just before the first step, and tell other runs of it until the last.
+    """Settle the number of threads just before the first step, and announce it to other runs until the last.
 
-    It stays for the whole run: another number would round otherwise.
+    It stays for the whole run, since another number would change the rounding.
 
     Args:
-        keep: it is settled already, by an interrupted run.
+        keep: keep the number, which an interrupted run settled already.
     """
     if not keep:
         fit_threads()
@@ -94,7 +94,7 @@ def computing(keep: bool = False) -> Iterator[None]:
 
 
 def given() -> str | None:
-    """The variable by which the user said how many threads, if any."""
+    """Return the environment variable by which the user set the number of threads, if any."""
     return next((name for name in CHOSEN if os.environ.get(name)), None)
 
 
@@ -102,8 +102,8 @@ def restore_threads(threads: object) -> None:
     """Compute with as many threads as an interrupted training did, so that it ends with the same weights.
 
     Args:
-        threads: as in its record; nothing is done for anything but a number, if the user says how many, or if the
-            machine has fewer processors.
+        threads: as in its record; ignored if it is not a number, if the user sets the number, or if the machine has
+            fewer processors.
     """
     if not isinstance(threads, int) or given() is not None or threads == torch.get_num_threads():
         return
@@ -113,9 +113,9 @@ def restore_threads(threads: object) -> None:
 
 
 def for_several(jobs: int, environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of processes of which `jobs` compute at a time; what the user set stays.
+    """Return the environment for processes of which `jobs` compute at a time; the user's own settings are kept.
 
-    Each gets its share of the processors, and threads without work sleep, since others need the processor.
+    Each gets its share of the processors, and idle threads sleep, since others need the processor.
     """
     found = dict(os.environ if environment is None else environment)
     if jobs > 1:

@@ -12,10 +12,10 @@ logger = logging.getLogger("mammoseg")
 
 
 def compare_versions(metadata: Any) -> None:
-    """Say in one line, with both versions, that a bundle was made with another major.minor of MONAI.
+    """Warn in one line, with both versions, if a bundle was made with another major.minor of MONAI.
 
     Args:
-        metadata: content of the bundle's metadata.json; nothing is said where it or its version is missing.
+        metadata: content of the bundle's metadata.json; no warning if it or its version is missing.
     """
     made_with = metadata.get("monai_version") if isinstance(metadata, dict) else None
     if made_with and series(str(made_with)) != series(monai.__version__):
@@ -28,5 +28,5 @@ def compare_versions(metadata: Any) -> None:
 
 
 def series(version: str) -> tuple[int, ...]:
-    """The first two numbers of a version: "1.6.1+cpu" → (1, 6)."""
+    """Return the first two numbers of a version: "1.6.1+cpu" → (1, 6)."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:2])

@@ -1,4 +1,4 @@
-"""The processes that torchrun started together, for what does not need torch itself, such as a comparison of runs."""
+"""The processes that torchrun started together, for code that does not need torch itself, such as comparisons."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transforms.errors import UserError
 
 
 def _distributed() -> Any:
-    """`torch.distributed` where there are several processes; None in one alone."""
+    """Return `torch.distributed` if there are several processes, else None."""
     group = getattr(sys.modules.get("torch"), "distributed", None)
     if group is None or not group.is_available() or not group.is_initialized():
         return None
@@ -18,27 +18,27 @@ def _distributed() -> Any:
 
 
 def world_size() -> int:
-    """Number of processes that train together."""
+    """Return the number of processes that train together."""
     group = _distributed()
     return 1 if group is None else int(group.get_world_size())
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Return the number of this process, from 0."""
     group = _distributed()
     return 0 if group is None else int(group.get_rank())
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes and prints."""
+    """Return whether this process is the one that writes and prints."""
     return rank() == 0
 
 
 def shard(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """This process's share of a data set's items: every n-th subject, with all images of it.
+    """Return this process's share of a data set's items: every n-th subject with all its images.
 
     Raises:
-        UserError: there are more processes than subjects; one without any would never answer the others.
+        UserError: there are more processes than subjects; a process without any would never answer the others.
     """
     numbers = {subject: n for n, subject in enumerate(dict.fromkeys(item["subject"] for item in items))}
     if world_size() > len(numbers):
@@ -49,7 +49,7 @@ def shard(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def gathered(things: Sequence[Any]) -> list[Any]:
-    """What all processes hold, in the order of the processes; for every process."""
+    """Return to every process what all processes hold, in the order of the processes."""
     group = _distributed()
     if group is None:
         return list(things)

@@ -65,8 +65,8 @@ def test_every_loss_trains_and_says_what_it_was(
         ({"class_weights": "papre"}, "--class_weights papre: unknown value; choose from paper, none, inverse"),
         ({"class_weights": [1, 2]}, "expected 3 numbers"),
         ({"sampling": "klass"}, "--sampling klass: unknown; choose from image, class"),
-        ({"anywhere_share": 2}, "--anywhere_share 2: expected a number from 0 and at most 1"),
-        ({"ema_decay": 1.0}, "--ema_decay 1.0: expected a number from 0 and at most 0.99999"),
+        ({"anywhere_share": 2}, "--anywhere_share 2: expected a number of at least 0 and at most 1"),
+        ({"ema_decay": 1.0}, "--ema_decay 1.0: expected a number of at least 0 and at most 0.99999"),
         ({"dice_weight": 0.5}, "--dice_weight is now --loss: dice_cross_entropy adds the Dice loss"),
     ],
 )

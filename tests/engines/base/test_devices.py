@@ -19,7 +19,7 @@ def test_a_device_that_is_there(device: torch.device | str) -> None:
 @pytest.mark.parametrize(
     ("device", "gpus", "message"),
     [
-        ("gpu", 0, r"--device gpu: no device of PyTorch's, such as cpu, cuda or cuda:1; give cpu, or leave it out"),
+        ("gpu", 0, r"--device gpu: not a PyTorch device such as cpu, cuda or cuda:1; give cpu, or omit the option"),
         ("cuda", 0, r"--device cuda: PyTorch.* finds no GPU here; give cpu"),
         ("cuda:1", 1, r"--device cuda:1: PyTorch.* finds 1 GPU here"),
         ("cuda:7", 4, r"--device cuda:7: PyTorch.* finds 4 GPUs here"),
@@ -36,4 +36,4 @@ def test_one_that_is_not(monkeypatch: pytest.MonkeyPatch, device: str, gpus: int
 def test_every_config_checks_it(config: str, run_bundle: Callable[..., None]) -> None:
     with pytest.raises(RuntimeError) as raised:
         run_bundle(config, run_id="run", device="gpu")
-    assert "--device gpu: no device" in str(user_error(raised.value))
+    assert "--device gpu: not a PyTorch device" in str(user_error(raised.value))
