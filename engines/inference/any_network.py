@@ -1,8 +1,7 @@
 """Input sizes and outputs of an arbitrary network, found by trial.
 
-Nothing is asked of such a network but to take images (N, C, H, W) and to return logits (N, classes, H, W) for some
-sizes. Which sizes is found by trial. Several outputs, as for deep supervision, are lists or tuples of logits, one of
-them of full size.
+Such a network need only take images (N, C, H, W) and return logits (N, classes, H, W) for some sizes, which are found
+by trial. Several outputs, as for deep supervision, are lists or tuples of logits, one of them of full size.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from transforms.errors import UserError
 logger = logging.getLogger("mammoseg")
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 128)
-"""What the sides of an image may have to be divisible by."""
+"""Numbers that the sides of an image may have to be divisible by."""
 
 LEAST = 64
 """Smallest side of an image in a trial."""
@@ -36,11 +35,11 @@ LEAST = 64
 
 @dataclass(frozen=True)
 class Trial:
-    """What a network takes and returns.
+    """Input sizes and outputs of a network.
 
     Attributes:
-        multiple: divides the sides of the images that it takes.
-        full: of several outputs the place of the one of full size; None if it returns but one.
+        multiple: the sides of its input images must be divisible by it.
+        full: index of the output of full size among several; None for a single output.
     """
 
     multiple: int = 1
@@ -51,9 +50,9 @@ _known: WeakKeyDictionary[nn.Module, dict[int, Trial]] = WeakKeyDictionary()
 
 
 def trial(network: Any, channels: int = 3) -> Trial:
-    """Find out what a network takes by running it on images of several sizes, on the meta device if it can.
+    """Find the sizes a network takes by running it on images of several sizes, on the meta device if possible.
 
-    The networks of `nets` take any size, and functions are trusted to. Nothing of the network changes.
+    The networks of `nets` take any size, and functions are assumed to. The network is not changed.
     """
     if not isinstance(network, nn.Module) or isinstance(network, StagedNetwork | ValidUNet):
         return Trial()
@@ -68,7 +67,7 @@ def _on_meta(network: nn.Module, channels: int) -> Trial | None:
         return None
     try:
         meta_network = on_meta(network).eval()
-    except Exception as error:  # whatever a network of any origin may raise
+    except Exception as error:  # an arbitrary network may raise anything
         logger.debug("%s cannot be copied to the meta device: %s", type(network).__name__, error)
         return None
     return _try(meta_network, torch.empty(1, channels, 1, 1, device="meta"), MULTIPLES)
@@ -101,7 +100,7 @@ def _try(network: nn.Module, pixel: Tensor, multiples: Sequence[int]) -> Trial |
 
 
 def outputs_of(output: Any) -> list[Any]:
-    """The outputs of a network as a list; MONAI's DynUNet stacks them: (N, outputs, classes, H, W)."""
+    """Return the outputs of a network as a list; MONAI's DynUNet stacks them: (N, outputs, classes, H, W)."""
     if isinstance(output, list | tuple):
         return list(output)
     if isinstance(output, Tensor) and output.dim() == 5:
@@ -110,7 +109,7 @@ def outputs_of(output: Any) -> list[Any]:
 
 
 def logits_of(output: Any, image: Tensor, name: str) -> list[Tensor]:
-    """The outputs of a network for `image`, that of full size first, then the others by falling size.
+    """Return the outputs of a network for `image`, largest first, which is of full size.
 
     Raises:
         UserError: one is not logits (N, classes, H, W), they have several class counts, or none is of full size.
@@ -129,19 +128,19 @@ def logits_of(output: Any, image: Tensor, name: str) -> list[Tensor]:
 
 
 def enlarged(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Logits of a smaller output at full size."""
+    """Return the logits of a smaller output at full size."""
     if tuple(logits.shape[-2:]) == tuple(size):
         return logits
     return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=ALIGN_CORNERS)
 
 
 def return_full_size(network: nn.Module) -> None:
-    """Have a network of several outputs return the one of full size in evaluation, for scores, export and servers."""
+    """Make a network with several outputs return the one of full size in evaluation, for scores, export and servers."""
     full = trial(network).full
     if full is not None:
         network.register_forward_hook(partial(_full_size, full))
 
 
 def _full_size(full: int, network: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-    """A hook. It looks at no size, which would tie an exported network to one."""
+    """Forward hook; it does not inspect sizes, which would tie an exported network to one size."""
     return output[full] if not network.training and isinstance(output, list | tuple) else output

@@ -1,4 +1,4 @@
-"""What `torch.compile` makes of a network, beside the network: names of weights, copies and exports stay."""
+"""The compiled form of a network, kept beside it, so that names of weights, copies and exports do not change."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from transforms.errors import UserError
 
 
 class Compiled:
-    """The compiled form of the network that was asked for last; compiled when it is first called.
+    """The compiled form of the network requested last; compiled on the first call.
 
-    Each size of crops is compiled by itself, since code for all sizes takes longer to compile and to run. An epoch's
-    last batch may have fewer crops: it runs uncompiled, which takes a moment where compiling again takes minutes.
+    Each crop size is compiled separately, since code for all sizes takes longer to compile and to run. An epoch's last
+    batch may have fewer crops: it runs uncompiled, which takes a moment, whereas compiling again takes minutes.
     """
 
     def __init__(self) -> None:
@@ -24,10 +24,10 @@ class Compiled:
         self._crops: dict[torch.Size, int] = {}
 
     def of(self, network: Callable[..., Any], inputs: Tensor) -> Callable[..., Any]:
-        """A function that gives what the network gives for `inputs` (N, C, H, W), to rounding: the network itself for
-        fewer images than came first at their size.
+        """Return a function equal to the network, to rounding, for `inputs` (N, C, H, W).
 
-        When called it raises UserError where nothing can be compiled.
+        It is the network itself for fewer images than came first at their size. Calling it raises UserError if the
+        network cannot be compiled.
         """
         if self._network is not network:
             self._crops.clear()

@@ -16,12 +16,12 @@ from engines.inference.whole_image import WholeImageInferer
 from transforms.working_resolution import resize_image, upsampled_strips, working_size
 
 LEAST = torch.finfo(torch.float32).tiny
-"""In place of a probability of 0, whose logarithm is no number."""
+"""Replaces a probability of 0, whose logarithm is infinite."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One network of an ensemble, and how it is shown an image.
+    """One network of an ensemble, and how an image is presented to it.
 
     Attributes:
         image_height: rows to which the image is resized for it; None keeps them.
@@ -36,18 +36,18 @@ class Member:
 class Ensemble(nn.Module):
     """The mean of the members' class probabilities, at the resolution of the image.
 
-    Each member sees the image at its own working resolution. Its logits are brought to the image's resolution as those
-    of a single network are for its mask (`transforms.working_resolution`), and become probabilities there.
+    Each member sees the image at its own working resolution. Its logits are resized to the image's resolution, as for
+    the mask of a single network (`transforms.working_resolution`), and become probabilities there.
 
     Args:
         members: networks with the same classes.
         memory_gb: see `TiledInferer`.
-        disagreement: keep, in `disagreement`, by how much the members differ.
+        disagreement: keep in `disagreement` how much the members differ.
 
     Attributes:
         disagreement: float32 (N, 1, H, W) of the last images: the variance of the members' probabilities (divided by
-            their number), summed over the classes. 0 where all agree; with two members at most 0.5, where each is
-            certain of another class; never above 1. None if it is not kept.
+            their number), summed over the classes. 0 where all agree; at most 0.5 with two members, if they are
+            certain of different classes; never above 1. None if it is not kept.
     """
 
     takes_whole_images = True
@@ -69,7 +69,7 @@ class Ensemble(nn.Module):
         return torch.stack([logits for logits, _ in parts])
 
     def _one(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """One image (C, H, W) → logits (classes, H, W) and disagreement (1, H, W), which is empty if it is not kept."""
+        """One image (C, H, W) → logits (classes, H, W) and disagreement (1, H, W), empty if not kept."""
         size = (int(image.shape[-2]), int(image.shape[-1]))
         mean = squares = image.new_zeros(0)
         for network, inferer, height in zip(self.networks, self._inferers, self._heights, strict=True):
@@ -101,5 +101,5 @@ class Disagreement:
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Before the output is taken apart into images."""
+        """Add the disagreement before the output is split into images."""
         engine.state.output["disagreement"] = self.ensemble.disagreement

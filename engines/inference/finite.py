@@ -14,7 +14,7 @@ from transforms.errors import UserError, user_error
 
 
 def finite(logits: Tensor) -> Tensor:
-    """The logits as they are, after one pass over them without a copy.
+    """Return the logits unchanged, after one pass over them without a copy.
 
     Raises:
         UserError: one is NaN or infinite.
@@ -29,10 +29,10 @@ def finite(logits: Tensor) -> Tensor:
 
 @contextmanager
 def naming_case(engine: Any) -> Iterator[None]:
-    """Put the image that an engine was at before what is wrong with its scores; explain weights that do not fit.
+    """Prefix errors about scores with the name of the engine's current image; explain weights that do not fit.
 
     Raises:
-        UserError: in place of what was raised inside.
+        UserError: in place of the error raised inside.
     """
     try:
         with explained():
@@ -46,7 +46,7 @@ def naming_case(engine: Any) -> Iterator[None]:
 
 
 def case_at(engine: Any) -> str | None:
-    """Name of the first image of the batch that an engine works on."""
+    """Return the name of the first image of an engine's current batch."""
     batch = getattr(engine.state, "batch", None)
     first = batch[0] if isinstance(batch, list) and batch else batch
     if not isinstance(first, Mapping):

@@ -20,10 +20,10 @@ from transforms.errors import UserError
 
 
 def size_multiple(network: Any, channels: int = 3) -> int:
-    """What height and width must be divisible by: MONAI's UNet halves them at each stride and cannot join odd ones.
+    """Return the number that height and width must be divisible by: MONAI's UNet cannot join maps of odd sizes.
 
-    The networks of `nets` take any size and have 1. A stride for each axis counts as the larger one. Of a network that
-    does not show its strides it is found by trial, with images of so many channels.
+    It is 1 for the networks of `nets`, which take any size. A stride per axis counts as the larger one. For a network
+    without an attribute `strides` the number is found by trial, with images of `channels` channels.
     """
     inner = getattr(network, "module", network)
     strides = getattr(inner, "strides", None)
@@ -31,26 +31,26 @@ def size_multiple(network: Any, channels: int = 3) -> int:
 
 
 def multiple_of(strides: Iterable[int | Sequence[int]]) -> int:
-    """The product of a network's strides."""
+    """Return the product of a network's strides."""
     return math.prod(stride if isinstance(stride, int) else max(stride) for stride in strides)
 
 
 class PaddedInferer(SimpleInferer):
-    """One forward pass; where a network takes certain sizes only, the image's last row and column are repeated.
+    """One forward pass; for networks that take only certain sizes, the image's last row and column are repeated.
 
-    At least two cells remain at the lowest level: one alone has no variance that instance normalization could use.
+    At least two cells remain at the lowest level: a single one has no variance for instance normalization.
 
-    (N, C, H, W) → logits (N, classes, H, W), differentiable. Of a network that returns several logits while it is
-    trained (deep supervision) all of them, enlarged to that size: a list, for the loss.
+    (N, C, H, W) → logits (N, classes, H, W), differentiable. A network that returns several logits during training
+    (deep supervision) gives a list of all of them, enlarged to that size, for the loss.
 
     Args:
-        precision: fp32, bf16 or fp16, see `engines.base.precision`; the logits are fp32 with each.
-        checkpointing: keep less for the backward pass and compute it again, see `nets.checkpointing`.
-        compiled: train with what `torch.compile` makes of the network, which itself stays as it is; where no gradient
-            is kept it runs as it is, too, as whole images have many sizes.
+        precision: fp32, bf16 or fp16, see `engines.base.precision`; the logits are always fp32.
+        checkpointing: keep less for the backward pass and recompute it, see `nets.checkpointing`.
+        compiled: train with the compiled network (`torch.compile`); the network itself is not changed, and runs
+            uncompiled where no gradient is kept, since whole images have many sizes.
 
     Raises:
-        UserError: both `checkpointing` and `compiled`; when called, there is no compiler.
+        UserError: both `checkpointing` and `compiled`; on a call, no compiler is available.
     """
 
     def __init__(self, precision: str = "fp32", checkpointing: bool = False, compiled: bool = False) -> None:
@@ -62,7 +62,7 @@ class PaddedInferer(SimpleInferer):
         self.compiled = compiled
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Any:
-        """Pad at the bottom and the right, run the network, cut the padding off."""
+        """Pad at the bottom and the right, run the network, crop the padding."""
         rows, columns = inputs.shape[-2:]
         multiple = size_multiple(network, inputs.shape[1])
         least = 2 * multiple if multiple > 1 else 1
@@ -83,7 +83,7 @@ class PaddedInferer(SimpleInferer):
 
 
 STRIP = 256
-"""Rows that are averaged at a time."""
+"""Rows averaged at a time."""
 
 
 class MirrorAveraging(Inferer):
@@ -91,7 +91,7 @@ class MirrorAveraging(Inferer):
 
     Args:
         inferer: how each of the two is segmented.
-        enabled: False leaves it at the image itself.
+        enabled: False uses the image only.
     """
 
     def __init__(self, inferer: Inferer, enabled: bool = True) -> None:
@@ -112,5 +112,5 @@ class MirrorAveraging(Inferer):
 
 
 def _mean(logits: Tensor, others: Tensor) -> Tensor:
-    """The logarithm of the mean of the probabilities."""
+    """Return the logarithm of the mean of the probabilities."""
     return torch.logaddexp(logits.log_softmax(1), others.log_softmax(1)) - math.log(2)

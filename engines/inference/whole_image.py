@@ -18,16 +18,16 @@ from transforms.errors import UserError
 
 
 class WholeImageInferer(Inferer):
-    """One forward pass over the whole image, which sees all the context there is.
+    """One forward pass over the whole image, with all of its context.
 
-    Images above `max_pixels` go through `TiledInferer`, whose result is that of one pass, in bounded memory.
+    Images above `max_pixels` go through `TiledInferer`, which gives the result of one pass in bounded memory.
 
     Args:
         max_pixels: largest image (rows x columns, at the working resolution) taken in one pass.
         memory_gb: see `TiledInferer`.
-        labels: return class numbers, uint8 (N, 1, H, W); of a large image no logits of full size exist.
-        decision: by which classes are chosen; None takes the most likely one.
-        precision: fp32, bf16 or fp16, see `engines.base.precision`; scores are fp32 with each.
+        labels: return class numbers, uint8 (N, 1, H, W); for a large image no full-size logits are made.
+        decision: rule that chooses the class; None takes the most likely class.
+        precision: fp32, bf16 or fp16, see `engines.base.precision`; scores are always fp32.
     """
 
     def __init__(
@@ -61,19 +61,19 @@ class WholeImageInferer(Inferer):
 
 
 def labels_alone(wish: Any, image_height: int | None, mirror_averaging: Any, needs_logits: bool) -> bool:
-    """Whether class numbers can be made without logits: at the stored resolution, of the image alone, and for formats
-    that need no logits.
+    """Return whether to make class numbers without logits: at the stored resolution, without mirror averaging, and for
+    formats that need no logits.
 
     Args:
-        wish: the option `only_labels`; None takes what can be.
+        wish: the option `only_labels`; None means true where possible.
         image_height, mirror_averaging: the options.
         needs_logits: see `transforms.outputs.formats.needs_logits`.
 
     Raises:
-        UserError: it is wished and cannot be; says why.
+        UserError: it is requested but impossible; states why.
     """
     reasons = {
-        "image_height (labels are made of logits that were enlarged)": image_height is not None,
+        "image_height (labels are made from enlarged logits)": image_height is not None,
         "mirror_averaging (which averages probabilities)": switch(mirror_averaging, "--mirror_averaging"),
         "formats that need probabilities (probabilities, geojson, dicom_seg, findings)": needs_logits,
     }

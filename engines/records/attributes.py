@@ -1,4 +1,4 @@
-"""What images can be grouped by: a few columns of a table, and nothing that tells a person."""
+"""Attributes for grouping images: a few columns of a table, nothing that identifies a person."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from transforms.image_attributes import CHECKS, expected, term
 from transforms.plain_text import one_line
 
 KEYS = ("case", "subject")
-"""Columns that say whose row it is: an image (the stem of its file in images/), or all images of a subject."""
+"""Key columns of a row: an image (the stem of its file in images/), or a subject with all its images."""
 
 ALLOWED = tuple(CHECKS)
-"""Columns that are read by themselves. Others, which may hold names or dates, are only read if they are asked for."""
+"""Columns that are always read. Others, which may hold names or dates, are read only on request."""
 
 MOST_VALUES = 12
-"""A column of more different values is no group."""
+"""Maximum number of different values in a column for grouping."""
 
 UNKNOWN = ("", "_", "-", "?", "n/a", "na", "none", "nan", "unknown")
 
@@ -30,12 +30,12 @@ Texts = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Attributes:
-    """Names and values of the images that something is known of.
+    """Known attributes of images.
 
     Attributes:
-        cases: by image.
-        subjects: by subject; what is known of the image itself comes first.
-        names: of the attributes, in order.
+        cases: values by image.
+        subjects: values by subject; those of the image itself take precedence.
+        names: names of the attributes, in order.
     """
 
     cases: Mapping[str, Texts] = field(default_factory=dict)
@@ -43,11 +43,11 @@ class Attributes:
     names: tuple[str, ...] = ()
 
     def of(self, subject: str, case: str) -> dict[str, str]:
-        """Those of an image."""
+        """Return the attributes of an image."""
         return {**self.subjects.get(subject, {}), **self.cases.get(case, {})}
 
     def over(self, others: Attributes) -> Attributes:
-        """These, and from `others` what these do not name."""
+        """Return these attributes, completed by those of `others` with other names."""
         mine = set(self.names)
 
         def joined(own: Mapping[str, Texts], other: Mapping[str, Texts]) -> dict[str, dict[str, str]]:
@@ -58,20 +58,20 @@ class Attributes:
         return Attributes(joined(self.cases, others.cases), joined(self.subjects, others.subjects), tuple(names))
 
     def only(self, names: Sequence[str]) -> Attributes:
-        """These attributes alone, in this order."""
+        """Return only these attributes, in this order."""
         return replace(self, names=tuple(names))
 
 
 def read_attributes(path: Path, more: Sequence[str] = ()) -> Attributes:
-    """The attributes in a CSV file with a column `case` or `subject` and some of `ALLOWED`.
+    """Return the attributes in a CSV file with a column `case` or `subject` and some of `ALLOWED`.
 
     Args:
         path: the file.
-        more: columns that are asked for by name; those that are not in `ALLOWED` hold codes.
+        more: columns requested by name; those that are not in `ALLOWED` hold codes.
 
     Raises:
-        UserError: no such table, a repeated key, or values that are none of an attribute's terms. Rows are named by
-            number, and not what they hold.
+        UserError: not such a table, a repeated key, or a value that is not one of an attribute's terms. The message
+            names the row number but not its content.
     """
     where = f"--attributes {one_line(path)}"
     rows = read_user_csv("--attributes", path, "the column case or subject")
@@ -105,7 +105,7 @@ def read_attributes(path: Path, more: Sequence[str] = ()) -> Attributes:
 
 
 def check_known(attributes: Attributes, images: Iterable[tuple[str, str]], where: str) -> None:
-    """Raise UserError unless something is known of one or more images (subject, case)."""
+    """Raise UserError unless attributes of at least one image (subject, case) are known."""
     pairs = list(images)
     if pairs and not any(attributes.of(subject, case) for subject, case in pairs):
         raise UserError(
@@ -115,7 +115,7 @@ def check_known(attributes: Attributes, images: Iterable[tuple[str, str]], where
 
 
 def dataset_attributes(data: Dataset) -> Attributes:
-    """View, side and attributes that dataset.json knows of its images; what is none of their terms is left out."""
+    """Return view, side and attributes of images from dataset.json; values that are not valid terms are omitted."""
     cases = {}
     for item in (item for section in SECTIONS for item in data.content.get(section, [])):
         known = {"view": item.get("view"), "laterality": item.get("laterality"), **item.get("attributes", {})}
@@ -125,13 +125,13 @@ def dataset_attributes(data: Dataset) -> Attributes:
 
 
 def kept_terms(known: Mapping[str, Any]) -> dict[str, str]:
-    """Attributes as they are kept; those that are none of their terms are left out."""
+    """Return attributes as they are kept; values that are not valid terms are omitted."""
     texts = {name: term(name, text) for name, text in known.items() if isinstance(text, str)}
     return {name: text for name, text in texts.items() if text}
 
 
 def _terms(where: str, row: Mapping[str, str | None], names: Sequence[str]) -> dict[str, str]:
-    """The values of one row as they are kept."""
+    """Return the values of one row as they are kept."""
     texts = {}
     for name in names:
         text = (row[name] or "").strip()
@@ -140,8 +140,8 @@ def _terms(where: str, row: Mapping[str, str | None], names: Sequence[str]) -> d
         kept = term(name, text)
         if kept is None:
             raise UserError(
-                f"{where}: its {one_line(name)} is none of the values that are kept, since others may tell who a "
-                f"person is; expected {expected(name)}; correct it, or leave the column out"
+                f"{where}: its {one_line(name)} is not one of the permitted values, since others may identify a "
+                f"person; expected {expected(name)}; correct it, or leave the column out"
             )
         texts[name] = kept
     return texts

@@ -17,17 +17,17 @@ from transforms.errors import UserError
 
 
 def save_checkpoint(content: Any, path: Path, previous: Path | None = None) -> None:
-    """Write tensors, numbers, strings and containers of them; the file is either the old one or the new one.
+    """Write tensors, numbers, strings and containers of them; at any time the file is the old or the new one.
 
-    Of several processes only the first writes.
+    Only the first of several processes writes.
 
     Args:
         content: what to write.
         path: the file.
-        previous: where the old file goes; until the new one is in its place, only this one is there.
+        previous: path that the old file is moved to; until the new file is in place, only this one exists.
 
     Raises:
-        OSError: the disk is full, or does not let us.
+        OSError: the disk is full or not writable.
     """
     if not is_main():
         return
@@ -43,7 +43,7 @@ def save_checkpoint(content: Any, path: Path, previous: Path | None = None) -> N
 
 @contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
-    """PyTorch puts a RuntimeError about positions in place of a disk's own error."""
+    """Restore a disk's own error, which PyTorch replaces by a RuntimeError about positions."""
     try:
         yield
     except RuntimeError as error:
@@ -68,7 +68,7 @@ def load_checkpoint(path: Path) -> Any:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Tell in one line what PyTorch says about weights of another network in a hundred.
+    """Shorten PyTorch's error about weights of another network from a hundred lines to one.
 
     Raises:
         UserError: in place of that error.

@@ -1,8 +1,8 @@
 """Record of the training data: a digest of every image and label, and its entry in dataset.json.
 
-A resumed training must have the same data. Reading all of it again takes as long as an epoch, so only files whose size
-or modification time differ are; an edit that keeps both is found by `--verify true` alone. What earlier starts of
-this user read is trusted in the same way, by more than that: see `transforms.known_files`.
+A resumed training must have the same data. Reading all files again takes as long as an epoch, so only those whose size
+or modification time differ are read; an edit that keeps both is detected only by `--verify true`. Files that earlier
+starts of this user read are trusted likewise, by stricter criteria: see `transforms.known_files`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ logger = logging.getLogger("mammoseg")
 FILE = "data.json"
 SECTIONS = ("training", "validation")
 NAMED = 3
-"""Differences that are named; the others are counted."""
+"""Maximum number of differences that are named; the others are counted."""
 
 Files = dict[str, list[Any]]
 """Path in the dataset folder → [size, modification time in ns, SHA-256 of the array]."""
@@ -37,8 +37,8 @@ def record_of(data: Dataset, known: Files | None = None, again: bool = False) ->
 
     Args:
         data: the data set.
-        known: files that need not be read again where size and modification time are the same.
-        again: read all of them.
+        known: files that need not be read again if size and modification time are the same.
+        again: read all files.
 
     Raises:
         UserError: a file cannot be read, or is not the one that was imported.
@@ -68,10 +68,10 @@ def record_of(data: Dataset, known: Files | None = None, again: bool = False) ->
 
 
 def _files(data: Dataset, wanted: Mapping[str, str | None], known: Files, again: bool) -> Files:
-    """The record of each file; those that are not known are read.
+    """Return the record of each file; unknown files are read.
 
     Args:
-        wanted: name → SHA-256 that its import recorded.
+        wanted: name → SHA-256 recorded at import.
     """
     found: Files = {name: [] for name in wanted}
     names, files = list(wanted), data.files
@@ -89,13 +89,13 @@ def _files(data: Dataset, wanted: Mapping[str, str | None], known: Files, again:
                 imported = wanted[name]
                 if digest != imported:
                     check_digest(data.root / name, digest, imported)
-                found[name] = [*time, digest if imported is None else imported]  # the object that there is
+                found[name] = [*time, digest if imported is None else imported]  # the existing object
             done(len(part))
     return found
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """One phrase per difference of two records."""
+    """Return one phrase per difference between two records."""
     found = []
     for key in ("labels", "ignore_label"):
         if before.get(key) != after[key]:
@@ -107,7 +107,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
         if fractions.get(name) != value
     ]
     images = before.get("images", {})
-    found += [f"{name}: not there any more" for name in images if name not in after["images"]]
+    found += [f"{name}: missing now" for name in images if name not in after["images"]]
     for name, item in after["images"].items():
         if name not in images:
             found.append(f"{name}: new")
@@ -121,15 +121,15 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
 
 class DataGuard:
-    """Sees to it that a resumed training has the data of the interrupted one.
+    """Check that a resumed training has the data of the interrupted one.
 
     Args:
         data: the data set.
         models: folder of data.json.
-        verify: read all files again, whatever is known of them.
+        verify: read all files again, even known ones.
 
     Attributes:
-        digest: of what was recorded; kept in the training's saved state.
+        digest: digest of the record; kept in the training's saved state.
     """
 
     def __init__(self, data: Dataset, models: Path, verify: bool = False) -> None:
@@ -141,7 +141,7 @@ class DataGuard:
         """Read the data; nothing is written yet.
 
         Raises:
-            UserError: a file cannot be read, is not the one that was imported, or stands in two sections.
+            UserError: a file cannot be read, is not the one that was imported, or is in two sections.
         """
         self._set(record_of(self.data, again=self.verify))
 
@@ -152,19 +152,19 @@ class DataGuard:
             digest: from the saved state; None if an older version saved it.
 
         Raises:
-            UserError: something differs; says what.
+            UserError: something differs; names the differences.
         """
         before = _read(self.path)
         known = before is not None and digest_of(before) == digest
         self._set(record_of(self.data, before["files"] if before and known else None, self.verify))
         if digest is None:
-            logger.warning("An older version began this training: whether the data are still the same is not known.")
+            logger.warning("An older version began this training: whether its data have changed is unknown.")
         elif digest != self.digest:
             found = differences(before, self._record) if before and known else [f"{self.path.name} is damaged, too"]
             more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
             raise UserError(
-                f"{self.data.root}: is not what the interrupted training was made with ({'; '.join(found[:NAMED])}"
-                f"{more}); bring it back, or train again without --resume"
+                f"{self.data.root}: differs from the data of the interrupted training ({'; '.join(found[:NAMED])}"
+                f"{more}); restore them, or train again without --resume"
             )
 
     def write(self) -> None:
@@ -180,7 +180,7 @@ class DataGuard:
 
 
 def digest_of(record: Mapping[str, Any]) -> str:
-    """SHA-256 of what a training learns from; not of the files' times."""
+    """Return the SHA-256 of all that a training learns from, without the files' times."""
     files = {name: entry[2] for name, entry in record["files"].items()}
     digest = hashlib.sha256()
     for part in in_parts({**record, "files": files}, sort_keys=True, ensure_ascii=True):
@@ -189,7 +189,7 @@ def digest_of(record: Mapping[str, Any]) -> str:
 
 
 def in_parts(content: Mapping[str, Any], sort_keys: bool = False, **how: Any) -> Iterator[str]:
-    """The text of `json.dumps` in parts, the objects in an object split, too: of many images it takes 50 MB."""
+    """Yield the text of `json.dumps` in parts, nested objects also split: for many images the whole takes 50 MB."""
     for number, key in enumerate(sorted(content) if sort_keys else content):
         yield f"{', ' if number else '{'}{json.dumps(key, **how)}: "
         value = content[key]

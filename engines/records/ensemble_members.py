@@ -15,10 +15,10 @@ from engines.records.trained_model import DIGEST, load_settings
 from transforms.errors import UserError
 
 STAGE = "ensemble"
-"""What stands for the stage of an ensemble, and for its row."""
+"""Stage name of an ensemble, and of its row."""
 
 SHARED = ("labels", "windowing", "flip", "colour")
-"""Settings that all members must have alike: classes, and how an image is read."""
+"""Settings that must be equal for all members: classes, and how an image is read."""
 
 CONFIG = Path("configs") / "inference.json"
 
@@ -41,12 +41,12 @@ class Trained:
 
     @property
     def stage(self) -> str:
-        """The stage that the weights are of."""
+        """Stage of the weights."""
         return str(self.settings["stage"])
 
     @property
     def rows(self) -> NetworkRows | None:
-        """Titles of the bundle; None where there is no network.json."""
+        """Titles of the bundle; None without network.json."""
         return read_rows(self.bundle) if (self.bundle / NETWORK_FILE).is_file() else None
 
     @property
@@ -57,15 +57,15 @@ class Trained:
 
 
 def trained_members(given: Any) -> list[Trained]:
-    """The members of an ensemble.
+    """Return the members of an ensemble.
 
     Args:
-        given: a list of trainings, each an output folder, or the file of a stage's weights in its models/; before it
-            may stand the name of its bundle, "unet=FOLDER", which trainings of older versions do not record. Or a JSON
-            file with such a list as `members`, whose paths are relative to the file.
+        given: a list of trainings, each an output folder, or the file of a stage's weights in its models/; optionally
+            prefixed by the name of its bundle, "unet=FOLDER", which trainings of older versions do not record. Or a
+            JSON file with such a list as `members`, whose paths are relative to the file.
 
     Raises:
-        UserError: fewer than two, one given twice, one that does not exist or whose bundle is not known, or members
+        UserError: fewer than two, one given twice, one that does not exist or whose bundle is unknown, or members
             whose classes or reading of images differ.
     """
     texts, base = _texts(given)
@@ -83,21 +83,21 @@ def trained_members(given: Any) -> list[Trained]:
             if member.settings[name] != members[0].settings[name]:
                 raise UserError(
                     f"--members: {name} of {text} is {_short(member.settings[name])}, that of {texts[0]} "
-                    f"{_short(members[0].settings[name])}; an ensemble needs members trained alike in it"
+                    f"{_short(members[0].settings[name])}; all members of an ensemble need the same"
                 )
     return members
 
 
 def member_files(given: Any) -> list[str]:
-    """Paths of the members' weights."""
+    """Return the paths of the members' weights."""
     return [str(member.folder / "models" / f"{member.weights}.pt") for member in trained_members(given)]
 
 
 def ensemble_settings(given: Any) -> dict[str, Any]:
-    """What stands for models/<weights>.json of an ensemble: what its members share.
+    """Return the settings of an ensemble, in place of models/<weights>.json: those that its members share.
 
-    `operating_point` is that of the JSON file, if one was given that has one: those of the members are for their own
-    predictions. `image_height` and `mirror_averaging` are each member's own, so that nothing is left to do here.
+    `operating_point` is that of the JSON file, if given there: those of the members apply to their own predictions.
+    `image_height` and `mirror_averaging` are applied by each member, so they are neutral here.
 
     Raises:
         UserError: as `trained_members`.
@@ -123,9 +123,9 @@ def ensemble_settings(given: Any) -> dict[str, Any]:
 
 
 def ensemble_tags(members: Sequence[Trained]) -> dict[str, str]:
-    """Title, order and bundle of the ensemble's row, as `NetworkRows.tags` gives those of a network.
+    """Return title, order and bundle of the ensemble's row, like `NetworkRows.tags` for a network.
 
-    The bundle names those of all members, so that ensembles of other networks are other rows.
+    The bundle's name lists those of all members, so that ensembles of other networks are separate rows.
     """
     of = sorted(f"{member.bundle.name}/{member.stage}" for member in members)
     titles = [member.title for member in members]
@@ -138,7 +138,7 @@ def ensemble_tags(members: Sequence[Trained]) -> dict[str, str]:
 
 
 def _texts(given: Any) -> tuple[list[str], Path]:
-    """The members' texts, and the folder that relative paths are relative to."""
+    """Return the members' texts and the folder of relative paths."""
     if isinstance(given, (list, tuple)):
         return [str(text) for text in given], Path()
     members = _content(given).get("members")
@@ -148,7 +148,7 @@ def _texts(given: Any) -> tuple[list[str], Path]:
 
 
 def _content(given: Any) -> dict[str, Any]:
-    """Content of an ensemble's JSON file; empty for a list."""
+    """Return the content of an ensemble's JSON file; empty for a list."""
     if not isinstance(given, (str, Path)) or as_path(given).suffix != ".json":
         return {}
     path = as_path(given)
@@ -176,7 +176,7 @@ def _member(text: str, base: Path) -> Trained:
 
 
 def _bundle(text: str, folder: Path, name: str) -> Path:
-    """The folder whose config builds the network: the training's own if it is a bundle, else that of its name."""
+    """Return the folder whose config builds the network: the training's if it is a bundle, else the one of its name."""
     if not name and (folder / CONFIG).is_file():
         return folder
     if name and (bundle_folder(name) / CONFIG).is_file():
@@ -184,9 +184,9 @@ def _bundle(text: str, folder: Path, name: str) -> Path:
     paths = [path for bundles in bundle_folders() for path in bundles.glob(f"*/{CONFIG.as_posix()}")]
     there = ", ".join(sorted(path.parents[1].name for path in paths))
     if name:
-        raise UserError(f"--members: {text}: no bundle {name}; choose from {there}")
+        raise UserError(f"--members: {text}: unknown bundle {name}; choose from {there}")
     raise UserError(
-        f"--members: {text}: its bundle is not recorded, as an older version trained it; write it before, as in "
+        f"--members: {text}: an older version trained it and did not record its bundle; prefix the bundle, as in "
         f"'unet={text}'; choose from {there}"
     )
 

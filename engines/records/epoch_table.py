@@ -1,4 +1,4 @@
-"""The table eval/epochs.csv of a training that goes on: a row is added without writing those before it again."""
+"""The table eval/epochs.csv of a running training: a row is appended without rewriting the earlier ones."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from engines.records.tables import read_epochs, write_csv
 
 
 class EpochTable:
-    """One row per epoch. Written as a whole, atomically, at first and whenever a new row does not simply follow.
+    """One row per epoch. Written as a whole, atomically, at first and whenever a new row cannot simply be appended.
 
-    A row that is appended is one write. Where a kill or a full disk leaves half of it, `read_epochs` drops it: the
-    epoch was not saved either, and is done again.
+    Appending a row is one write. If a kill or a full disk leaves half of it, `read_epochs` drops it: the epoch was not
+    saved either, and is repeated.
 
     Args:
-        path: of the file, made when first written to.
+        path: path of the file, created on the first write.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,7 +31,7 @@ class EpochTable:
         """Add a row with at least "stage" and "epoch"; one of the same epoch is replaced, for a resumed training.
 
         Raises:
-            UserError: the file is no such table any more.
+            UserError: the file is no longer such a table.
         """
         if not is_main():
             return
@@ -53,7 +53,7 @@ class EpochTable:
 
 
 def _state(path: Path) -> tuple[int, int] | None:
-    """Size and time of the last change, by which a change of somebody else's shows."""
+    """Return size and time of the last change, which reveal changes by others."""
     try:
         found = path.stat()
     except OSError:

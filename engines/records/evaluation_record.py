@@ -22,28 +22,28 @@ MORE_TABLES = (
     "scores.csv", "subjects.csv", "surface_distance.csv", "boundary.csv", "boundary_scores.csv", "groups.csv",
     "group_tests.csv",
 )  # fmt: skip
-"""What an evaluation writes besides what `Output.clear_results` removes."""
+"""Files that an evaluation writes besides those that `Output.clear_results` removes."""
 
 NOT_OPTIONS = (
     "labels", "validation", "stage", "epoch", "run_id", "dataset", "dataset_digest", "split_digest", "licence",
     "reference", "intensity_ranges", "source_values", "ignore_label", "colour", "bundle",
 )  # fmt: skip
-"""Entries of a model's settings that are no options of its training."""
+"""Entries of a model's settings that are not options of its training."""
 
 
 def safe_name(text: str, longest: int = 80) -> str:
-    """A file name for any text: letters (of any script), digits and `_ . -`; the rest becomes `_`."""
+    """Return a file name for any text: letters (of any script), digits and `_ . -`; the rest becomes `_`."""
     return re.sub(r"[^\w.-]+", "_", text)[:longest].strip("_.") or "dataset"
 
 
 def evaluation_output(output: Output, dataset: str, section: str, digest: str, members: Sequence[str] = ()) -> Output:
-    """The folder eval/<dataset>-<section> of an output folder; -ensemble is added for an ensemble.
+    """Return the folder eval/<dataset>-<section> of an output folder; -ensemble is added for an ensemble.
 
-    Where that holds the evaluation of other data by the same name, or of other members, the beginning of the digest is
-    added, so that none overwrites the other.
+    If it holds an evaluation of other data with the same name, or of other members, the beginning of the digest is
+    added, so that neither overwrites the other.
 
     Args:
-        members: digests of the weights of an ensemble.
+        members: digests of the weights of an ensemble's members.
     """
     name = f"{safe_name(dataset)}-{section}" + ("-ensemble" if members else "")
     own = Output(output.folder, name)
@@ -58,11 +58,11 @@ def evaluation_output(output: Output, dataset: str, section: str, digest: str, m
 
 
 def training_record(settings: Mapping[str, Any], weights: Path | None) -> dict[str, Any]:
-    """What tells the training that weights are of: its MLflow run, the file's digest, its recipe, seed and options.
+    """Return what identifies the training of weights: MLflow run, digest of the file, recipe, seed and options.
 
     Args:
-        settings: what models/<weights>.json holds.
-        weights: the file; None where it is not known.
+        settings: content of models/<weights>.json.
+        weights: the file; None if unknown.
     """
     return {
         "run_id": settings.get("run_id"),
@@ -78,7 +78,7 @@ def training_record(settings: Mapping[str, Any], weights: Path | None) -> dict[s
 
 
 def ensemble_record(members: Sequence[Trained]) -> dict[str, Any]:
-    """What tells an ensemble: its members, each as `training_record` has it; what they share stands beside them."""
+    """Return what identifies an ensemble: the `training_record` of each member, and the entries they share."""
     records = [
         training_record(member.settings, member.folder / "models" / f"{member.weights}.pt") for member in members
     ]
@@ -100,7 +100,7 @@ def write_evaluation(output: Output, record: Mapping[str, Any]) -> Path:
 
 
 def _held(path: Path) -> tuple[str, str, list[str]] | None:
-    """Of what a folder has an evaluation: name and digest of the data set, digests of the members' weights."""
+    """Return what a folder's evaluation is of: name and digest of the data set, digests of the members' weights."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         members = record.get("training", {}).get("members", [])

@@ -1,6 +1,6 @@
-"""Trained weights as MLflow's logged models: named, with the scores and the data set that belong to them.
+"""Trained weights as MLflow's logged models: named, with their scores and data set.
 
-They are what the Models page lists and `mlflow.search_logged_models` finds. A server that knows none costs a line.
+The Models page lists them and `mlflow.search_logged_models` finds them. A server without them costs one log line.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ PARAMETERS = (
     "network", "parameters", "recipe", "seed", "width", "image_height", "crop_size", "loss", "learning_rate",
     "max_epochs", "dataset", "classes",
 )  # fmt: skip
-"""Of the run's parameters, those that a model has too."""
+"""Parameters of the run that are also logged for a model."""
 
 
 @dataclass
 class Weights:
-    """What is logged of a stage's weights.
+    """Data logged for a stage's weights.
 
     Attributes:
-        stage: of the training.
+        stage: stage of the training.
         sha256: digest of their file.
-        epoch: that they are of.
-        scores: validation scores, logged with the model; empty for none.
+        epoch: epoch of the weights.
+        scores: validation scores, logged with the model; may be empty.
     """
 
     stage: str
@@ -48,14 +48,14 @@ class Weights:
 
 
 def model_name(bundle: str, stage: str = "") -> str:
-    """A name that MLflow accepts: `unet`, or `dilation10-front` for an earlier stage."""
+    """Return a name that MLflow accepts: `unet`, or `dilation10-front` for an earlier stage."""
     return re.sub(r"[/:.%\"']", "_", "-".join(filter(None, (bundle, stage)))) or "network"
 
 
 def add_model(tracking: Tracking, name: str, weights: Weights, run_id: str | None) -> str | None:
-    """Log weights as a model without files, which a run made: its id, or None where the store takes none.
+    """Log weights as a model, without files, made by a run; return its id, or None if the store supports no models.
 
-    A model of the same weights that the run has already, as after a resume, is taken again, and gets what it lacks.
+    If the run already has a model of the same weights, as after a resume, it is reused and completed.
     """
     if run_id is None:
         return None
@@ -74,7 +74,7 @@ def add_model(tracking: Tracking, name: str, weights: Weights, run_id: str | Non
 
 
 def _made(client: MlflowClient, tracking: Tracking, name: str, weights: Weights, run_id: str) -> LoggedModel:
-    """A new model of a run."""
+    """Return a new model of a run."""
     params = {key: str(tracking.params[key])[:500] for key in PARAMETERS if tracking.params.get(key) is not None}
     tags = {**tracking.tags, **tracking.row_tags(weights.stage), DIGEST_TAG: weights.sha256}
     for key in (LOCK_TAG, MLFLOW_PARENT_RUN_ID, "kind"):
@@ -90,7 +90,7 @@ def _made(client: MlflowClient, tracking: Tracking, name: str, weights: Weights,
 
 
 def finish_model(tracking: Tracking, model_id: str | None, folder: Path | None = None) -> bool:
-    """Upload a model's folder, or mark it as one whose weights are elsewhere; whether that went well."""
+    """Upload a model's folder, or mark the model's weights as external; return whether that succeeded."""
     if model_id is None:
         return False
 
@@ -107,10 +107,10 @@ def finish_model(tracking: Tracking, model_id: str | None, folder: Path | None =
 
 
 def link_models(tracking: Tracking, records: Sequence[Mapping[str, Any]]) -> None:
-    """Name trained models as inputs of an evaluation's run, and link its scores with them, if there is but one.
+    """Log trained models as inputs of an evaluation's run, and link its scores with the model if there is only one.
 
     Args:
-        records: `run_id`, `stage` and `weights_sha256` of each training; others than the store holds are left out.
+        records: `run_id`, `stage` and `weights_sha256` of each training; those missing in the store are skipped.
     """
 
     def link(client: MlflowClient) -> None:
@@ -126,7 +126,7 @@ def link_models(tracking: Tracking, records: Sequence[Mapping[str, Any]]) -> Non
 
 
 def find_model(client: MlflowClient, run_id: str, stage: str, sha256: str) -> str | None:
-    """Id of the logged model with a stage's weights that a run made; None if the store has none."""
+    """Return the id of the logged model with a stage's weights that a run made; None if the store has none."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -146,7 +146,7 @@ def _outputs(run: Run) -> list[str]:
 
 
 def _metrics(tracking: Tracking, weights: Weights, model: LoggedModel, run_id: str) -> list[Metric]:
-    """Scores that a model lacks, of the time when it was made: a store drops points that the run has already."""
+    """Return the scores that a model lacks, dated to its creation: a store drops points that the run already has."""
     has, (name, digest) = {m.key for m in model.metrics or [] if m.run_id == run_id}, tracking.data_set
     values = {key: value for key, value in weights.scores.items() if value == value}
     linked = {"model_id": model.model_id, "dataset_name": name, "dataset_digest": digest}
@@ -156,7 +156,7 @@ def _metrics(tracking: Tracking, weights: Weights, model: LoggedModel, run_id: s
 
 
 def _upload_empty(client: MlflowClient, model_id: str) -> None:
-    """The description without which a model cannot be registered, as `mlflow.create_external_model` writes it."""
+    """Upload the description required to register a model, as `mlflow.create_external_model` writes it."""
     from mlflow.models.model import MLMODEL_FILE_NAME  # takes a second
     from mlflow.models.utils import get_external_mlflow_model_spec
 

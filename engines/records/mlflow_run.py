@@ -1,7 +1,7 @@
 """MLflow runs: one per training, with a nested run per stage.
 
-MONAI's own handler continues whatever run of the experiment is not finished; this one is told its run. A tracking
-store that fails is reported once and never stops a training: the same numbers are in the output folder.
+MONAI's own handler continues any unfinished run of the experiment; this one is given its run. A failing tracking store
+is reported once and never stops a training: the same numbers are in the output folder.
 """
 
 from __future__ import annotations
@@ -46,33 +46,33 @@ T = TypeVar("T")
 logger = logging.getLogger("mammoseg")
 
 EPOCH_METRIC = "learning_rate"
-"""Logged in every epoch."""
+"""Metric logged in every epoch."""
 
 MAX_NAME, MAX_DIGEST = 500, 36
-"""Characters of a data set's name and digest that MLflow takes."""
+"""Maximum lengths of a data set's name and digest in MLflow."""
 
 DATA_SET = ("dataset_name", "dataset_digest")
-"""What links a metric with a data set."""
+"""Fields that link a metric with a data set."""
 
 LOCK_TAG = "mammoseg.lock"
-"""Tag of a run: the lock that its process held, see `engines.base.lock`."""
+"""Tag of a run: token of the lock that its process held, see `engines.base.lock`."""
 
 
 class Tracking:
     """The MLflow run of one training, evaluation or other job.
 
     Args:
-        experiment_name: the experiment, made if missing.
+        experiment_name: the experiment, created if missing.
         run_name: name of the run.
-        tracking_uri: store or server; None takes `default_tracking_uri`. A path is taken as an SQLite file.
+        tracking_uri: store or server; None means `default_tracking_uri`. A path means an SQLite file.
         params: flat parameters of the run (numbers and short strings).
         enabled: False logs nothing.
-        tags: of the run and of its stages' runs; `mlflow.parentRunId` makes it a part of another run.
-        user: whom the run belongs to, see `context_tags`.
-        system_metrics: also log how busy processors, memory, disk, network and GPUs are.
+        tags: tags of the run and its stages' runs; `mlflow.parentRunId` makes it a part of another run.
+        user: owner of the run, see `context_tags`.
+        system_metrics: also log the load of processors, memory, disk, network and GPUs.
 
     Attributes:
-        source: what is run, for MLflow's column of this name.
+        source: what is run, for MLflow's column "Source".
         profile: numbers that describe the data set.
         model_id: logged model that the run's own metrics belong to.
 
@@ -112,7 +112,7 @@ class Tracking:
         self._client: MlflowClient | None = None
 
     def row_tags(self, stage: str) -> dict[str, str]:
-        """Tags that say which row of a table a stage's run is; none where the bundle has no network.json."""
+        """Return the tags for the table row of a stage's run; none if the bundle has no network.json."""
         return self.rows.tags(stage) if self.rows is not None else {}
 
     def start(self, run_id: str | None = None, stage_runs: Mapping[str, str] | None = None) -> None:
@@ -120,7 +120,7 @@ class Tracking:
         self._try(self._start, run_id, dict(stage_runs or {}))
 
     def store_record(self) -> dict[str, str]:
-        """Which store and experiment, for `end_left`; of the address only a digest, since it may hold a password."""
+        """Return store and experiment for `end_left`; the address only as digest, since it may hold a password."""
         return {"store": hashlib.sha256(self.tracking_uri.encode()).hexdigest(), "experiment": self.experiment_name}
 
     def set_lock(self, token: str) -> None:
@@ -128,10 +128,10 @@ class Tracking:
         self.tags[LOCK_TAG] = token
 
     def end_left(self, record: Mapping[str, Any]) -> None:
-        """Mark as KILLED what a process left as RUNNING that was killed while it held a lock.
+        """Mark runs as KILLED that a process left as RUNNING when it was killed while holding a lock.
 
         Args:
-            record: of the lock; nothing is done if it names another store.
+            record: record of the lock; ignored if it names another store.
         """
         token = str(record.get("token"))
         if record.get("store") == self.store_record()["store"] and re.fullmatch("[0-9a-f]+", token):
@@ -146,11 +146,11 @@ class Tracking:
         for run in client.search_runs([experiment.experiment_id], filter_string=wanted):
             client.set_terminated(run.info.run_id, "KILLED")
             if token != self.tags.get(LOCK_TAG):
-                logger.info("The MLflow run %s, whose process was killed, is now marked so.", run.info.run_name)
+                logger.info("The MLflow run %s, whose process was killed, is now marked as KILLED.", run.info.run_name)
 
     def _open(self) -> MlflowClient:
-        """The store, whose tables are made if need be."""
-        logging.getLogger("mlflow.store").setLevel(logging.WARNING)  # how its database tables are made
+        """Open the store; its tables are created if missing."""
+        logging.getLogger("mlflow.store").setLevel(logging.WARNING)  # silence the creation of its database tables
         logging.getLogger("alembic").setLevel(logging.WARNING)
         for name, value in SHORT_WAIT.items():
             os.environ.setdefault(name, value)
@@ -160,7 +160,7 @@ class Tracking:
         return self._client
 
     def _start(self, run_id: str | None, stage_runs: dict[str, str]) -> None:
-        self.run_id, self.stage_runs = run_id, stage_runs  # kept for a later resume, should the store not answer now
+        self.run_id, self.stage_runs = run_id, stage_runs  # kept for a later resume if the store does not answer now
         client = self._open()
         if run_id is not None and self._exists(run_id):
             self._continue(run_id)
@@ -191,7 +191,7 @@ class Tracking:
         except mlflow.exceptions.MlflowException as error:
             if hides_interruption(error):
                 raise
-            logger.warning("The interrupted training's MLflow run is not in %s: a new run is made.", self.tracking_uri)
+            logger.warning("The interrupted training's MLflow run is not in %s: creating a new run.", self.tracking_uri)
             return False
 
     def _experiment(self) -> str:
@@ -230,7 +230,7 @@ class Tracking:
         self._terminate(self.stage_run_id, status)
         self._terminate(self.run_id, status)
         self.stage_run_id = None
-        # one that was being made when the signal came has an id that is not known here
+        # a run that was being created when the signal came has an unknown id
         if status == "KILLED" and LOCK_TAG in self.tags:
             self._try(self._end_left, self.experiment_name, self.tags[LOCK_TAG], even_after_failure=True)
 
@@ -245,12 +245,12 @@ class Tracking:
 
     @property
     def data_set(self) -> tuple[str | None, str | None]:
-        """Name and digest of the data set of the parameters, as MLflow takes them."""
+        """Name and digest of the data set in the parameters, cut to MLflow's lengths."""
         name, digest = self.params.get("dataset"), self.params.get("dataset_digest")
         return (str(name)[:MAX_NAME], str(digest)[:MAX_DIGEST]) if name and digest else (None, None)
 
     def _log_data(self, run_id: str) -> None:
-        """Name the data set of the parameters as the run's input: by name and digest, never by its path."""
+        """Log the data set in the parameters as the run's input, by name and digest, never by its path."""
         assert self._client is not None
         name, digest = self.data_set
         if not name or not digest:
@@ -262,13 +262,13 @@ class Tracking:
         self._client.log_inputs(run_id, [DatasetInput(data, [InputTag(MLFLOW_DATASET_CONTEXT, context)])])
 
     def log_metrics(self, values: Mapping[str, float], step: int, prefix: str = "", run_id: str | None = None) -> None:
-        """Log the values that are numbers (not NaN) in one write, without those that a continued run has already.
+        """Log values that are not NaN in one write, except those that a continued run already has.
 
-        Those of the run itself are also logged with its `model_id` and data set.
+        Values of the run itself are also linked with its `model_id` and data set.
         """
         now, run = int(time.time() * 1000), run_id or self.run_id or ""
         epochs, latest = self._logged.get(run, (set(), {}))
-        if step in epochs:  # an epoch that was interrupted before it was saved, and came out the same
+        if step in epochs:  # an epoch that was interrupted before it was saved; its repetition is equal
             return
         names = metric_names(prefix + name for name in values)
         pairs = [(k, float(v)) for k, v in zip(names, values.values(), strict=True) if v == v]
@@ -285,10 +285,10 @@ class Tracking:
             self._try(lambda part=part: self._client and self._client.log_batch(run, metrics=part))
 
     def _scores_of_model(self, now: int) -> tuple[set[str], int]:
-        """Names of the scores that its logged model has of this run already, and the time at which others are logged.
+        """Return the names of scores that the logged model already has of this run, and the time for logging others.
 
-        If the run made the model, that is when it did: a store drops the points that a run has already, which a killed
-        process may have logged for the run, and not yet for the model.
+        If the run made the model, it is the model's creation time: a store drops points that a run already has, which a
+        killed process may have logged for the run but not yet for the model.
         """
         model = self.optional(lambda client: client.get_logged_model(self.model_id), "logged models")
         if model is None:
@@ -305,7 +305,7 @@ class Tracking:
             self._try(lambda: self._client and self._client.log_artifact(run, str(path), folder))
 
     def optional(self, action: Callable[[MlflowClient], T], what: str) -> T | None:
-        """Do what an older server may not know: its result, or None after one line that says so."""
+        """Return the result of an action that an older server may not support, or None after one warning."""
         if not self.enabled or self.failed or self._client is None:
             return None
         try:
@@ -313,14 +313,14 @@ class Tracking:
         except Exception as error:  # any store, any transport
             if hides_interruption(error):
                 raise KeyboardInterrupt from None
-            logger.warning("MLflow at %s takes no %s (%s).", self.tracking_uri, what, _reason(error))
+            logger.warning("MLflow at %s does not accept %s (%s).", self.tracking_uri, what, _reason(error))
             return None
 
     def _try(self, action: Callable[..., Any], *args: Any, even_after_failure: bool = False) -> None:
-        """Do something with the store. After a failure only the ends of runs are tried, so that none stays RUNNING.
+        """Run an action on the store. After a failure only the ends of runs are tried, so that none stays RUNNING.
 
         Raises:
-            KeyboardInterrupt: also where the store's library put another exception in its place.
+            KeyboardInterrupt: also if the store's library replaced it by another exception.
         """
         if not self.enabled or (self.failed and not even_after_failure):
             return
@@ -334,7 +334,7 @@ class Tracking:
                 return
             self.failed = True
             logger.warning(
-                "MLflow at %s %s: going on without it; all numbers are also in the output folder.",
+                "MLflow at %s %s: continuing without it; all numbers are also in the output folder.",
                 self.tracking_uri,
                 error if isinstance(error, UserError) else f"does not answer ({_reason(error)})",
             )

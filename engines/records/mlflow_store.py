@@ -22,30 +22,30 @@ from engines.base.lock import NAME, claim
 from engines.base.paths import as_path, project_root
 
 SHORT_WAIT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-"""MLflow would wait minutes for a server that is not there; the environment overrides these."""
+"""MLflow would wait minutes for an unreachable server; environment variables take precedence."""
 
 
 PREFIX = ".mlflow-"
-"""Of folders beside a database in which it is made."""
+"""Prefix of temporary folders in which a database is created, beside its final path."""
 
 WORDS = ("databricks", "databricks-uc")
-"""Stores that MLflow knows by a word alone."""
+"""Stores that MLflow identifies by a single word."""
 
 
 def disable_telemetry() -> None:
-    """Keep MLflow from reporting usage over the network, unless the user's environment says otherwise."""
+    """Keep MLflow from reporting usage over the network, unless the user's environment sets it."""
     if "MLFLOW_DISABLE_TELEMETRY" not in os.environ and "DO_NOT_TRACK" not in os.environ:
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
         mlflow.telemetry.set_telemetry_client()
 
 
 def default_tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI` if set, else mlflow.db at the project's root, where a bare `mlflow ui` looks."""
+    """Return `MLFLOW_TRACKING_URI` if set, else mlflow.db at the project's root, where a bare `mlflow ui` looks."""
     return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(project_root() / "mlflow.db")
 
 
 def environment(variable: str, default: str) -> str:
-    """Value of an environment variable such as MLFLOW_EXPERIMENT_NAME, or the default where it is empty or not set."""
+    """Return an environment variable such as MLFLOW_EXPERIMENT_NAME, or the default if it is empty or not set."""
     return os.environ.get(variable) or default
 
 
@@ -55,26 +55,26 @@ def as_tracking_uri(uri: str) -> str:
 
 
 def sqlite_uri(path: Path) -> str:
-    """URI of a database file. Only what would end the path is encoded: MLflow also reads it as it stands."""
+    """Return the URI of a database file. Only what would end the path is encoded, as MLflow also reads it undecoded."""
     return "sqlite:///" + path.absolute().as_posix().translate({ord(c): quote(c) for c in "%?#"})
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """File of an SQLite URI, which may end with options (`?timeout=60`); None for any other store."""
+    """Return the file of an SQLite URI, which may end with options (`?timeout=60`); None for any other store."""
     return Path(unquote(uri[len("sqlite:///") :].split("?")[0])) if uri.startswith("sqlite:///") else None
 
 
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 LOCKED_SECONDS = 20.0
-"""For which another process may have an SQLite file to itself."""
+"""Seconds for which another process may lock an SQLite file."""
 
 
 def check_server(uri: str, seconds: float = 5.0) -> None:
     """Fail fast if a server refuses connections, or a database file cannot be opened: MLflow retries for minutes.
 
     Raises:
-        OSError: nobody answers.
-        sqlite3.Error: the file cannot be opened, is no database, or is damaged.
+        OSError: the server does not answer.
+        sqlite3.Error: the file cannot be opened, is not a database, or is damaged.
     """
     path = sqlite_path(uri)
     if path is not None and path.exists():
@@ -93,7 +93,7 @@ def check_server(uri: str, seconds: float = 5.0) -> None:
 def make_database(uri: str) -> None:
     """Create the tables of a new SQLite store, atomically.
 
-    Left to MLflow, two trainings that start at once on a new file both make its tables, and leave a file that can
+    With MLflow alone, two trainings that start at once on a new file both create its tables, and leave a file that can
     never be opened again.
     """
     path = sqlite_path(uri)
@@ -120,7 +120,7 @@ def make_database(uri: str) -> None:
 
 
 def _remove_left(folder: Path) -> None:
-    """Remove what a process left that was killed while it made a database."""
+    """Remove the folders of processes that were killed while they created a database."""
     for left in folder.glob(PREFIX + "*"):
         if not (left / NAME).is_file():  # an older version's, or not locked yet
             continue
@@ -131,7 +131,7 @@ def _remove_left(folder: Path) -> None:
 
 
 def release_connections(client: MlflowClient) -> None:
-    """Let go of a database's connections: an interrupted write may hold one, and with it the database's lock."""
+    """Release a database's connections: an interrupted write may hold one, and with it the database's lock."""
     store = getattr(getattr(client, "_tracking_client", None), "store", None)
     for name in ("engine", "read_engine"):  # MLflow has no public name for it; only databases have them
         engine = getattr(store, name, None)
@@ -140,13 +140,13 @@ def release_connections(client: MlflowClient) -> None:
 
 
 BOUNDARIES = re.compile(r"(^|/)(boundary_iou|hd95_mm|hd95_percent)/")
-"""How scores of the boundaries of a class begin that would be before or between those of Dice and IoU."""
+"""Beginnings of class boundary scores, which would sort before or between those of Dice and IoU."""
 
 
 def metric_name(name: str) -> str:
-    """A name MLflow accepts: anything but letters (of any script), digits and `_ - . : / space` becomes `_`.
+    """Return a name MLflow accepts: anything but letters (of any script), digits and `_ - . : / space` becomes `_`.
 
-    So does a part between slashes that is empty or dots alone, and what exceeds MLflow's length is cut off.
+    So does a part between slashes that is empty or only dots; the name is cut to MLflow's length.
     """
     parts = re.sub(r"[^\w\-. :/]", "_", name).split("/")
     parts = [part if part.strip(".") else "_" * max(1, len(part)) for part in parts]
@@ -154,10 +154,10 @@ def metric_name(name: str) -> str:
 
 
 def metric_names(names: Iterable[str]) -> list[str]:
-    """`metric_name` of each, with a number behind it where two would be the same.
+    """Return `metric_name` of each, with a number appended where two would be equal.
 
-    MLflow's charts are in groups by what stands before the last slash, in the order of the alphabet: those of the
-    boundaries go behind Dice and IoU, as `surface/boundary_iou/<class>` and `surface/hd95_mm/<class>`.
+    MLflow groups charts by the part before the last slash, in alphabetical order: boundary scores go after Dice and
+    IoU, as `surface/boundary_iou/<class>` and `surface/hd95_mm/<class>`.
     """
     taken: list[str] = []
     for name in (metric_name(BOUNDARIES.sub(r"\1surface/\2/", name)) for name in names):

@@ -1,4 +1,4 @@
-"""What MLflow's pages say of a run by tags: source, commit, user; and what kind of experiment it is in."""
+"""Tags that MLflow's pages show: source, commit and user of a run, and the kind of its experiment."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from engines.records.mlflow_store import sqlite_path
 from transforms.errors import UserError
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Of an experiment that is made here: MLflow's pages show one without as one of language models."""
+"""Tags of new experiments: MLflow's pages show an experiment without them as one of language models."""
 
 
 def context_tags(source: str, user: str | None = None) -> dict[str, str]:
-    """Tags of source, commit and user.
+    """Return tags of source, commit and user.
 
-    The commit is that of the code's checkout, if it is one. No address of a repository is taken, which may hold a
-    password, and no path, which may hold a name.
+    The commit is that of the code's checkout, if any. The repository's address, which may hold a password, and its
+    path, which may hold a name, are omitted.
 
     Args:
-        source: what is run, as bundles/unet/configs/train.json; empty for none.
-        user: whom the run belongs to; by default `MLFLOW_TRACKING_USERNAME`, else nobody is named.
+        source: what is run, such as bundles/unet/configs/train.json; empty for none.
+        user: owner of the run; by default `MLFLOW_TRACKING_USERNAME`, else no user is named.
     """
     tags = {MLFLOW_SOURCE_NAME: source, MLFLOW_SOURCE_TYPE: SourceType.to_string(SourceType.LOCAL)} if source else {}
     state = checkout(code_root())
@@ -46,7 +46,7 @@ def context_tags(source: str, user: str | None = None) -> dict[str, str]:
 
 
 def experiment_id(client: MlflowClient, name: str, tracking_uri: str) -> str:
-    """Id of the experiment `name`, which is made if missing; one that is there keeps its tags.
+    """Return the id of the experiment `name`, which is created if missing; an existing one keeps its tags.
 
     Raises:
         UserError: it was deleted.

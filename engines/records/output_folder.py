@@ -25,24 +25,24 @@ from transforms.digests import file_sha256
 from transforms.errors import UserError
 
 STATES = 10
-"""Copies of the weights that a training saves: two states with their optimizer and best weights, a stage, the model."""
+"""Copies of the weights that a training saves: two states with optimizer and best weights, a stage, the model."""
 
 
 class Output:
-    """The folders `models/` and `eval/` of one run; of several processes only the first writes to them.
+    """The folders `models/` and `eval/` of one run; only the first of several processes writes to them.
 
         models/<stage>.pt    best weights of a stage (a state_dict)
         models/model.pt      best weights of the last stage trained
-        models/model.json    what evaluation and inference need to rebuild the network, and its scores
-        models/progress*.pt  what an interrupted training is resumed from, see `engines.records.resume_state`
+        models/model.json    settings from which evaluation and inference rebuild the network, and its scores
+        models/progress*.pt  state of an interrupted training, to resume it, see `engines.records.resume_state`
         eval/epochs.csv      one row per epoch; eval/scores.csv, eval/subjects.csv, eval/panels/*.png
-        eval/config.json     the options it was run with
+        eval/config.json     options of the run
         eval/split.json      the subjects of each section
         eval/confusion-<stage>.json   the confusion matrix of every subject; .png: their sum, and classes-<stage>.png
         eval/predictions/    small label maps of a few subjects: <stage>/, truth/ and the images, image/
 
     Args:
-        folder: made when first written to.
+        folder: output folder, created on the first write.
         section: folder below eval/ for the tables and pictures of an evaluation, `<dataset>-<section>`.
     """
 
@@ -57,10 +57,10 @@ class Output:
         self.epochs = EpochTable(self.epochs_file)
 
     def check_room(self, network: nn.Module) -> None:
-        """Find out before the first epoch whether the folder can be written to and holds what a training saves.
+        """Check before the first epoch that the folder can be written to and has room for what a training saves.
 
         Raises:
-            UserError: it cannot, or does not.
+            UserError: it cannot be written to, has too little room, or is a dataset folder.
         """
         if not is_main():
             return
@@ -83,21 +83,21 @@ class Output:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
         needed = STATES * sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-        if disk.total and disk.free < needed:  # some network disks do not say
+        if disk.total and disk.free < needed:  # some network disks report no size
             raise UserError(
                 f"--output_dir {self.folder}: has {disk.free / 1e6:.0f} MB left, and weights and states to resume from "
                 f"need up to {needed / 1e6:.0f} MB; make room, or give another"
             )
 
     def clear_parts(self) -> None:
-        """Remove unfinished files of a process that was killed; to be called by who has the folder to itself."""
+        """Remove unfinished files of a killed process; to be called by the process that has locked the folder."""
         mine = (self.eval, self.panels, *([self.models, self.folder] if self.eval == self.folder / "eval" else []))
         for folder in mine if is_main() else ():  # an evaluation does not own models/, where a training may be writing
             for path in folder.glob(UNFINISHED):
                 path.unlink(missing_ok=True)
 
     def start_anew(self) -> None:
-        """Drop the record of an earlier training; its weights stay until a stage of the new one ends."""
+        """Remove the record of an earlier training; its weights stay until a stage of the new one ends."""
         if not is_main():
             return
         self.progress.set_aside(self.epochs_file.is_file())
@@ -114,7 +114,7 @@ class Output:
     ) -> None:
         """Write a stage's best weights, as its own file and as the model, with their digest beside the settings.
 
-        In this order: after a kill between any two of the files, `weights_file` still finds the model.
+        The order matters: after a kill between any two of the files, `weights_file` still finds the model.
         """
         if not is_main():
             return
@@ -132,10 +132,10 @@ class Output:
         self.epochs.put(row)
 
     def clear_results(self) -> None:
-        """Remove what an earlier run left of each stage: this one may have other stages."""
+        """Remove the results of an earlier run's stages, which may differ from this run's."""
         if not is_main():
             return
-        lesions = ("images", "lesions", "candidates", "froc", "lesion_scores")  # of a class that may not be there now
+        lesions = ("images", "lesions", "candidates", "froc", "lesion_scores")  # of a class that may not exist now
         tables = (f"{name}.csv" for name in lesions)
         files = ("confusion-*", "lesions-*.json", "boundary-*.json", *tables, "worst.html", "classes-*.png")
         for pattern in (*files, "predictions/*/*.png"):
@@ -143,7 +143,7 @@ class Output:
                 path.unlink()
 
     def write_config(self, settings: Mapping[str, Any]) -> Path:
-        """Write eval/config.json: the options as they were resolved; of a path only the last part."""
+        """Write eval/config.json: the resolved options; of a path only the last part."""
         path = self.eval / "config.json"
         write_text(path, json.dumps(portable(settings), indent=2, ensure_ascii=False) + "\n")
         return path
@@ -156,12 +156,12 @@ class Output:
 
 
 def plain(scores: Mapping[str, float]) -> dict[str, float | None]:
-    """Scores as JSON numbers: NaN (class absent) becomes null."""
+    """Return scores as JSON numbers: NaN (class absent) becomes null."""
     return {k: None if math.isnan(v) else float(v) for k, v in scores.items()}
 
 
 def portable(value: Any) -> Any:
-    """Plain values that mean the same on another machine: no absolute path, no object's address."""
+    """Return plain values that mean the same on another machine: no absolute path, no object's address."""
     if isinstance(value, Mapping):
         return {str(key): portable(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def panel(rows: Sequence[tuple[str, RGB, NDArray[Any], NDArray[Any]]], class_names: Sequence[str]) -> Image.Image:
-    """One picture from rows of (title, image RGB, truth, prediction), all of a row of one size, with a legend."""
+    """Return one picture with a legend from rows of (title, image RGB, truth, prediction), equal in size per row."""
     count, font, pad = len(class_names), ImageFont.load_default(14), 4
     heads = ("image", "truth", "prediction", "difference")
     strips = [
@@ -55,7 +55,7 @@ def panel(rows: Sequence[tuple[str, RGB, NDArray[Any], NDArray[Any]]], class_nam
 
 
 def _wrapped(names: Sequence[str], font: Any, width: int) -> list[list[tuple[int, int]]]:
-    """Legend entries as lines of (x, class index)."""
+    """Return the legend entries as lines of (x, class index)."""
     lines: list[list[tuple[int, int]]] = [[]]
     x = 4
     for index, name in enumerate(names):
@@ -69,10 +69,10 @@ def _wrapped(names: Sequence[str], font: Any, width: int) -> list[list[tuple[int
 
 
 class PanelSaver:
-    """Evaluator handler: writes one panel per subject with all of its views. Of several processes the first writes.
+    """Evaluator handler: writes one panel per subject with all its views. The first of several processes writes.
 
     Needs decollated batches with `subject` and `case` and outputs with `image` (C, h, w), `label` and `pred`
-    (1, H, W). Pictures are shown at `height` rows at most.
+    (1, H, W). Pictures have at most `height` rows.
     """
 
     def __init__(self, folder: Path, class_names: Sequence[str], height: int = 320) -> None:
@@ -85,7 +85,7 @@ class PanelSaver:
 
     def attach(self, engine: Engine) -> list[Any]:
         """Register on the evaluator; return the handles by which it can be removed."""
-        from ignite.engine import Events  # with torch.distributed, which a comparison does without
+        from ignite.engine import Events  # imports torch.distributed, which a comparison does not need
 
         return [
             engine.add_event_handler(Events.STARTED, self._clear),
@@ -94,7 +94,7 @@ class PanelSaver:
         ]
 
     def _clear(self) -> None:
-        """Remove the pictures of an earlier run, whose subjects may be others."""
+        """Remove the pictures of an earlier run, whose subjects may differ."""
         for old in self.folder.glob("*.png") if is_main() else ():
             old.unlink()
 
@@ -130,7 +130,7 @@ class PanelSaver:
 
 
 def shrunk(output: Mapping[str, torch.Tensor], height: int) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[Any]]:
-    """Image (C, h, w), truth and prediction (h, w) of one output, at `height` rows at most."""
+    """Return image (C, h, w), truth and prediction (h, w) of one output, with at most `height` rows."""
     label = output["label"]
     shrink = min(1.0, height / label.shape[-2])
     size = (round(label.shape[-2] * shrink), max(1, round(label.shape[-1] * shrink)))

@@ -24,13 +24,13 @@ class SamplePredictions:
     """Evaluator handler: keeps the first image of each of the first subjects, and the worst, with truth and prediction.
 
     Needs decollated batches with `subject` and `case`, outputs with `image` (C, h, w), `label` and `pred` (1, H, W).
-    Of several processes each sees its own share of the subjects; the first one's are kept.
+    Each of several processes sees its own share of the subjects; those of the first are kept.
 
     Args:
-        subjects: how many.
-        worst: how many more images, those of the lowest mean Dice over the classes but the background.
-        height: of the pictures, at most.
-        num_classes: larger values are void.
+        subjects: number of subjects.
+        worst: number of further images, those with the lowest mean Dice over the classes without background.
+        height: maximum height of the pictures.
+        num_classes: number of classes; values from it on are void.
 
     Attributes:
         images, truth, predictions: case → RGB (h, w, 3) or uint8 label map (h, w) of the last evaluation.
@@ -42,7 +42,7 @@ class SamplePredictions:
 
     def attach(self, engine: Engine) -> list[Any]:
         """Register on the evaluator; return the handles by which it can be removed."""
-        from ignite.engine import Events  # with torch.distributed, which a comparison does without
+        from ignite.engine import Events  # imports torch.distributed, which a comparison does not need
 
         return [
             engine.add_event_handler(Events.STARTED, self._start),
@@ -85,15 +85,15 @@ class SamplePredictions:
         write_label_maps(folder / name, self.predictions)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The predictions as a checkpoint can hold them."""
+        """Return the predictions in a form that a checkpoint can hold."""
         return {case: torch.from_numpy(pred.copy()) for case, pred in self.predictions.items()}
 
 
 def mean_dice(truth: torch.Tensor, prediction: torch.Tensor, num_classes: int) -> float:
-    """Of one image, over the classes but the first that occur in the truth or the prediction; 1 where none does.
+    """Return the mean Dice of one image over the classes, without the first, in truth or prediction; 1 if none occurs.
 
     Args:
-        truth, prediction: (1, H, W) label maps; larger values of the truth are void.
+        truth, prediction: (1, H, W) label maps; values of the truth from `num_classes` on are void.
     """
     valid = truth < num_classes
     truth, prediction = truth[valid].long(), prediction[valid].long()
@@ -105,7 +105,7 @@ def mean_dice(truth: torch.Tensor, prediction: torch.Tensor, num_classes: int) -
 
 
 def write_label_maps(folder: Path, maps: Mapping[str, NDArray[np.uint8] | torch.Tensor]) -> None:
-    """Write folder/<case>.png, whose gray values are classes and whose palette shows them; others there are removed."""
+    """Write folder/<case>.png with classes as gray values and a palette; other pictures there are removed."""
     if not is_main():
         return
     _empty(folder)
@@ -117,7 +117,7 @@ def write_label_maps(folder: Path, maps: Mapping[str, NDArray[np.uint8] | torch.
 
 
 def write_images(folder: Path, images: Mapping[str, RGB]) -> None:
-    """Write folder/<case>.png; others there are removed."""
+    """Write folder/<case>.png; other pictures there are removed."""
     if not is_main():
         return
     _empty(folder)

@@ -1,4 +1,4 @@
-"""State from which a training is resumed: models/progress.pt, and that of the epoch before."""
+"""State from which a training is resumed: models/progress.pt, and the state of the epoch before."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ NEEDED: dict[str, tuple[type, ...]] = {
 
 
 class Progress:
-    """The files of a folder.
+    """Saved states in a folder.
 
-        progress.pt            the state after the last epoch; of the start until the first epoch ends
-        progress-previous.pt   the state one epoch before, for when that file is damaged
-        progress-before.pt     that of the training before, until a stage of the new one ends
+        progress.pt            the state after the last epoch; that of the start until the first epoch ends
+        progress-previous.pt   the state one epoch before, in case progress.pt is damaged
+        progress-before.pt     the state of the previous training, until a stage of the new one ends
 
     Args:
         models: the folder.
@@ -46,18 +46,18 @@ class Progress:
         self.before = models / "progress-before.pt"
 
     def exists(self) -> bool:
-        """Whether there is something to resume."""
+        """Return whether there is a state to resume from."""
         return self.file.is_file() or self.previous.is_file()
 
     def set_aside(self, has_epochs: bool) -> None:
-        """Make room for a new training; a state without an epoch is not worth that of the training before."""
+        """Set the latest state aside for a new training; without an epoch it does not replace an older one."""
         if not is_main():
             return
         latest = self.file if self.file.is_file() else self.previous
         if latest.is_file() and (has_epochs or not self.before.is_file()):
             latest.replace(self.before)
             logger.info(
-                "An earlier training in %s is replaced. To continue that one instead: stop this one, rename %s to %s, "
+                "An earlier training in %s is replaced. To continue the earlier one: stop this one, rename %s to %s, "
                 "and give --resume true.",
                 *(self.file.parent, self.before.name, self.file.name),
             )
@@ -65,14 +65,14 @@ class Progress:
         self.previous.unlink(missing_ok=True)
 
     def save(self, snapshot: Mapping[str, Any], rotate: bool = True) -> None:
-        """Write the state; with `rotate`, the one before stays as progress-previous.pt."""
+        """Write the state; with `rotate`, the previous one is kept as progress-previous.pt."""
         save_checkpoint(dict(snapshot), self.file, self.previous if rotate else None)
 
     def load(self) -> dict[str, Any]:
-        """Read the state; if it is damaged, the one before.
+        """Read the state; if it is damaged, the previous one.
 
         Raises:
-            UserError: there is none, or none that can be used.
+            UserError: no state exists, or none is usable.
         """
         problems = []
         for path in (self.file, self.previous):
@@ -88,7 +88,7 @@ class Progress:
             return saved
         if problems:
             raise UserError(f"{problems[0]}; {self.previous.name} cannot be used either; train again without --resume")
-        hint = f"; rename {self.before.name} to resume the training before" if self.before.is_file() else ""
+        hint = f"; rename {self.before.name} to resume the previous training" if self.before.is_file() else ""
         raise UserError(f"{self.file}: no training to resume here; start one without --resume{hint}")
 
 

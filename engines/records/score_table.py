@@ -17,7 +17,7 @@ CLASS_TITLES = {"iou": "IoU", "dice": "Dice", "sensitivity": "Sens.", "specifici
 
 
 def score_table(rows: Mapping[str, Mapping[str, float]], title: str) -> str:
-    """Rows (name → scores) in the paper's three columns, in per cent; `n/a` where a score is NaN."""
+    """Return rows (name → scores) in the paper's three columns, in percent; `n/a` where a score is NaN."""
     first = max(len("Model"), *(len(name) for name in rows))
     lines = [title, "", f"{'Model':<{first}}  " + "  ".join(TITLES.values())]
     lines.append("-" * len(lines[-1]))
@@ -28,7 +28,7 @@ def score_table(rows: Mapping[str, Mapping[str, float]], title: str) -> str:
 
 
 def class_table(scores: Mapping[str, float]) -> str:
-    """The scores of each class by name, in per cent."""
+    """Return a table of the scores of each class by name, in percent."""
     names = [key[len("iou/") :] for key in scores if key.startswith("iou/")]
     first = max(len("Class"), *(len(name) for name in names))
     lines = [f"{'Class':<{first}}" + "".join(f"  {head:>6}" for head in CLASS_TITLES.values())]

@@ -23,18 +23,18 @@ Images = dict[str, tuple[str, str]]
 
 
 def seen_subjects(models: Path, data: Dataset, section: str) -> set[str] | None:
-    """The subjects of a section that a training was trained with, or that it chose its threshold on.
+    """Return the subjects of a section that a training was trained on, or chose its threshold on.
 
-    Images are recognized by their pixels, also in another data set. A data set that shares an image with the training,
-    under the same subject, is taken to name all subjects alike: then other images of a subject that was trained with
-    are recognized, too. Validation subjects were not trained with.
+    Images are recognized by their pixels, also in another data set. If all images that a data set shares with the
+    training have the same subject there, both are assumed to name subjects alike, and other images of a training
+    subject are recognized, too. Validation subjects do not count as trained on.
 
     Args:
         models: the training's models/ folder, with data.json.
-        data: what is to be scored.
-        section: of it.
+        data: the data set to be scored.
+        section: section to be scored.
 
-    Returns None where the training left no record of its images.
+    Returns None if the training left no record of its images.
     """
     trained = _trained_with(models / FILE)
     if trained is None:
@@ -50,34 +50,34 @@ def seen_subjects(models: Path, data: Dataset, section: str) -> set[str] | None:
 
 
 def check_unseen(members: Sequence[Trained], data: Dataset, section: str) -> None:
-    """Refuse an ensemble that knows a subject which it is scored on; say of which members that is not known.
+    """Refuse an ensemble with members trained on a subject to be scored; warn of members for which this is unknown.
 
     Raises:
-        UserError: names the member and how many subjects.
+        UserError: names the member and the number of subjects.
     """
     for member in members:
         seen = seen_subjects(member.folder / "models", data, section)
         if seen is None:
             logger.warning(
-                "member    %s, %s: its training left no data.json; whether it saw these subjects is not known",
+                "member    %s, %s: its training left no data.json; whether it saw these subjects is unknown",
                 *(member.title, member.folder.name),
             )
         elif seen:
             total = len({item["subject"] for item in data.items(section)})
             raise UserError(
-                f"--members: {member.folder} was trained with {len(seen)} of the {total} {section} subjects of "
+                f"--members: {member.folder} was trained on {len(seen)} of the {total} {section} subjects of "
                 f"{data.name}, such as {one_line(sorted(seen)[0])}; score an ensemble over folds on --section test, or "
                 "average trainings of the same fold"
             )
 
 
 def warn_of_seen(models: Path, data: Dataset, section: str) -> None:
-    """Say how many subjects of a section the training knows, if it knows any."""
+    """Warn of the number of subjects of a section that the training was trained on, if any."""
     seen = seen_subjects(models, data, section)
     if seen:
         total = len({item["subject"] for item in data.items(section)})
         logger.warning(
-            "%d of the %d subjects of section %s of %s were trained with: scores on them say nothing of others",
+            "%d of the %d subjects of section %s of %s were trained on: their scores say nothing about others",
             *(len(seen), total, section, data.name),
         )
 

@@ -1,4 +1,4 @@
-"""Each epoch's numbers in the MLflow run of its stage."""
+"""Logging of each epoch's numbers to the MLflow run of its stage."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from engines.records.mlflow_run import Tracking
 class StageTrackingHandler:
     """Logs each epoch of the trainer (loss, learning rate, validation scores) to the stage's nested run.
 
-    Attach to a trainer whose `state.metrics` holds the epoch's numbers when EPOCH_COMPLETED handlers run, so after
-    the validation handler.
+    Attach after the validation handler: `state.metrics` of the trainer must hold the epoch's numbers when
+    EPOCH_COMPLETED handlers run.
     """
 
     def __init__(self, tracking: Tracking) -> None:
@@ -22,5 +22,5 @@ class StageTrackingHandler:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Write one row."""
+        """Log the numbers of one epoch."""
         self.tracking.log_metrics(engine.state.metrics, step=engine.state.epoch, run_id=self.tracking.stage_run_id)

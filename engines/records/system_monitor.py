@@ -1,4 +1,4 @@
-"""MLflow's system metrics: how busy the machine is during a run."""
+"""MLflow's system metrics: the machine's load during a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SystemMonitor:
         self._monitor: Any = None
 
     def start(self, run_id: str, tracking_uri: str) -> None:
-        """Begin, or go on with a run's earlier numbers."""
+        """Begin, or continue a run's earlier numbers."""
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor  # takes a second
 
         logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
@@ -32,7 +32,7 @@ class SystemMonitor:
         self._monitor.start()
 
     def finish(self) -> None:
-        """End; the numbers so far are logged."""
+        """Stop; the numbers so far are logged."""
         if self._monitor is not None:
             self._monitor.finish()
             self._monitor = None

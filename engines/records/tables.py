@@ -1,4 +1,4 @@
-"""Text files and tables of an output folder: written atomically, read also after a spreadsheet saved them."""
+"""Text files and tables of an output folder: written atomically, readable even after a spreadsheet saved them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file; none if it does not exist.
+    """Return the rows of a CSV file; none if it does not exist.
 
-    Also of one that a spreadsheet has saved: with a byte order mark, in UTF-16 or a code page, separated by semicolons
-    or tabs, with decimal commas. Text that `write_csv` kept a spreadsheet from executing is what it was.
+    Also reads files saved by a spreadsheet: with a byte order mark, in UTF-16 or a code page, separated by semicolons
+    or tabs, with decimal commas. Text that `write_csv` protected from execution by a spreadsheet is restored.
     """
     if not path.is_file():
         return []
@@ -36,10 +36,10 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def read_user_csv(option: str, path: Path, columns: str) -> list[dict[str, str]]:
-    """As `read_csv`, of a file that the user gave by an option; `columns` says in words which are needed.
+    """Like `read_csv`, for a file given by an option; `columns` describes the required columns for the message.
 
     Raises:
-        UserError: there is no such file, or it cannot be read.
+        UserError: the file does not exist or cannot be read.
     """
     where = f"{option} {one_line(path)}"
     if not path.is_file():
@@ -51,10 +51,10 @@ def read_user_csv(option: str, path: Path, columns: str) -> list[dict[str, str]]
 
 
 def read_epochs(path: Path) -> list[dict[str, str]]:
-    """Rows of eval/epochs.csv, which have at least a stage and an epoch; without half a row at its end.
+    """Return the rows of eval/epochs.csv, which have at least a stage and an epoch; an incomplete last row is dropped.
 
     Raises:
-        UserError: it is no such table any more.
+        UserError: it is no longer such a table.
     """
     try:
         rows = [row for row in read_csv(path) if any(row.values())]
@@ -66,7 +66,7 @@ def read_epochs(path: Path) -> list[dict[str, str]]:
             row["epoch"] = str(int(float(row["epoch"])))
     except (ValueError, KeyError, TypeError, csv.Error, OverflowError) as error:
         raise UserError(
-            f"{path}: is no table of epochs any more ({str(error)[:80]}); rename it, and --resume true begins a new one"
+            f"{path}: is no longer a table of epochs ({str(error)[:80]}); rename it, and --resume true begins a new one"
         ) from None
     return rows
 
@@ -85,12 +85,12 @@ def _number(value: Any) -> Any:
 
 
 def _text(value: Any) -> Any:
-    """Without the apostrophe of `csv_cell`."""
+    """Remove the apostrophe of `csv_cell`."""
     return value[1:] if isinstance(value, str) and csv_cell(value[1:]) == value else value
 
 
 def _cell(value: Any) -> Any:
-    """Text that no spreadsheet executes; numbers, also those given as text, as they are."""
+    """Return text that no spreadsheet executes; numbers, also as text, are not changed."""
     if not isinstance(value, str):
         return value
     try:

@@ -21,7 +21,7 @@ from transforms.errors import UserError
 logger = logging.getLogger("mammoseg")
 
 DIGEST = "weights_sha256"
-"""Where models/<weights>.json keeps the digest of models/<weights>.pt."""
+"""Key of models/<weights>.json for the digest of models/<weights>.pt."""
 
 Kind = tuple[type, ...]
 NEEDED: dict[str, Kind] = {
@@ -35,25 +35,25 @@ NEEDED: dict[str, Kind] = {
     "colour": (bool,),
     "source_values": (list, type(None)),
 }
-"""What evaluation and inference read of the settings, with the types that it can have."""
+"""Settings that evaluation and inference read, with their permitted types."""
 
 
 def load_settings(folder: str | Path, weights: str = "model") -> dict[str, Any]:
-    """What the network of models/<weights>.pt was built and trained with.
+    """Return the settings with which the network of models/<weights>.pt was built and trained.
 
     Args:
         folder: the output folder of a training.
         weights: "model" (the last stage trained) or the name of a stage.
 
     Raises:
-        UserError: there are no such weights, or the file is broken or that of another program.
+        UserError: the weights do not exist, or the file is broken or of another program.
     """
     models = as_path(folder) / "models"
     path = models / f"{weights}.json"
     if not (models / "model.json").is_file():
         raise UserError(f"{models}: no trained model here; run the bundle's training first, or give --output_dir")
     if not path.is_file():
-        raise UserError(f"--weights {weights}: not in {models}; there are {_weights_in(models)}")
+        raise UserError(f"--weights {weights}: not in {models}; choose from {_weights_in(models)}")
     settings = _read(path)
     missing = [name for name in NEEDED if name not in settings]
     if missing:
@@ -61,12 +61,12 @@ def load_settings(folder: str | Path, weights: str = "model") -> dict[str, Any]:
     for name, kinds in NEEDED.items():
         if not _fits(name, settings[name], kinds):
             found = str(settings[name])[:60]
-            raise UserError(f"{path}: {name} is {found}, which cannot be; restore the file, or train again")
+            raise UserError(f"{path}: {name} is {found}, which is invalid; restore the file, or train again")
     return settings
 
 
 def store_point(folder: str | Path, stage: str, point: Mapping[str, Any]) -> None:
-    """Put an operating point beside the weights of a stage, and of the model if that is of this stage."""
+    """Write an operating point to the settings of a stage, and of the model if that is of this stage."""
     for name in (stage, "model"):
         path = as_path(folder) / "models" / f"{name}.json"
         if path.is_file():
@@ -100,12 +100,12 @@ def _weights_in(models: Path) -> str:
 
 
 def weights_file(folder: str | Path, weights: str = "model") -> str:
-    """Path of models/<weights>.pt, after its content was checked: digest or checksums, named finite tensors.
+    """Return the path of models/<weights>.pt after checking its content: digest or checksums, named finite tensors.
 
-    If "model" does not pass, the file of its stage is tried, which holds the same.
+    If "model" fails the check, the file of its stage is tried, which holds the same weights.
 
     Raises:
-        UserError: there is no such file, or it is damaged or was cut short.
+        UserError: the file does not exist, is damaged or truncated.
     """
     models = as_path(folder) / "models"
     path = models / f"{weights}.pt"
@@ -120,7 +120,7 @@ def weights_file(folder: str | Path, weights: str = "model") -> str:
             _check(same, record)
         except UserError:
             raise error from None
-        logger.warning("%s: the weights of %s, which are the same, are taken", error, same.name)
+        logger.warning("%s: using the equal weights of %s", error, same.name)
         return str(same)
     return str(path)
 
@@ -128,18 +128,18 @@ def weights_file(folder: str | Path, weights: str = "model") -> str:
 def _check(path: Path, record: Mapping[str, Any]) -> None:
     if not path.is_file():
         raise UserError(
-            f"{path}: no such weights; there are {_weights_in(path.parent)}; train again, or restore the file"
+            f"{path}: no such weights; available: {_weights_in(path.parent)}; train again, or restore the file"
         )
     recorded = record.get(DIGEST)
     if recorded is not None and file_sha256(path) != recorded:
         raise UserError(
-            f"{path}: damaged or cut short, or not the file that was saved with {path.stem}.json (SHA-256 differs); "
+            f"{path}: damaged or truncated, or not the file that was saved with {path.stem}.json (SHA-256 differs); "
             "restore it, or train again (--resume true continues a training that was interrupted)"
         )
     try:
         state = load_checkpoint(path)
     except UserError as error:
-        raise UserError(f"{path}: damaged or cut short; restore the file, or train again") from error
+        raise UserError(f"{path}: damaged or truncated; restore the file, or train again") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"{path}: holds more than named weights; expected models/model.pt of a finished training")
     if unusable := not_finite(state):
@@ -148,4 +148,4 @@ def _check(path: Path, record: Mapping[str, Any]) -> None:
             "with a lower --learning_rate"
         )
     if recorded is None:
-        logger.warning("%s has no digest in %s.json: that it is the trained file is not known", path, path.stem)
+        logger.warning("%s has no digest in %s.json: whether it is the trained file is unknown", path, path.stem)

@@ -18,7 +18,7 @@ from nets.safe_load import reason
 from transforms.errors import UserError, user_error
 
 DISAGREEMENT = "disagreement"
-"""The output format that is made of the members' differences."""
+"""The output format made from the members' differences."""
 
 
 def ensemble(
@@ -32,11 +32,11 @@ def ensemble(
 
     Args:
         given: see `trained_members`.
-        image_height: the option; each member has its own.
-        formats: of the results; "disagreement" has it computed.
+        image_height: the option, which must be None: each member has its own.
+        formats: output formats; with "disagreement" it is computed.
 
     Raises:
-        UserError: as `trained_members`, a height was given, or weights that are damaged or do not fit.
+        UserError: as `trained_members`; a height was given; or weights are damaged or do not fit.
     """
     if image_height is not None:
         raise UserError("--image_height: each member of an ensemble has its own; leave it out")
@@ -52,7 +52,7 @@ def ensemble(
 
 
 def _network(trained: Trained, device: torch.device | str) -> nn.Module:
-    """The network as the bundle's own inference would run it, with its weights."""
+    """Return the network, with its weights, as built by the bundle's own inference config."""
     path = trained.bundle / CONFIG
     parser = ConfigParser()
     parser.read_config(str(path))
@@ -60,7 +60,7 @@ def _network(trained: Trained, device: torch.device | str) -> nn.Module:
     try:
         network = parser.get_parsed_content("network")
         network.load_state_dict(load_checkpoint(Path(parser.get_parsed_content("ckpt_path"))))
-    except Exception as error:  # whatever a config may raise
+    except Exception as error:  # a config may raise anything
         cause = user_error(error)
         raise cause or UserError(
             f"--members: {trained.folder}: {path} does not build a network for its weights ({reason(error)}); name its "

@@ -31,7 +31,7 @@ PARTS = (
     "train::trainer",
     "train::stages",
 )
-"""Config keys, in the order in which one needs the other."""
+"""Config keys, each after those it depends on."""
 
 
 def check() -> None:
@@ -40,7 +40,7 @@ def check() -> None:
     Prints one line per part; a problem's line starts with the config key it belongs to.
 
     Raises:
-        UserError: how many problems there were.
+        UserError: states the number of problems found.
     """
     workflow = running_workflow()
     if workflow is None:
@@ -59,17 +59,17 @@ def check() -> None:
 
 
 def _steps(get: Callable[[str], Any], parsed: dict[str, Any]) -> Iterator[tuple[str, Callable[[], str]]]:
-    """(config key, what to do), each needing those before it."""
+    """Yield (config key, action), each depending on those before it."""
 
     def build(key: str) -> str:
         parsed[key] = get(key)
         return type(parsed[key]).__name__
 
     yield "options", lambda: _options(get("options"), parsed)
-    for key in PARTS if "options" in parsed else PARTS[:1]:  # a wrong option is told once
+    for key in PARTS if "options" in parsed else PARTS[:1]:  # report a wrong option once
         yield key, lambda key=key: build(key)  # type: ignore[misc]
         if key not in parsed:
-            return  # what follows would only repeat this problem
+            return  # the following steps would only repeat this problem
         if key == "data":
             yield "dataset_dir", lambda: _labels(parsed["data"])
     if "options" not in parsed:
@@ -90,7 +90,7 @@ def _lesions(parsed: dict[str, Any]) -> str:
     options = parsed["train::stages"].settings
     lesions = lesion_detection(parsed["data"], "validation", options)
     stage_lesions(lesions, options, ())
-    return ", ".join(lesions.result.classes) if lesions else "none of the classes is one"
+    return ", ".join(lesions.result.classes) if lesions else "none of the classes is a lesion"
 
 
 def _labels(data: Any) -> str:
@@ -106,7 +106,7 @@ def _room(output: Output, network: nn.Module) -> str:
 
 
 def _forward(parsed: dict[str, Any]) -> str:
-    """One batch of crops of the first stage, through network and loss."""
+    """Pass one batch of crops of the first stage through network and loss."""
     stages, trainer = parsed["train::stages"], parsed["train::trainer"]
     stages.dataset.set_crop_size(stages.plan[0].crop_size)
     batch = next(iter(trainer.data_loader))
@@ -120,7 +120,7 @@ def _forward(parsed: dict[str, Any]) -> str:
 
 
 def _whole_image(evaluator: Any, parsed: dict[str, Any]) -> str:
-    """The first validation image, whole, through the network as validation runs it."""
+    """Pass the whole first validation image through the network, as validation does."""
     image = next(iter(evaluator.data_loader))["image"]
     network = parsed["network"]
     trained = network.training
@@ -137,7 +137,7 @@ def _whole_image(evaluator: Any, parsed: dict[str, Any]) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """The innermost cause of an error on one line."""
+    """Return the innermost cause of an error on one line."""
     cause: BaseException = user_error(error) or error
     told = None if isinstance(cause, UserError) else explain(error, Path("."))
     if told is not None:

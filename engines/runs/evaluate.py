@@ -55,27 +55,27 @@ def evaluate(
     force: bool = False,
     members: Any = None,
 ) -> dict[str, dict[str, float]]:
-    """Print, write and log the scores on one section of a data set, per subject and in all.
+    """Print, write and log the scores on one section of a data set, per subject and in total.
 
     Args:
         evaluator: runs the network with the weights over the section.
         data: the data set.
         section: training, validation, test or all.
-        settings: of the training that the weights are from.
-        output: the training's; tables and pictures go to its `eval/<dataset>-<section>`.
+        settings: settings of the training that produced the weights.
+        output: output folder of the training; tables and pictures go to its `eval/<dataset>-<section>`.
         tracking: the MLflow run.
-        lesions: how they are counted: `lesion_class`, `hit`, `min_lesion_size`, `min_lesion_score`, see
-            `lesion_detection`; `threshold`, see `decision_of`; and `attributes`, a table of what the images can be
-            grouped by, see `read_attributes`. Also `tolerance`, of the boundaries.
+        lesions: options for counting lesions: `lesion_class`, `hit`, `min_lesion_size`, `min_lesion_score`, see
+            `lesion_detection`; `threshold`, see `decision_of`; and `attributes`, a table of attributes for grouping
+            images, see `read_attributes`. Also `tolerance` for boundaries.
         surface_distance: also measure the boundaries.
-        spacing: (row, column) size in mm, or one number, of the pixels of images that have none.
+        spacing: (row, column) pixel size in mm, or one number, for images without one.
         weights: the file of the weights.
         force: see `engines.runs.owned_run.own`.
-        members: those of an ensemble, see `trained_members`; None for one network.
+        members: members of an ensemble, see `trained_members`; None for one network.
 
     Raises:
-        UserError: the data set's classes are not those the weights were trained with, a label is missing or wrong, an
-            option is, or a member of an ensemble was trained with a subject that is scored.
+        UserError: the data set's classes differ from those of the weights, a label is missing or wrong, an option is
+            wrong, or a member of an ensemble was trained on a scored subject.
     """
     _check(data, section, settings)
     trained = trained_members(members) if members else []
@@ -120,7 +120,7 @@ def evaluate(
 
 
 def _attributes(data: Dataset, section: str, given: str | Path | None) -> Attributes:
-    """What dataset.json knows of the images, and what a table says."""
+    """Return the attributes of the images from dataset.json and from a table."""
     known = dataset_attributes(data)
     if given is None:
         return known
@@ -131,7 +131,7 @@ def _attributes(data: Dataset, section: str, given: str | Path | None) -> Attrib
 
 
 def _write_groups(handlers: Sequence[Any], attributes: Attributes, output: Output, tracking: Tracking) -> None:
-    """Lesion scores by group: in the log, in groups.csv and in MLflow."""
+    """Write lesion scores by group to the log, groups.csv and MLflow."""
     for detection in handlers:
         if not isinstance(detection, LesionDetection):
             continue
@@ -147,7 +147,7 @@ def _write_groups(handlers: Sequence[Any], attributes: Attributes, output: Outpu
 
 
 def _tell(tracking: Tracking, record: Mapping[str, Any], stage: str) -> None:
-    """Say in the log, and in the MLflow run's tags and parameters, what is evaluated."""
+    """Record in the log and in the MLflow run's tags and parameters what is evaluated."""
     training, data = record["training"], record["data"]
     digest = training["weights_sha256"] or ""
     tracking.tags.update(tracking.row_tags(stage), kind="evaluation", stage=stage)
@@ -167,7 +167,7 @@ def _tell(tracking: Tracking, record: Mapping[str, Any], stage: str) -> None:
 
 
 def _tell_members(tracking: Tracking, members: Sequence[Trained], records: Sequence[Mapping[str, Any]]) -> None:
-    """The same of each member of an ensemble."""
+    """Record the same for each member of an ensemble."""
     tracking.tags.update(ensemble_tags(members))
     digest = hashlib.sha256("".join(record["weights_sha256"] for record in records).encode()).hexdigest()
     tracking.tags.update(members=str(len(members)), members_sha256=digest)
@@ -189,7 +189,7 @@ def _check(data: Dataset, section: str, settings: Mapping[str, Any]) -> None:
             f"the weights were trained with {', '.join(trained)}; prepare the data set with those"
         )
     if not data.items(section):
-        raise UserError(f"--section {section}: {data.root} has no image in it; there are {_sections(data)}")
+        raise UserError(f"--section {section}: {data.root} has no image in it; it has {_sections(data)}")
     data.check_labels(data.items(section))
     if settings.get("dataset") == data.name and settings.get("split_digest") != data.split_digest:
         logger.warning(
@@ -201,7 +201,7 @@ def _check(data: Dataset, section: str, settings: Mapping[str, Any]) -> None:
 def _point(
     handler: LesionDetection, settings: Mapping[str, Any], threshold: Any
 ) -> tuple[Decision | None, dict[str, Any] | None]:
-    """How the mask is decided, and the record of that: the stored operating point, or the given threshold."""
+    """Return how the mask is decided, and its record: the stored operating point, or the given threshold."""
     decision = decision_of(settings, threshold, handler.lesions)
     stored = settings.get("operating_point")
     if decision is None or (threshold is None and stored):
@@ -215,7 +215,7 @@ def _point(
 def _more(
     data: Dataset, section: str, options: Mapping[str, Any], surface_distance: bool, spacing: Any
 ) -> list[LesionDetection | BoundaryScores]:
-    """What is measured besides the confusion matrix."""
+    """Return the handlers of what is measured besides the confusion matrix."""
     counted = lesion_detection(data, section, options, spacing)
     handlers: list[LesionDetection | BoundaryScores] = [] if counted is None else [counted]
     names = "no class" if counted is None else ", ".join(counted.result.classes)

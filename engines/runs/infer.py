@@ -38,26 +38,26 @@ logger = logging.getLogger("mammoseg")
 
 
 def find_images(path: str | Path, but_not_in: str | Path | None = None) -> list[dict[str, Any]]:
-    """Every file below a folder (or the one file) that may be an image, in order of name.
+    """Return all files below a folder (or the one file) that may be images, in order of name.
 
-    DICOM files often have no ending or a number for one, so files are told apart when they are read.
+    DICOM files often have no ending, or a number as ending, so formats are detected on reading.
 
     Args:
         path: folder or file.
-        but_not_in: a folder inside it that is left out: that of earlier results.
+        but_not_in: a folder inside it that is skipped: the folder of earlier results.
 
-    Returns items with `image` (path) and `name` (path below the folder without its ending). Of a dataset folder, made
-    by `scripts.prepare`, they are its images, and `recorded` is what dataset.json knows of each.
+    Returns items with `image` (path) and `name` (path below the folder without its ending). For a dataset folder, made
+    by `scripts.prepare`, they are its images, with their entries of dataset.json as `recorded`.
 
     Raises:
-        UserError: there is no such path, or nothing in it; or results would lie among the images.
+        UserError: the path does not exist or has no images; or results would be written among the images.
     """
     root = as_path(path)
     if not root.exists():
         raise UserError(f"{root}: no such file or folder; give --dataset_dir a folder with DICOM, PNG or NIfTI images")
     if but_not_in is not None and root.is_dir() and as_path(but_not_in).resolve() == root.resolve():
         raise UserError(
-            f"--results_dir {root}: holds the images, and files beside them would be replaced; name another"
+            f"--results_dir {root}: holds the images, and files beside them would be replaced; give another"
         )
     if (root / "dataset.json").is_file():
         items = _of_dataset(root)
@@ -69,18 +69,18 @@ def find_images(path: str | Path, but_not_in: str | Path | None = None) -> list[
     folder = root.parent if root.is_file() else root
     whole = [p.relative_to(folder).as_posix() for p in files]
     names = [(p.relative_to(folder).parent / stem(p)).as_posix() for p in files]
-    while len(set(names)) < len(names):  # where two files would be called the same, their endings stay
+    while len(set(names)) < len(names):  # files with the same name keep their endings
         often = Counter(names)
         names = [name if often[name] == 1 else full for name, full in zip(names, whole, strict=True)]
     return [{"image": str(p), "name": result_name(name)} for p, name in zip(files, names, strict=True)]
 
 
 def _of_dataset(folder: Path) -> list[dict[str, Any]]:
-    """The images of a dataset folder; none, and a warning, if its dataset.json is that of another tool."""
+    """Return the images of a dataset folder; none, and a warning, if its dataset.json is from another tool."""
     try:
         data = Dataset.load(folder)
     except UserError as error:
-        logger.warning("%s; taken for a folder of images like any other", error)
+        logger.warning("%s; treated as an ordinary folder of images", error)
         return []
     items: list[dict[str, Any]] = []
     for section in SECTIONS:
@@ -91,7 +91,7 @@ def _of_dataset(folder: Path) -> list[dict[str, Any]]:
 
 
 def _without_results(files: list[Path]) -> list[Path]:
-    """The files that are not named like results of another of them."""
+    """Return the files that are not named like results of other files."""
     stems = {stem(p) for p in files}
     endings = tuple(ENDINGS.values())
     kept = [p for p in files if not any(p.name.endswith(e) and p.name.removesuffix(e) in stems for e in endings)]
@@ -101,17 +101,17 @@ def _without_results(files: list[Path]) -> list[Path]:
 
 
 class ReadableImages(IterableDataset[dict[str, Any]]):
-    """Transformed items of those files that can be read; the others are listed in `refused` with the reason.
+    """Transformed items of all readable files; the others are listed in `refused` with the reason.
 
-    `reasons` has the same by the items' names.
+    `reasons` maps the names of these items to the reason.
 
     Args:
         data: items of `find_images`.
         transform: reads and prepares one item; a `UserError` it raises refuses the file.
-        finished: tells items that are left out, such as `transforms.outputs.resume.Finished`.
-        workers: threads that read ahead of the image that is segmented, as many images; 0 reads when it is needed.
+        finished: returns whether to skip an item, such as `transforms.outputs.resume.Finished`.
+        workers: number of threads that read ahead, and of images read ahead; 0 reads each image when needed.
 
-    Of several processes each has every n-th item; `names` are those of all.
+    Each of several processes has every n-th item; `names` lists the names of all items.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class ReadableImages(IterableDataset[dict[str, Any]]):
             yield ready
 
     def _read(self) -> Iterator[tuple[Mapping[str, Any], Callable[[], Any]]]:
-        """Each item, and what gives or raises the outcome of reading it."""
+        """Yield each item, and a function that returns or raises the outcome of reading it."""
         if not self.workers:
             for item in self.data:
                 yield item, partial(self.transform, dict(item))
@@ -175,14 +175,14 @@ def infer(
     formats: Sequence[str] = (),
     saving: SaveSegmentationd | None = None,
 ) -> None:
-    """Run the evaluator over every readable image and say where the results are.
+    """Run the evaluator over every readable image and log where the results are.
 
     Args:
-        formats: of `transforms.outputs.formats`; with "findings" the refused images stand in that table, too.
-        saving: what writes the results: told which table of findings, and waited for.
+        formats: formats of `transforms.outputs.formats`; with "findings" that table also lists refused images.
+        saving: writer of the results, which receives the path of the findings table and is waited for.
 
     Raises:
-        UserError: not one image could be read, results cannot be written, or would replace what a person drew.
+        UserError: no image could be read, or results cannot be written or would replace manual annotations.
     """
     results = as_path(output_dir)
     if _is_all_done(dataset):
@@ -195,7 +195,7 @@ def infer(
     table = table_for(results, names, rank(), world_size()) if "findings" in formats else FILE
     if saving is not None:
         saving.table = table
-    # what reading in one thread silences, for identifiers may be in it, another thread would bring back
+    # messages may hold identifiers: the reading threads silence and restore them independently, so silence all here
     silence = quiet() if dataset.workers else nullcontext()
     with silence, computing(), errors_in_one_line(results), naming_case(evaluator):
         take_up()
@@ -215,21 +215,21 @@ def infer(
 
 
 def _merge_tables(folder: Path, dataset: ReadableImages, formats: Sequence[str]) -> None:
-    """Put the findings of all processes into one table; call it when none writes any more."""
+    """Merge the findings of all processes into one table; call it when no process writes any more."""
     if "findings" in formats and is_main():
         merge_parts(folder, dataset.names)
 
 
 def _is_all_done(dataset: ReadableImages) -> bool:
-    """Whether all images have their results, in all processes; says so."""
+    """Return whether all images have their results, in all processes, and log it."""
     left_out, left = (sum(gathered([n])) for n in (dataset.left_out, len(dataset.data)))
     if left_out:
-        logger.info("%d images have their results already and are left out", left_out)
+        logger.info("%d images already have results and are skipped", left_out)
     return bool(left_out) and not left
 
 
 def _check_results(folder: Path, items: Sequence[Mapping[str, Any]], formats: Sequence[str]) -> None:
-    """Find out before the first image, not after the last.
+    """Check that results can be written, before the first image instead of after the last.
 
     Raises:
         UserError: as `infer`.
@@ -244,6 +244,6 @@ def _check_results(folder: Path, items: Sequence[Mapping[str, Any]], formats: Se
     drawn = [path for path in made if drawn_by_hand(path)]
     if drawn:
         raise UserError(
-            f"{drawn[0]}: drawn or corrected by a person, and would be replaced ({len(drawn)} such files); "
-            "name another --results_dir, or move them away"
+            f"{drawn[0]}: drawn or corrected by hand, and would be replaced ({len(drawn)} such files); "
+            "give another --results_dir, or move them away"
         )

@@ -1,8 +1,8 @@
 """The trained network as an MLflow model, which `mlflow.pytorch.load_model` loads without this project's code.
 
-It is stored as a graph of `torch.export`: nothing in it is executed on loading, unlike a pickle. Batch, height and
-width stay free. Its input is that of the network: images (N, 3, H, W) scaled to [-0.5, 0.5]; its output are logits.
-For MLflow's server it takes image files, see `engines.runs.serving`.
+It is stored as a graph of `torch.export`: unlike a pickle, it executes nothing on loading. Batch, height and width are
+dynamic. Its input is that of the network: images (N, 3, H, W) scaled to [-0.5, 0.5]; its output is logits. For MLflow's
+server it takes image files, see `engines.runs.serving`.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from engines.runs.serving import REQUIREMENTS, add_predictor
 logger = logging.getLogger("mammoseg")
 
 NAME = "model"
-"""Folder of a run's files for the network, where the server knows no logged models."""
+"""Folder of the network among a run's files, for servers without logged models."""
 
 
 def add_models(tracking: Tracking, output: Output, results: Mapping[str, Mapping[str, float]]) -> str | None:
-    """Log the weights of each stage as a model; the run's own scores then belong to the last, whose id is returned.
+    """Log the weights of each stage as a model; return the id of the last, which the run's own scores belong to.
 
     Args:
         results: validation scores by stage, in training order.
@@ -66,15 +66,15 @@ def log_network(
     enabled: bool = True,
     in_channels: int = 3,
 ) -> bool:
-    """Log the network with the run's model; whether that went well. A failure is said in one line.
+    """Log the network with the run's model; return whether that succeeded. A failure is logged in one line.
 
     Args:
         network: the trained network.
         tracking: the run.
-        settings: of the training, by which a server reads images (`engines.runs.serving`).
-        model: of `add_models`; None logs the network as the run's own files, as older servers need it.
-        enabled: False logs that the network is elsewhere.
-        in_channels: of the network.
+        settings: settings of the training, by which a server reads images (`engines.runs.serving`).
+        model: id from `add_models`; None logs the network as the run's own files, for older servers.
+        enabled: False logs that the network is stored elsewhere.
+        in_channels: input channels of the network.
     """
     if not tracking.enabled or tracking.failed:
         return False
@@ -90,7 +90,7 @@ def _saved(network: nn.Module, path: Path, settings: Mapping[str, Any], in_chann
     try:
         save_network(network, path, settings, in_channels)
         return path
-    except Exception as error:  # torch.export has many ways to fail, none of which may cost a training
+    except Exception as error:  # torch.export fails in many ways, none of which may stop a training
         if hides_interruption(error):
             raise KeyboardInterrupt from None
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
@@ -99,9 +99,9 @@ def _saved(network: nn.Module, path: Path, settings: Mapping[str, Any], in_chann
 
 
 def save_network(network: nn.Module, path: Path, settings: Mapping[str, Any], in_channels: int = 3) -> None:
-    """Write an MLflow model folder. The requirements are given: MLflow would look for them by loading the model."""
+    """Write an MLflow model folder, with given requirements, which MLflow would infer by loading the model."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow and torch.export warn of parts of their own
+        warnings.simplefilter("ignore")  # MLflow and torch.export warn of their own parts
         _save(network, path, len(settings["labels"]), in_channels)
     add_predictor(path, {**portable(settings), "strides": list(getattr(network, "strides", (size_multiple(network),)))})
 
@@ -114,7 +114,7 @@ def _save(network: nn.Module, path: Path, num_classes: int, in_channels: int) ->
     side = 4 * max(16, size_multiple(network))
     example = torch.zeros(2, in_channels, side, side + side // 2)
     kind = np.dtype("float32")
-    signature = ModelSignature(  # by which the export knows what may vary
+    signature = ModelSignature(  # tells the export which dimensions are dynamic
         inputs=Schema([TensorSpec(kind, (-1, in_channels, -1, -1))]),
         outputs=Schema([TensorSpec(kind, (-1, num_classes, -1, -1))]),
     )

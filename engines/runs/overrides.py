@@ -28,7 +28,7 @@ def check_overrides(workflow: ConfigWorkflow) -> None:
     """Refuse overrides that name no top-level key: MONAI adds them silently, and the training ignores them.
 
     Raises:
-        UserError: with the nearest names.
+        UserError: suggests the nearest names.
     """
     configs = _configs(workflow)
     known = {key for config in configs for key in config if not key.startswith("_desc_")}
@@ -47,21 +47,21 @@ def check_overrides(workflow: ConfigWorkflow) -> None:
         for key in unknown:
             near = difflib.get_close_matches(key, sorted(known), n=3, cutoff=0.5)
             hints.append(f"--{key}" + (f" (did you mean {' or '.join(f'--{n}' for n in near)}?)" if near else ""))
-        raise UserError(f"no such option: {', '.join(hints)}; options are the top-level keys of the config file")
+        raise UserError(f"unknown option: {', '.join(hints)}; options are the top-level keys of the config file")
     for key in given_as_none(sys.argv):
         if key in known and workflow.parser.get_parsed_content(key) is not None:
-            raise UserError(f"--{key} None: MONAI takes that for not given; write --{key} '$None', in cmd \"$None\"")
+            raise UserError(f"--{key} None: MONAI ignores this; write --{key} '$None', in cmd \"$None\"")
 
 
 def given_as_none(words: Sequence[str]) -> list[str]:
-    """Options of a command line whose value is None, which MONAI drops, so that the config's own would count."""
+    """Return the options of a command line with the value None, which MONAI drops in favor of the config's value."""
     pairs = [(word, following) for word, following in itertools.pairwise(words) if "=" not in word]
     pairs += [(word.partition("=")[0], word.partition("=")[2]) for word in words]
     return [option[2:] for option, value in pairs if option.startswith("--") and value == "None"]
 
 
 def _configs(workflow: ConfigWorkflow) -> list[dict[str, Any]]:
-    """The config files that the run was started with; if they cannot be found out, all that lie in their folder."""
+    """Return the config files that the run was started with; if these are unknown, all configs in their folder."""
     files = [Path(name) for name in loaded_files()]
     if not files:
         folder = Path(workflow.config_root_path)
@@ -70,7 +70,7 @@ def _configs(workflow: ConfigWorkflow) -> list[dict[str, Any]]:
 
 
 def loaded_files() -> list[str]:
-    """The files given as `config_file` to MONAI's `run`, found on the call stack: a workflow does not keep them."""
+    """Return the files given as `config_file` to MONAI's `run`, from the call stack: a workflow does not keep them."""
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_globals.get("__name__") == "monai.bundle.scripts" and frame.f_code.co_name == "run":
@@ -82,7 +82,7 @@ def loaded_files() -> list[str]:
 
 
 def _refuse_tracking(workflow: ConfigWorkflow, known: set[str]) -> None:
-    """MONAI's own switch adds keys and handlers, and writes a config into the output folder before anything runs."""
+    """Refuse MONAI's own switch, which adds keys and handlers and writes a config to the output folder beforehand."""
     config = workflow.parser.config
     if RECORD not in config or RECORD in known:
         return
@@ -91,8 +91,8 @@ def _refuse_tracking(workflow: ConfigWorkflow, known: set[str]) -> None:
         written = as_path(workflow.parser.get_parsed_content("output_dir")) / name.group()
         with contextlib.suppress(OSError):
             written.unlink(missing_ok=True)
-            written.parent.rmdir()  # only if it is empty, as MONAI made it
+            written.parent.rmdir()  # only if it is empty, i.e. created by MONAI
     raise UserError(
-        "--tracking: leave it out; every training and evaluation here is an MLflow run already (--tracking_uri, "
-        "--experiment_name and --run_name say where)"
+        "--tracking: leave it out; every training and evaluation here is already an MLflow run (see --tracking_uri, "
+        "--experiment_name and --run_name)"
     )

@@ -18,10 +18,10 @@ from engines.records.output_folder import Output
 def own(
     folder: Path, tracking: Tracking, force: bool = False, task: str = "training", option: str = "--output_dir"
 ) -> Iterator[None]:
-    """Lock an output folder, of that option; end the MLflow runs of a process that was killed while it had it.
+    """Lock an output folder, given by `option`; end the MLflow runs of a process that was killed while it held it.
 
     Raises:
-        UserError: another process is at work in it.
+        UserError: another process uses it.
     """
     if not is_main():
         yield
@@ -60,7 +60,7 @@ def tracked(
 
 @contextmanager
 def resumable(output: Output) -> Iterator[None]:
-    """Have an interruption, a full disk and the like say how to go on, if there is something to go on from."""
+    """Add how to resume to interruptions and machine errors, if there is a state to resume from."""
     try:
         hint = "--resume true continues after the last saved epoch"
         with errors_in_one_line(output.folder, lambda: hint if output.progress.exists() else ""):

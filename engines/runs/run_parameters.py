@@ -1,4 +1,4 @@
-"""Parameters of a run: for MLflow, and for the record beside the weights."""
+"""Parameters of a run, for MLflow and for the record beside the weights."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from transforms.dataset import Dataset
 PACKAGES = ("torch", "monai", "pytorch-ignite", "mlflow")
 
 SAID_IF_USED = ("channels_last", "checkpointing", "compile", "crop_draws", "cache_frozen")
-"""Ways of computing that are no parameter of a run without them."""
+"""Options that are recorded only if they are used."""
 
 
 def run_parameters(
     network: nn.Module, data: Dataset, options: Mapping[str, Any], loss: SegmentationLoss | None = None
 ) -> dict[str, Any]:
-    """The flat parameters of an MLflow run: options, network, data set, software, and the loss that is trained with."""
+    """Return the flat parameters of an MLflow run: options, network, data set, software, and the loss of training."""
     used = {**with_switches(options), **layout_used(options, _device(network))}
     return {
         **{key: value for key, value in used.items() if value is not None and (value or key not in SAID_IF_USED)},
@@ -48,7 +48,7 @@ def run_parameters(
 
 
 def with_device(tracking: Tracking, network: nn.Module) -> Tracking:
-    """The same, with the number of threads that was settled on after its parameters were made."""
+    """Update the device in the run's parameters: the number of threads was settled after they were made."""
     if "device" in tracking.params:
         tracking.params["device"] = _device_name(network)
     return tracking
@@ -59,7 +59,7 @@ def _device(network: nn.Module) -> torch.device:
 
 
 def _device_name(network: nn.Module) -> str:
-    """What it is trained on; the number of threads changes the rounding of sums."""
+    """Return the device's name, on a CPU with the number of threads, which changes the rounding of sums."""
     device = _device(network)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     return f"{device.type} ({name})"
@@ -71,9 +71,9 @@ def settings(
     loss: SegmentationLoss | None = None,
     device: torch.device | None = None,
 ) -> dict[str, Any]:
-    """Plain values stored beside the weights: with them evaluation and inference rebuild network and input.
+    """Return plain values stored beside the weights, from which evaluation and inference rebuild network and input.
 
-    On a `device` precision and layout are recorded as what they come to there.
+    With a `device`, precision and memory layout are recorded as resolved for it.
     """
     return {
         **with_switches(options),

@@ -24,15 +24,15 @@ logger = logging.getLogger("mammoseg")
 
 
 class Report:
-    """Handlers for one run of an evaluator over the weights that are scored, and what is made of it.
+    """Handlers for one run of an evaluator with the weights to be scored, and the output of their results.
 
     Args:
         section: the part of the data set that the evaluator runs over.
-        more: handlers that measure something else.
+        more: handlers of further measurements.
 
     Attributes:
-        pictures: handlers that make the pictures.
-        handlers: these, and `more`.
+        pictures: handlers that draw the pictures.
+        handlers: `pictures` and `more`.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class Report:
         """Print, write and log tables, per-subject scores and pictures, once the evaluator has run with the handlers.
 
         Args:
-            name: what to call the weights' row.
-            earlier: rows known already, shown above it.
+            name: name of the weights' row.
+            earlier: already known rows, shown above it.
 
         Returns the scores of every row.
         """

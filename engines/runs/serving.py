@@ -1,8 +1,8 @@
 """Request handling of `mlflow models serve`: image file in, label map or overlay out, as PNG.
 
-The logged model has two faces. `mlflow.pytorch.load_model` gives the network alone, a graph that executes nothing on
-loading. MLflow's server, and `mlflow.pyfunc.load_model`, run the code of this project that lies in the model's folder
-`code`: it reads the image as training did, and brings the classes to the image's own grid.
+The logged model has two interfaces. `mlflow.pytorch.load_model` returns the network alone, a graph that executes
+nothing on loading. MLflow's server, and `mlflow.pyfunc.load_model`, run this project's code in the model's folder
+`code`, which reads the image as in training and resizes the classes to the image's own grid.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FORMATS: dict[str, tuple[Callable[[Prediction], None], str]] = {
     "labels": (write_png, PNG_ENDING),
     "overlay": (write_overlay, OVERLAY_ENDING),
 }
-"""What a request can ask for: pixel values that are class numbers, or a picture to look at."""
+"""Formats of a request: pixel values that are class numbers, or a picture for viewing."""
 
 REQUIREMENTS = (
     "fire", "highdicom", "itk-io", "jsonschema", "matplotlib", "mlflow", "monai", "nibabel", "numpy", "pandas",
@@ -56,12 +56,12 @@ REQUIREMENTS = (
 
 
 class Predictor:
-    """Segments image files that come as bytes.
+    """Segments image files given as bytes.
 
     Args:
         network: images (N, 3, h, w) in [-0.5, 0.5] → logits.
-        settings: of the training, see `engines.runs.run_parameters.settings`.
-        device: where the network runs.
+        settings: settings of the training, see `engines.runs.run_parameters.settings`.
+        device: device of the network.
     """
 
     def __init__(self, network: nn.Module, settings: Mapping[str, Any], device: str = "cpu") -> None:
@@ -81,18 +81,18 @@ class Predictor:
         """MLflow's interface: a column `image` of files as bytes → a column `segmentation` of PNG files as bytes.
 
         Args:
-            data: DICOM, PNG, JPEG or TIFF files, told by their content.
+            data: DICOM, PNG, JPEG or TIFF files, detected by their content.
             params: "format", "labels" (default) or "overlay".
 
         Raises:
-            MlflowException: (HTTP 400) no such format, or an image that cannot be read; it is named by its number.
+            MlflowException: (HTTP 400) unknown format, or an unreadable image, identified by its number.
         """
         import pandas as pd
         from mlflow.exceptions import MlflowException
 
         chosen = str((params or {}).get(FORMAT, "labels"))
         if chosen not in FORMATS:
-            raise MlflowException.invalid_parameter_value(f"format {chosen}: there are {', '.join(FORMATS)}")
+            raise MlflowException.invalid_parameter_value(f"format {chosen}: unknown; choose from {', '.join(FORMATS)}")
         answers = []
         for number, content in enumerate(data[IMAGE], start=1):
             if not isinstance(content, bytes | bytearray | memoryview):
@@ -104,10 +104,10 @@ class Predictor:
         return pd.DataFrame({RESULT: answers})
 
     def segment(self, content: bytes, chosen: str = "labels") -> bytes:
-        """One image file → one PNG file, in the format `chosen`.
+        """Convert one image file to one PNG file in the format `chosen`.
 
         Raises:
-            UserError: it is no image that can be read.
+            UserError: the image cannot be read.
         """
         write, ending = FORMATS[chosen]
         with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +115,7 @@ class Predictor:
             path.write_bytes(content)
             try:
                 item = self._segment(path)
-            except UserError as error:  # which names a file that the sender does not know
+            except UserError as error:  # names a temporary file that the sender does not know
                 raise UserError(str(error).replace(f"{path}: ", "")) from None
             label = item["label"][0].cpu().numpy()
             write(Prediction(label, self.classes, Path(folder), IMAGE, image=item["image"].cpu()))
@@ -133,7 +133,7 @@ class Predictor:
 
 
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Predictor:
-    """What MLflow calls to load the model in a folder."""
+    """Load the model in a folder; called by MLflow."""
     import mlflow.pytorch
 
     settings = json.loads((Path(path) / SETTINGS).read_text(encoding="utf-8"))
@@ -146,16 +146,16 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Pr
     network = mlflow.pytorch.load_model(path, device=device)
     if unusable := not_finite(network.state_dict()):
         raise UserError(f"{path}: {len(unusable)} weights are NaN or infinite, such as {unusable[0]}; log it again")
-    network.strides = tuple(settings["strides"])  # by which `PaddedInferer` knows the sizes that it takes
+    network.strides = tuple(settings["strides"])  # tells `PaddedInferer` the permitted sizes
     return Predictor(network, settings, device)
 
 
 def add_predictor(path: Path, settings: Mapping[str, Any]) -> None:
-    """Give the MLflow model in a folder, as `mlflow.pytorch.save_model` wrote it, the second face.
+    """Add the second interface to the MLflow model in a folder written by `mlflow.pytorch.save_model`.
 
     Args:
         path: the model's folder.
-        settings: those of the training, and "strides", the network's own.
+        settings: settings of the training, with the network's "strides".
     """
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
@@ -174,7 +174,7 @@ def add_predictor(path: Path, settings: Mapping[str, Any]) -> None:
         Schema([ColSpec(DataType.binary, RESULT)]),
         ParamSchema([ParamSpec(FORMAT, DataType.string, "labels")]),
     )
-    model.saved_input_example_info = None  # that of the bare network
+    model.saved_input_example_info = None  # the example of the bare network
     for example in path.glob("*input_example*"):
         example.unlink()
     model.save(str(path / "MLmodel"))

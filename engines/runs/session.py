@@ -1,6 +1,6 @@
 """Setup of a bundle's run: override checks, readable errors, filtered warnings.
 
-Called first by every run id of every bundle, so that a mistyped option costs a second and not a training.
+Called first by every run id of every bundle, so that a mistyped option costs a second instead of a training.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ logger = logging.getLogger("mammoseg")
 
 
 def begin(seed: int = 0, recipe: str | None = None, recipes: Mapping[str, Any] | None = None) -> None:
-    """Prepare this process for a bundle's run. The network's first weights are drawn after this, from `seed`.
+    """Prepare this process for a bundle's run. The network's initial weights are drawn after this, from `seed`.
 
     Raises:
-        UserError: an override names no key of the config, there is no such recipe, or the seed is no whole number.
+        UserError: an override names no key of the config, the recipe is unknown, or the seed is not a whole number.
     """
     sys.excepthook = readable_excepthook
     put_off()
@@ -48,11 +48,11 @@ def begin(seed: int = 0, recipe: str | None = None, recipes: Mapping[str, Any] |
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
     robust_console()
     logger.setLevel(logging.INFO if is_main() else logging.ERROR)
-    logging.getLogger("ignite.engine.engine").setLevel(logging.CRITICAL)  # an error is told once, by the hook
+    logging.getLogger("ignite.engine.engine").setLevel(logging.CRITICAL)  # an error is reported once, by the hook
     disable_telemetry()
-    fit_threads(quiet=True)  # so that what the config computes gives way, too; settled before the first step
+    fit_threads(quiet=True)  # so that computations of the config give way, too; settled before the first step
     set_track_meta(False)  # geometry is kept by the data set and the writers; plain tensors are faster
-    # ignite checks tensors for NaN with a call that torch deprecates; nothing a user could do about it
+    # ignite checks tensors for NaN with a call that torch deprecates; users cannot change that
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="ignite")
     check_options({"seed": seed})
     seed_all(seed)
@@ -61,11 +61,11 @@ def begin(seed: int = 0, recipe: str | None = None, recipes: Mapping[str, Any] |
         check_overrides(workflow)
         compare_versions(workflow.parser.get("_meta_"))
     if recipes is not None and recipe not in recipes:
-        raise UserError(f"--recipe {recipe}: no such recipe; there are {', '.join(recipes)}")
+        raise UserError(f"--recipe {recipe}: unknown; choose from {', '.join(recipes)}")
 
 
 def running_workflow() -> ConfigWorkflow | None:
-    """The MONAI workflow whose config is being run, found on the call stack (configs cannot refer to it)."""
+    """Return the MONAI workflow whose config is being run, from the call stack (configs cannot refer to it)."""
     frame = inspect.currentframe()
     while frame is not None:
         caller = frame.f_locals.get("self")
@@ -76,7 +76,7 @@ def running_workflow() -> ConfigWorkflow | None:
 
 
 def describe_run(tracking: Tracking, data: Dataset, config: str) -> None:
-    """Complete what MLflow shows of a run: the bundle's rows, the config that is run, and the data set's size."""
+    """Complete the run's description in MLflow: the bundle's rows, the config that is run, and the data set's size."""
     workflow = running_workflow()
     if workflow is not None:
         folder = Path(workflow.config_root_path)
@@ -99,5 +99,5 @@ def readable_excepthook(kind: type[BaseException], error: BaseException, traceba
         else:
             print(f"error: {cause}", file=sys.stderr)
         sys.stderr.flush()
-    except OSError:  # the terminal has gone
+    except OSError:  # the terminal was closed
         forget(sys.stderr)

@@ -47,11 +47,11 @@ def train(
 
     Args:
         training: the stages.
-        data: the data set that it trains and validates on.
-        resume: go on with an interrupted training.
+        data: the data set for training and validation.
+        resume: continue an interrupted training.
         log_model: also log the network as an MLflow model.
-        held_out: batches of the training subjects that are not trained with, see `engines.training.held_out`.
-        force: take an output folder that is locked by a process which may not exist any more, see `engines.base.lock`.
+        held_out: batches of training subjects held out from training, see `engines.training.held_out`.
+        force: take over an output folder locked by a process that may no longer exist, see `engines.base.lock`.
         verify: compare all images and labels with those of the interrupted training, see `engines.records.data_record`.
 
     Returns the scores of every row of the final table.

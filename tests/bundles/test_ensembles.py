@@ -77,7 +77,7 @@ def test_an_ensemble_is_scored_as_one_network(
 def test_an_ensemble_that_knows_a_scored_subject_is_refused(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, members: list[str]
 ) -> None:
-    with refused("was trained with 4 of the 4 training subjects of tiny, such as s000"):
+    with refused("was trained on 4 of the 4 training subjects of tiny, such as s000"):
         run_bundle("evaluate", bundle="fcn", dataset_dir=str(tiny_dataset), members=members, section="training")
     assert not (tmp_path / "out" / "eval").exists()
 

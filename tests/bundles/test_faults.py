@@ -110,7 +110,7 @@ def test_two_evaluations_of_a_section_at_once(run_bundle: Run, tiny_dataset: Pat
     run_bundle("evaluate", **options)  # with the same weights, of the stage
     damage(out / "models" / "unet.pt")
     for config in ("evaluate", "inference"):
-        with refused("model.pt: damaged or cut short"):
+        with refused("model.pt: damaged or truncated"):
             run_bundle(config, **options)
 
 

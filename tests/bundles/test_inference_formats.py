@@ -88,11 +88,11 @@ def test_resuming_does_what_is_missing_only(trained: Run, tmp_path: Path, capfd:
     (results / "b.geojson").unlink()
     before = {p.name: p.stat().st_mtime_ns for p in results.iterdir()}
     trained(**options, resume=True)
-    assert "1 images have their results already" in capfd.readouterr().out
+    assert "1 images already have results" in capfd.readouterr().out
     changed = {p.name for p in results.iterdir() if before.get(p.name) != p.stat().st_mtime_ns}
     assert changed == {name.replace("a", "b", 1) for name in FILES} | {"findings.csv"}
     trained(**options, resume=True)
-    assert "2 images have their results already" in capfd.readouterr().out
+    assert "2 images already have results" in capfd.readouterr().out
 
 
 def test_a_picture_gets_no_dicom_seg_but_a_remark(
@@ -149,7 +149,7 @@ def test_what_a_person_drew_is_not_written_over(trained: Run, tmp_path: Path) ->
         trained(**options)  # its own it replaces
     drawn = '{"type":"FeatureCollection","features":[]}'
     (results / "a.geojson").write_text(drawn)
-    with refused("a.geojson: drawn or corrected by a person"):
+    with refused("a.geojson: drawn or corrected by hand"):
         trained(**options)
     assert (results / "a.geojson").read_text() == drawn
 

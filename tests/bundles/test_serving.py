@@ -81,7 +81,7 @@ def assert_served_like_inference(folder: Path, run_bundle: Run, tiny_dataset: Pa
     with pytest.raises(MlflowException):
         served.predict(pandas.DataFrame({"image": [None]}))
     assert raised.value.get_http_status_code() == 400
-    with pytest.raises(MlflowException, match="format nifti: there are labels, overlay"):
+    with pytest.raises(MlflowException, match="format nifti: unknown; choose from labels, overlay"):
         served.predict(frame, {"format": "nifti"})
 
 

@@ -1,11 +1,11 @@
 """One pass of DeepLabV3 over a whole image, in less memory.
 
-Group norm and the image branch of its pyramid average over the whole image, so no halo makes a tile exact. But only
-the first convolution works at half the image's resolution, where its maps are largest. It is run in tiles, which are
-max-pooled at once while their mean and variance are gathered, and the pooled map is normalized afterwards. The numbers
-are the same: a group norm and a ReLU keep the order of a channel's values, or turn it around, and then the channel's
-convolution is taken with the other sign. Behind the pooling maps have 1/16 of the image's pixels and less, and are kept
-whole; the branches of the pyramid are summed one after the other instead of joined side by side.
+Group norm and the image branch of the pyramid average over the whole image, so no halo makes a tile exact. But only the
+first convolution works at half the image's resolution, where maps are largest. It runs in tiles, which are max-pooled
+at once while their mean and variance are gathered; the pooled map is normalized afterwards. The result is the same: a
+group norm and a ReLU keep the order of a channel's values or reverse it, and in the latter case the sign of the
+channel's convolution is flipped. After the pooling, maps have at most 1/16 of the image's pixels and are kept whole;
+the branches of the pyramid are summed one after the other instead of concatenated.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from nets.shared_copy import shared_copy
 
 STEM_STRIDE = 4
 SIDES = (128, 256)
-"""Of the pooled maps on which the memory of what follows is measured."""
+"""Sides of the pooled maps on which the memory of the following layers is measured."""
 
 
 @dataclass(frozen=True)
 class MemoryNeeds:
-    """What was measured of the network.
+    """Measured memory needs of the network.
 
     Attributes:
-        stem: of its part up to the first pooling.
-        fixed: bytes that the maps behind it take at any size.
-        per_cell: further bytes for each cell of the pooled map, and each image of the batch.
+        stem: the part up to the first pooling.
+        fixed: bytes that the maps after it take at any size.
+        per_cell: further bytes per cell of the pooled map and image of the batch.
     """
 
     stem: Step
@@ -46,18 +46,18 @@ class MemoryNeeds:
     per_cell: float
 
     def memory(self, image: Tensor) -> float:
-        """Bytes that the maps kept whole take for `image` (N, C, H, W)."""
+        """Return the bytes that the maps kept whole take for `image` (N, C, H, W)."""
         height, width = (-(-length // STEM_STRIDE) for length in image.shape[-2:])
         return self.fixed + self.per_cell * len(image) * height * width
 
 
 def is_streamed(network: nn.Module) -> bool:
-    """Whether `network` is a DeepLabV3 as it stands in `nets`: nothing is done before or after its own pass."""
+    """Return whether `network` is an unmodified DeepLabV3 of `nets`: nothing is added before or after its own pass."""
     return isinstance(network, DeepLabV3) and is_plain(network, DeepLabV3.forward)
 
 
 def needs(network: DeepLabV3, image: Tensor) -> MemoryNeeds:
-    """Measure the network for images (N, C, H, W) of that C and number type."""
+    """Measure the network for images with the number of channels and the dtype of `image` (N, C, H, W)."""
     meta_network = on_meta(network)
     stem = measure(meta_network, stem_of(meta_network), image.shape[1], image.dtype)
     stem = replace(stem, channels=(0, stem.channels[1]))  # the convolution's map is not kept
@@ -66,7 +66,7 @@ def needs(network: DeepLabV3, image: Tensor) -> MemoryNeeds:
 
 
 def stem_of(network: DeepLabV3) -> Run:
-    """The first convolution, before its norm, and its pooling."""
+    """Return a function for the first convolution, before its norm, and its pooling."""
 
     def run(x: Tensor) -> tuple[Tensor, ...]:
         y = network.conv1(x)
@@ -76,7 +76,7 @@ def stem_of(network: DeepLabV3) -> Run:
 
 
 def run_streamed(network: DeepLabV3, measured: MemoryNeeds, image: Tensor, devices: Devices, skip_air: bool) -> Tensor:
-    """The whole pass: (N, C, H, W) → see `execution.Result`; takes `measured.memory` at least."""
+    """Run the whole pass: (N, C, H, W) → see `execution.Result`; takes at least `measured.memory` bytes."""
     sign = torch.where(network.norm1.weight < 0, -1.0, 1.0)
     turned = shared_copy(network, lambda name, x: x * sign[:, None, None, None].to(x) if name == "conv1.weight" else x)
     step, moments = measured.stem, Moments()
@@ -86,7 +86,7 @@ def run_streamed(network: DeepLabV3, measured: MemoryNeeds, image: Tensor, devic
     def write(number: int, part: Tensor, at: tuple[slice, slice]) -> None:
         nonlocal moments
         if number == 0:
-            if at[0].start == at[1].start == 0:  # the first tile, again where memory ran out and smaller ones are tried
+            if at[0].start == at[1].start == 0:  # the first tile; again after memory ran out, with smaller tiles
                 moments = Moments()
             moments.add(part)
         else:
@@ -120,7 +120,7 @@ def _residual(unit: Residual, x: Tensor) -> Tensor:
 
 
 def _pyramid(aspp: ASPP, x: Tensor) -> Tensor:
-    """`ASPP.forward` with the sum over the branches in place of the convolution of all of them side by side."""
+    """`ASPP.forward` with a sum over the branches in place of the convolution of their concatenation."""
     project, last, _ = aspp.project
     weights = cast(nn.Conv2d, project).weight.chunk(len(aspp.atrous) + 2, dim=1)
     y = F.conv2d(aspp.image(x.mean(dim=(2, 3), keepdim=True)), weights[-1])  # (N, 256, 1, 1)

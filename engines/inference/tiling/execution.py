@@ -23,21 +23,21 @@ from transforms.decision import Decision
 logger = logging.getLogger("mammoseg")
 
 STRIP = 32
-"""Rows of a map of scores that are enlarged at a time."""
+"""Rows of a score map enlarged at a time."""
 MOST_LABELS = 256
 
 
 @dataclass(frozen=True)
 class Devices:
-    """Where things are computed and kept.
+    """Devices for computing and storing, with the form of results.
 
     Attributes:
-        device: of the network.
-        store: where maps and results are put together.
-        memory: bytes for one forward pass on `device`, beside parameters, image and result.
+        device: device of the network.
+        store: device on which maps and results are assembled.
+        memory: bytes for one forward pass on `device`, besides parameters, image and result.
         labels: results are class numbers instead of logits.
-        decision: by which classes are chosen; None takes the most likely one.
-        precision: of what is computed in tiles; the maps that are kept are fp32.
+        decision: rule that chooses the class; None takes the most likely class.
+        precision: precision of computation in tiles; the maps that are kept are fp32.
     """
 
     device: torch.device
@@ -49,25 +49,25 @@ class Devices:
 
 
 class Result:
-    """Logits (N, classes, H, W), or labels uint8 (N, 1, H, W), put together from parts."""
+    """Logits (N, classes, H, W), or labels uint8 (N, 1, H, W), assembled from parts."""
 
     def __init__(self, size: tuple[int, ...], devices: Devices) -> None:
         self._store = Store([size], devices.store)
         self._labels, self._decision = devices.labels, devices.decision
 
     def write(self, number: int, logits: Tensor, at: tuple[slice, slice]) -> None:
-        """Put in the logits of one part."""
+        """Insert the logits of one part."""
         self._store.write(0, labels_of(logits, self._decision) if self._labels else logits, at)
 
     def finished(self) -> Tensor:
-        """The whole."""
+        """Return the whole result."""
         return self._store.finished()[0]
 
 
 def labels_of(logits: Tensor, decision: Decision | None = None) -> Tensor:
-    """The most likely class, or that of a decision: (N, classes, H, W) → uint8 (N, 1, H, W).
+    """Return the most likely class, or that of a decision: (N, classes, H, W) → uint8 (N, 1, H, W).
 
-    Raises ValueError for more than 256 classes, or a score that is no finite number.
+    Raises ValueError for more than 256 classes, UserError for a score that is NaN or infinite.
     """
     if logits.shape[1] > MOST_LABELS:
         raise ValueError(f"labels are 8-bit numbers, at most {MOST_LABELS} classes; got {logits.shape[1]}")
@@ -78,7 +78,7 @@ def labels_of(logits: Tensor, decision: Decision | None = None) -> Tensor:
 
 
 def run_tiles(network: nn.Module, steps: Sequence[Step], image: Tensor, devices: Devices, skip_air: bool) -> Tensor:
-    """The whole pass of a network of which `can_tile` is true: (N, C, H, W) → see `Result`."""
+    """Run the whole pass of a network for which `can_tile` is true: (N, C, H, W) → see `Result`."""
     field = ReceptiveField(UniformBackground(image) if skip_air else None)
     if isinstance(network, ValidUNet):
         (run,) = (lowered(run, devices) for run in runs(network))
@@ -100,7 +100,7 @@ def run_tiles(network: nn.Module, steps: Sequence[Step], image: Tensor, devices:
 
 
 def lowered(run: Run, devices: Devices) -> Run:
-    """A step computed in the precision of `devices`, with results in fp32."""
+    """Return the step computed in the precision of `devices`, with results in fp32."""
     if devices.precision == "fp32":
         return run
 
@@ -114,7 +114,7 @@ def lowered(run: Run, devices: Devices) -> Run:
 def run_in_memory(
     step: Step, run: Run, source: Tensor, field: ReceptiveField, devices: Devices, write: Write, beside: int = 0
 ) -> None:
-    """One step over all of `source`, in the fastest tiles that leave room for `beside` bytes of maps and its own.
+    """Run one step over all of `source`, in the fastest tiles that leave room for `beside` bytes and its own maps.
 
     Raises the RuntimeError of a tile that does not fit although it is the smallest possible.
     """
@@ -141,9 +141,9 @@ def run_in_memory(
 
 
 def enlarge(scores: Tensor, factor: int, size: tuple[int, int], devices: Devices) -> Tensor:
-    """Scores (N, classes, h, w) enlarged by `factor` as `nets.resize.upsample` does, cut to `size`: see `Result`.
+    """Enlarge scores (N, classes, h, w) by `factor` like `nets.resize.upsample`, and crop to `size`: see `Result`.
 
-    In strips, each with a row more on both sides: the bilinear weights of a strip are those of the whole, to the bit.
+    Works in strips with an additional row on both sides, so that bilinear weights equal those of the whole, to the bit.
     """
     scores = scores.contiguous()
     height = scores.shape[-2]

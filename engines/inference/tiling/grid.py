@@ -1,8 +1,8 @@
-"""Tile grids: the cells each tile answers for (core) and the cells it reads (core and halo).
+"""Tile grids: the cells each tile contributes to the result (core) and the cells it reads (core and halo).
 
-Cores start at multiples of the step's alignment, the product of its strides, so that every pooling of a tile meets
-the same pairs of cells as in the whole map; together they cover the map once. Halos end at the border of the map, where
-the layers' own zero padding has to happen, and nowhere else inside it.
+Cores start at multiples of the step's alignment, the product of its strides, so that every pooling of a tile sees the
+same pairs of cells as in the whole map; together they cover the map once. Halos are cut off only at the border of the
+map, where the layers' own zero padding applies.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 TILE_PIXELS = 64 * 64
-"""What a further tile costs beside its pixels, in pixels."""
+"""Overhead of a further tile, in pixels."""
 BLOCK = 16
-"""Side of the squares of pixels in which air is looked up."""
+"""Side of the squares of pixels in which the background is looked up."""
 LEAST_AIR = 0.02
-"""Share of an image's pixels below which it is not worth to look for air."""
+"""Smallest share of an image's pixels for which a search for background pays off."""
 COUNTS = 24
-"""How many numbers of tiles are tried along one axis."""
+"""Maximum number of tile counts tried along one axis."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """One tile along one axis, in cells of the step's input: reads start … stop - 1, answers for core_start … ."""
+    """One tile along one axis, in cells of the step's input: it reads start … stop - 1; its core is core_start … ."""
 
     start: int
     stop: int
@@ -41,14 +41,14 @@ Grid = tuple[list[Span], list[Span]]
 
 @dataclass(frozen=True)
 class TileGeometry:
-    """How a step's tiles are cut.
+    """Geometry of a step's tiles.
 
     Attributes:
         align: cores start at multiples of it.
         halo: cells read beyond the core on each side, a multiple of `align`; ends at the border of the map.
-        valid: (smallest input, cells lost on a side), for a step without padding: input sizes are the smallest
-            plus multiples of `align`. It is given `shift` cells before the map's first, made by mirroring.
-        shift: see above.
+        valid: (smallest input, cells lost per side) of a step without padding: input sizes are the smallest plus
+            multiples of `align`.
+        shift: cells before the map's first that such a step also reads, made by mirroring.
     """
 
     align: int
@@ -58,15 +58,15 @@ class TileGeometry:
 
     @property
     def least_cells(self) -> int:
-        """Cells read by a tile whose core is twice as wide as its halo; smaller ones would compute little else."""
+        """Cells read by a tile whose core is twice as wide as its halo; smaller tiles would mostly compute halos."""
         return (4 * self.halo + self.align) ** 2
 
     def answers(self, size: int) -> int:
-        """Cells that all cores cover together, of a map of `size`."""
+        """Return the cells that all cores together cover, for a map of `size` cells."""
         return size if self.valid is None else size - 2 * (self.valid[1] - self.shift)
 
     def spans(self, size: int, core: int) -> list[Span]:
-        """The tiles of a map of `size` cells along one axis, with cores of `core` cells but for the last."""
+        """Return the tiles of a map of `size` cells along one axis; all cores but the last have `core` cells."""
         size_out = self.answers(size)
         cores = [(start, min(start + core, size_out)) for start in range(0, size_out, core)]
         if self.valid is None:
@@ -79,7 +79,7 @@ class TileGeometry:
         return result
 
     def sides(self, size: int) -> list[int]:
-        """Core sides worth trying: equal parts of the map, in growing number, down to the smallest possible."""
+        """Return the core sides worth trying: equal parts of the map, from the whole map to the smallest possible."""
         cells = -(-self.answers(size) // self.align)
         counts = np.unique(np.geomspace(1, cells, min(COUNTS, cells)).round().astype(int))
         return sorted({self.align * -(-cells // int(count)) for count in counts}, reverse=True)
@@ -87,7 +87,7 @@ class TileGeometry:
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What a cell of a map sees of the image: its own `scale` pixels and `blur` more on each side."""
+    """The part of the image that a cell of a map sees: its own `scale` pixels and `blur` more on each side."""
 
     air: UniformBackground | None = None
     scale: int = 1
@@ -95,10 +95,10 @@ class ReceptiveField:
 
 
 class UniformBackground:
-    """Where an image (N, C, H, W) has but one value, that of one of its corners: digital mammograms around the breast.
+    """The region of an image (N, C, H, W) with the value of one of its corners, as around the breast in mammograms.
 
-    What a network makes of such a region depends only on its size and on the borders of the image it touches, so
-    it is computed once and filled in wherever it occurs. Film has no such region: its air is noise.
+    A network's output for a tile of such a region depends only on its size and on the image borders it touches, so it
+    is computed once and copied wherever it recurs. Digital mammograms have this background; that of film is noise.
     """
 
     def __init__(self, image: Tensor) -> None:
@@ -106,8 +106,8 @@ class UniformBackground:
         corners = [image[..., row, column, None, None] for row in (0, -1) for column in (0, -1)]
         few = image[..., ::BLOCK, ::BLOCK]
         value = max(corners, key=lambda corner: int((few == corner).sum()))
-        self._sums: NDArray[np.int64] | None = None  # blocks with other values above and left of each place
-        # Images without air are most often told by a few pixels.
+        self._sums: NDArray[np.int64] | None = None  # blocks with other values above and left of each position
+        # A few pixels usually show that an image has no such background.
         if int((few == value).all(dim=1).all(dim=0).sum()) < LEAST_AIR * few.shape[-2] * few.shape[-1]:
             return
         other = (image != value).flatten(0, 1).any(dim=0).float()
@@ -115,9 +115,9 @@ class UniformBackground:
         self._sums = np.pad(blocks.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
 
     def empty(self, grid: Grid, scale: int, margin: int) -> NDArray[np.bool_]:
-        """Which tiles, (rows, columns) of them, see air alone.
+        """Return which tiles of a grid (rows, columns) see only background.
 
-        The tiles are of a map whose cells are `scale` pixels wide and see `margin` pixels beyond.
+        The cells of the tiled map are `scale` pixels wide and see `margin` pixels beyond.
         """
         sums = self._sums
         if sums is None:
@@ -135,7 +135,7 @@ class UniformBackground:
         return (starts - margin).clip(0) // BLOCK, -(-(stops + margin).clip(None, size) // BLOCK)
 
     def key(self, rows: Span, columns: Span, scale: int, margin: int) -> tuple[int, ...]:
-        """Equal for two tiles that see air alone if the network must answer the same."""
+        """Return a key that is equal for two tiles of background if the network's output for them is the same."""
         key: list[int] = []
         for span, size in zip((rows, columns), self.size, strict=True):
             before = max(-margin, min(span.start * scale, margin))
@@ -152,16 +152,14 @@ def cheapest(
     field: ReceptiveField | None = None,
     slowness: Callable[[int], float] | None = None,
 ) -> Grid:
-    """The grid that takes the least time, of those whose tiles read at most `max_cells`.
-
-    If there is none, the one with the smallest tiles.
+    """Return the fastest grid whose tiles read at most `max_cells`; if none does, the one with the smallest tiles.
 
     Args:
-        geometry: of the step.
+        geometry: geometry of the step.
         size: (h, w) of its input.
-        max_cells: see above.
-        field: what those cells see of the image; tiles of air cost nothing.
-        slowness: time for a cell in a tile of so many cells, of any unit.
+        max_cells: maximum number of cells that a tile reads.
+        field: receptive field of the input's cells in the image; tiles of background cost nothing.
+        slowness: time per cell in a tile of so many cells, in any unit.
 
     Raises:
         ValueError: the image has no pixels.

@@ -1,8 +1,8 @@
-"""Group normalization of maps that are large, or seen only in parts.
+"""Group normalization of maps that are large, or available only in parts.
 
-torch's own kernel for channels last takes the variance as a difference of sums, and loses it where large parts of an
-image are air. Here it is taken about the mean, of one band of rows after the other that stays in the processor's cache;
-in that cache, too, a map is normalized in its place.
+torch's own kernel for channels last computes the variance as a difference of sums, and loses it where large parts of an
+image are background. Here it is computed about the mean, in bands of rows that stay in the processor's cache; there,
+too, a map is normalized in place.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 BAND = 2**17
-"""Values in a band on the CPU, half a megabyte of them."""
+"""Values in a band on the CPU: half a megabyte."""
 
 
 class Moments:
     """Mean and variance of every channel of every image, gathered from the parts of a map (float64).
 
     Attributes:
-        count: cells taken in.
+        count: cells included.
         mean: (N, C).
         squares: (N, C), sums of the squared distances from the mean.
     """
@@ -28,11 +28,13 @@ class Moments:
         self.mean = self.squares = torch.zeros(())
 
     def add(self, part: Tensor) -> None:
-        """Take in a part (N, C, h, w); Chan et al. (1979), "Updating formulae … for computing sample variances"."""
+        """Include a part (N, C, h, w); Chan et al. (1979), "Updating formulae … for computing sample variances"."""
         means, squares, counts = [], [], []
         for band in bands(part):
             values = band if band.dtype == torch.float64 else band.float()
-            middle = values.mean(dim=(2, 3), keepdim=True)  # this and the next many times faster than torch.var_mean
+            middle = values.mean(
+                dim=(2, 3), keepdim=True
+            )  # this and the next line are many times faster than torch.var_mean
             means.append(middle[..., 0, 0])
             squares.append((values - for_row(middle, values)).square_().sum(dim=(2, 3)))
             counts.append(band.shape[-2] * band.shape[-1])
@@ -48,9 +50,9 @@ class Moments:
         self.count, self.mean, self.squares = self.count + count, mean, inside
 
     def scale_and_shift(self, norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
-        """What `norm` multiplies each channel with and what it then adds: (N, C, 1, 1) each, float64."""
+        """Return the factor and the offset that `norm` applies to each channel: (N, C, 1, 1) each, float64."""
         if not self.count:
-            raise ValueError("no part of the map was taken in")
+            raise ValueError("no part of the map was added")
         groups = (len(self.mean), norm.num_groups, -1)
         means, variances = self.mean.view(groups), (self.squares / self.count).view(groups)
         mean = means.mean(2, keepdim=True)
@@ -61,7 +63,7 @@ class Moments:
 
 
 def normalise(norm: nn.GroupNorm, x: Tensor, add: Tensor | None = None, relu: bool = True) -> Tensor:
-    """`norm(x)`, `add` added, after a ReLU; written over `x` where it is float32."""
+    """Return `norm(x)` plus `add`, after a ReLU; overwrites `x` if it is float32."""
     if x.dtype != torch.float32:
         y = norm(x.contiguous())
         y = y if add is None else y.add_(add)
@@ -72,7 +74,7 @@ def normalise(norm: nn.GroupNorm, x: Tensor, add: Tensor | None = None, relu: bo
 
 
 def rescale(x: Tensor, scale: Tensor, shift: Tensor, add: Tensor | None = None, relu: bool = True) -> Tensor:
-    """`scale` times `x` and `shift` and `add`, after a ReLU, written over `x`."""
+    """Overwrite `x` with `scale` * `x` + `shift` + `add`, after a ReLU."""
     scale, shift = (for_row(factor.to(x), x) for factor in (scale, shift))
     for band, more in zip(bands(x), bands(x if add is None else add), strict=True):
         torch.addcmul(shift, band, scale, out=band)
@@ -84,9 +86,9 @@ def rescale(x: Tensor, scale: Tensor, shift: Tensor, add: Tensor | None = None, 
 
 
 def for_row(values: Tensor, x: Tensor) -> Tensor:
-    """Numbers of each channel, (N, C, 1, 1), repeated for a row of `x` that is channels last: (N, C, 1, w).
+    """Repeat the values of each channel, (N, C, 1, 1), along a row of `x` if that is channels last: (N, C, 1, w).
 
-    torch goes over a whole row in one loop then, instead of over eight channels; four times faster for so few.
+    torch then processes a whole row in one loop, instead of eight channels: four times faster for so few.
     """
     if x.device.type != "cpu" or x.stride(1) != 1 or x.stride(3) != x.shape[1]:
         return values
@@ -94,7 +96,7 @@ def for_row(values: Tensor, x: Tensor) -> Tensor:
 
 
 def bands(x: Tensor) -> tuple[Tensor, ...]:
-    """Rows of `x` (N, C, h, w) that fit the cache together; all of them on another device."""
+    """Split `x` (N, C, h, w) into bands of rows that fit into the cache; a single band on other devices."""
     if x.device.type != "cpu":
         return (x,)
     return x.split(max(1, BAND * x.shape[2] // max(1, x.numel())), dim=2)

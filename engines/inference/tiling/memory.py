@@ -1,9 +1,9 @@
 """Memory of a forward pass, computed before it runs, and free memory.
 
 A network is run on torch's meta device, which knows shapes but holds no numbers: full width and a full mammogram take
-milliseconds and no memory. Every operator that runs is seen, and what its results occupy is counted until they are
-freed. That is the count of what torch allocates; the library below a convolution may copy input, weight and output
-into a layout of its own, and so much is added while one runs.
+milliseconds and no memory. Every operator is intercepted, and the bytes of its results count until they are freed. This
+gives torch's own allocations; the library behind a convolution may copy input, weight and output into its own layout,
+so their bytes are added while a convolution runs.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ logger = logging.getLogger("mammoseg")
 
 GB = 1024**3
 DEFAULT_GB = 4.0
-"""Memory for one forward pass on the CPU unless told otherwise: more does not make tiles faster there."""
+"""Default memory for one forward pass on the CPU: more does not make tiles faster there."""
 
 PADDED = 32
-"""Images are counted as if padded to multiples of it, which networks with skip connections may need."""
+"""Images count as padded to multiples of this number, which networks with skip connections may need."""
 WARM_UP = 3
-"""Runs in which TorchScript finds out how to run a graph, which it cannot while operators are being counted."""
+"""Runs in which TorchScript optimizes a graph, which it cannot do while operators are being counted."""
 SMALL = 256
-"""Side of the part on which a network is run that cannot be counted otherwise."""
+"""Side of the image part for networks that cannot be counted on the meta device."""
 
 CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -47,8 +47,8 @@ class LiveBytes(TorchDispatchMode):
     """Counts the bytes of all tensors that operators make inside the context, as long as they live.
 
     Attributes:
-        peak: most bytes alive at a time, the copies inside a convolution included.
-        largest: most bytes of one tensor.
+        peak: most bytes alive at a time, including copies inside a convolution.
+        largest: bytes of the largest tensor.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class LiveBytes(TorchDispatchMode):
         self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operator and note what it made."""
+        """Run the operator and record its results."""
         result = func(*args, **(kwargs or {}))
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         copies = 0
@@ -74,12 +74,12 @@ class LiveBytes(TorchDispatchMode):
 
 
 def on_meta(network: Network) -> Network:
-    """A copy of `network` without numbers, to be run on the meta device."""
+    """Return a copy of `network` without numbers, for the meta device."""
     return shared_copy(network, lambda name, value: torch.empty_like(value, device="meta"), watched=False)
 
 
 def peak_bytes(run: Callable[[Tensor], Any], shape: Sequence[int], dtype: torch.dtype) -> int:
-    """Bytes that `run`, on the meta device, takes for an input of `shape`, input and result included.
+    """Return the bytes that `run` takes on the meta device for an input of `shape`, including input and result.
 
     Parameters do not count.
     """
@@ -91,10 +91,10 @@ def peak_bytes(run: Callable[[Tensor], Any], shape: Sequence[int], dtype: torch.
 
 
 def network_bytes(network: Callable[..., Any], image: Tensor, shape: Sequence[int], *args: Any, **kwargs: Any) -> int:
-    """Bytes of a whole forward pass of any network for an input of `shape`, of the number type of `image`.
+    """Return the bytes of a whole forward pass of any network for an input of `shape` with the dtype of `image`.
 
-    A network that the meta device does not take is run on a small part of `image`, and the count scaled up; 0 if it
-    does not take that either, so that it is for the pass itself to fail.
+    A network that does not run on the meta device is run on a small part of `image`, and the count scaled up; 0 if
+    that fails, too, so that the pass itself raises the error.
     """
     name = type(network).__name__
     if isinstance(network, nn.Module) and not isinstance(network, torch.jit.ScriptModule) and not args and not kwargs:
@@ -102,7 +102,7 @@ def network_bytes(network: Callable[..., Any], image: Tensor, shape: Sequence[in
         for sides in (even, shape[-2:]):
             try:
                 return peak_bytes(on_meta(network), (*shape[:-2], *sides), image.dtype)
-            except Exception as error:  # whatever a network of any origin may raise
+            except Exception as error:  # an arbitrary network may raise anything
                 logger.debug("%s does not run on the meta device: %s", name, error)
     part = image[:1, :, :SMALL, :SMALL]
     part = F.pad(part, (0, SMALL - part.shape[-1], 0, SMALL - part.shape[-2]))
@@ -120,20 +120,20 @@ def network_bytes(network: Callable[..., Any], image: Tensor, shape: Sequence[in
 
 
 def size_of(x: Tensor) -> int:
-    """Bytes of a tensor's values."""
+    """Return the bytes of a tensor's values."""
     return x.numel() * x.element_size()
 
 
 def default_memory(device: torch.device) -> int:
-    """Bytes for one forward pass: half of what a GPU has free; on the CPU `DEFAULT_GB`, or half of what is free."""
+    """Return bytes for one forward pass: half of a GPU's free memory; on the CPU at most `DEFAULT_GB`."""
     if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, to be used again
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # reserved by torch, reusable
         return (int(torch.cuda.mem_get_info(device)[0]) + kept) // 2
     return min(int(DEFAULT_GB * GB), free_memory() // 2)
 
 
 def free_memory() -> int:
-    """Bytes of main memory that can still be had, a container's limit included; `DEFAULT_GB` twice if unknown."""
+    """Return the available bytes of main memory within a container's limit; twice `DEFAULT_GB` if unknown."""
     found = []
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
@@ -151,7 +151,7 @@ def free_memory() -> int:
 
 
 def _cached_files(statistics: Path) -> int:
-    """Bytes of a container that hold files read before, which counts as used but is given back at once."""
+    """Return the bytes of a container's file cache, which counts as used but is released at once."""
     if not statistics.is_file():
         return 0
     entries = dict(line.split() for line in statistics.read_text(encoding="ascii").splitlines())
@@ -159,6 +159,6 @@ def _cached_files(statistics: Path) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a RuntimeError says that there is no more memory, on a GPU or the CPU."""
+    """Return whether an error means that memory ran out, on a GPU or the CPU."""
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text

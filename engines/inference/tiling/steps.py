@@ -21,41 +21,41 @@ PROBE = 512
 CACHE = 8 * 2**20
 """Bytes of maps up to which a tile is fastest on a CPU."""
 NARROW = 128
-"""Bytes for a cell up to which fetching them takes most of the time."""
+"""Bytes per cell up to which memory access takes most of the time."""
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 Write = Callable[[int, Tensor, tuple[slice, slice]], None]
 
 
 class Tileable(Protocol):
-    """What a network with SAME padding shows of itself to be run in tiles with the result of one whole pass.
+    """Interface of a network with SAME padding that can run in tiles with the result of one whole pass.
 
-    `tile_steps()` are functions (N, C, h, w) → maps, whose last is what the next step takes; the others, and the
-    last of the last step, are the arguments of `join`, which returns logits whose cells are `tile_stride` pixels wide.
-    The whole network is the steps, `join` and `nets.resize.upsample`.
+    `tile_steps()` returns functions (N, C, h, w) → maps. The last map is the input of the next step; the others, and
+    the last map of the last step, are the arguments of `join`, which returns logits whose cells are `tile_stride`
+    pixels wide. The whole network is the steps, `join` and `nets.resize.upsample`.
     """
 
     @property
     def tile_stride(self) -> int:
-        """Pixels for a cell of what `join` returns."""
+        """Side of a cell of the result of `join`, in pixels."""
 
     def tile_steps(self) -> Sequence[Run]:
-        """The steps, in order."""
+        """Return the steps, in order."""
 
     def join(self, *maps: Tensor) -> Tensor:
-        """What follows the steps, on whole maps."""
+        """Run the part that follows the steps, on whole maps."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What was measured of a `Run`.
+    """Measurements of a `Run`.
 
     Attributes:
         geometry: halo and alignment, from the kernels, strides and dilations of its layers.
-        strides: cells of the input for one of each output.
-        channels: of each output.
+        strides: cells of the input per cell of each output.
+        channels: channels of each output.
         fixed: bytes that it takes for a tile of any size (copies of weights).
-        per_cell: further bytes for each cell of the input read, and each image of the batch.
+        per_cell: further bytes per cell of the input read and image of the batch.
     """
 
     geometry: TileGeometry
@@ -65,34 +65,34 @@ class Step:
     per_cell: float
 
     def max_cells(self, memory: float, batch: int) -> int:
-        """Cells that a tile may read to stay within `memory` bytes."""
+        """Return the number of cells that a tile may read to stay within `memory` bytes."""
         return max(1, int((memory - self.fixed) / (self.per_cell * batch)))
 
     def sizes(self, size: Sequence[int]) -> list[tuple[int, ...]]:
-        """(h, w) of each output, of an input of `size`."""
+        """Return (h, w) of each output for an input of `size`."""
         return [tuple(-(-length // stride) for length in size) for stride in self.strides]
 
     def resident(self, source: Tensor, first: bool) -> int:
-        """Bytes of the whole maps that must be there while the step runs; the image does not count."""
+        """Return the bytes of the whole maps needed while the step runs; the image does not count."""
         cells = [c * h * w for c, (h, w) in zip(self.channels, self.sizes(source.shape[-2:]), strict=True)]
         return len(source) * source.element_size() * sum(cells) + (0 if first else size_of(source))
 
     def slowness(self, cells: int, batch: int) -> float:
-        """Time for a cell on the CPU in a tile of `cells`: longer where the maps do not fit its cache.
+        """Return the relative time per cell on the CPU in a tile of `cells`: longer if the maps do not fit its cache.
 
-        The wider the layers, the longer they compute with each value, and the less it counts where it comes from.
+        The wider the layers, the longer they compute with each value, and the less memory access matters.
         """
         beyond = math.log2(max(1.0, cells * batch * self.per_cell / CACHE))
         return 1 + 0.35 * beyond * min(1.0, NARROW / self.per_cell)
 
     def field(self, before: ReceptiveField) -> ReceptiveField:
-        """What a cell of the map that the step hands on sees, if one of its input sees `before`."""
+        """Return the receptive field of a cell of the last output, given that of an input cell (`before`)."""
         blur = before.blur + before.scale * self.geometry.halo
         return ReceptiveField(before.air, before.scale * self.strides[-1], blur)
 
 
 def measure(meta_network: nn.Module, run: Run, channels: int, dtype: torch.dtype) -> Step:
-    """Measure a function with SAME padding of a network that is on the meta device."""
+    """Measure a function with SAME padding of a network on the meta device."""
     sides = (PROBE, 2 * PROBE)
     maps: tuple[Tensor, ...] = ()
 
@@ -111,14 +111,14 @@ def measure(meta_network: nn.Module, run: Run, channels: int, dtype: torch.dtype
 def bytes_taken(
     run: Callable[[Tensor], object], channels: int, dtype: torch.dtype, sides: tuple[int, int]
 ) -> tuple[float, float]:
-    """Bytes of any tile, and further ones for each cell, from two squares."""
+    """Return the fixed bytes of any tile and the bytes per cell, measured on two squares."""
     small, large = (peak_bytes(run, (1, channels, side, side), dtype) for side in sides)
     per_cell = (large - small) / (sides[1] ** 2 - sides[0] ** 2)
     return max(0.0, small - per_cell * sides[0] ** 2), per_cell
 
 
 def _radius(row: Row) -> int:
-    """Cells that an output of the layer sees beyond its own on the side where it sees farther."""
+    """Return how many cells an output of the layer sees beyond its own, on the side where it sees farther."""
     step = PROBE // row.output_size
     if row.stride > 1 and row.kernel_size > row.stride:
         return int(row.receptive_field)  # centered on the cell's first pixel, no longer on the cell
@@ -126,7 +126,7 @@ def _radius(row: Row) -> int:
 
 
 def measure_valid(meta_network: ValidUNet, dtype: torch.dtype) -> Step:
-    """Measure the unpadded U-Net, one step from image to logits; it is on the meta device."""
+    """Measure the unpadded U-Net on the meta device, as one step from image to logits."""
     sides = (SMALLEST + 16 * STEP, SMALLEST + 48 * STEP)
     fixed, per_cell = bytes_taken(runs(meta_network)[0], meta_network.in_channels, dtype, sides)
     geometry = TileGeometry(STEP, LOST, valid=(SMALLEST, LOST), shift=LOST if meta_network.padded else 0)
@@ -134,27 +134,27 @@ def measure_valid(meta_network: ValidUNet, dtype: torch.dtype) -> Step:
 
 
 def runs(network: nn.Module) -> Sequence[Run]:
-    """The steps of a network of which `can_tile` is true."""
+    """Return the steps of a network for which `can_tile` is true."""
     if isinstance(network, ValidUNet):
         return (lambda x: (network.valid(x),),)
     return cast(Tileable, network).tile_steps()
 
 
 def can_tile(network: nn.Module) -> bool:
-    """Whether `network` shows the parts that tiles need, and its pass is those parts and nothing else."""
+    """Return whether `network` has the parts that tiles need, and its pass consists of those parts only."""
     part = "valid" if isinstance(network, ValidUNet) else "tile_steps"
     owner = next((kind for kind in type(network).__mro__ if part in vars(kind)), None)
     return owner is not None and is_plain(network, getattr(owner, "forward"))  # noqa: B009
 
 
 def is_plain(network: nn.Module, forward: Callable[..., Tensor]) -> bool:
-    """Whether calling `network` is `forward`: no subclass has another one, and no hook changes anything."""
+    """Return whether calling `network` runs only `forward`: no subclass overrides it, and there are no hooks."""
     hooks = (*network._forward_hooks, *network._forward_pre_hooks)
     return type(network).forward is forward and "forward" not in vars(network) and not hooks
 
 
 def measured(network: nn.Module, image: Tensor) -> list[Step]:
-    """What the network's `runs` need for images (N, C, H, W) of that C and number type."""
+    """Measure the network's `runs` for images with the number of channels and dtype of `image` (N, C, H, W)."""
     meta_network = on_meta(network)
     if isinstance(meta_network, ValidUNet):
         return [measure_valid(meta_network, image.dtype)]
@@ -168,9 +168,9 @@ def measured(network: nn.Module, image: Tensor) -> list[Step]:
 
 @dataclass
 class Store:
-    """Whole maps put together from tiles, allocated when their number type is known; an entry for each output.
+    """Whole maps assembled from tiles, one per output, allocated when their dtype is known.
 
-    `channels_last` is what convolutions on the CPU like best.
+    `channels_last` is the fastest layout for convolutions on the CPU.
     """
 
     sizes: Sequence[tuple[int, ...]]
@@ -179,7 +179,7 @@ class Store:
     maps: list[Tensor | None] = field(default_factory=list)
 
     def write(self, number: int, tile: Tensor, position: tuple[slice, slice]) -> None:
-        """Put the core of a tile, (N, C, h, w), into map `number`."""
+        """Write the core of a tile, (N, C, h, w), into map `number`."""
         if not self.maps:
             self.maps = [None] * len(self.sizes)
         whole = self.maps[number]
@@ -191,16 +191,16 @@ class Store:
         whole[..., position[0], position[1]] = tile.to(self.device)
 
     def finished(self) -> list[Tensor]:
-        """All maps."""
+        """Return all maps."""
         return [whole for whole in self.maps if whole is not None]
 
 
 def run_step(
     step: Step, run: Run, source: Tensor, grid: Grid, write: Write, device: torch.device, field: ReceptiveField
 ) -> int:
-    """Hand every core of every output to `write`, with the number of the output and the position there.
+    """Pass every core of every output to `write`, with the number of the output and the position in it.
 
-    Returns how many tiles went through the network; those of air alone are computed once for each kind.
+    Returns the number of tiles that the network computed; tiles of background are computed once per kind.
     """
     empty = None if field.air is None else field.air.empty(grid, field.scale, field.blur + _margin(step))
     known: dict[tuple[int, ...], list[Tensor]] = {}
@@ -230,12 +230,12 @@ def _at(start: int, length: int, stride: int) -> slice:
 
 
 def _margin(step: Step) -> int:
-    """Pixels beyond a tile's own that a mirror may show it."""
+    """Return the number of pixels beyond a tile's own that mirroring may show it."""
     return 0 if step.geometry.valid is None else step.geometry.align
 
 
 def _read(step: Step, source: Tensor, rows: Span, columns: Span, device: torch.device) -> Tensor:
-    """The tile (N, C, h, w) on the network's device; on the CPU channels last, which convolutions like best there."""
+    """Return the tile (N, C, h, w) on the network's device; on the CPU in channels last, the fastest layout there."""
     tile, outside = source, []
     for dim, span in ((-2, rows), (-1, columns)):
         if span.start >= 0 and span.stop <= source.shape[dim]:
@@ -246,12 +246,12 @@ def _read(step: Step, source: Tensor, rows: Span, columns: Span, device: torch.d
         tile = tile.index_select(dim, mirrored(cells, source.shape[dim]))
     if device.type != "cpu":
         return tile.to(device).contiguous()
-    # Not `contiguous`: of one channel, a map is in both layouts, and torch would take it for the other.
+    # Not `contiguous`: with one channel, a map is in both layouts, and torch would consider it the other.
     return torch.empty(tile.shape, dtype=tile.dtype, memory_format=torch.channels_last).copy_(tile)
 
 
 def _cores(step: Step, maps: Sequence[Tensor], rows: Span, columns: Span) -> list[Tensor]:
-    """Each output without its halo."""
+    """Return each output without its halo."""
     cores = []
     for whole, stride in zip(maps, step.strides, strict=True):
         down, right = (_core(step, span, stride) for span in (rows, columns))

@@ -1,18 +1,18 @@
 """Whole mammograms in bounded memory, with the result of one pass over the whole image.
 
-Windows with an overlap see zeros where the image continues, and what they say there is averaged with what their
-neighbors say. Here every tile reads as much of its surroundings as its cells can see (the halo) and keeps only the
-cells that saw all of it; nothing is averaged. Why that is exact: docs/adr/0004-exact-tiles.md.
+Overlapping windows see zeros where the image continues, and their output there is averaged with that of their
+neighbors. Here every tile reads as much of its surroundings as its cells can see (the halo) and keeps only the cells
+that saw all of it; nothing is averaged. Why that is exact: docs/adr/0004-exact-tiles.md.
 
 | network | how | result |
 |---|---|---|
 | `FCN`, `Dilation10` | the encoder in tiles, in three steps; then decoder or context module once, at 1/8 | exact |
 | `ValidUNet` | tiles of the image, mirrored at its border, overlapping by what the convolutions lose | exact |
-| `DeepLabV3` | whole image, its largest layer in tiles: group norm needs the sums of the whole | exact |
+| `DeepLabV3` | whole image, its largest layer in tiles: group norm needs the whole image's sums | exact |
 | others | whole image; padded for networks that halve it by `strides`, such as MONAI's `UNet` | exact |
 | others, and `DeepLabV3`, that do not fit | overlapping windows, with a warning | approximate |
 
-Exact is to rounding: the library sums in another order for maps of another size.
+Exact means up to rounding: the library sums in another order for maps of another size.
 """
 
 from __future__ import annotations
@@ -43,26 +43,26 @@ WINDOW, OVERLAP = 1024, 0.25
 """Largest side of the windows, and their overlap, where a network cannot be run exactly."""
 WINDOW_STEP = 64
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
-"""What does nothing to the result of the network inside."""
+"""Modules that do not change the result of the network inside."""
 
 
 class TiledInferer(Inferer):
     """Segment images of any size: (N, C, H, W) → logits (N, classes, H, W), as from one pass over the whole.
 
-    For prediction: no gradient is kept. A batch goes through a tile at once.
+    For prediction: no gradient is kept. All images of a batch go through a tile together.
 
     Args:
-        memory_gb: memory (2**30 bytes) for one forward pass on the network's device, beside its parameters, the
-            image and the result; counted beforehand, see `tiling.memory`. By default 4 on the CPU, or half
-            of what is free if that is less; on a GPU half of what is free.
-        device: where maps and result are put together; "cpu", so that a GPU's memory does not depend on the size of
-            the image. None: where the image is.
-        skip_air: compute regions where the image has but one value, as digital mammograms have around the breast,
-            once and fill them in. The result is the same.
-        labels: return class numbers, uint8 (N, 1, H, W), made part by part: no logits of full size exist.
-        decision: by which classes are chosen; None takes the most likely one.
-        precision: in which tiles, windows and whole passes compute, see `engines.base.precision`; maps are kept in
-            fp32, and DeepLabV3 is computed in it.
+        memory_gb: memory (2**30 bytes) for one forward pass on the network's device, besides its parameters, the
+            image and the result; counted beforehand, see `tiling.memory`. By default 4 on the CPU, or half of the
+            free memory if that is less; on a GPU half of the free memory.
+        device: device on which maps and result are assembled; "cpu", so that a GPU's memory does not depend on the
+            size of the image. None: the device of the image.
+        skip_air: compute regions of uniform background, as around the breast in digital mammograms, once and copy
+            them. The result is the same.
+        labels: return class numbers, uint8 (N, 1, H, W), made part by part, without full-size logits.
+        decision: rule that chooses the class; None takes the most likely class.
+        precision: precision of tiles, windows and whole passes, see `engines.base.precision`; maps are kept in fp32,
+            and DeepLabV3 is computed in fp32.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class TiledInferer(Inferer):
         self._known: tuple[nn.Module, tuple[Any, ...], list[Step] | MemoryNeeds] | None = None
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """The logits, or labels, of `inputs` (N, C, H, W).
+        """Return the logits, or labels, of `inputs` (N, C, H, W).
 
         Further arguments go to the network, which is then not run in tiles.
         """
@@ -127,7 +127,7 @@ class TiledInferer(Inferer):
         return Devices(device, self.device or image.device, memory, self.labels, self.decision, self.precision)
 
     def _measured(self, network: nn.Module, image: Tensor) -> list[Step] | MemoryNeeds:
-        """What was measured of the network, and again only if something has changed."""
+        """Return the measurements of the network, repeated only if something has changed."""
         key = (getattr(network, "stage", None), image.shape[1], image.dtype)
         known = self._known
         if known is None or known[0] is not network or known[1] != key:
@@ -137,7 +137,7 @@ class TiledInferer(Inferer):
         return known[2]
 
     def _otherwise(self, image: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """One pass over the whole image if it fits, else overlapping windows."""
+        """Run one pass over the whole image if it fits into memory, else overlapping windows."""
         devices = self._devices(image, network)
         logits = None
         if network_bytes(network, image, image.shape, *args, **kwargs) <= devices.memory:
@@ -165,7 +165,7 @@ class TiledInferer(Inferer):
         logger.log(
             logging.DEBUG if (name, side) in self._warned else logging.WARNING,
             "%s is not exact in tiles, and an image of %d x %d does not fit into %.2f GB: windows of %d x %d with "
-            "an overlap of %g instead. What lies outside a window is not seen, and labels differ from those of "
+            "an overlap of %g instead. A window sees nothing outside itself, and labels differ from those of "
             "one whole pass (docs/results.md, Whole mammograms); a larger memory_gb avoids it",
             name, *image.shape[-2:], devices.memory / GB, side, side, OVERLAP,
         )  # fmt: skip
@@ -191,7 +191,7 @@ class TiledInferer(Inferer):
 
 
 def is_gray(image: Tensor) -> bool:
-    """Whether all channels of an image (N, C, H, W) are equal."""
+    """Return whether all channels of an image (N, C, H, W) are equal."""
     if image.stride(1) == 0:  # expanded
         return True
     first, *others = image.detach().unbind(1)

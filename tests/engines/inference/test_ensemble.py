@@ -115,7 +115,7 @@ def test_members_are_trainings_of_any_bundle(data: Dataset, tmp_path: Path) -> N
         (["a", "a/models/fcn8.pt"], "a/models/fcn8.pt holds the same weights as .*a; give each training once"),
         (["a", "gray"], "flip of .*gray is left, that of .*a none"),
         (["a", "two"], "labels of .*two is background, tumor, that of .*a background, gland, tumor"),
-        (["a", "old"], "its bundle is not recorded, as an older version trained it; write it before, as in 'unet="),
+        (["a", "old"], "an older version trained it and did not record its bundle; prefix the bundle, as in 'unet="),
         (["a", "none"], "none: no trained model here; expected a folder that holds models/"),
         ("a", r"--members .*a: expected a list of trainings such as"),
         ("list.json", r"list.json: expected a list of trainings"),
@@ -135,7 +135,7 @@ def test_what_is_no_ensemble(data: Dataset, tmp_path: Path, given: Any, message:
     texts = str(tmp_path / given) if isinstance(given, str) else [str(tmp_path / text) for text in given]
     with pytest.raises(UserError, match=message):
         trained_members(texts)
-    with pytest.raises(UserError, match=r"unett=.*: no bundle unett; choose from deeplabv3, dilation10"):
+    with pytest.raises(UserError, match=r"unett=.*: unknown bundle unett; choose from deeplabv3, dilation10"):
         trained_members([str(tmp_path / "a"), f"unett={tmp_path / 'gray'}"][::-1])
 
 
@@ -148,7 +148,7 @@ def test_subjects_that_a_training_knows(data: Dataset, tmp_path: Path, caplog: p
         assert caplog.messages == []
         warn_of_seen(models, data, "all")
     (said,) = caplog.messages
-    assert said.startswith("4 of the 6 subjects of section all of tiny were trained with: ")
+    assert said.startswith("4 of the 6 subjects of section all of tiny were trained on: ")
     # the folds' data set: the same images in other sections
     content = json.loads((data.root / "dataset.json").read_text())
     content["test"] = [content["training"].pop()]
@@ -162,7 +162,7 @@ def test_subjects_that_a_training_knows(data: Dataset, tmp_path: Path, caplog: p
     content["test"][0] |= {"image": "images/s003_L_CC.npy", "subject": "s099"}
     (folder / "dataset.json").write_text(json.dumps(content))
     assert seen_subjects(models, Dataset.load(folder), "test") == {"s099"}
-    with pytest.raises(UserError, match="was trained with 1 of the 1 test subjects of tiny, such as s099; score an"):
+    with pytest.raises(UserError, match="was trained on 1 of the 1 test subjects of tiny, such as s099; score an"):
         check_unseen(trained_members([str(make_training(tmp_path / n, data, seed=len(n))) for n in ("b", "cc")]),
                      Dataset.load(folder), "test")  # fmt: skip
     # other women under the same running numbers
@@ -176,4 +176,4 @@ def test_without_a_record_it_is_said(data: Dataset, tmp_path: Path, caplog: pyte
     assert seen_subjects(folders[1] / "models", data, "training") is None
     with caplog.at_level("WARNING", logger="mammoseg"):
         check_unseen(trained_members([str(folder) for folder in folders]), data, "validation")
-    assert "bb: its training left no data.json; whether it saw these subjects is not known" in caplog.text
+    assert "bb: its training left no data.json; whether it saw these subjects is unknown" in caplog.text

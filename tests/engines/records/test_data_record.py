@@ -86,7 +86,7 @@ def test_the_same_data_pass_and_files_are_not_read_again(
             lambda d: edit_json(d, lambda c: c["training"][0].update(label=c["training"][1]["label"])),
             r"label of images/s000_L_CC\.npy: labels/s000_L_CC\.npy → labels/s001_L_CC\.npy",
         ),
-        (lambda d: edit_json(d, lambda c: c["training"].pop()), r"images/s003_L_CC\.npy: not there any more"),
+        (lambda d: edit_json(d, lambda c: c["training"].pop()), r"images/s003_L_CC\.npy: missing now"),
         (lambda d: edit_json(d, lambda c: c.update(ignore_label=9)), r"ignore_label: None → 9"),
     ],
     ids=["label", "image", "swapped", "range", "fraction", "other label", "fewer", "void"],
@@ -138,7 +138,7 @@ def test_a_training_of_an_older_version_is_resumed_with_a_warning(
     tiny_dataset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     DataGuard(Dataset.load(tiny_dataset), tmp_path).resume(None)
-    assert "whether the data are still the same is not known" in caplog.text
+    assert "whether its data have changed is unknown" in caplog.text
 
 
 @pytest.mark.parametrize("sort_keys", [False, True])

@@ -94,7 +94,7 @@ def test_a_server_without_models_costs_one_line(
     with caplog.at_level(logging.WARNING, "mammoseg"):
         assert add_model(tracking, "unet", Weights("unet", "", 1), tracking.run_id) is None
     (line,) = [record.getMessage() for record in caplog.records if record.name == "mammoseg"]
-    assert line.endswith("takes no logged models (API request failed with error code 404).")
+    assert line.endswith("does not accept logged models (API request failed with error code 404).")
     assert not tracking.failed
 
 

@@ -133,7 +133,7 @@ def test_a_dataset_json_of_another_tool_is_none(tmp_path: Path, caplog: pytest.L
     (tmp_path / "imagesTr").mkdir()
     (tmp_path / "imagesTr" / "a_0000.png").touch()
     assert [item["name"] for item in find_images(tmp_path)] == ["imagesTr/a_0000"]
-    assert "taken for a folder of images like any other" in caplog.text
+    assert "treated as an ordinary folder of images" in caplog.text
 
 
 def test_images_above_the_limit_go_in_tiles_with_the_same_result() -> None:

@@ -59,7 +59,7 @@ def test_what_is_no_table_of_epochs_is_one_line(tmp_path: Path, content: bytes) 
     if content.startswith(b"\x00"):
         assert read_epochs(path) == []  # a head without rows
         return
-    with pytest.raises(UserError, match=r"epochs\.csv: is no table of epochs any more") as raised:
+    with pytest.raises(UserError, match=r"epochs\.csv: is no longer a table of epochs") as raised:
         read_epochs(path)
     assert "\n" not in str(raised.value)
 

@@ -86,7 +86,7 @@ def test_a_server_that_does_not_open_is_given_up_before_mlflow_waits_for_it(
         tracking.log_metrics({"mean_iou": 1.0}, step=1)
     assert knocked == [(("server.example", 443), 5.0)]
     assert [r.getMessage() for r in caplog.records if r.name == "mammoseg"] == [
-        "MLflow at https://server.example/mlflow does not answer (timed out): going on without it; all numbers are "
+        "MLflow at https://server.example/mlflow does not answer (timed out): continuing without it; all numbers are "
         "also in the output folder."
     ]
 
@@ -119,7 +119,7 @@ def test_a_deleted_experiment_is_told_with_the_way_back(tmp_path: Path, caplog: 
         pass
     assert [r.getMessage() for r in caplog.records if r.name == "mammoseg"] == [
         f"MLflow at {uri} cannot log: experiment e is deleted; restore it with mlflow experiments restore "
-        f"--experiment-id {experiment}, or give another --experiment_name: going on without it; all numbers are also "
+        f"--experiment-id {experiment}, or give another --experiment_name: continuing without it; all numbers are also "
         "in the output folder."
     ]
 

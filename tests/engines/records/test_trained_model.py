@@ -65,9 +65,9 @@ def test_round_trip(models: Path) -> None:
 def test_what_is_not_there(models: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no trained model here"):
         load_settings(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match=r"--weights global: not in .* there are front, model"):
+    with pytest.raises(UserError, match=r"--weights global: not in .* choose from front, model"):
         load_settings(tmp_path, "global")
-    with pytest.raises(UserError, match="there are front, model"):
+    with pytest.raises(UserError, match="available: front, model"):
         weights_file(tmp_path, "global")
 
 
@@ -76,7 +76,7 @@ def test_changed_bytes_are_found(models: Path, digest: bool) -> None:
     damage(models / "front.pt")
     if not digest:
         without_digest(models / "front.json")
-    with pytest.raises(UserError, match=r"front\.pt: damaged or cut short"):
+    with pytest.raises(UserError, match=r"front\.pt: damaged or truncated"):
         weights_file(models.parent, "front")
 
 
@@ -91,7 +91,7 @@ def test_a_file_cut_short_is_found(models: Path) -> None:
     without_digest(models / "front.json")
     for length in (0, 100, len(content) // 2, len(content) - 1):
         (models / "front.pt").write_bytes(content[:length])
-        with pytest.raises(UserError, match=r"front\.pt: damaged or cut short"):
+        with pytest.raises(UserError, match=r"front\.pt: damaged or truncated"):
             weights_file(models.parent, "front")
 
 
@@ -103,7 +103,7 @@ def test_a_damaged_model_gives_way_to_the_same_weights_of_its_stage(
         assert weights_file(models.parent) == str(models / "front.pt")
     assert "model.pt: damaged" in caplog.text
     damage(models / "front.pt")
-    with pytest.raises(UserError, match=r"model\.pt: damaged or cut short"):
+    with pytest.raises(UserError, match=r"model\.pt: damaged or truncated"):
         weights_file(models.parent)
 
 
@@ -168,7 +168,7 @@ def test_other_content_than_weights_is_refused(models: Path, content: Any) -> No
         ("[" * 100_000, "broken JSON"),
         ("[]", "holds a list"),
         ("{}", "has no labels, stage"),
-        (json.dumps({**SETTINGS, "stage": "front", "width": "wide"}), "width is wide, which cannot be"),
+        (json.dumps({**SETTINGS, "stage": "front", "width": "wide"}), "width is wide, which is invalid"),
         (json.dumps({**SETTINGS, "stage": "front", "width": float("nan")}), "width is nan"),
         (json.dumps({**SETTINGS, "stage": "front", "image_height": True}), "image_height is True"),
         (json.dumps({**SETTINGS, "stage": "front", "labels": {"0": "a", "7": "b"}}), "labels is"),

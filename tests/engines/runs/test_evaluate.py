@@ -51,7 +51,7 @@ def test_refusals(tiny_dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(UserError, match="its classes are background, gland, tumor; the weights were trained with a, b"):
         evaluated(tiny_dataset, out, settings={"labels": {"0": "a", "1": "b"}})
-    with pytest.raises(UserError, match=r"--section test: .* has no image in it; there are 4 in training, 2 in valid"):
+    with pytest.raises(UserError, match=r"--section test: .* has no image in it; it has 4 in training, 2 in valid"):
         evaluated(tiny_dataset, out, section="test")
     with pytest.raises(UserError, match="--lesion_class cyst: no such class"):
         evaluated(tiny_dataset, out, lesions={"lesion_class": "cyst"})

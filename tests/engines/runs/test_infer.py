@@ -57,7 +57,7 @@ def test_images_with_results_are_left_out(tmp_path: Path, caplog: pytest.LogCapt
     assert (images.left_out, [item["name"] for item in images.data]) == (2, ["c"])
     done = ReadableImages(ITEMS, reading, finished=lambda item: True)
     infer(evaluator(done), done, str(tmp_path / "res"))
-    assert "3 images have their results already" in caplog.text
+    assert "3 images already have results" in caplog.text
     assert not (tmp_path / "res").exists()
 
 

@@ -107,20 +107,20 @@ def test_attributes_of_subjects_and_of_the_data_set_together(tiny_dataset: Path,
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("subject,density\ns1,C\ns2,Mary Smith\n", "row 3: its density is none of the values that are kept, .* A to D"),
-        ("subject,machine\ns1,Mary\n", "row 2: its machine is none of the values"),
-        ("subject,view\ns1,MRN 00417\n", "row 2: its view is none of the values"),
-        ("subject,findings\ns1,mass in Mary\n", "row 2: its findings is none of the values"),
-        ("subject,age\ns1,1961-04-17\n", "row 2: its age is none of the values that are kept"),
-        ("subject,age\ns1,47-48\n", "row 2: its age is none of the values .* bands of five years or more"),
-        ("subject,age\ns1,100+\n", "row 2: its age is none of the values"),
+        ("subject,density\ns1,C\ns2,Mary Smith\n", "row 3: its density is not one of the permitted values, .* A to D"),
+        ("subject,machine\ns1,Mary\n", "row 2: its machine is not one of the permitted values"),
+        ("subject,view\ns1,MRN 00417\n", "row 2: its view is not one of the permitted values"),
+        ("subject,findings\ns1,mass in Mary\n", "row 2: its findings is not one of the permitted values"),
+        ("subject,age\ns1,1961-04-17\n", "row 2: its age is not one of the permitted values"),
+        ("subject,age\ns1,47-48\n", "row 2: its age is not one of the permitted values .* bands of five years or more"),
+        ("subject,age\ns1,100+\n", "row 2: its age is not one of the permitted values"),
         ("", "expected rows with the column case or subject, and one or more of view, laterality, density"),
         ("woman,density\nP1,C\n", "expected rows with the column case or subject"),
         ("case,name\na,Mary\n", "one or more of view, .*; other columns are only read if --by names them"),
         ("case,view\na,CC\nMary,\n,CC\n", "row 4: its case is empty; give each once"),
         ("case,view\nMary,CC\nMary,MLO\n", "row 3: its case is given twice"),
         ("subject,machine\n" + "".join(f"s{n},{n}\n" for n in range(13)), "machine has 13 different values"),
-        ("subject,machine\ns1," + 500 * "x" + "\n", "row 2: its machine is none of the values"),
+        ("subject,machine\ns1," + 500 * "x" + "\n", "row 2: its machine is not one of the permitted values"),
     ],
 )
 def test_tables_that_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -142,7 +142,9 @@ def test_ages_become_bands_and_columns_of_ones_own_hold_codes(tmp_path: Path) ->
     assert [found.of(f"s{n}", "") for n in (1, 2, 3)] == [
         {"age": "40-49", "site": "a"}, {"age": "70+", "site": "b"}, {"age": "under 40", "site": "12"},
     ]  # fmt: skip
-    with pytest.raises(UserError, match=r"row 2: its patient is none of the values .* expected one letter, a number"):
+    with pytest.raises(
+        UserError, match=r"row 2: its patient is not one of the permitted values .* expected one letter, a number"
+    ):
         read_attributes(path, ["patient"])
 
 
