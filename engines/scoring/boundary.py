@@ -1,10 +1,10 @@
 """Boundaries of label maps: normalized surface Dice, 95th percentile of the Hausdorff distance, boundary IoU.
 
-A boundary pixel of a class has a pixel of another class, or the image's edge, at one of its four sides: as in MONAI
-(`get_mask_edges`) and Metrics Reloaded. Distances are between centers of boundary pixels, exact, of all classes of a
-full-size label map at once: pixels around are looked at in the order of their distance, the rest by a k-d tree.
+A boundary pixel of a class has a pixel of another class, or the image's edge, at one of its four sides, as in MONAI
+(`get_mask_edges`) and Metrics Reloaded. Distances are exact, between centers of boundary pixels, for all classes of a
+full-size label map: nearby pixels are searched in order of distance, the rest with a k-d tree.
 
-    nsd           share of the boundary pixels of both maps that have one of the other within the tolerance
+    nsd           share of boundary pixels of both maps with a boundary pixel of the other map within the tolerance
     hd95          larger of the two 95th percentiles of the distances from one boundary to the other
     boundary_iou  IoU of the pixels of the class within the tolerance of its own boundary (Cheng et al., CVPR 2021)
 
@@ -29,21 +29,21 @@ Points = NDArray[np.intp]
 Spacing = tuple[float, float]
 
 RINGS, CROWDED_RINGS = 3, 12
-"""Pixels around each boundary pixel that are looked at, and where boundaries fill the image."""
+"""Search radius in pixels around each boundary pixel; the second where boundaries fill the image."""
 
 CROWDED = 0.05
-"""Share of a box's pixels that are boundary from which it is called full."""
+"""Share of boundary pixels above which a box counts as full of boundaries."""
 
 SLACK = 1e-6
-"""Relative, of distances that equal the tolerance but for rounding."""
+"""Relative slack for distances that equal the tolerance except for rounding."""
 
 PERCENTILE = 95.0
 
 STRIP = 64
-"""Rows that are looked at together."""
+"""Rows processed together."""
 
 WIDE = 100
-"""Rows that a band reaches from a boundary, from which SciPy's distance transform is faster."""
+"""Width of a band, in rows on each side, above which SciPy's distance transform is faster."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Boundary:
     """Scores of one class in one image; NaN where they are not defined.
 
     Attributes:
-        nsd: NaN where neither map has the class; 0 where one has.
-        hd95: NaN where one map has not got the class; in the unit of the spacing.
-        iou: as `nsd`.
+        nsd: NaN if neither map has the class; 0 if only one has.
+        hd95: NaN unless both maps have the class; in the unit of the spacing.
+        iou: like `nsd`.
     """
 
     nsd: float
@@ -67,12 +67,12 @@ NOTHING = Boundary(math.nan, math.nan, math.nan)
 def boundaries(
     truth: NDArray[np.uint8], pred: NDArray[np.uint8], classes: int, spacing: Spacing, tolerance: float
 ) -> list[Boundary]:
-    """Scores of every class 0 … classes - 1 of two label maps (rows, columns).
+    """Return the scores of every class 0 … classes - 1 of two label maps (rows, columns).
 
     Args:
-        truth: larger values are void: no class there, in neither map.
+        truth: larger values are void: these pixels have no class in either map.
         spacing: (row, column) size of a pixel.
-        tolerance: distance up to which a boundary is right, in the unit of the spacing.
+        tolerance: distance up to which a boundary counts as correct, in the unit of the spacing.
 
     Examples:
         >>> truth, pred = np.zeros((2, 9, 9), np.uint8)
@@ -88,7 +88,7 @@ def boundaries(
 
 
 def edges(label: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Mask of the pixels of a label map that have another value, or the image's edge, at one of their four sides."""
+    """Return the mask of pixels of a label map with another value, or the image's edge, at one of their four sides."""
     edge = np.zeros(label.shape, bool)
     for axis in (0, 1):
         before, after = (_part(axis, slice(None, -1)), _part(axis, slice(1, None)))
@@ -100,10 +100,10 @@ def edges(label: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def edge_points(label: NDArray[np.uint8], classes: int) -> list[Points]:
-    """The boundary pixels of every class of a label map."""
+    """Return the boundary pixels of every class of a label map."""
     flat = np.flatnonzero(edges(label))
     values = label.ravel()[flat]
-    order = np.argsort(values, kind="stable")  # of bytes a radix sort
+    order = np.argsort(values, kind="stable")  # a radix sort for bytes
     ends = np.cumsum(np.bincount(values, minlength=256))[:classes]
     flat = flat[order]
     starts = np.concatenate([[0], ends[:-1]])
@@ -122,7 +122,7 @@ def _scores(mine: Points, its: Points, iou: float, spacing: Spacing, reach: floa
 
 
 def nearest(points: Points, others: Points, spacing: Spacing) -> NDArray[np.float64]:
-    """(points,): distance of each to the nearest of the others; both with at least one."""
+    """Return (points,): the distance of each point to the nearest of the others; neither may be empty."""
     low = np.minimum(points.min(axis=0), others.min(axis=0))
     size = np.maximum(points.max(axis=0), others.max(axis=0)) - low + 1
     rings = CROWDED_RINGS if len(others) > CROWDED * float(np.prod(size)) else RINGS
@@ -149,7 +149,7 @@ def _flat(points: Points, wide: int) -> NDArray[np.intp]:
 
 @lru_cache(maxsize=64)
 def _around(rings: int, spacing: Spacing) -> list[tuple[int, int, float]]:
-    """Steps (down, right) and their distances, the nearest first, as far as no nearer one is left out."""
+    """Return steps (down, right) with their distances, nearest first, up to where nearer ones would be missing."""
     reach = (rings + 1) * min(spacing)
     steps = [
         (down, right, math.hypot(down * spacing[0], right * spacing[1]))
@@ -162,20 +162,20 @@ def _around(rings: int, spacing: Spacing) -> list[tuple[int, int, float]]:
 def _boundary_ious(
     truth: NDArray[np.uint8], pred: NDArray[np.uint8], classes: int, spacing: Spacing, reach: float
 ) -> NDArray[np.float64]:
-    """(classes,): IoU of the two bands of pixels of each class that are within `reach` of its boundary.
+    """Return (classes,): IoU of the two bands of pixels of each class that are within `reach` of its boundary.
 
-    Within a class its own boundary is nearer than any other: every way to another class's passes it. So one band around
-    all boundaries of a map holds those of all classes.
+    Inside a class, its own boundary is nearer than any other, since every path to another class crosses it. So one band
+    around all boundaries of a map contains those of all classes.
     """
     first, second = (_band(edges(label), spacing, reach) for label in (truth, pred))
     both = np.bincount(truth[first & second & (truth == pred)], minlength=classes)[:classes]
     each = [np.bincount(label[band], minlength=classes)[:classes] for label, band in ((truth, first), (pred, second))]
-    with np.errstate(invalid="ignore"):  # of a class that neither has
+    with np.errstate(invalid="ignore"):  # for a class in neither map
         return np.asarray(both / (each[0] + each[1] - both))
 
 
 def _band(edge: NDArray[np.bool_], spacing: Spacing, reach: float) -> NDArray[np.bool_]:
-    """The pixels within `reach` of a boundary pixel: per row the distance to the nearest one, then a disk's rows."""
+    """Return the pixels within `reach` of a boundary pixel: row-wise distances, combined over the rows of a disk."""
     margin = int(reach / spacing[0])
     if margin > WIDE:
         return np.asarray(distance_transform_edt(~edge, sampling=spacing) <= reach)
@@ -189,12 +189,12 @@ def _band(edge: NDArray[np.bool_], spacing: Spacing, reach: float) -> NDArray[np
 
 
 def _steps_aside(edge: NDArray[np.bool_], most: int) -> NDArray[np.unsignedinteger[Any]]:
-    """Columns from each pixel to the nearest boundary pixel of its row, `most` where it is as far or farther."""
+    """Return the column distance of each pixel to the nearest boundary pixel of its row, at most `most`."""
     rows, length = edge.shape
     kind = np.int16 if 2 * (length + most) < 2**15 else np.int32
     columns, far = np.arange(length, dtype=kind), kind(length + most)
     steps = np.empty(edge.shape, np.min_scalar_type(most))
-    for top in range(0, rows, STRIP):  # what fits a processor's cache
+    for top in range(0, rows, STRIP):  # fits into a processor's cache
         part = edge[top : top + STRIP]
         left = np.maximum.accumulate(np.where(part, columns, -far), axis=1)
         right = np.minimum.accumulate(np.where(part, columns, 2 * far)[:, ::-1], axis=1)[:, ::-1]

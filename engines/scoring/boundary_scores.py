@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 TOLERANCE_MM, TOLERANCE_PERCENT = 1.0, 0.5
-"""Where every image has a pixel spacing, and of the image's height where one has none."""
+"""Default tolerance if every image has a pixel spacing; else in percent of the image's height."""
 
 MM, PERCENT = "mm", "percent"
 MEAN = "mean"
-"""Instead of a class: the mean over an image's classes but the background."""
+"""In place of a class: the mean over an image's classes without the background."""
 
 KINDS = ("nsd", "hd95", "boundary_iou")
 
@@ -49,7 +49,7 @@ class ImageBoundaries:
     classes: Mapping[str, Values]
 
     def values(self, name: str) -> Values:
-        """Of a class, or the mean over those that have a value."""
+        """Return the values of a class, or the mean over the classes that have a value."""
         if name != MEAN:
             return self.classes[name]
         every = np.array(list(self.classes.values()))
@@ -61,10 +61,10 @@ class ImageBoundaries:
 
 @dataclass(frozen=True)
 class BoundaryResult:
-    """The boundaries of some images, by one tolerance.
+    """Boundary scores of images for one tolerance.
 
     Attributes:
-        unit: of distances: "mm", or "percent" of the image's height.
+        unit: unit of distances: "mm", or "percent" of the image's height.
     """
 
     classes: tuple[str, ...]
@@ -74,7 +74,7 @@ class BoundaryResult:
 
     @property
     def basis(self) -> tuple[Any, ...]:
-        """What results must share to be compared."""
+        """Properties that results must share to be compared."""
         return self.classes, self.unit, self.tolerance
 
     @property
@@ -88,7 +88,7 @@ class BoundaryResult:
         return f"{MEAN}_{full}" if of == MEAN else f"{full}/{of}"
 
     def measures(self) -> dict[str, Measure]:
-        """Every score: the mean over the images in which it is defined."""
+        """Return every score: the mean over the images in which it is defined."""
         subjects = sorted({image.subject for image in self.images})
         place = {subject: number for number, subject in enumerate(subjects)}
         found = {}
@@ -105,7 +105,7 @@ class BoundaryResult:
         return found
 
     def sentences(self) -> list[str]:
-        """A line for each class."""
+        """Return a line per class."""
         measures = self.measures()
         unit = "mm" if self.unit == MM else "% of the height"
         lines = [
@@ -125,17 +125,17 @@ class BoundaryResult:
 class BoundaryScores:
     """Evaluator handler: measures the boundaries of each image, at the label's own resolution.
 
-    Needs decollated batches with `subject` and `case`, and outputs with `label` and `pred` (1, H, W). Of several
-    processes each sees its own images; all have the result.
+    Needs decollated batches with `subject` and `case`, and outputs with `label` and `pred` (1, H, W). Each of several
+    processes sees its own images; all have the result.
 
     Args:
         data: the data set.
-        section: whose images are scored.
-        tolerance: in mm; None for `TOLERANCE_MM`.
-        spacing: of images without one, see `pixel_spacings`.
+        section: section whose images are scored.
+        tolerance: in mm; None for the default.
+        spacing: spacing for images without one, see `pixel_spacings`.
 
     Raises:
-        UserError: a tolerance that is no positive number.
+        UserError: the tolerance is not a positive number, or is given without a spacing of every image.
     """
 
     def __init__(self, data: Dataset, section: str, tolerance: Any = None, spacing: Any = None) -> None:
@@ -148,7 +148,7 @@ class BoundaryScores:
 
     def attach(self, engine: Engine) -> list[Any]:
         """Register on the evaluator; return the handles by which it can be removed."""
-        from ignite.engine import Events  # with torch.distributed, which a comparison does without
+        from ignite.engine import Events  # imports torch.distributed, which a comparison does not need
 
         return [
             engine.add_event_handler(Events.STARTED, self._start),
@@ -179,12 +179,12 @@ class BoundaryScores:
 
     @property
     def result(self) -> BoundaryResult:
-        """What was measured in the last run."""
+        """Measurements of the last run."""
         images = tuple(sorted(self.images, key=lambda image: (image.subject, image.case)))
         return BoundaryResult(tuple(self.class_names[1:]), self.unit, self.tolerance, images)
 
     def scores(self) -> dict[str, float]:
-        """Every score; NaN where it has no value."""
+        """Return every score; NaN where it has no value."""
         return {name: measure.value for name, measure in self.result.measures().items()}
 
     def write_confusion_files(self, output: Output, row: str) -> Path:
@@ -231,7 +231,7 @@ def write_boundary_result(output: Output, row: str, result: BoundaryResult, abou
 
 
 def read_boundary_result(content: Mapping[str, Any]) -> BoundaryResult:
-    """What `write_boundary_result` wrote."""
+    """Read what `write_boundary_result` wrote."""
     classes = tuple(content["classes"])
     images = []
     for subject, case, values in content["images"]:
@@ -241,7 +241,7 @@ def read_boundary_result(content: Mapping[str, Any]) -> BoundaryResult:
 
 
 def pooled_boundaries(results: Sequence[BoundaryResult]) -> BoundaryResult | None:
-    """Those of several folds as one; None if they were not measured alike."""
+    """Return the results of several folds as one; None if they were not measured alike."""
     if len({result.basis for result in results}) != 1:
         return None
     images = sorted((i for result in results for i in result.images), key=lambda image: (image.subject, image.case))

@@ -1,18 +1,18 @@
 """Lesion candidates: positions suspected by a network, each with a score and a fixed region.
 
-The definition (docs/evaluation.md). Of a map p of the probability that a pixel is a lesion:
+Definition (docs/evaluation.md). For a map p of the probability that a pixel is a lesion:
 
 - a candidate is a peak of p that every 8-connected path to a higher peak leaves through a pass lower than half the
   peak's own height; its score is that height, at least `FLOOR`;
 - its region is the 8-connected component of {p >= score / 2} that holds the peak.
 
-So the regions are exactly those components of {p >= t} whose highest value is 2 t. They are disjoint and depend on no
-threshold: leaving out candidates of low score leaves the others as they are. A plateau is one peak; of equal peaks in
-one region the first in row-major order represents it.
+So the regions are exactly those components of {p >= t} whose highest value is 2 t. They are disjoint and independent of
+a threshold: omitting candidates of low score does not change the others. A plateau is one peak; of equal peaks in one
+region, the first in row-major order represents it.
 
-How they are found. Each pixel points to the highest of its neighbors, which leads to the peak whose basin it is in. Two
-basins touch at pairs of neighboring pixels; the pass between them is the highest of the pairs' lower values. The basins
-are joined over their passes, from the highest pass down: Kruskal's algorithm on a graph of a few thousand nodes.
+Algorithm. Each pixel points to the highest of its neighbors; following these leads to the peak whose basin it is in.
+Two basins touch at pairs of neighboring pixels; the pass between them is the highest of the pairs' lower values. The
+basins are joined over their passes, from the highest pass down: Kruskal's algorithm on a graph of a few thousand nodes.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class Candidate:
 
 
 def find_candidates(probability: NDArray[np.floating[Any]], floor: float = FLOOR) -> list[Candidate]:
-    """The candidates of a map (H, W), in order of descending score, those of one score in row-major order of the peaks.
+    """Return the candidates of a map (H, W) by descending score; equal scores in row-major order of the peaks.
 
     Args:
-        probability: of a lesion, between 0 and 1; a value that is not a number counts as 0.
+        probability: probability of a lesion, between 0 and 1; NaN counts as 0.
         floor: lowest score, above 0.
 
     Raises:
@@ -83,7 +83,7 @@ def find_candidates(probability: NDArray[np.floating[Any]], floor: float = FLOOR
 
 
 def candidate_regions(p: NDArray[np.floating[Any]], floor: float) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
-    """Label map (H, W) of the regions, numbered from 1, and the flat position of each one's (first) peak."""
+    """Return a label map (H, W) of the regions, numbered from 1, and the flat position of the (first) peak of each."""
     active = p >= floor / 2
     if not active.any():
         return np.zeros(p.shape, np.int32), np.zeros(0, np.intp)
@@ -98,7 +98,7 @@ def candidate_regions(p: NDArray[np.floating[Any]], floor: float) -> tuple[NDArr
     owner = _owners(heights, *_passes(p, numbers), floor)
     kept = np.flatnonzero(owner == np.arange(len(owner)))
     regions = np.zeros(p.shape, np.int32)
-    number_of = np.zeros(len(peaks) + 1, np.int32)  # the last is for basins of no candidate
+    number_of = np.zeros(len(peaks) + 1, np.int32)  # the last is for basins without a candidate
     number_of[kept] = np.arange(1, len(kept) + 1)
     levels = np.append(heights, np.inf)[owner] / 2
     regions[active] = np.where(p[active] >= levels[basins], number_of[owner][basins], 0)
@@ -106,7 +106,7 @@ def candidate_regions(p: NDArray[np.floating[Any]], floor: float) -> tuple[NDArr
 
 
 def _peak_of_each_pixel(p: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
-    """Flat position (H, W) of the peak that each pixel's steepest ascent ends at; of equal neighbors the first."""
+    """Return the flat position (H, W) of the peak that steepest ascent reaches from each pixel; first of equal neighbors."""
     rows, columns = p.shape
     padded = np.pad(p, 1, constant_values=-1)
     best, step = np.full(p.shape, -1, p.dtype), np.zeros(p.shape, np.int8)
@@ -118,7 +118,7 @@ def _peak_of_each_pixel(p: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
         np.copyto(step, number, where=higher)
     moves = np.array([r * columns + c for r, c in offsets], np.intp)
     target = np.arange(p.size, dtype=np.intp) + moves[step.ravel()]
-    while True:  # each pass doubles the length of the path that is followed
+    while True:  # each iteration doubles the length of the paths
         further = target[target]
         if np.array_equal(further, target):
             return target.reshape(p.shape)
@@ -128,7 +128,7 @@ def _peak_of_each_pixel(p: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
 def _passes(
     p: NDArray[np.floating[Any]], basins: NDArray[np.int32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.floating[Any]]]:
-    """Pairs of touching basins and the height of the pass between them, the highest first; basin -1 is none."""
+    """Return pairs of touching basins and the height of the pass between them, highest first; basin -1 means none."""
     rows, columns = p.shape
     pairs, heights = [], []
     for r, c in ((0, 1), (1, -1), (1, 0), (1, 1)):
@@ -153,7 +153,7 @@ def _owners(
     passes: NDArray[np.floating[Any]],
     floor: float,
 ) -> NDArray[np.intp]:
-    """The candidate (as the number of its peak's basin) whose region reaches into each basin; -1 where none does.
+    """Return the candidate (number of its peak's basin) whose region extends into each basin; -1 for none.
 
     Basins are numbered in row-major order of their peaks; the passes come in descending order.
     """
@@ -174,18 +174,18 @@ def _owners(
         if (level[low], -low) > (level[high], -high):
             high, low = low, high
         joined[low] = high
-        if level[low] / 2 <= height:  # the pass is not lower than half the lower peak, which so is no candidate
+        if level[low] / 2 <= height:  # the pass is not below half the lower peak, which is thus no candidate
             swallowed.append((low, high, height))
     owner = np.arange(len(heights), dtype=np.intp)
     owner[heights < floor] = -1
-    for low, high, height in reversed(swallowed):  # whoever swallowed is decided before whom it swallowed
+    for low, high, height in reversed(swallowed):  # a basin is decided before the basins joined to it
         inside = owner[high] != high or height >= level[high] / 2
         owner[low] = owner[high] if inside else -1
     return owner
 
 
 def _plateau_center(peak: NDArray[np.bool_], first: tuple[int, int]) -> tuple[int, int]:
-    """The pixel nearest to the mean position of the plateau (in a mask of all highest pixels) that holds `first`."""
+    """Return the pixel nearest to the mean position of the plateau (in a mask of all highest pixels) with `first`."""
     plateaus = components(peak, connectivity=2)
     row, column = np.argwhere(plateaus == plateaus[first]).mean(axis=0)
     return int(np.floor(row + 0.5)), int(np.floor(column + 0.5))

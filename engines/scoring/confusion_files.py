@@ -22,7 +22,7 @@ FORMAT = 1
 
 
 def identity(data: Dataset) -> dict[str, Any]:
-    """What a result must share with another to be compared with it."""
+    """Return what a result must share with another to be compared with it."""
     return {
         "labels": {str(value): name for value, name in data.labels.items()},
         "dataset": data.name,
@@ -37,10 +37,10 @@ def write_confusion_files(
     """Write eval/confusion-<row>.json, and its matrix and class scores as pictures; return the files.
 
     Args:
-        row: the name of the result in the table: a stage.
+        row: name of the result in the table: a stage.
         per_subject: subject → (C, C) counts, rows = truth.
-        about: at least what `identity` gives.
-        section: the part of the data set.
+        about: at least the entries of `identity`.
+        section: section of the data set.
     """
     labels = about["labels"]
     names = [labels[key] for key in sorted(labels, key=int)]
@@ -64,10 +64,10 @@ def write_confusion_files(
 
 
 def write_split(output: Output, data: Dataset, held_out: Collection[str] = ()) -> Path:
-    """Write eval/split.json: the subjects (running numbers) of each section, by which a result can be repeated.
+    """Write eval/split.json: the subjects (running numbers) of each section, to reproduce a result.
 
     Args:
-        held_out: training subjects that were not trained with.
+        held_out: training subjects held out from training.
     """
     subjects = {section: sorted({item["subject"] for item in data.items(section)}) for section in SECTIONS}
     if held_out:
@@ -78,12 +78,12 @@ def write_split(output: Output, data: Dataset, held_out: Collection[str] = ()) -
 
 
 def plain_matrices(per_subject: Mapping[str, ArrayLike]) -> dict[str, list[list[int]]]:
-    """The matrices as a checkpoint can hold them."""
+    """Return the matrices in a form that a checkpoint can hold."""
     return {subject: np.asarray(matrix).tolist() for subject, matrix in per_subject.items()}
 
 
 def _json(head: Mapping[str, Any], matrices: Mapping[str, Any]) -> str:
-    """One line per subject, which people can read and compare."""
+    """Return JSON with one line per subject, for readability and comparison."""
     lines: Sequence[str] = [f"    {json.dumps(s)}: {json.dumps(m.tolist())}" for s, m in matrices.items()]
     start = json.dumps(head, indent=2, ensure_ascii=False)[:-2]
     return start + ',\n  "subjects": {\n' + ",\n".join(lines) + "\n  }\n}\n"

@@ -18,7 +18,7 @@ MAX_CELLS_WITH_TEXT = 20 * 20
 
 
 def confusion_figure(confusion: ArrayLike, class_names: Sequence[str], title: str) -> Figure:
-    """A (C, C) matrix of counts (rows = truth) as the percentage of each true class; blank rows do not occur."""
+    """Plot a (C, C) matrix of counts (rows = truth) in percent of each true class; absent classes have blank rows."""
     matrix = np.asarray(confusion, dtype=np.float64)
     rows = matrix.sum(axis=1, keepdims=True)
     percent = np.divide(100 * matrix, rows, out=np.full(matrix.shape, np.nan), where=rows > 0)
@@ -42,7 +42,7 @@ def confusion_figure(confusion: ArrayLike, class_names: Sequence[str], title: st
 
 
 def class_figure(scores: Mapping[str, float], class_names: Sequence[str], title: str) -> Figure:
-    """IoU and Dice of each class as bars from 0 to 100 %; "n/a" where a class is in neither truth nor prediction."""
+    """Plot IoU and Dice of each class as bars from 0 to 100 %; "n/a" for a class in neither truth nor prediction."""
     count = len(class_names)
     figure = Figure(figsize=(6.4, 1.4 + 0.45 * count), dpi=100, layout="constrained")
     axes = figure.add_subplot()
@@ -65,7 +65,7 @@ def class_figure(scores: Mapping[str, float], class_names: Sequence[str], title:
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a PNG file; nothing in it depends on the time. Of several processes only the first writes."""
+    """Write a PNG file without time stamps. Only the first of several processes writes."""
     if not is_main():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def save_figure(figure: Figure, path: Path) -> Path:
 
 
 def save_vector(figure: Figure, path: Path) -> Path:
-    """The same as an SVG or PDF file, by its ending."""
+    """Like `save_figure`, but as an SVG or PDF file, according to its ending."""
     if is_main():
         path.parent.mkdir(parents=True, exist_ok=True)
         with rc_context({"svg.hashsalt": "mammoseg", "svg.fonttype": "none", "pdf.fonttype": 42}):

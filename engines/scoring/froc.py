@@ -1,7 +1,7 @@
 """Lesion scores over many images: FROC curve, sensitivities, and intervals over subjects.
 
 Every score is a sum over subjects divided by a sum over subjects, so that one bootstrap serves all: subjects are drawn
-with replacement, and both sums are made of the draw. Thresholds stay where they are (docs/evaluation.md).
+with replacement, and both sums are computed for the draw. Thresholds are not changed (docs/evaluation.md).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engines.scoring.intervals import interval
 from engines.scoring.matching import FALSE, ImageLesions, Lesion
 
 RATES = (0.25, 0.5, 1.0, 2.0)
-"""False positives per image at which the sensitivity is read off."""
+"""False positives per image at which the sensitivity is reported."""
 
 DRAWS = 2000
 SEED = 0
@@ -32,7 +32,7 @@ Values = NDArray[np.float64]
 
 @lru_cache(maxsize=4)
 def subject_draws(number: int, draws: int = DRAWS, seed: int = SEED) -> Values:
-    """How often each of `number` subjects is in each bootstrap sample: (draws, number)."""
+    """Return how often each of `number` subjects is in each bootstrap sample: (draws, number)."""
     times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=draws).astype(np.float64)
     times.flags.writeable = False
     return times
@@ -47,9 +47,9 @@ def ratio(numerator: Values, denominator: Values | float) -> Values:
 
 @dataclass(frozen=True)
 class Measure:
-    """A score as what each subject (in order of name) contributes to its numerator and denominator.
+    """A score, as contributions of each subject (in order of name) to its numerator and denominator.
 
-    `largest` is what it can be at most, 1 where it is a share.
+    `largest` is the maximum possible value: 1 for a share.
     """
 
     numerator: Values
@@ -58,16 +58,16 @@ class Measure:
 
     @property
     def value(self) -> float:
-        """The score of all subjects; NaN if there is nothing to divide by."""
+        """The score of all subjects; NaN if the denominator is 0."""
         return float(ratio(np.asarray(self.numerator.sum()), self.denominator.sum()))
 
     def interval(self, draws: int = DRAWS, seed: int = SEED) -> tuple[float, float]:
-        """95 % interval, see `engines.scoring.intervals`; NaN with fewer than two subjects, or nothing to divide by."""
+        """Return the 95 % interval, see `engines.scoring.intervals`; NaN for fewer than two subjects or no value."""
         return mean_interval([self], draws, seed)
 
 
 def score_rows(measures: Mapping[str, Measure], draws: int = DRAWS, seed: int = SEED) -> list[dict[str, Any]]:
-    """Name, value and interval of each score."""
+    """Return name, value and interval of each score."""
     rows: list[dict[str, Any]] = []
     for name, measure in measures.items():
         low, high = measure.interval(draws, seed)
@@ -76,7 +76,7 @@ def score_rows(measures: Mapping[str, Measure], draws: int = DRAWS, seed: int = 
 
 
 def mean_interval(measures: Sequence[Measure], draws: int = DRAWS, seed: int = SEED) -> tuple[float, float]:
-    """The same of the mean of one score over several trainings, scored on the same subjects."""
+    """Return the interval of the mean of one score over several trainings, scored on the same subjects."""
     number = len(measures[0].numerator)
     if number < 2 or any(math.isnan(measure.value) for measure in measures):
         return math.nan, math.nan
@@ -88,13 +88,13 @@ def mean_interval(measures: Sequence[Measure], draws: int = DRAWS, seed: int = S
 
 
 class Froc:
-    """The curve of some images.
+    """The FROC curve of images.
 
     Args:
-        images: what `judge` gave for each.
+        images: result of `judge` for each image.
 
     Attributes:
-        thresholds: every different score of a candidate, the highest first.
+        thresholds: all distinct candidate scores, highest first.
     """
 
     def __init__(self, images: Iterable[ImageLesions]) -> None:
@@ -106,7 +106,7 @@ class Froc:
 
     @property
     def normal(self) -> list[ImageLesions]:
-        """The images without a pixel of a lesion."""
+        """The images without lesion pixels."""
         return [image for image in self.images if image.dice is None]
 
     @cached_property
@@ -130,16 +130,16 @@ class Froc:
 
     @cached_property
     def false_positives_per_image(self) -> Values:
-        """At each threshold."""
+        """False positives per image at each threshold."""
         return self.false_positives / max(1, len(self.images))
 
     def threshold_at(self, rate: float) -> float:
-        """The lowest threshold with at most `rate` false positives per image; infinite if there is none."""
+        """Return the lowest threshold with at most `rate` false positives per image; infinity if there is none."""
         allowed = np.flatnonzero(self.false_positives_per_image <= rate)
         return float(self.thresholds[allowed[-1]]) if len(allowed) else math.inf
 
     def rows(self, draws: int = DRAWS, seed: int = SEED) -> list[dict[str, float]]:
-        """One dictionary for each point of the curve."""
+        """Return one dictionary per point of the curve."""
         low, high = self.bands(draws, seed)
         normal = _at_least(_false_scores(self.normal), self.thresholds)
         columns = {
@@ -158,7 +158,7 @@ class Froc:
         return [dict(zip(columns, values, strict=True)) for values in zip(*lists, strict=True)]
 
     def bands(self, draws: int = DRAWS, seed: int = SEED) -> tuple[Values, Values]:
-        """95 % interval of the sensitivity at each threshold, over subjects."""
+        """Return the 95 % interval of the sensitivity at each threshold, over subjects."""
         low, high = np.full((2, len(self.thresholds)), np.nan)
         lesions = self._per_subject(lambda image: len(image.counted))
         if len(self.subjects) < 2 or not lesions.any():
@@ -176,9 +176,9 @@ class Froc:
         return low, high
 
     def at(self, threshold: float | None) -> dict[str, Measure]:
-        """Sensitivities and false positives of the candidates whose score is at least `threshold`.
+        """Return sensitivities and false positives of the candidates whose score is at least `threshold`.
 
-        None takes each image's own smallest score of the candidates that are kept.
+        None uses each image's own minimum score of kept candidates.
 
         Names: lesion_sensitivity, image_sensitivity, subject_sensitivity, lesion_false_positives_per_image and, if
         there are normal images, lesion_false_positives_per_normal_image.
@@ -208,7 +208,7 @@ class Froc:
         return measures
 
     def by_size(self, threshold: float) -> dict[str, Measure]:
-        """Sensitivity of the lesions of each size: in mm if every lesion's diameter is known, else by share."""
+        """Return the sensitivity by lesion size: in mm if every lesion's diameter is known, else by share."""
         lesions = [lesion for image in self.images for lesion in image.counted]
         if not lesions:
             return {}
@@ -220,9 +220,9 @@ class Froc:
         return measures
 
     def dice(self) -> dict[str, Measure]:
-        """lesion_dice of all pixels, mean_image_dice over images that hold a lesion, mean_lesion_dice over lesions.
+        """Return lesion_dice of all pixels, mean_image_dice over images with a lesion, mean_lesion_dice over lesions.
 
-        Where the masks are those of a threshold, the first two also of the most likely class: lesion_dice_argmax, ….
+        If the masks come from a threshold, the first two also for the most likely class: lesion_dice_argmax, ….
         """
         measures = self._dice(self.images, "")
         if self.images and all(image.argmax is not None for image in self.images):
@@ -253,7 +253,7 @@ class Froc:
         return Measure(self._per_subject(numerator), self._per_subject(denominator), largest)
 
     def _per_subject(self, value: Callable[[ImageLesions], float]) -> Values:
-        """Sums over the images of each subject."""
+        """Return sums over the images of each subject."""
         place = {subject: number for number, subject in enumerate(self.subjects)}
         sums = np.zeros(len(place))
         for image in self.images:
@@ -261,7 +261,7 @@ class Froc:
         return sums
 
     def _grouped(self, key: Callable[[ImageLesions], str]) -> Values:
-        """The highest score of a found lesion of each image, or subject, that has a lesion."""
+        """Return the highest score of a found lesion for each image, or subject, with a lesion."""
         groups: dict[tuple[str, str], list[Lesion]] = {}
         for image in self.images:
             if image.counted:
@@ -270,7 +270,7 @@ class Froc:
 
 
 def size_bands(lesions: Sequence[Lesion]) -> dict[str, Callable[[Lesion], bool]]:
-    """Name of each band → whether a lesion belongs to it."""
+    """Return name of each size band → function whether a lesion belongs to it."""
     if all(lesion.diameter_mm is not None for lesion in lesions):
         return {name: partial(_is_between, "diameter_mm", low, high) for name, low, high in MILLIMETERS}
     edges = [0.0, *np.quantile([lesion.share for lesion in lesions], [1 / 3, 2 / 3]).tolist(), math.inf]
@@ -307,12 +307,12 @@ def _false_scores(images: Iterable[ImageLesions]) -> Values:
 
 
 def _scores(groups: Iterable[Sequence[Lesion]]) -> Values:
-    """The highest score of each group of lesions, -1 where none was found."""
+    """Return the highest score of each group of lesions, -1 if none was found."""
     return np.array([max(-1.0 if le.score is None else le.score for le in group) for group in groups], np.float64)
 
 
 def _at_least(scores: Values, thresholds: Values) -> Values:
-    """How many scores reach each threshold."""
+    """Return the number of scores that reach each threshold."""
     return (len(scores) - np.searchsorted(np.sort(scores), thresholds, side="left")).astype(np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Whether a score differs between groups of images, and which group is the worst."""
+"""Tests of whether a score differs between groups of images, and which group is the worst."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from engines.scoring.holm import holm
 from engines.scoring.matching import ImageLesions
 
 SCORE = "mean_image_dice"
-"""That is tested where no other is asked for."""
+"""Score that is tested by default."""
 
 
 @dataclass(frozen=True)
 class GroupTest:
-    """One attribute and one score.
+    """Test of one attribute and one score.
 
     Attributes:
-        groups: how many have a score; those of whom the attribute is not known are left out.
-        worst, best: their values of the attribute.
-        worst_value, best_value: their scores, the worst with its 95 % interval.
-        p: of `heterogeneity_p`; NaN where there is nothing to compare.
-        p_holm: the same, corrected for the number of attributes.
+        groups: number of groups with a score; images with an unknown value of the attribute are excluded.
+        worst, best: the attribute's values for the worst and the best group.
+        worst_value, best_value: scores of these groups, the worst with its 95 % interval.
+        p: see `heterogeneity_p`; NaN if there is nothing to compare.
+        p_holm: `p`, corrected for the number of attributes.
     """
 
     attribute: str
@@ -53,7 +53,7 @@ class GroupTest:
     p_holm: float = math.nan
 
     def record(self) -> dict[str, Any]:
-        """A row for a table; None where there is none."""
+        """Return a row for a table; None in place of NaN."""
         return {key: None if value != value else value for key, value in asdict(self).items()}
 
 
@@ -65,10 +65,10 @@ def group_tests(
     draws: int = DRAWS,
     seed: int = SEED,
 ) -> list[GroupTest]:
-    """A test of every attribute that has two groups or more, p-values corrected by Holm for their number.
+    """Test every attribute with two groups or more, with p-values corrected by Holm for their number.
 
     Args:
-        trainings: the same images, as each training of one row found them.
+        trainings: results of each training of one row, for the same images.
         score: one of `engines.scoring.groups.NAMES`.
     """
     found = []
@@ -85,7 +85,7 @@ def group_tests(
 
 
 def corrected(tests: Sequence[GroupTest]) -> list[GroupTest]:
-    """With p-values corrected by Holm for the number of attributes."""
+    """Return the tests with p-values corrected by Holm for the number of attributes."""
     known = [test for test in tests if not math.isnan(test.p)]
     p = dict(zip((test.attribute for test in known), holm([test.p for test in known]), strict=True))
     return [replace(test, p_holm=p.get(test.attribute, math.nan)) for test in tests]
@@ -102,7 +102,7 @@ def _test(
     known = [[image for image in images if (image.subject, image.case) in of_case] for images in trainings]
     subjects = [image.subject for image in known[0]]
     groups = [of_case[image.subject, image.case] for image in known[0]]
-    # from which score candidates count is a matter of all images, those of unknown groups included
+    # the threshold of candidates is chosen on all images, including those of unknown groups
     each = [
         _of_images(mine, score, Froc(images).threshold_at(RATE)) for mine, images in zip(known, trainings, strict=True)
     ]
@@ -131,13 +131,13 @@ def _test(
 
 
 def _of_images(images: Sequence[ImageLesions], score: str, threshold: float) -> Measure:
-    """The score as what every image adds to it, in their order."""
+    """Return the score as contributions of each image, in order."""
     froc = Froc(replace(image, subject=f"{number:09d}") for number, image in enumerate(images))
     return {**froc.at(threshold), **froc.dice()}[NAMES[score]]
 
 
 def _by_subject(subjects: Sequence[str], groups: Sequence[str], value: str, measure: Measure) -> tuple[Values, Values]:
-    """Numerator and denominator of the images of one group, by subject."""
+    """Return numerator and denominator of the images of one group, by subject."""
     here = np.array([group == value for group in groups])
     place = np.unique(np.array(subjects, object)[here].astype(str), return_inverse=True)[1].reshape(-1)
     numerator: Values = np.bincount(place, measure.numerator[here]).astype(np.float64)
@@ -157,7 +157,7 @@ HEAD = ("Attribute", "Groups", "Worst", "its score", "Best", "its score", "p", "
 
 
 def cells_of(test: GroupTest) -> list[str]:
-    """A row of a table for people, under `HEAD`."""
+    """Return the cells of a displayed row, under `HEAD`."""
     factor, digits = (1, 2) if test.score.startswith("false") or "hd95" in test.score else (100, 1)
 
     def number(value: float) -> str:
@@ -172,7 +172,7 @@ def cells_of(test: GroupTest) -> list[str]:
 
 
 def shown_tests(tests: Sequence[GroupTest]) -> list[str]:
-    """The tests of one row as lines of a table, and what they mean."""
+    """Return the tests of one row as lines of a table, with an explanation."""
     return [*aligned([list(HEAD), *map(cells_of, tests)]), note_of(tests[0].score)] if tests else []
 
 
@@ -183,9 +183,9 @@ def _p(value: float) -> str:
 
 
 def note_of(score: str) -> str:
-    """What the table means."""
+    """Return the explanation of the table."""
     return (
-        f"Do the groups differ in {score}? p: the attribute exchanged between subjects, and between the images of a "
-        "subject, at random; corrected by Holm for the number of attributes. A group that differs may do so for "
-        "another reason that goes with the attribute, and one that does not may be too small to tell."
+        f"Do the groups differ in {score}? p: permutation test, exchanging the attribute between subjects and between "
+        "the images of a subject; corrected by Holm for the number of attributes. A group may differ for another "
+        "reason that correlates with the attribute, and one that does not differ may be too small to show it."
     )

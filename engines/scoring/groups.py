@@ -11,14 +11,14 @@ from engines.scoring.intervals import FEW_SIGN, few_subjects, sign
 from engines.scoring.matching import ImageLesions
 
 LEAST_SUBJECTS = 5
-"""Smaller groups have no scores: an interval over four women says nothing, and their values may tell who they are."""
+"""Smaller groups have no scores: an interval over four women is meaningless, and values may identify them."""
 
 UNKNOWN = "unknown"
 SIZE = "size"
-"""Group of an image by the size of its largest lesion."""
+"""Attribute for grouping images by the size of their largest lesion."""
 
 RATE = 1.0
-"""False positives per image, over all images, of the score from which candidates count."""
+"""False positives per image, over all images, at the minimum score of candidates."""
 
 NAMES = {
     "lesion_sensitivity_at_1fp": "lesion_sensitivity",
@@ -26,7 +26,7 @@ NAMES = {
     "mean_image_dice": "mean_image_dice",
     "lesion_dice": "lesion_dice",
 }
-"""Scores of a group, and what `Froc` calls them."""
+"""Scores of a group → their names in `Froc`."""
 
 AttributesOf = Callable[[str, str], Mapping[str, str]]
 """(subject, case) → attribute: value."""
@@ -34,7 +34,7 @@ AttributesOf = Callable[[str, str], Mapping[str, str]]
 
 @dataclass(frozen=True)
 class Group:
-    """The images of one value of an attribute; without measures if they are of too few subjects."""
+    """The images with one value of an attribute; without measures if they have too few subjects."""
 
     attribute: str
     value: str
@@ -44,7 +44,7 @@ class Group:
     measures: Mapping[str, Measure] = field(default_factory=dict, repr=False)
 
     def record(self, draws: int = DRAWS, seed: int = SEED) -> dict[str, Any]:
-        """A row for a table: counts, scores and intervals; None where there is none."""
+        """Return a row for a table: counts, scores and intervals; None in place of NaN."""
         row: dict[str, Any] = {
             "attribute": self.attribute,
             "group": self.value,
@@ -65,10 +65,10 @@ class Group:
 
 
 def groups(images: Sequence[ImageLesions], attributes_of: AttributesOf, names: Sequence[str]) -> list[Group]:
-    """Every group of every attribute; `SIZE` among the names is the size of the largest lesion.
+    """Return every group of every attribute; `SIZE` among the names is the size of the largest lesion.
 
-    The score from which candidates count is one for all groups: the lowest with at most one false positive per image
-    over all images. Groups of fewer than `LEAST_SUBJECTS` subjects are merged; what then is still too small has no
+    The minimum score of candidates is the same for all groups: the lowest with at most one false positive per image
+    over all images. Groups of fewer than `LEAST_SUBJECTS` subjects are merged; groups that are still too small have no
     scores.
     """
     threshold = Froc(images).threshold_at(RATE)
@@ -82,7 +82,7 @@ def groups(images: Sequence[ImageLesions], attributes_of: AttributesOf, names: S
 def partition(
     images: Sequence[ImageLesions], attributes_of: AttributesOf, names: Sequence[str]
 ) -> dict[str, dict[str, list[ImageLesions]]]:
-    """Attribute → value → images, for every attribute of two values or more; groups of few subjects merged."""
+    """Return attribute → value → images, for attributes with two values or more; groups of few subjects are merged."""
     found = _by_attribute(images, attributes_of, [name for name in names if name != SIZE])
     every = {name: _by_size(images) if name == SIZE else found[name] for name in names}
     return {name: _merged(parts) for name, parts in every.items() if len(parts) > 1}
@@ -100,12 +100,12 @@ def _by_attribute(
 
 
 def _ascending(value: str) -> tuple[bool, str]:
-    """The youngest first."""
+    """Sort key for values, such as age groups, in ascending order."""
     return not value.startswith(("under", "<")), value
 
 
 def _by_size(images: Sequence[ImageLesions]) -> dict[str, list[ImageLesions]]:
-    """Images with a lesion by the band of their largest, in the order of the bands."""
+    """Return the images with a lesion by the size band of their largest, in the order of the bands."""
     lesions = [lesion for image in images for lesion in image.counted]
     bands = size_bands(lesions) if lesions else {}
     largest = [(image, max(image.counted, key=lambda lesion: lesion.share)) for image in images if image.counted]
@@ -114,7 +114,7 @@ def _by_size(images: Sequence[ImageLesions]) -> dict[str, list[ImageLesions]]:
 
 
 def _merged(parts: Mapping[str, list[ImageLesions]]) -> dict[str, list[ImageLesions]]:
-    """The groups as they come, those of few subjects as one, then the images of which nothing is known."""
+    """Return the groups in order, those of few subjects merged into one, then the images with unknown value."""
     few = [value for value, part in parts.items() if subjects_of(part) < LEAST_SUBJECTS and value != UNKNOWN]
     few = few if len(few) > 1 else []
     kept = {value: part for value, part in parts.items() if value not in few and value != UNKNOWN}
@@ -132,16 +132,16 @@ def _group(name: str, value: str, images: Sequence[ImageLesions], threshold: flo
 
 
 def subjects_of(images: Sequence[ImageLesions]) -> int:
-    """How many subjects the images are of."""
+    """Return the number of subjects of the images."""
     return len({image.subject for image in images})
 
 
 HEAD = ("Group", "Subjects", "Images", "Lesions", "Found at 1 FP", "FP per image", "Dice per image", "Dice")
-"""Of the columns of `cells`."""
+"""Headings of the columns of `cells`."""
 
 
 def cells(group: Group, draws: int = DRAWS, seed: int = SEED) -> list[str]:
-    """A row of a table for people: scores in per cent, with intervals."""
+    """Return the cells of a displayed row: scores in percent, with intervals."""
     counts = [f"{group.attribute} {group.value}", *map(str, (group.subjects, group.images, group.lesions))]
     if not group.measures:
         return [*counts, "too few subjects", "", "", ""]
@@ -150,18 +150,18 @@ def cells(group: Group, draws: int = DRAWS, seed: int = SEED) -> list[str]:
 
 
 def sentences(found: Sequence[Group]) -> list[str]:
-    """The groups as lines of a table."""
+    """Return the groups as lines of a table."""
     return [*aligned([list(HEAD), *map(cells, found)]), *few_notes(found)] if found else []
 
 
 def aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table, whose columns have one width."""
+    """Return the lines of a table with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
 def few_notes(found: Sequence[Group]) -> list[str]:
-    """What the sign behind the intervals of small groups means, if there are such."""
+    """Return an explanation of the sign after the intervals of small groups, if there are any."""
     smallest = min((group.subjects for group in found if group.measures), default=0)
     sentence = few_subjects(smallest)
     return [] if sentence is None else [f"{FEW_SIGN} {sentence}"]

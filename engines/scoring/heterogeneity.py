@@ -1,12 +1,12 @@
-"""Whether groups of images differ in a score: a permutation test over subjects.
+"""Permutation test over subjects of whether groups of images differ in a score.
 
-With z what an image adds to a score beyond the share that is expected of it (numerator - score x denominator), the
+Let z be the contribution of an image to a score beyond its expected share (numerator - score x denominator). The
 statistic is the sum over groups of (sum of z)^2 / sum over subjects of (the subject's sum of z)^2: the groups' spread,
-each group measured by its own variance, so that groups of large or of few lesions need not vary alike.
+each group scaled by its own variance, so that groups of large or of few lesions need not vary alike.
 
-If the attribute has nothing to do with the score, it might as well have been noted of other images: whole subjects
-exchange their notes (with subjects of as many images), and the images of a subject exchange theirs. An attribute that
-is the same in all images of a subject, as density, is so tested between subjects, one that is not, as view, within.
+If the attribute is unrelated to the score, its values are exchangeable: whole subjects exchange their values (with
+subjects of as many images), and the images of a subject exchange theirs. An attribute that is the same in all images of
+a subject, such as density, is thus tested between subjects; one that varies, such as view, within subjects.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ Values = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 AT_ONCE = 200
-"""Permutations in memory together."""
+"""Permutations held in memory together."""
 
 
 def heterogeneity_p(
     residuals: Values, subjects: Sequence[str], groups: Sequence[str], draws: int = 2000, seed: int = 0
 ) -> float:
-    """Probability, if groups were dealt at random, of a spread at least as large as the one found.
+    """Return the probability, under random assignment of groups, of a spread at least as large as observed.
 
     Args:
-        residuals: (images,), what each adds beyond what is expected of it.
-        subjects, groups: (images,), whose image each is, and what the attribute says of it.
+        residuals: (images,), contribution of each image beyond its expected share.
+        subjects, groups: (images,), subject and attribute value of each image.
         draws: number of permutations.
-        seed: of the permutations.
+        seed: seed of the permutations.
 
-    Returns NaN with fewer than two groups, or where all residuals are 0.
+    Returns NaN with fewer than two groups, or if all residuals are 0.
     """
     names, group_of = np.unique(np.asarray(groups, object).astype(str), return_inverse=True)
-    order = np.argsort(np.asarray(subjects, object).astype(str), kind="stable")  # the images of a subject side by side
+    order = np.argsort(np.asarray(subjects, object).astype(str), kind="stable")  # images of a subject adjacent
     residuals, group_of = np.asarray(residuals, np.float64)[order], group_of.reshape(-1)[order]
     subject_of = np.unique(np.asarray(subjects, object).astype(str)[order], return_inverse=True)[1].reshape(-1)
     if len(names) < 2 or not residuals.any():
@@ -50,7 +50,7 @@ def heterogeneity_p(
 
 
 def _spread(residuals: Values, subject_of: Numbers, groups: Numbers, count: int) -> Values:
-    """(permutations,) statistic of (permutations, images) groups."""
+    """Return the (permutations,) statistic of (permutations, images) groups."""
     subjects = int(subject_of.max()) + 1
     cells = (np.arange(len(groups))[:, None] * subjects + subject_of) * count + groups
     weights = np.broadcast_to(residuals, groups.shape).ravel()
@@ -63,7 +63,7 @@ def _spread(residuals: Values, subject_of: Numbers, groups: Numbers, count: int)
 
 
 def _dealt(subject_of: Numbers, group_of: Numbers, draws: int, rng: np.random.Generator) -> Iterator[Numbers]:
-    """(up to `AT_ONCE`, images) groups, dealt anew: between subjects of as many images, and within each."""
+    """Yield (up to `AT_ONCE`, images) permuted groups: between subjects of as many images, and within each."""
     sizes = np.bincount(subject_of)
     starts = np.cumsum(sizes) - sizes
     for first in range(0, draws, AT_ONCE):

@@ -1,7 +1,7 @@
 """Histogram of the lesion probability of an image, from which the Dice at any threshold follows.
 
-Thresholds are multiples of a thousandth. Bins are compared as the mask is (`transforms.decision`), in single precision:
-what a histogram says of a threshold is, to the pixel, what the mask at that threshold holds.
+Thresholds are multiples of a thousandth. Bins are compared in single precision, like the mask (`transforms.decision`):
+the counts of a histogram at a threshold equal those of the mask at that threshold, to the pixel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Histogram = tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]
 
 
 def histogram(probability: NDArray[np.floating[Any]], truth: NDArray[np.bool_], valid: NDArray[np.bool_]) -> Histogram:
-    """Count the pixels of a map (H, W), those of the lesions and the others apart; invalid ones are in neither."""
+    """Count the pixels of a map (H, W), separately for lesions and others; invalid pixels are in neither."""
     p = probability.astype(np.float32)
     bins = (p * BINS).astype(np.int64).clip(0, BINS - 1)
     bins -= p < EDGES[bins]
@@ -29,7 +29,7 @@ def histogram(probability: NDArray[np.floating[Any]], truth: NDArray[np.bool_], 
 
 
 def at_each_threshold(counts: Histogram) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Pixels in both, and pixels of the mask, at each of `THRESHOLDS`; and the lesions' pixels."""
+    """Return shared pixels and mask pixels at each of `THRESHOLDS`, and the number of lesion pixels."""
     lesion, other = (_dense(part) for part in counts)
     shared = lesion[::-1].cumsum()[::-1]
     predicted = shared + other[::-1].cumsum()[::-1]

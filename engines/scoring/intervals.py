@@ -1,4 +1,4 @@
-"""The 95 % interval of a score over subjects: one way for all tables, chosen by its coverage (docs/verdict.md)."""
+"""The 95 % interval of a score over subjects: one method for all tables, chosen by its coverage (docs/verdict.md)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Values = NDArray[np.float64]
 LEVELS = (2.5, 97.5)
 FEW_SUBJECTS = 20
 FEW_SIGN = "~"
-"""Behind an interval over fewer subjects than `FEW_SUBJECTS`."""
+"""Sign after an interval over fewer subjects than `FEW_SUBJECTS`."""
 
 COVERAGE = {10: ("94.7", "92.3"), 18: ("94.6", "92.7")}
-"""Subjects → per cent of simulated experiments whose interval held the truth, of mean Dice and of pooled Dice."""
+"""Subjects → percent of simulated experiments whose interval held the truth, for mean Dice and pooled Dice."""
 
 
 def widening(subjects: int, folds: int = 1) -> float:
-    """By how much draws are too narrow: a sample's variance is too small, and Student's t is wider than the normal."""
+    """Return the factor that widens draws: a sample's variance is too small, and Student's t wider than the normal."""
     freedom = subjects - folds
     return float(np.sqrt(subjects / freedom) * stdtrit(freedom, 0.975) / ndtri(0.975))
 
@@ -29,10 +29,10 @@ def interval(samples: Values, value: float | Values, subjects: int, largest: flo
     """Percentile interval, widened about the score by `widening`.
 
     Args:
-        samples: (draws, ...), the score of bootstrap samples of the subjects; NaN where a sample has none.
+        samples: (draws, ...), the score of bootstrap samples of the subjects; NaN if a sample has no score.
         value: (...), the score of all subjects.
-        subjects: how many there are; 2 or more.
-        largest: that the score can be; the smallest is 0.
+        subjects: number of subjects, at least 2.
+        largest: maximum of the score; the minimum is 0.
 
     Returns low and high, each (...).
     """
@@ -42,16 +42,16 @@ def interval(samples: Values, value: float | Values, subjects: int, largest: flo
 
 
 def sign(subjects: int) -> str:
-    """What stands behind an interval over so many subjects."""
+    """Return the sign after an interval over so many subjects."""
     return FEW_SIGN if subjects < FEW_SUBJECTS else ""
 
 
 def few_subjects(subjects: int) -> str | None:
-    """The sentence that belongs beside intervals over few subjects; None where there are enough."""
+    """Return the sentence for tables of intervals over few subjects; None if there are enough."""
     if not 2 <= subjects < FEW_SUBJECTS:
         return None
     held = " and ".join(f"{mean} % ({pooled} % of pooled scores) with {n}" for n, (mean, pooled) in COVERAGE.items())
     return (
-        f"Too few subjects ({subjects}): read nothing into small differences. Intervals marked {FEW_SIGN} should hold "
+        f"Too few subjects ({subjects}): do not interpret small differences. Intervals marked {FEW_SIGN} should hold "
         f"the truth in 95 % of all experiments; in simulated ones they held it in {held} subjects."
     )

@@ -10,14 +10,14 @@ from transforms.vocabulary import is_lesion
 
 
 def lesion_classes(class_names: Sequence[str], wanted: str | Sequence[str] | None = None) -> list[int]:
-    """Numbers of the classes whose objects are lesions.
+    """Return the numbers of the classes whose objects are lesions.
 
     Args:
-        wanted: a class name or several, as a list or separated by commas; "none" for no class; None for those that
-            `transforms.vocabulary` knows as lesions.
+        wanted: one or more class names, as a list or separated by commas; "none" for no class; None for those that
+            `transforms.vocabulary` lists as lesions.
 
     Raises:
-        UserError: one of them is no class.
+        UserError: one of them is not a class.
     """
     if wanted is None:
         return [number for number, name in enumerate(class_names) if is_lesion(name)]
@@ -27,12 +27,12 @@ def lesion_classes(class_names: Sequence[str], wanted: str | Sequence[str] | Non
         return []
     for name in wanted:
         if name not in class_names:
-            raise UserError(f"--lesion_class {name}: no such class; there are {', '.join(class_names)}, none")
+            raise UserError(f"--lesion_class {name}: unknown class; choose from {', '.join(class_names)}, none")
     return sorted({list(class_names).index(name) for name in wanted})
 
 
 def classes_but_lesions(data: Dataset, wanted: str | Sequence[str] | None = None) -> list[int]:
-    """Numbers of the classes that are no lesions, most frequent first; without a lesion, the two most frequent.
+    """Return the numbers of the non-lesion classes, most frequent first; without a lesion, the two most frequent.
 
     Args:
         wanted: see `lesion_classes`.

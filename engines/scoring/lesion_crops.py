@@ -1,4 +1,4 @@
-"""Counts in a crop around each lesion, as publications score that segment crops of known lesions."""
+"""Counts in a crop around each lesion, as scored in publications that segment crops of known lesions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def crop_counts(
     probability: NDArray[np.floating[Any]],
     valid: NDArray[np.bool_],
 ) -> tuple[Crop, ...]:
-    """Counts in crops about the centers of boxes (top, left, bottom, right), twice as high and wide, cut at the image.
+    """Return counts in crops of twice the size of boxes (top, left, bottom, right), centered on them, cut at the image.
 
     Args:
-        truth, mask, probability, valid: (H, W), of the lesion class; pixels that are not valid count nowhere.
+        truth, mask, probability, valid: (H, W), of the lesion class; invalid pixels are not counted.
     """
     return tuple(_count(part, truth, mask, probability, valid) for part in (_twice(box, truth.shape) for box in boxes))
 

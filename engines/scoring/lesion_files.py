@@ -1,4 +1,4 @@
-"""Files of lesion scores: tables for people, and one JSON file that reproduces all of them."""
+"""Files of lesion scores: tables for users, and one JSON file that reproduces all of them."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ DICE = {
 }
 
 SPECK = 25
-"""Lesions of fewer pixels are mentioned, as they may be slips of the pen."""
+"""Lesions of fewer pixels are reported, as they may be annotation slips."""
 
 
 @dataclass(frozen=True)
 class LesionResult:
-    """The lesions of some images, by one rule.
+    """The lesions of images, counted by one rule.
 
     Attributes:
         classes: names of the lesion classes, counted as one.
-        point: the operating point of the masks and of the kept candidates, as plain values; None where the mask is that
-            of the most likely class.
+        point: the operating point of the masks and of the kept candidates, as plain values; None if the mask is the
+            most likely class.
     """
 
     classes: tuple[str, ...]
@@ -50,11 +50,11 @@ class LesionResult:
 
     @property
     def basis(self) -> tuple[Any, ...]:
-        """What results must share to be compared: classes and rules, but not the operating point."""
+        """Properties that results must share to be compared: classes and rule, but not the operating point."""
         return self.classes, self.rule
 
     def measures(self) -> dict[str, Measure]:
-        """Every score of the protocol by name."""
+        """Return every score of the protocol by name."""
         froc = Froc(self.images)
         kept = froc.at(None)
         found = {name: kept[name] for name in ("lesion_sensitivity", "lesion_false_positives_per_image")}
@@ -74,7 +74,7 @@ class LesionResult:
         return found
 
     def sentences(self) -> list[str]:
-        """What a person wants to know first."""
+        """Return a summary of the scores as lines of text."""
         froc, measures = Froc(self.images), self.measures()
         lesions = sum(len(image.counted) for image in self.images)
         void = sum(lesion.void for image in self.images for lesion in image.lesions)
@@ -89,7 +89,7 @@ class LesionResult:
         if specks:
             lines.append(f"{specks} lesions have fewer than {SPECK} pixels; --min_lesion_size {SPECK} makes them void.")
         if not lesions:
-            return [*lines, "No lesion to find: there is no sensitivity."]
+            return [*lines, "No lesions, hence no sensitivity."]
         for kind, what in (("lesion", "lesions"), ("image", "images"), ("subject", "subjects")):
             values = (f"{_text(measures[f'{kind}_sensitivity_at_{rate:g}fp'])} at {rate:g}" for rate in RATES)
             lines.append(f"{what} found, by false positives per image: {', '.join(values)}")
@@ -111,7 +111,7 @@ class LesionResult:
         return lines if few is None else [*lines, few]
 
     def _scores(self) -> str:
-        """The smallest score that is kept; of several folds the range."""
+        """Return the minimum score of kept candidates; a range for several folds."""
         scores = sorted({image.min_score for image in self.images})
         return f"{scores[0]:g}" if len(scores) == 1 else f"{scores[0]:g} to {scores[-1]:g}"
 
@@ -139,7 +139,7 @@ def write_lesion_result(output: Output, row: str, result: LesionResult, about: M
 
 
 def read_lesion_result(content: Mapping[str, Any]) -> LesionResult:
-    """What `write_lesion_result` wrote."""
+    """Read what `write_lesion_result` wrote."""
     images = tuple(
         ImageLesions(
             image["subject"],
@@ -162,7 +162,7 @@ def read_lesion_result(content: Mapping[str, Any]) -> LesionResult:
 
 
 def pooled_lesions(results: Sequence[LesionResult]) -> LesionResult | None:
-    """Those of several folds as one; None if they were not counted by one rule."""
+    """Return the results of several folds as one; None if they were not counted by the same rule."""
     if len({result.basis for result in results}) != 1:
         return None
     images = (image for result in results for image in result.images)
@@ -172,7 +172,7 @@ def pooled_lesions(results: Sequence[LesionResult]) -> LesionResult | None:
 
 
 def _range(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The operating points of several folds as one: the lowest thresholds, and the highest where they differ."""
+    """Return the operating points of several folds as one: the lowest and the highest thresholds."""
     whole = dict(points[0])
     for key in ("threshold", "min_lesion_score"):
         values = [float(point[key]) for point in points]
@@ -214,7 +214,7 @@ def _histogram(parts: Sequence[Sequence[Sequence[int]]]) -> Histogram:
 
 
 def point_sentence(point: Mapping[str, Any]) -> str:
-    """What an operating point is, and on whom it was chosen."""
+    """Return a sentence on an operating point and the subjects it was chosen on."""
     threshold, min_lesion_score = point_numbers(point)
     return (
         f"The mask is where the probability is {threshold} or more; candidates are kept from a score of "
@@ -223,7 +223,7 @@ def point_sentence(point: Mapping[str, Any]) -> str:
 
 
 def point_numbers(point: Mapping[str, Any]) -> tuple[str, str]:
-    """The threshold of the mask and the smallest score of candidates; of several folds, the lowest and the highest."""
+    """Return the mask threshold and the minimum score of candidates as texts; as ranges for several folds."""
     low = {key: float(point[key]) for key in ("threshold", "min_lesion_score")}
     high = {key: float(point.get(f"highest_{key}", low[key])) for key in low}
     text = {key: f"{low[key]:g}" if low[key] == high[key] else f"{low[key]:g} to {high[key]:g}" for key in low}

@@ -1,7 +1,7 @@
 """Lesion-level counting during an evaluation: the protocol of docs/evaluation.md.
 
 MONAI's `compute_froc_curve_data` is not used: it takes scored points, has no rule for a second candidate on a lesion,
-and leaves out the lowest of the scores.
+and omits the lowest score.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ LESION_OPTIONS = ("lesion_class", "hit", "min_lesion_size", "min_lesion_score")
 class LesionDetection:
     """Evaluator handler: finds and judges the candidates of each image, at the label's own resolution.
 
-    Needs a decollating MONAI evaluator whose network gives logits (N, C, h, w), batches with `subject` and `case`,
-    and postprocessed outputs with `label` and `pred` (1, H, W). Of several processes each sees its own images; all
+    Needs a decollating MONAI evaluator whose network returns logits (N, C, h, w), batches with `subject` and `case`,
+    and postprocessed outputs with `label` and `pred` (1, H, W). Each of several processes sees its own images; all
     have the result.
 
     Args:
         lesions: numbers of the classes of lesions, one or more; they are counted as one class.
-        class_names: names of the classes, in order; labels that are none of them are void.
-        about: what the result says it was counted on: at least `dataset`, `dataset_digest` and `section`.
+        class_names: names of the classes, in order; other label values are void.
+        about: data recorded with the result: at least `dataset`, `dataset_digest` and `section`.
         rule: what counts as a lesion, and what as a hit.
         spacing: case → (row, column) size of a label's pixel in mm, or None.
-        min_score: smallest score of the candidates that are kept, between 0 and 1.
-        attributes: what the images can be grouped by.
+        min_score: minimum score of kept candidates, between 0 and 1.
+        attributes: attributes for grouping images.
 
     Attributes:
-        decision: by which pixels of the mask are decided; None leaves the evaluator's prediction.
-        point: what the result says of it.
-        images: of the last run of the evaluator.
-        decided: subject → confusion matrix by the decision; empty without one.
+        decision: rule that decides the pixels of the mask; None keeps the evaluator's prediction.
+        point: record of the decision in the result.
+        images: images of the last run of the evaluator.
+        decided: subject → confusion matrix of the decision; empty without one.
 
     Raises:
         UserError: `min_score` is not between 0 and 1.
@@ -87,7 +87,7 @@ class LesionDetection:
 
     def attach(self, engine: Engine) -> list[Any]:
         """Register on the evaluator; return the handles by which it can be removed."""
-        from ignite.engine import Events  # with MONAI seconds, which a comparison does without
+        from ignite.engine import Events  # with MONAI this takes seconds, and a comparison does not need it
         from monai.engines.utils import IterationEvents
 
         return [
@@ -98,11 +98,11 @@ class LesionDetection:
         ]
 
     def set_point(self, decision: Decision | None, point: dict[str, Any] | None) -> None:
-        """Decide the mask by an operating point from now on, and keep candidates from its score on.
+        """Decide the mask by an operating point from now on, and keep candidates from its minimum score on.
 
         Args:
-            decision: None leaves the mask to the most likely class.
-            point: the record of the operating point; None keeps candidates as was given to the constructor.
+            decision: None keeps the most likely class as mask.
+            point: the record of the operating point; None keeps candidates as specified in the constructor.
         """
         self.decision, self.point = decision, point
         default = MIN_SCORE if point is None else point["min_lesion_score"]
@@ -140,7 +140,7 @@ class LesionDetection:
         self._logits = None
 
     def _decide(self, logits: torch.Tensor, label: torch.Tensor, subject: str) -> NDArray[np.uint8]:
-        """The label map by the decision (H, W), which is also counted."""
+        """Return the label map (H, W) of the decision, and add it to the confusion matrix."""
         pred = upsampled_argmax(logits, (int(label.shape[-2]), int(label.shape[-1])), decision=self.decision).cpu()
         counts = confusion_matrix(label, pred, len(self.class_names))
         self.decided[subject] = self.decided[subject] + counts if subject in self.decided else counts
@@ -154,7 +154,7 @@ class LesionDetection:
 
     @property
     def result(self) -> LesionResult:
-        """What was counted in the last run."""
+        """Result of the last run."""
         names = tuple(self.class_names[number] for number in self.lesions)
         return LesionResult(names, self.rule, tuple(self.images), self.point)
 
@@ -165,7 +165,7 @@ class LesionDetection:
         return {"classes": list(self.result.classes), **asdict(self.rule), **scores}
 
     def scores(self) -> dict[str, float]:
-        """Every score of the protocol; NaN where it has no value."""
+        """Return every score of the protocol; NaN where it has no value."""
         return {name: measure.value for name, measure in self.result.measures().items()}
 
     def write_confusion_files(self, output: Output, row: str) -> Path:
@@ -173,7 +173,7 @@ class LesionDetection:
         return write_lesion_result(output, row, self.result, self.about)
 
     def write(self, output: Output, tracking: Tracking, row: str) -> str:
-        """Write all files, also to MLflow; return lines about it."""
+        """Write all files, also to MLflow; return a summary."""
         result = self.result
         for path in (self.write_confusion_files(output, row), *write_lesion_tables(output, result)):
             tracking.log_artifacts(path, "eval")
@@ -184,11 +184,11 @@ class LesionDetection:
 def lesion_detection(
     data: Dataset, section: str, options: Mapping[str, Any], spacing: Any = None
 ) -> LesionDetection | None:
-    """The handler for a section of a data set; None if no class is a lesion.
+    """Return the handler for a section of a data set; None if no class is a lesion.
 
     Args:
-        options: those of `LESION_OPTIONS` that are given.
-        spacing: of images without one, see `pixel_spacings`.
+        options: the given ones of `LESION_OPTIONS`.
+        spacing: spacing for images without one, see `pixel_spacings`.
 
     Raises:
         UserError: one of the options is wrong.

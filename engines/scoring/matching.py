@@ -22,7 +22,7 @@ OVERLAP = 0.1
 """Smallest intersection over union of a hit by the rule "iou"."""
 
 MIN_SCORE = 0.5
-"""Smallest score of the candidates that are kept, where nothing else was chosen."""
+"""Default minimum score of kept candidates."""
 
 HIT, FALSE, NEITHER = "hit", "false", "neither"
 
@@ -36,7 +36,7 @@ class Rule:
         min_lesion_size: lesions of fewer pixels of the label are void.
 
     Raises:
-        UserError: an unknown rule, or a size that is no whole number of at least 0.
+        UserError: an unknown rule, or a size that is not a whole number of at least 0.
     """
 
     hit: str = "iou"
@@ -65,12 +65,12 @@ class Lesion:
 
     Attributes:
         pixels: its size.
-        share: of the image's pixels.
-        diameter_mm: of a circle of its area; None where the spacing is unknown.
+        share: share of the image's pixels.
+        diameter_mm: diameter of a circle of the same area; None if the spacing is unknown.
         box: (top, left, bottom, right).
-        score: of the candidate that found it; None if none did.
-        dice: against the components of the mask that touch it, together; 0 if none does.
-        void: too small to count.
+        score: score of the candidate that found it; None if missed.
+        dice: Dice with the union of the mask's components that touch it; 0 if none does.
+        void: whether it is too small to count.
     """
 
     pixels: int
@@ -84,7 +84,7 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Judged:
-    """One candidate with what became of it: "hit", "false" or "neither"; `lesion` is the place in the image's list."""
+    """One candidate with its outcome: "hit", "false" or "neither"; `lesion` is the index in the image's list."""
 
     score: float
     area: int
@@ -100,10 +100,10 @@ class ImageLesions:
     Attributes:
         truth, predicted, shared: pixels of the lesion class in the truth, in the mask, and in both.
         histogram: see `engines.scoring.histogram`; None if it was not kept.
-        min_score: smallest score of the candidates that are kept.
-        argmax: `predicted` and `shared` of the most likely class, where the mask is that of a threshold; else None.
-        attributes: what the image can be grouped by, in the terms of `transforms.image_attributes`.
-        crops: of each lesion, see `engines.scoring.lesion_crops`; empty if they were not counted.
+        min_score: minimum score of kept candidates.
+        argmax: `predicted` and `shared` of the most likely class, if the mask comes from a threshold; else None.
+        attributes: attributes for grouping, in the terms of `transforms.image_attributes`.
+        crops: crop of each lesion, see `engines.scoring.lesion_crops`; empty if not counted.
     """
 
     subject: str
@@ -121,7 +121,7 @@ class ImageLesions:
 
     @property
     def dice(self) -> float | None:
-        """Of the lesion class in this image; None where the truth has no pixel of it: a normal image."""
+        """Dice of the lesion class in this image; None for a normal image, without lesion pixels in the truth."""
         return 2 * self.shared / (self.truth + self.predicted) if self.truth else None
 
     @property
@@ -147,10 +147,10 @@ def judge(
     Args:
         truth, mask, void: masks (H, W) of the lesion class in the truth and in the prediction, and of pixels without a
             class in the truth.
-        probability: (H, W), of a lesion.
+        probability: (H, W), probability of a lesion.
         spacing: (row, column) size of a pixel in mm.
         min_score: smallest score of the candidates that are kept.
-        argmax: the mask of the most likely class, where `mask` is that of a threshold.
+        argmax: the mask of the most likely class, if `mask` comes from a threshold.
     """
     rule = rule or Rule()
     valid = np.ones(truth.shape, bool) if void is None else ~void
@@ -183,7 +183,7 @@ def judge(
 def _hits(
     candidate: Candidate, numbers: NDArray[np.int_], sizes: NDArray[np.int_], valid: NDArray[np.bool_], rule: str
 ) -> dict[int, float]:
-    """The lesions that a candidate hits: number → intersection over union."""
+    """Return the lesions that a candidate hits: number → intersection over union."""
     inside = candidate.region & valid[candidate.slices]
     shared = np.bincount(numbers[candidate.slices][inside], minlength=len(sizes))
     area, shared[0] = int(inside.sum()), 0

@@ -59,7 +59,7 @@ def confusion_matrix(truth: torch.Tensor, pred: torch.Tensor, num_classes: int) 
     if truth.shape != pred.shape:
         raise ValueError(f"truth {tuple(truth.shape)} and prediction {tuple(pred.shape)} differ in shape")
     t, p = truth.detach().cpu().reshape(-1).numpy(), pred.detach().cpu().reshape(-1).numpy()
-    size = num_classes + 1  # one more: whatever is no class
+    size = num_classes + 1  # one more: values that are not a class
     counts = np.zeros(size * size, dtype=np.int64)
     for start in range(0, t.size, STRIP):
         pairs = _classes(t[start : start + STRIP], num_classes)
@@ -74,7 +74,7 @@ def confusion_matrix(truth: torch.Tensor, pred: torch.Tensor, num_classes: int) 
 
 
 def _classes(values: NDArray[Any], num_classes: int) -> NDArray[np.integer[Any]]:
-    """A copy with `num_classes` for every value that is no class; in bytes if a pair of classes fits into one."""
+    """Return a copy with `num_classes` for values that are not a class; in bytes if a pair of classes fits into one."""
     kind = np.uint8 if (num_classes + 1) ** 2 <= 256 else np.int32
     if values.dtype == np.uint8 and kind is np.uint8:
         return np.minimum(values, np.uint8(num_classes))
@@ -157,7 +157,7 @@ def merged_matrices(per_subject: dict[str, NDArray[np.int64]]) -> dict[str, NDAr
 
 
 def trivial_row(class_names: Sequence[str]) -> str:
-    """What the row of a prediction of class 0 alone is called: `all background`, or `all road`."""
+    """Return the name of the row for predicting only class 0: `all background`, or `all road`."""
     return f"all {class_names[0]}"
 
 

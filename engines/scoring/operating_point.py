@@ -1,7 +1,7 @@
 """Operating point of a network: threshold of the mask, and minimum score of a candidate.
 
-Chosen by a stated rule on subjects that are then not scored with it (docs/evaluation.md), stored beside the weights,
-and used by evaluation and inference.
+Chosen by a stated rule on subjects that are not scored with it afterwards (docs/evaluation.md), stored beside the
+weights, and used by evaluation and inference.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ RULES = ("dice", "mean_dice", "fp<=N")
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Two thresholds and where they are from.
+    """Two thresholds and their origin.
 
     Attributes:
-        threshold: smallest probability of the mask's pixels, a multiple of a thousandth.
-        min_lesion_score: smallest score of the candidates that are kept.
+        threshold: minimum probability of the mask's pixels, a multiple of a thousandth.
+        min_lesion_score: minimum score of kept candidates.
         rule: see `choose_point`.
-        chosen_on: whose predictions it was chosen on, in words.
-        subjects: how many.
-        lesion_classes: names.
+        chosen_on: description of the predictions it was chosen on.
+        subjects: number of their subjects.
+        lesion_classes: names of the lesion classes.
     """
 
     threshold: float
@@ -48,15 +48,15 @@ class OperatingPoint:
 
     @property
     def record(self) -> dict[str, Any]:
-        """Plain values, as models/<stage>.json holds them."""
+        """Plain values for models/<stage>.json."""
         return {**asdict(self), "lesion_classes": list(self.lesion_classes)}
 
 
 def rule_rate(rule: str) -> float | None:
-    """The N of "fp<=N"; None for the other rules.
+    """Return the N of "fp<=N"; None for the other rules.
 
     Raises:
-        UserError: no rule.
+        UserError: unknown rule.
     """
     if rule in ("dice", "mean_dice"):
         return None
@@ -69,15 +69,15 @@ def rule_rate(rule: str) -> float | None:
 def choose_point(
     images: Sequence[ImageLesions], rule: str, chosen_on: str, lesion_classes: Sequence[str]
 ) -> OperatingPoint:
-    """Choose both thresholds on some images.
+    """Choose both thresholds on images.
 
-    The rule "dice" takes the threshold of the highest Dice of all pixels together, "mean_dice" that of the highest mean
-    over the images with a lesion; of equal ones the middle. Candidates are kept from the same score on. The rule
-    "fp<=N" takes the mask of "dice" and keeps the candidates of the lowest score with at most N false positives per
-    image.
+    The rule "dice" takes the threshold with the highest Dice of all pixels together, "mean_dice" the one with the
+    highest mean over the images with a lesion, in both cases the middle of equal ones. Candidates are kept from the
+    same score on. The rule "fp<=N" takes the mask of "dice", and the lowest minimum score of candidates with at most N
+    false positives per image.
 
     Raises:
-        UserError: no such rule, or no lesion in the images.
+        UserError: unknown rule, or no lesion in the images.
     """
     rate = rule_rate(rule)
     curves = [at_each_threshold(image.histogram) for image in images if image.histogram is not None and image.truth]
@@ -103,7 +103,7 @@ def choose_point(
 
 
 def at_point(image: ImageLesions, point: OperatingPoint) -> ImageLesions:
-    """An image with the mask of an operating point: its Dice from the histogram. That of each lesion is not known."""
+    """Return an image with the mask of an operating point: Dice from the histogram; Dice of each lesion is unknown."""
     if image.histogram is None:
         raise ValueError(f"{image.case}: no histogram")
     shared, predicted, _ = at_each_threshold(image.histogram)
@@ -122,7 +122,7 @@ def at_point(image: ImageLesions, point: OperatingPoint) -> ImageLesions:
 def out_of_fold_points(
     folds: Sequence[Sequence[ImageLesions]], rule: str, lesion_classes: Sequence[str]
 ) -> list[OperatingPoint]:
-    """The operating point of each fold, chosen on the out-of-fold predictions of all other folds' subjects."""
+    """Return the operating point of each fold, chosen on the out-of-fold predictions for all other folds' subjects."""
     if len(folds) < 2:
         raise UserError("--threshold_rule: needs two folds or more; each takes its threshold from the others")
     points = []
@@ -136,15 +136,15 @@ def out_of_fold_points(
 def decision_of(
     settings: Mapping[str, Any], threshold: Any = None, lesions: Sequence[int] | None = None
 ) -> Decision | None:
-    """How pixels are decided with some weights: by the operating point stored with them; None for the best class.
+    """Return how pixels are decided with weights: by their stored operating point; None for the most likely class.
 
     Args:
-        settings: what models/<weights>.json holds.
-        threshold: one that is used instead; "none" for the best class.
+        settings: content of models/<weights>.json.
+        threshold: used instead of the stored one; "none" for the most likely class.
         lesions: numbers of the lesion classes; by default those of the operating point.
 
     Raises:
-        UserError: no probability, or no class of these weights is a lesion.
+        UserError: not a probability, or no class of these weights is a lesion.
     """
     point = settings.get("operating_point") or {}
     if threshold is None:
@@ -166,7 +166,7 @@ def decision_of(
 
 
 def min_score_of(settings: Mapping[str, Any], given: Any = None) -> float:
-    """Smallest score of a lesion that is listed: as given, else by the stored operating point, else 0.
+    """Return the minimum score of a listed lesion: as given, else of the stored operating point, else 0.
 
     Raises:
         UserError: not a probability.

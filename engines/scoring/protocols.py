@@ -1,4 +1,4 @@
-"""The same predictions scored as publications do: how much of a published Dice is its protocol (docs/evaluation.md)."""
+"""Scoring protocols of publications on the same predictions: their effect on a published Dice (docs/evaluation.md)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engines.scoring.histogram import at_each_threshold
 from engines.scoring.matching import ImageLesions
 
 Curves = tuple[Values, Values]
-"""(images, thresholds) Dice of each image, and (images,) 1 where it counts: it holds a lesion and its histogram."""
+"""(images, thresholds) Dice of each image, and (images,) 1 for images that count: those with a lesion."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Protocol:
     """One way of scoring.
 
     Attributes:
-        name: for files.
-        title: for people.
-        measure: of some images; None where they lack what is needed.
-        by_image: its interval is over images, as if each were of another subject.
+        name: name in files.
+        title: title for display.
+        measure: returns the score of images; None if they lack the required data.
+        by_image: the interval is over images, as if each were of another subject.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Protocol:
 
 
 def measured(protocol: Protocol, images: Sequence[ImageLesions]) -> Measure | None:
-    """The score of some images, as what each subject (or image) adds to it."""
+    """Return the score of images as contributions of each subject (or image)."""
     found = protocol.measure(images)
     if found is None or protocol.by_image:
         return found
@@ -43,7 +43,7 @@ def measured(protocol: Protocol, images: Sequence[ImageLesions]) -> Measure | No
 
 
 def _counts(images: Sequence[ImageLesions]) -> tuple[Values, Values, Values]:
-    """(images,) pixels of the truth, of the mask of the most likely class, and in both."""
+    """Return (images,) pixels of the truth, of the mask of the most likely class, and in both."""
     masks = [image.argmax or (image.predicted, image.shared) for image in images]
     return (
         np.array([image.truth for image in images], np.float64),
@@ -68,7 +68,7 @@ def _mean_lesion_images(images: Sequence[ImageLesions]) -> Measure:
 
 
 def _mean_all_images(images: Sequence[ImageLesions]) -> Measure:
-    """An image without lesion has 1 if the mask is empty, else 0."""
+    """Mean over all images; an image without lesion scores 1 if the mask is empty, else 0."""
     truth, predicted, shared = _counts(images)
     dice = 2 * shared / np.maximum(1, truth + predicted)
     return Measure(np.where(truth > 0, dice, predicted == 0), np.ones(len(images)))
@@ -111,7 +111,7 @@ def _best_for_all(images: Sequence[ImageLesions]) -> Measure | None:
 
 
 def _on_others(images: Sequence[ImageLesions], of: Sequence[str]) -> Measure | None:
-    """Each image at the threshold with the best mean Dice of all images of another key."""
+    """Score each image at the threshold with the best mean Dice over all images with another key."""
     found = _curves(images)
     if found is None or len(set(of)) < 2:
         return None
@@ -125,7 +125,7 @@ def _on_others(images: Sequence[ImageLesions], of: Sequence[str]) -> Measure | N
 
 
 def _middle(scores: Values) -> int:
-    """Of the best thresholds the middle one."""
+    """Return the index of the middle one of the best thresholds."""
     best = np.flatnonzero(scores >= scores.max() - 1e-12)
     return int(best[len(best) // 2])
 

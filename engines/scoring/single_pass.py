@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 class PassHandler(Protocol):
-    """Measures or shows something while an evaluator runs."""
+    """A handler that measures or draws while an evaluator runs."""
 
     def attach(self, engine: Engine) -> list[Any]:
         """Register on the evaluator; return the handles by which it can be removed."""
 
 
 def run_once(evaluator: Any, handlers: Iterable[PassHandler], loader: Any = None) -> None:
-    """Run the evaluator with the handlers, on its own images or on those of another loader."""
+    """Run the evaluator once with the handlers, on its own images or those of another loader."""
     handles = [handle for handler in handlers for handle in handler.attach(evaluator)]
     own, length = evaluator.data_loader, evaluator.state.epoch_length
     try:

@@ -1,4 +1,4 @@
-"""Pixel spacing of a data set's images, or the given one where files state none."""
+"""Pixel spacing of a data set's images; a given spacing applies to files without one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from transforms.given_spacing import Spacing, given_spacing
 
 
 def pixel_spacings(data: Dataset, section: str, given: Any = None) -> dict[str, Spacing | None]:
-    """Case → (row, column) size of a stored pixel in mm.
+    """Return case → (row, column) size of a stored pixel in mm.
 
     Args:
-        given: for images without one: a number, or (row, column); None leaves them without.
+        given: spacing for images without one: a number, or (row, column); None leaves it unknown.
 
     Raises:
         UserError: `given` is neither.

@@ -31,11 +31,11 @@ class SubjectConfusion(Metric):
         super().__init__()
 
     def reset(self) -> None:
-        """Forget every subject."""
+        """Remove all subjects."""
         self.per_subject = {}
 
     def iteration_completed(self, engine: Engine) -> None:
-        """Take the label maps of one batch with the subjects they belong to."""
+        """Add the label maps of one batch with their subjects."""
         pairs = zip(engine.state.batch, engine.state.output, strict=True)
         self.update([(item["subject"], output["label"], output["pred"]) for item, output in pairs])
 
@@ -58,6 +58,6 @@ class SubjectConfusion(Metric):
         """Store the scores in the engine's state, the key metric's under `name` as a plain number."""
         result = self.compute()
         if name not in result:
-            raise ValueError(f"no metric {name!r}; there are {', '.join(result)}")
+            raise ValueError(f"unknown metric {name!r}; choose from {', '.join(result)}")
         engine.state.metrics.update(result)
         engine.state.metric_details["confusion"] = self.per_subject

@@ -1,4 +1,4 @@
-"""The pictures of the scored subjects, worst cases first and why: a page beside the tables."""
+"""HTML page with the pictures of the scored subjects, worst cases first, with reasons."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 FILE = "worst.html"
 
 GOOD = 0.7
-"""A Dice from which on a mask has no fault worth a name."""
+"""Dice from which on the faults of a mask are not named."""
 
 Badness = tuple[int, int, float]
-"""To sort by: missed lesions, then false positives, then Dice."""
+"""Sort key: missed lesions, then false positives, then Dice."""
 
 STYLE = (
     "body{background:#181818;color:#ddd;font:14px sans-serif}img{max-width:100%}a{color:#9cf}"
@@ -41,25 +41,25 @@ document.querySelectorAll("th").forEach(head => head.addEventListener("click", (
 
 
 def missed(image: ImageLesions) -> int:
-    """Lesions that no kept candidate found."""
+    """Return the number of lesions that no kept candidate found."""
     return sum(lesion.score is None or lesion.score < image.min_score for lesion in image.counted)
 
 
 def false_positives(image: ImageLesions) -> int:
-    """Kept candidates that hit nothing."""
+    """Return the number of kept false positives."""
     return sum(c.outcome == FALSE and c.score >= image.min_score for c in image.candidates)
 
 
 def badness(images: Sequence[ImageLesions]) -> Badness:
-    """What images are sorted by, the worst first."""
+    """Return the sort key of images, worst first."""
     dice = [image.dice for image in images if image.dice is not None]
     lost = sum(map(missed, images))
     return -lost, -sum(map(false_positives, images)), sum(dice) / len(dice) if dice else math.inf
 
 
 def reason(image: ImageLesions) -> str:
-    """What is wrong: missed, false, leaked (half of the mask or more is no lesion), cut short (half of the lesions or
-    more is not in the mask); empty if nothing is.
+    """Return the faults: missed, false, leaked (half or more of the mask is no lesion), cut short (half or more of the
+    lesions is not in the mask); empty if there are none.
     """
     leaked = image.shared > 0 and 2 * (image.predicted - image.shared) >= image.predicted
     short = image.shared > 0 and 2 * (image.truth - image.shared) >= image.truth
@@ -74,7 +74,7 @@ def reason(image: ImageLesions) -> str:
 
 
 def worst_first(images: Sequence[ImageLesions]) -> list[tuple[str, list[ImageLesions]]]:
-    """Subjects and their images: those with most missed lesions first, then most false positives, then lowest Dice."""
+    """Return subjects with their images by most missed lesions, then most false positives, then lowest Dice."""
     subjects: dict[str, list[ImageLesions]] = {}
     for image in images:
         subjects.setdefault(image.subject, []).append(image)
@@ -82,8 +82,8 @@ def worst_first(images: Sequence[ImageLesions]) -> list[tuple[str, list[ImageLes
 
 
 def write_worst_cases(output: Output, images: Sequence[ImageLesions]) -> Path:
-    """Write worst.html: a table of the images that can be sorted, and panels/<subject>.png in the order of
-    `worst_first`, each a link to itself at full size.
+    """Write worst.html: a sortable table of the images, and panels/<subject>.png in the order of `worst_first`, each a
+    link to its full size.
     """
     order = worst_first(images)
     parts = [

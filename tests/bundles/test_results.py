@@ -108,7 +108,7 @@ def test_every_stage_and_every_evaluation_leaves_its_matrices(
 
     run_bundle("evaluate", **options, lesion_class="none")
     assert not (out / "tiny-validation" / "lesions.csv").exists()
-    with refused("--lesion_class cyst: no such class; there are background, gland, tumor, none"):
+    with refused("--lesion_class cyst: unknown class; choose from background, gland, tumor, none"):
         run_bundle("evaluate", **options, lesion_class="cyst")
 
 

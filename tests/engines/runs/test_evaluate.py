@@ -53,7 +53,7 @@ def test_refusals(tiny_dataset: Path, tmp_path: Path) -> None:
         evaluated(tiny_dataset, out, settings={"labels": {"0": "a", "1": "b"}})
     with pytest.raises(UserError, match=r"--section test: .* has no image in it; it has 4 in training, 2 in valid"):
         evaluated(tiny_dataset, out, section="test")
-    with pytest.raises(UserError, match="--lesion_class cyst: no such class"):
+    with pytest.raises(UserError, match="--lesion_class cyst: unknown class"):
         evaluated(tiny_dataset, out, lesions={"lesion_class": "cyst"})
     with pytest.raises(UserError, match="--force maybe: expected true or false"):
         evaluated(tiny_dataset, out, force="maybe")

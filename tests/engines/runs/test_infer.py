@@ -70,7 +70,7 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--results_dir .*: cannot be written to \(Not a directory\)"):
         infer(evaluator(images), images, str(tmp_path / "file" / "res"))
     (tmp_path / "res" / "a.geojson").write_text('{"type":"FeatureCollection","features":[]}')
-    with pytest.raises(UserError, match=r"a\.geojson: drawn or corrected by a person"):
+    with pytest.raises(UserError, match=r"a\.geojson: drawn or corrected by hand"):
         infer(evaluator(images), images, str(tmp_path / "res"), ["geojson"])
 
 

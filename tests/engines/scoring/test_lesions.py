@@ -48,7 +48,7 @@ def test_classes_of_the_lesions(names: list[str], wanted: str | list[str] | None
 
 
 def test_an_unknown_class_is_refused() -> None:
-    with pytest.raises(UserError, match="--lesion_class tumour: no such class; there are background, tumor, none"):
+    with pytest.raises(UserError, match="--lesion_class tumour: unknown class; choose from background, tumor, none"):
         lesion_classes(["background", "tumor"], "tumour")
 
 
