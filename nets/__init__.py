@@ -1,7 +1,7 @@
 """The segmentation networks of the paper, as plain torch modules: float (N, C, H, W) in, logits of the same H
 and W out.
 
-Nothing here needs a MONAI bundle: `from nets import Dilation10` is enough for a training loop of your own.
+Nothing here needs a MONAI bundle: `from nets import Dilation10` is enough for your own training loop.
 """
 
 from nets.deeplabv3 import DeepLabV3

@@ -1,10 +1,9 @@
-"""Activation checkpointing: parts of a network that keep their input alone and compute again what their gradient needs.
+"""Activation checkpointing: parts of a network keep only their input and recompute what their gradient needs.
 
-Inside `checkpointing(network)` a forward pass does so; the network itself does not change, so that copies, checkpoints
-and exports are what they were. Results and gradients are the same, dropout and the averages of batch normalization
-included. Which parts: the networks built on VGG16 name them (`nets.vgg.run_rows`, from one pooling to the next), of
-others they are the smallest modules with two convolutions or more, as the residual units of DeepLabv3 and of MONAI's
-UNet.
+This applies to forward passes inside `checkpointing(network)`; the network itself does not change, nor do copies,
+checkpoints and exports. Results and gradients are the same, including dropout and the averages of batch normalization.
+The parts of networks built on VGG16 are defined by `nets.vgg.run_rows`, from one pooling to the next; in other networks
+they are the smallest modules with two convolutions or more, such as the residual units of DeepLabv3 and MONAI's UNet.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 @contextmanager
 def checkpointing(network: nn.Module) -> Iterator[None]:
-    """Forward passes inside keep the inputs of the network's parts only, where a gradient is asked for."""
+    """Make forward passes inside keep only the inputs of the network's parts, where gradients are enabled."""
     global _active
     parts, before = units(network), _active
     _active = True
@@ -40,7 +39,7 @@ def checkpointing(network: nn.Module) -> Iterator[None]:
 
 
 def recomputed(part: Callable[..., Any], *inputs: Any, **more: Any) -> Any:
-    """`part(*inputs)`; inside `checkpointing` computed again when its gradient is."""
+    """Return `part(*inputs)`; inside `checkpointing` it is recomputed for its gradient."""
     if not _active or not torch.is_grad_enabled():
         return part(*inputs, **more)
     again = partial(_averages_kept, getattr(part, "__self__", None))
@@ -49,7 +48,7 @@ def recomputed(part: Callable[..., Any], *inputs: Any, **more: Any) -> Any:
 
 @contextmanager
 def _averages_kept(part: Any) -> Iterator[None]:
-    """Batch normalization in `part` leaves its running averages alone: the same batch a second time."""
+    """Keep the running averages of batch normalization in `part`, which sees the same batch a second time."""
     modules = part.modules() if isinstance(part, nn.Module) else ()
     layers = [layer for layer in modules if isinstance(layer, _BatchNorm)]
     counted = [(layer, count) for layer in layers if (count := layer.num_batches_tracked) is not None]
@@ -65,7 +64,7 @@ def _averages_kept(part: Any) -> Iterator[None]:
 
 
 def units(network: nn.Module) -> list[nn.Module]:
-    """The smallest modules with a pass of their own and two convolutions or more, but the network itself."""
+    """Return the smallest submodules with their own forward pass and two convolutions or more."""
     found: list[nn.Module] = []
     for child in network.children():
         if sum(isinstance(layer, CONVOLUTIONS) for layer in child.modules()) < 2:

@@ -3,16 +3,16 @@ semantic segmentation for breast tumor detection"; after Chen et al., "Rethinkin
 semantic image segmentation" (2017), He et al., "Deep residual learning" (2016), and Wu and He, "Group
 normalization" (2018).
 
-A residual network whose last blocks are dilated instead of strided, then parallel convolutions of several
-dilations and the average over the image (ASPP), joined into class scores.
+A residual network whose last blocks are dilated instead of strided, followed by parallel convolutions of several
+dilations and the average over the image (ASPP), which are joined into class scores.
 
 Differences from the paper:
 - "The output size is only eight times smaller … and the output is 16 times smaller, and therefore only the
   final block contains dilated convolutions" describes the two choices of Chen et al. `output_stride=8` is the
   default, as the text says of blocks 3 and 4; `output_stride=16` is the other.
-- For an image of 769 x 769 the paper counts 96 x 96 before the ASPP; strides that round up give 97 x 97.
-- "A ReLU follows all convolutions": in a residual block the second one's comes after the sum, as in ResNet,
-  and none follows the class scores.
+- For an image of 769 x 769 the paper states 96 x 96 before the ASPP; strides that round up give 97 x 97.
+- "A ReLU follows all convolutions": in a residual block that of the second convolution comes after the sum, as in
+  ResNet, and none follows the class scores.
 - The ASPP is Chen et al.'s: 1x1 and three 3x3 convolutions of 256 channels with dilations 12, 24, 36 (6, 12,
   18 at output stride 16), the image average, and a 1x1 convolution of all of them to 256.
 - Group normalization has 32 groups, the default of its authors, and fewer in proportion at smaller widths.
@@ -44,8 +44,7 @@ GROUPS = 32
 
 
 class DeepLabV3(StagedNetwork):
-    """(N, in_channels, H, W) → logits (N, out_channels, H, W), for any H and W and any N: there is no batch
-    norm.
+    """(N, in_channels, H, W) → logits (N, out_channels, H, W), for any H and W and, without batch norm, any N.
 
     Args:
         out_channels: number of classes.
@@ -95,7 +94,7 @@ class DeepLabV3(StagedNetwork):
         initialise.small(self.scores)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits at the size of the image."""
+        """Return logits at the size of the image."""
         self.check_input(x)  # (N, in_channels, H, W)
         y = F.relu(self.norm1(self.conv1(x)), inplace=True)  # (N, 64, H / 2, W / 2)
         y = self.max_pool(y)  # (N, 64, H / 4, W / 4)
@@ -123,7 +122,7 @@ class Residual(nn.Module):
             self.shortcut.append(group_norm(channels, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sum of both ways, after a ReLU."""
+        """Return the sum of convolutions and shortcut, after a ReLU."""
         y = F.relu(self.norm1(self.conv1(x)), inplace=True)
         y = self.norm2(self.conv2(y))
         return F.relu(y + self.shortcut(x), inplace=True)
@@ -133,7 +132,7 @@ class ASPP(nn.Module):
     """Atrous spatial pyramid pooling: (N, channels, h, w) → (N, 256, h, w)."""
 
     def __init__(self, channels: int, dilations: tuple[int, ...], width: float) -> None:
-        """Build one branch for each of: 1x1, the dilations, the image."""
+        """Build one branch for the 1x1 convolution, for each dilation and for the image average."""
         super().__init__()
         hidden = scaled(ASPP_CHANNELS, width)
         self.point = normed_conv(channels, hidden, 1, 1, width)
@@ -142,7 +141,7 @@ class ASPP(nn.Module):
         self.project = normed_conv((2 + len(dilations)) * hidden, hidden, 1, 1, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """All branches side by side, then joined."""
+        """Concatenate all branches, then join them by a 1x1 convolution."""
         image = self.image(x.mean(dim=(2, 3), keepdim=True))  # (N, 256, 1, 1)
         branches = [
             self.point(x),
@@ -153,15 +152,14 @@ class ASPP(nn.Module):
 
 
 def normed_conv(in_channels: int, channels: int, kernel: int, dilation: int, width: float) -> nn.Sequential:
-    """Convolution, group normalization, ReLU."""
+    """Return convolution, group normalization and ReLU as one module."""
     conv = same_conv(in_channels, channels, kernel, dilation, bias=False)
     return nn.Sequential(conv, group_norm(channels, width), nn.ReLU(inplace=True))
 
 
 def group_norm(channels: int, width: float) -> nn.GroupNorm:
-    """32 groups at width 1 and in proportion at others: as many channels per group as at full width, where they
-    divide.
+    """Return group norm with 32 groups at width 1, else proportionally many: as many channels per group, if divisible.
 
-    One channel a group would set the image branch of the ASPP, a single pixel, to zero.
+    A single channel per group would set the image branch of the ASPP, a single pixel, to zero.
     """
     return nn.GroupNorm(math.gcd(channels, max(1, round(GROUPS * width))), channels)

@@ -1,25 +1,24 @@
 """A 2-D convolution with the parameters and results of `nn.Conv2d`, without its slow cases on the CPU.
 
-Two things are slow in `nn.Conv2d` (torch 2.13, oneDNN) when a large kernel meets a small map, as fc6 of a
-dilated VGG16 does (512 → 4096 channels, 7x7, dilation 4):
+`nn.Conv2d` (torch 2.13, oneDNN) is slow in two cases when a large kernel meets a small map, as in fc6 of a dilated
+VGG16 (512 → 4096 channels, 7x7, dilation 4):
 
-1. Above 2**26 weights oneDNN has no fast gradient of the weights and falls back to its reference code:
-   minutes for one step where seconds are needed, dilated or not. `MAX_FAST_WEIGHTS` is that cliff. Beyond it
-   the convolution is done here tap by tap: for each of the kernel's places one matrix product, over just
-   those pixels whose neighbor at that place is inside the map. That is also less work, as no zeros of the
-   padding are multiplied: at dilation 4 a 7x7 kernel finds 62 % of its neighbors in a map of 32x32 and 33 %
-   in one of 16x16.
-2. A dilation as large as the map leaves kernel rows that never meet a pixel, and `nn.Conv2d` multiplies them
-   all the same. They are cut off before, on every device.
+1. Above 2**26 weights oneDNN has no fast gradient of the weights and falls back to its reference code: minutes for a
+   step instead of seconds, dilated or not. Above this limit, `MAX_FAST_WEIGHTS`, the convolution is done here tap by
+   tap: one matrix product per position of the kernel, over only those pixels whose neighbor at that position is inside
+   the map. That is also less work, since no zeros of the padding are multiplied: at dilation 4 a 7x7 kernel finds 62 %
+   of its neighbors in a map of 32x32 and 33 % in one of 16x16.
+2. With a dilation as large as the map, some kernel rows never meet a pixel, but `nn.Conv2d` multiplies them anyway.
+   They are cut off beforehand, on every device.
 
-3. Without a gradient to keep, a large kernel between many channels takes a fraction of the work by Fourier transform
-   (`nets.fourier_conv`).
+In a third case, a large kernel between many channels without gradients, a Fourier transform takes a fraction of the
+work (`nets.fourier_conv`).
 
-Everything else is handed to `nn.Conv2d`, and so is everything while the network is traced, compiled or
-exported: the choice depends on the size of the map, and a graph has to serve all sizes.
+Everything else is passed to `nn.Conv2d`, and so is everything while the network is traced, compiled or exported: the
+choice depends on the size of the map, and a graph must serve all sizes.
 
-`python -m scripts.benchmark dilated-conv` measures both. Splitting the map into its dilation² phases, im2col
-and blocks of output channels were measured too; none was faster than the better of the two ways kept.
+`python -m scripts.benchmark dilated-conv` measures both cases. Splitting the map into its dilation² phases, im2col and
+blocks of output channels were measured, too; none was faster than the better of the two methods kept.
 """
 
 from __future__ import annotations
@@ -35,21 +34,20 @@ from torch.autograd.function import once_differentiable
 from nets.fourier_conv import fourier_conv, pays
 
 MAX_FAST_WEIGHTS = 2**26
-"""Most weights for which oneDNN has a fast gradient: 2672 output channels of fc6 take 0.5 s, 2680 take 17 s."""
+"""Maximum number of weights with a fast gradient in oneDNN: 2672 output channels of fc6 take 0.5 s, 2680 take 17 s."""
 
 
 class DilatedConv2d(nn.Conv2d):
-    """`nn.Conv2d`: the same arguments, parameters and state, and the same results to rounding.
+    """`nn.Conv2d` with the same arguments, parameters and state, and the same results to rounding.
 
-    (N, in_channels, H, W) → (N, out_channels, H', W'). The fast ways need stride 1, one group, and zero
-    padding that keeps the size (odd kernels, padding = dilation * (kernel - 1) / 2). Other arguments work as
-    in `nn.Conv2d`.
+    (N, in_channels, H, W) → (N, out_channels, H', W'). The fast methods need stride 1, one group, and zero padding that
+    keeps the size (odd kernels, padding = dilation * (kernel - 1) / 2). Other arguments work as in `nn.Conv2d`.
 
-    The tap-by-tap way can be differentiated once, not twice.
+    The tap-by-tap method is differentiable once, not twice.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """The convolution of `input`."""
+        """Return the convolution of `input`."""
         if not self._keeps_size() or input.dim() != 4 or _is_recorded():
             return super().forward(input)
         if self._takes_less_by_fourier(input):
@@ -79,7 +77,7 @@ class DilatedConv2d(nn.Conv2d):
         needed = torch.is_grad_enabled() and (input.requires_grad or self.weight.requires_grad)
         return (
             not needed
-            and input.device.type in ("cpu", "meta")  # on meta its memory is counted
+            and input.device.type in ("cpu", "meta")  # on the meta device memory is counted
             and input.dtype == self.weight.dtype == torch.float32
             and not torch.is_autocast_enabled("cpu")
             and len({*self.kernel_size}) == len({*self.dilation}) == 1
@@ -97,7 +95,7 @@ class DilatedConv2d(nn.Conv2d):
         )
 
     def _without_outer_taps(self, input: Tensor, rows: int, columns: int) -> Tensor:
-        """The convolution without the outermost `rows` and `columns` of the kernel, which see zeros alone."""
+        """Return the convolution without the outermost `rows` and `columns` of the kernel, which see only zeros."""
         height, width = self.kernel_size
         weight = self.weight[:, :, rows : height - rows, columns : width - columns]
         padding = [d * (k - 1) // 2 for d, k in zip(self.dilation, weight.shape[2:], strict=True)]
@@ -105,15 +103,15 @@ class DilatedConv2d(nn.Conv2d):
 
 
 def _is_recorded() -> bool:
-    """Whether this call is being traced, compiled or exported."""
+    """Return whether this call is being traced, compiled or exported."""
     return bool(torch.jit.is_tracing() or torch.compiler.is_compiling())  # type: ignore[attr-defined]
 
 
 class _ByTaps(torch.autograd.Function):
-    """A convolution of stride 1 that keeps the size, as one matrix product for each place of the kernel.
+    """A convolution of stride 1 that keeps the size, as one matrix product per position of the kernel.
 
-    Maps are kept as (C, N, H, W) and weights as (kernel row, kernel column, out, in), so that each product is
-    of whole matrices.
+    Maps are kept as (C, N, H, W) and weights as (kernel row, kernel column, out, in), so that each product is of whole
+    matrices.
     """
 
     @staticmethod
@@ -121,7 +119,7 @@ class _ByTaps(torch.autograd.Function):
         """(N, in, H, W) → (N, out, H, W)."""
         x = x.transpose(0, 1).contiguous()
         out_channels, in_channels, *kernel = weight.shape
-        taps = weight.reshape(out_channels * in_channels, -1).t().contiguous()  # (places, out * in)
+        taps = weight.reshape(out_channels * in_channels, -1).t().contiguous()  # (positions, out * in)
         taps = taps.view(*kernel, out_channels, in_channels)
         result = x.new_zeros(x.shape[1], out_channels, *x.shape[2:])  # no view: a ReLU may change it in place
         if bias is not None:
@@ -137,7 +135,7 @@ class _ByTaps(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        """The gradients of image, weight and bias, as far as they are asked for."""
+        """Return the gradients of image, weight and bias, as far as needed."""
         x, taps = ctx.saved_tensors
         *kernel, out_channels, in_channels = taps.shape
         gradient = gradient.transpose(0, 1).contiguous()
@@ -163,8 +161,7 @@ _Index = tuple[Any, ...]
 def _places(
     kernel: list[int], size: tuple[int, ...] | torch.Size, dilation: tuple[int, int]
 ) -> Iterator[tuple[tuple[int, int], _Index, _Index]]:
-    """For each place of the kernel that meets the map: the place, the pixels that see it, and those it shows
-    them.
+    """Yield, per kernel position that meets the map, the position, the output pixels and the input pixels they see.
 
     The last two index (C, N, H, W).
     """

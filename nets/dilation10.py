@@ -7,7 +7,7 @@ convolutions between maps of class scores with growing dilation (the context mod
 
 Differences from the paper:
 - "A rectified linear unit follows all convolutions in the network": not `scores` and not the last context
-  layer. Their output is the class scores; cut at zero, a class could no longer be learnt once it is below.
+  layer. Their output is the class scores; cut at zero, a class could no longer be learned once it is below.
 - The context module starts as the identity, as in the original. To be it for negative scores too, with the
   ReLU between its layers, it works on scores raised by a per-pixel floor (see `nets.logit_floor`); the
   softmax does not see it. So the stage `context` starts exactly where `front` ended.
@@ -34,7 +34,7 @@ from nets.resize import crop_to, upsample
 from nets.stages import StagedNetwork
 from nets.vgg import Conv, Pool, add_layers, apply_row, conv, initialise_rows, run_rows, same_conv
 
-# Table 5, whose dilated layers are called dil_conv5_1 … dil_conv6_1. `scores` has one channel for each class.
+# Table 5, whose dilated layers are called dil_conv5_1 … dil_conv6_1. `scores` has one channel per class.
 FRONT: tuple[Conv | Pool, ...] = (
     Conv("conv1_1", kernel=3, dilation=1, channels=64),
     Conv("conv1_2", kernel=3, dilation=1, channels=64),
@@ -132,7 +132,7 @@ class Dilation10(StagedNetwork):
         return {"front": front, "context": context, "global": front | context}[stage]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the present stage, at the size of the image."""
+        """Logits of the current stage, at the size of the image."""
         return self.after_frozen(self.frozen_output(x), x)
 
     def frozen_output(self, x: Tensor) -> Tensor:

@@ -3,18 +3,18 @@ segmentation for breast tumor detection"; after Long et al., "Fully convolutiona
 segmentation" (2015).
 
 VGG16 with convolutions in place of its fully connected layers, down to 1/32 of the image. FCN32 enlarges its
-class scores bilinearly; FCN16 learns the first doubling and adds what the fourth pooling sees, FCN8 learns
-the second and adds the third pooling. Trained one after the other.
+class scores bilinearly; FCN16 learns the first doubling and adds the output of the fourth pooling, FCN8 learns
+the second and adds the third pooling. They are trained one after the other.
 
 Differences from the paper:
 - "Each of the convolutional operations is followed by" a ReLU: not those whose output is class scores
-  (`scores` and the skips), which cut at zero could not be learnt any more.
+  (`scores` and the skips), which could no longer be learned once cut at zero.
 - "Transposed convolutions are followed by ReLU": kept, on scores raised by a per-pixel floor (see
   `nets.logit_floor`). Without the floor a negative score would be cut and FCN16 could not start where FCN32
   ended. `relu_after_transposed=False` leaves the ReLU out, as in the original.
 - "Bilinear up-sampling" by 32 is done as 2, 2 and 8. The later stages replace the two doublings by transposed
-  convolutions, which start as just those, so that each stage starts exactly where the one before ended. In
-  one step of 32 the result would differ: two linear interpolations in a row round the corners of one.
+  convolutions, which are initialized to them, so that each stage starts exactly where the previous one ended. A
+  single step of 32 would differ: two linear interpolations in a row round the corners of one.
 - SAME padding of a transposed convolution repeats the edge, as the bilinear resize does, instead of adding
   zeros.
 - The text sums "the output of max_pool5" with "the output of max_pool4". Their channels differ (512 and
@@ -40,7 +40,7 @@ from nets.resize import crop_to, upsample
 from nets.stages import StagedNetwork
 from nets.vgg import Conv, Pool, add_layers, apply_row, initialise_rows, run_rows, scaled
 
-# Table 2. `scores` has one channel for each class.
+# Table 2. `scores` has one channel per class.
 ENCODER: tuple[Conv | Pool, ...] = (
     Conv("conv1_1", kernel=3, dilation=1, channels=64),
     Conv("conv1_2", kernel=3, dilation=1, channels=64),
@@ -78,7 +78,7 @@ DECODER = {"fcn32": (), "fcn16": ("t_conv_1", "score_pool4"), "fcn8": ("t_conv_2
 class FCN(StagedNetwork):
     """(N, in_channels, H, W) → logits (N, out_channels, H, W), for any H and W.
 
-    Each stage computes and trains all that the stage before did, and the layers it adds: `fcn32` the encoder,
+    Each stage computes and trains the layers of the previous stage and those it adds: `fcn32` the encoder,
     `fcn16` `t_conv_1` and `score_pool4`, `fcn8` `t_conv_2` and `score_pool3`. All parameters exist in every
     stage, so that the checkpoint of one loads into the next.
 
@@ -117,7 +117,7 @@ class FCN(StagedNetwork):
         super().__init__(out_channels, in_channels, dropout)
         self.relu_after_transposed = relu_after_transposed
         add_layers(self, ENCODER, in_channels, out_channels, width)
-        # Table 3. The input then has one more cell on each side (see _double): cut 1 for SAME, 2 for it.
+        # Table 3. The padding cuts 1 for SAME, and 2 for the input's additional cell on each side (see _double).
         self.t_conv_1 = nn.ConvTranspose2d(out_channels, out_channels, 4, stride=2, padding=3)
         self.t_conv_2 = nn.ConvTranspose2d(out_channels, out_channels, 4, stride=2, padding=3)
         self.score_pool4 = nn.Conv2d(scaled(512, width), out_channels, 1)
@@ -133,12 +133,12 @@ class FCN(StagedNetwork):
             initialise.zeros(skip)
 
     def trained_layers(self, stage: str) -> frozenset[str]:
-        """The encoder, and the layers added up to this stage."""
+        """Return the names of the encoder's layers, and of those added up to this stage."""
         added = [DECODER[name] for name in self.stages[: self.stages.index(stage) + 1]]
         return frozenset(row.name for row in ENCODER).union(*added)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the present stage, at the size of the image."""
+        """Return logits of the current stage, at the size of the image."""
         self.check_input(x)  # (N, in_channels, H, W)
         maps = self.encode(x)  # 1/8, 1/16 and 1/32 of the image; the last: (N, out_channels, …)
         scores = full(partial(self.join, scored=False), *maps)
@@ -151,13 +151,13 @@ class FCN(StagedNetwork):
         return kept["max_pool3"], kept["max_pool4"], kept["scores"]
 
     def join(self, pool3: Tensor, pool4: Tensor, y: Tensor, scored: bool = True) -> Tensor:
-        """Table 3, to scores (N, out_channels, …) at 1/8.
+        """Run Table 3, up to scores (N, out_channels, …) at 1/8.
 
         Args:
-            pool3: at 1/8, what `score_pool3` makes of `max_pool3`, or with `scored=False` `max_pool3` itself.
+            pool3: at 1/8, the output of `score_pool3` for `max_pool3`, or with `scored=False` `max_pool3` itself.
             pool4: at 1/16, likewise.
             y: `scores`, at 1/32.
-            scored: see above. In stages without a skip only its size counts.
+            scored: see above. In stages without a skip only the size of its map matters.
         """
         sixteen, eight = self.stage != "fcn32", self.stage == "fcn8"
         y = self._double(y, pool4, self.t_conv_1 if sixteen else None)  # 1/16
@@ -169,9 +169,9 @@ class FCN(StagedNetwork):
         return y
 
     def tile_steps(self) -> tuple[partial[tuple[Tensor, ...]], ...]:
-        """Table 2 in consecutive parts, for tiling.
+        """Return Table 2 in consecutive parts, for tiling.
 
-        Each returns first the skips it gives to `join`, scored, and last what the next part takes.
+        Each part returns the scored skips for `join` first, and the input of the next part last.
         """
         return tuple(partial(self._part, table) for table in PARTS)
 
@@ -183,11 +183,11 @@ class FCN(StagedNetwork):
             if pool in kept and self.stages.index(self.stage) >= self.stages.index(first):
                 skips.append(self.get_submodule(layer)(kept[pool]))
             elif pool in kept:
-                skips.append(kept[pool][:, :0])  # its size is all that counts
+                skips.append(kept[pool][:, :0])  # only its size matters
         return (*skips, x)
 
     def _rows(self, table: Sequence[Conv | Pool], x: Tensor, kept: dict[str, Tensor]) -> Tensor:
-        """The rows of `table` one after the other; what the decoder needs is put into `kept`."""
+        """Run the rows of `table` one after the other; store the maps that the decoder needs in `kept`."""
         for name, result in run_rows(table, x, self._row):
             x = result
             if name in KEPT:
@@ -199,7 +199,7 @@ class FCN(StagedNetwork):
         return F.dropout(x, self.dropout, training=self.training) if row.name in DROPOUT_AFTER else x
 
     def _double(self, scores: Tensor, like: Tensor, t_conv: nn.Module | None) -> Tensor:
-        """Scores (N, out_channels, h, w) doubled and cut to the size of `like`; bilinearly without `t_conv`."""
+        """Double scores (N, out_channels, h, w) and crop to the size of `like`; bilinearly without `t_conv`."""
         if t_conv is None:
             return crop_to(upsample(scores, 2), like)
         if not self.relu_after_transposed:
@@ -212,7 +212,7 @@ class FCN(StagedNetwork):
 def _repeat_edge(x: Tensor) -> Tensor:
     """(N, C, h, w) → (N, C, h + 2, w + 2)."""
     if torch.compiler.is_dynamo_compiling():
-        # torch 2.13 expects another memory layout of the gradient of F.pad than a CPU gives it, and ends the training
+        # torch 2.13 expects another memory layout of the gradient of F.pad than on a CPU, and aborts the training
         x = torch.cat([x[..., :1], x, x[..., -1:]], dim=-1)
         return torch.cat([x[..., :1, :], x, x[..., -1:, :]], dim=-2)
     return F.pad(x, (1, 1, 1, 1), mode="replicate")

@@ -1,13 +1,14 @@
 """A convolution with a large kernel and many channels by Fourier transform, for prediction on a CPU.
 
-A 7x7 kernel multiplies and adds 49 times for each pair of channels and each cell. Pieces of 16 x 16 cells, of which
-10 x 10 are answered, have 130 independent numbers in Fourier space, four of them real: 3.9 products a cell, and as many
-again to transform both ways and the kernels where channels are many, as in fc6 of a dilated VGG16 (512 in, 4096 out).
+A 7x7 kernel multiplies and adds 49 times per pair of channels and cell. Pieces of 16 x 16 cells, of which the result
+covers 10 x 10, have 130 independent numbers in Fourier space, four of them real: 3.9 products per cell, and as many
+again for the transforms in both directions and of the kernels, if there are many channels, as in fc6 of a dilated VGG16
+(512 in, 4096 out).
 
-Cells that a dilated kernel brings together are every `dilation`-th, so the map is taken apart into dilation² maps that
-do not see each other. Transforms are short, and done as matrix products; a product of complex numbers is three real
-ones (Gauss). Everything is then a product of large real matrices, which is what libraries do best.
-`python -m scripts.benchmark dilated-conv --predict` measures it.
+A dilated kernel combines every `dilation`-th cell, so the map is split into dilation² independent maps. Transforms are
+short, and done as matrix products; a product of complex numbers is three real ones (Gauss). Everything is then a
+product of large real matrices, for which libraries are fastest. `python -m scripts.benchmark dilated-conv --predict`
+measures it.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ SIDE = 16
 """Cells of a piece along each axis."""
 LEAST_KERNEL = 5
 WORTH_IT = 4.5
-"""How many times fewer products it must take: the matrices are smaller, and more is moved about."""
+"""Minimum reduction factor of products: the matrices are smaller, and more data are moved."""
 PIECES = 128
-"""Pieces that are multiplied at once, as far as there are so many: fewer make thin matrices."""
+"""Pieces that are multiplied at once, if available: fewer give thin matrices."""
 BLOCK = 2**24
-"""Numbers of a matrix that is made at a time."""
+"""Maximum number of values in a matrix made at a time."""
 
 
 @lru_cache(maxsize=4)
 def matrices(kernel: int) -> tuple[NDArray[np.float32], ...]:
-    """What makes a piece, (points, SIDE²), and a kernel, (points, kernel²), into factors, and their products, (core²,
-    points), into the piece's core: float32.
+    """Return float32 matrices that transform a piece, (points, SIDE²), and a kernel, (points, kernel²), into factors,
+    and their products into the piece's core, (core², points).
     """
     cells = np.arange(SIDE**2).reshape(SIDE, SIDE)
     transform = np.fft.fft2(np.eye(SIDE**2).reshape(-1, SIDE, SIDE)).reshape(SIDE**2, -1).T
-    mirror = np.roll(cells[::-1, ::-1], (1, 1), (0, 1)).ravel()  # where the conjugate is, as cells are real
+    mirror = np.roll(cells[::-1, ::-1], (1, 1), (0, 1)).ravel()  # position of the conjugate, as cells are real
     of_one, of_two = (transform[mirror == cells.ravel()].real, transform[cells.ravel() < mirror])
     re, im = of_two.real, of_two.imag
     core, taps = cells[: SIDE - kernel + 1, : SIDE - kernel + 1].ravel(), cells[:kernel, :kernel].ravel()
@@ -52,7 +53,7 @@ def matrices(kernel: int) -> tuple[NDArray[np.float32], ...]:
 
 
 def pays(x: Tensor, weight: Tensor, dilation: int) -> bool:
-    """Whether it is much less work than the convolution of `x` (N, in, H, W) with `weight` (out, in, k, k)."""
+    """Return whether it takes much less work than convolving `x` (N, in, H, W) with `weight` (out, in, k, k)."""
     out_channels, in_channels, kernel, _ = weight.shape
     if not LEAST_KERNEL <= kernel < SIDE:
         return False
@@ -67,10 +68,10 @@ def pays(x: Tensor, weight: Tensor, dilation: int) -> bool:
 
 
 def fourier_conv(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
-    """`F.conv2d` of stride 1 with the zero padding that keeps the size, for a square odd kernel below SIDE.
+    """Return `F.conv2d` of stride 1 with zero padding that keeps the size, for a square odd kernel below SIDE.
 
-    (N, in, H, W) → (N, out, H, W), float32; not to be differentiated. What is not finite, or a million times larger
-    than all around it, spoils the whole piece it lies in.
+    (N, in, H, W) → (N, out, H, W), float32; not differentiable. A value that is not finite, or a million times larger
+    than its surroundings, spoils the whole piece that contains it.
     """
     of_piece, of_kernel, back = (torch.from_numpy(matrix).to(x.device) for matrix in matrices(weight.shape[-1]))
     out_channels, in_channels, kernel, _ = weight.shape
@@ -95,7 +96,7 @@ def fourier_conv(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) 
 def _groups(
     x: Tensor, result: Tensor, dilation: int, of_piece: Tensor, core: int
 ) -> Iterator[tuple[list[Tensor], Tensor]]:
-    """The maps that do not see each other, some at a time: their places in `result`, and (points, in, pieces)."""
+    """Yield the independent maps, several at a time: their views of `result`, and factors (points, in, pieces)."""
     places: list[Tensor] = []
     factors: list[Tensor] = []
     for n in range(len(x)):

@@ -1,7 +1,7 @@
-"""Class scores in single precision where the rest of a network is computed in half (PyTorch's autocast).
+"""Class scores in single precision while the rest of a network is computed in half (PyTorch's autocast).
 
 bfloat16 has eight bits: two scores of about 10 that differ by less than 0.03 would be equal. The layers between maps of
-class scores are few and cheap, so they are left in fp32, and with them the floor of `nets.logit_floor`.
+class scores are few and cheap, so they stay in fp32, as does the floor of `nets.logit_floor`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ AUTOCASTING = ("cpu", "cuda")
 
 
 def full(layers: Callable[..., Tensor], *maps: Tensor) -> Tensor:
-    """`layers(*maps)`, in fp32 inside autocast, and as it is outside."""
+    """Return `layers(*maps)`, in fp32 inside autocast, unchanged outside."""
     kind = maps[0].device.type
     if kind not in AUTOCASTING or not torch.is_autocast_enabled(kind):
         return layers(*maps)

@@ -1,4 +1,4 @@
-"""How the layers of every network start. Each constructor ends in calls of these; nothing is left at a
+"""Initialization of the layers of every network. Each constructor ends in calls of these; nothing is left at a
 default.
 
 He et al., "Delving deep into rectifiers" (2015), for layers that a ReLU follows; Yu and Koltun, "Multi-scale
@@ -32,7 +32,7 @@ def he_normal(conv: nn.Conv2d) -> None:
 
 
 def he_normal_transposed(conv: nn.ConvTranspose2d) -> None:
-    """As he_normal, where kernel and stride are equal: each output then comes from one place of the input."""
+    """As he_normal, where kernel and stride are equal: each output then comes from one position of the input."""
     nn.init.normal_(conv.weight, std=(2 / conv.in_channels) ** 0.5)
     zero_bias(conv)
 

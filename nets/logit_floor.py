@@ -8,7 +8,7 @@ scores are negative every class would become equal.
 The softmax does not change when all classes of a pixel are shifted together. So the scores enter such a layer
 raised by a per-pixel floor, which puts the lowest class at `MARGIN` > 0 where the ReLU lets it pass, and the
 floor is added back at the end. The parameters are those of the plain convolutions. `MARGIN` is above zero
-because a ReLU passes no gradient at zero: with no margin the lowest class could never be learnt.
+because a ReLU passes no gradient at zero: with no margin the lowest class could never be learned.
 """
 
 from __future__ import annotations

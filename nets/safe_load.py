@@ -13,13 +13,13 @@ from torch import Tensor
 
 
 def safe_load(path: Path) -> Any:
-    """Tensors and plain values of a file, on the CPU; `torch.load` alone does not compare the checksums in it.
+    """Load tensors and plain values of a file on the CPU; `torch.load` alone does not verify the checksums in it.
 
     Raises:
-        ValueError: the file is cut short or damaged, or holds more than tensors and plain values; its text says which.
+        ValueError: the file is truncated or damaged, or holds more than tensors and plain values; states which.
     """
     try:
-        if zipfile.is_zipfile(path):  # files of before PyTorch 1.6 are none, and have no checksums
+        if zipfile.is_zipfile(path):  # files before PyTorch 1.6 are not zip files and have no checksums
             check_sums(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, MemoryError):
@@ -29,10 +29,10 @@ def safe_load(path: Path) -> Any:
 
 
 def check_sums(path: Path) -> None:
-    """Compare the checksums of a zip file, as `torch.save` and `torch.export.save` write, with its content.
+    """Verify the checksums of a zip file, as written by `torch.save` and `torch.export.save`.
 
     Raises:
-        ValueError: one is wrong, or it is no zip file.
+        ValueError: a checksum is wrong, or it is not a zip file.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -44,13 +44,13 @@ def check_sums(path: Path) -> None:
 
 
 def reason(error: BaseException, length: int = 160) -> str:
-    """The first line of an error, cut to `length`; its kind if it has no text."""
+    """Return the first line of an error, cut to `length`; its type if it has no text."""
     text = str(error).strip()
     return text.splitlines()[0][:length] if text else type(error).__name__
 
 
 def not_finite(state: Mapping[str, Any]) -> list[str]:
-    """Names of the tensors that hold NaN or infinity."""
+    """Return the names of the tensors with NaN or infinity."""
     return [
         name
         for name, value in state.items()

@@ -16,9 +16,9 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 def shared_copy(network: Network, instead: Callable[[str, Tensor], Tensor], watched: bool = True) -> Network:
-    """A copy of `network` with `instead(name, tensor)` for each of its parameters and buffers; no value is copied.
+    """Return a copy of `network` with `instead(name, tensor)` for each parameter and buffer; no value is copied.
 
-    Hooks are the network's own; without `watched` those that look at results are left out.
+    Hooks are the network's own; with `watched=False` only forward pre-hooks are kept.
     """
     tensors = (*network.named_parameters(), *network.named_buffers())
     known: dict[int, Any] = {id(tensor): instead(name, tensor) for name, tensor in tensors}

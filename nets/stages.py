@@ -13,7 +13,7 @@ from nets.shared_copy import shared_copy
 Network = TypeVar("Network", bound="StagedNetwork")
 
 TRACED_SIZE = (64, 96)
-"""Rows and columns of the example that a trace is made with."""
+"""Rows and columns of the example for a trace."""
 
 
 class StagedNetwork(nn.Module):
@@ -21,10 +21,10 @@ class StagedNetwork(nn.Module):
 
     Attributes:
         stages: names of the stages, in training order.
-        stage: the present one.
+        stage: the current stage.
         in_channels: channels of the input image.
-        out_channels: classes.
-        dropout: probability of a hidden value to be zeroed in training, where the network does so.
+        out_channels: number of classes.
+        dropout: probability of zeroing a hidden value in training, where the network does so.
         frozen_stages: stages whose first layers are frozen, and whose pass is `after_frozen` of `frozen_output`.
     """
 
@@ -48,13 +48,13 @@ class StagedNetwork(nn.Module):
         self.dropout = dropout
 
     def trained_layers(self, stage: str) -> frozenset[str]:
-        """Names of the direct children that `stage` trains; all of them unless a network says otherwise."""
+        """Return the names of the direct children that `stage` trains; all of them unless overridden."""
         return frozenset(name for name, _ in self.named_children())
 
     def set_stage(self, name: str) -> None:
-        """Compute and train what the stage `name` does, and freeze the rest.
+        """Compute and train the layers of the stage `name`, and freeze the rest.
 
-        Raises ValueError naming the allowed stages if there is no such stage.
+        Raises ValueError with the allowed stages if the stage is unknown.
         """
         if name not in self.stages:
             raise ValueError(f"stage must be one of {', '.join(self.stages)}; got {name!r}")
@@ -64,20 +64,20 @@ class StagedNetwork(nn.Module):
             child.requires_grad_(child_name in trained)
 
     def frozen_output(self, x: Tensor) -> Tensor:
-        """What the frozen layers of one of the `frozen_stages` make of images (N, in_channels, H, W).
+        """Return the output of the frozen layers of one of the `frozen_stages` for images (N, in_channels, H, W).
 
         A function of the image alone: no dropout, no statistics of the batch.
         """
         raise NotImplementedError(f"{type(self).__name__} has no stage with frozen layers")
 
     def after_frozen(self, maps: Tensor, like: Tensor) -> Tensor:
-        """The logits of what `frozen_output` returned, of the height and width of `like` (N, C, H, W)."""
+        """Return the logits for the result of `frozen_output`, with the height and width of `like` (N, C, H, W)."""
         raise NotImplementedError(f"{type(self).__name__} has no stage with frozen layers")
 
     def check_input(self, x: Tensor) -> None:
         """Raise ValueError unless `x` is (N, in_channels, H, W)."""
         if torch.jit.is_tracing():  # type: ignore[attr-defined]
-            return  # shapes are tensors then, and were checked in the call before
+            return  # shapes are tensors then, and were checked in the previous call
         if x.dim() != 4 or x.shape[1] != self.in_channels:
             raise ValueError(
                 f"{type(self).__name__} needs (N, {self.in_channels}, H, W), got {tuple(x.shape)}; "
@@ -85,10 +85,10 @@ class StagedNetwork(nn.Module):
             )
 
     def for_gray(self: Network) -> Network:
-        """This network for images of one channel, with what it makes of that channel repeated, to rounding.
+        """Return this network for one-channel images, with its result for the repeated channel, to rounding.
 
-        The first convolution has the sums over its input channels; all other parameters are shared. Where its weight
-        is made of others, as in pruning, the network itself, for as many channels as before.
+        The first convolution has the sums over its input channels; all other parameters are shared. If its weight is
+        derived from others, as in pruning, return the network itself, with the same number of channels.
         """
         name, first = next(item for item in self.named_modules() if isinstance(item[1], nn.Conv2d))
         if f"{name}.weight" not in dict(self.named_parameters()):
@@ -100,9 +100,9 @@ class StagedNetwork(nn.Module):
         return network
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """What `torch.jit.script` compiles in place of the network, which looks up its layers by name: a trace of it.
+        """Return a trace for `torch.jit.script`, which cannot compile the network's look-up of layers by name.
 
-        It is for prediction (dropout is off), in the present stage, and takes any number of images of any size.
+        It is for prediction (dropout is off), in the current stage, and takes any number of images of any size.
         """
         return _Traced(copy.deepcopy(self).eval())
 
@@ -116,6 +116,6 @@ class _Traced(nn.Module):
             self.network: Any = torch.jit.trace(network, example)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The network's logits."""
+        """Return the network's logits."""
         y: Tensor = self.network(x)
         return y

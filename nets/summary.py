@@ -2,8 +2,8 @@
 
     python -m nets.summary dilation10 [--size 1400] [--classes 19] [--width 1.0]
 
-Nothing is retyped: the network is built and run on torch's meta device, which knows shapes but holds no
-numbers, and hooks note what goes through each layer. So full width takes no time and no memory.
+Nothing is typed by hand: the network is built and run on torch's meta device, which knows shapes but holds no
+numbers, and hooks record the maps of each layer. So full width takes no time and no memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WHOLE_IMAGE = float("inf")
 
 @dataclass(frozen=True)
 class Row:
-    """One layer, in the columns of the paper's tables. Sizes and the receptive field are (rows, columns) alike."""
+    """One layer, in the columns of the paper's tables. Sizes and the receptive field hold for rows and columns."""
 
     name: str
     layer: int
@@ -46,19 +46,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Field:
-    """What one value of a map sees: `extent` pixels of the input, `step` pixels from its neighbor's."""
+    """Receptive field of a value of a map: `extent` pixels of the input, `step` pixels from its neighbor's."""
 
     extent: float
     step: float
 
 
 class _Tracker(TorchFunctionMode):
-    """Hands the receptive field of the arguments of every torch function on to its results."""
+    """Passes the receptive field of the arguments of every torch function on to its results."""
 
     def __init__(self) -> None:
         super().__init__()
         self._fields: dict[int, Field] = {}
-        self._alive: list[Tensor] = []  # a storage that is freed could be taken for its successor
+        self._alive: list[Tensor] = []  # a freed storage could be confused with its successor
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -81,7 +81,7 @@ class _Tracker(TorchFunctionMode):
 
 
 def summarise(network: nn.Module, call: Callable[[Tensor], Any], x: Tensor, first: int = 1) -> list[Row]:
-    """The convolutions and poolings of `network` that `call(x)` runs, in that order.
+    """Return the convolutions and poolings of `network` that `call(x)` runs, in order.
 
     The receptive field is counted from `x`, whose own is 1, and the layers from `first`. `call` is the network or
     one of its methods.
@@ -93,7 +93,7 @@ def summarise(network: nn.Module, call: Callable[[Tensor], Any], x: Tensor, firs
     def note(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         source = tracker.of(args[0])
         if source is None:
-            raise ValueError(f"{names[module]} is fed by something that does not come from the image")
+            raise ValueError(f"{names[module]} has an input that does not come from the image")
         field = _through(module, source)
         tracker.note(output, field)
         rows.append(_row(names[module], first + len(rows), module, args[0], output, field))
@@ -111,7 +111,7 @@ def summarise(network: nn.Module, call: Callable[[Tensor], Any], x: Tensor, firs
 
 
 def _through(module: nn.Module, source: Field) -> Field:
-    """The receptive field behind a layer whose input has `source`."""
+    """Return the receptive field after a layer whose input has `source`."""
     kernel, stride, dilation = (_one(getattr(module, name)) for name in ("kernel_size", "stride", "dilation"))
     if isinstance(module, nn.ConvTranspose2d):
         values = -(-kernel // stride)  # values of the input that one value of the output can see
@@ -122,7 +122,7 @@ def _through(module: nn.Module, source: Field) -> Field:
 def _row(name: str, layer: int, module: nn.Module, x: Tensor, y: Tensor, field: Field) -> Row:
     kernel, stride, dilation = (_one(getattr(module, name)) for name in ("kernel_size", "stride", "dilation"))
     transposed = isinstance(module, nn.ConvTranspose2d)
-    # t_conv_1 and t_conv_2 of FCN are given one cell more on each side and cut it off again: see nets/fcn.py.
+    # t_conv_1 and t_conv_2 of FCN get an additional cell on each side and cut it off again: see nets/fcn.py.
     border = 2 if transposed and _one(module.padding) > 1 else 0
     before, after = x.shape[-1] - border, y.shape[-1]
     same = after == (before * stride if transposed else -(-before // stride))
@@ -145,7 +145,7 @@ def _row(name: str, layer: int, module: nn.Module, x: Tensor, y: Tensor, field: 
 
 
 def _one(value: Any) -> int:
-    """A number that torch may keep as a pair of two equal ones."""
+    """Return a number that torch may store as a pair of equal ones."""
     return int(value[0]) if isinstance(value, tuple) else int(value)
 
 
@@ -153,7 +153,7 @@ Section = tuple[str, list[Row]]
 
 
 def dilation10(classes: int, width: float, size: int) -> tuple[nn.Module, list[Section]]:
-    """Tables 5 and 6; the paper counts the receptive field of the context module from its own input."""
+    """Return Tables 5 and 6; the paper counts the receptive field of the context module from its own input."""
     network = Dilation10(classes, width=width).eval()
     front = summarise(network, network.front, torch.empty(1, 3, size, size))
     cells = front[-1].output_size
@@ -162,7 +162,7 @@ def dilation10(classes: int, width: float, size: int) -> tuple[nn.Module, list[S
 
 
 def fcn(classes: int, width: float, size: int) -> tuple[nn.Module, list[Section]]:
-    """Tables 2 and 3."""
+    """Return Tables 2 and 3."""
     network = FCN(classes, width=width).eval()
     rows = summarise(network, network, torch.empty(1, 3, size, size))
     encoder = [row for row in rows if not row.name.startswith(("t_conv", "score_"))]
@@ -171,7 +171,7 @@ def fcn(classes: int, width: float, size: int) -> tuple[nn.Module, list[Section]
 
 
 def valid_unet(classes: int, width: float, size: int) -> tuple[nn.Module, list[Section]]:
-    """Table 4, and the decoder that the text describes."""
+    """Return Table 4, and the decoder described in the text."""
     network = ValidUNet(classes, width=width, padded=False).eval()
     rows = summarise(network, network, torch.empty(1, 3, size, size))
     cut = next(number for number, row in enumerate(rows) if row.name.startswith("t_conv"))
@@ -179,13 +179,13 @@ def valid_unet(classes: int, width: float, size: int) -> tuple[nn.Module, list[S
 
 
 def deeplabv3(classes: int, width: float, size: int) -> tuple[nn.Module, list[Section]]:
-    """Figure 1, and the pyramid module that section 2.4 describes."""
+    """Return Figure 1, and the pyramid module described in section 2.4."""
     network = DeepLabV3(classes, width=width).eval()
     return network, [("Figure 1 and the ASPP", summarise(network, network, torch.empty(1, 3, size, size)))]
 
 
 def unet(classes: int, width: float, size: int) -> tuple[nn.Module, list[Section]]:
-    """MONAI's U-Net with the five levels of Table 4, as bundles/unet builds it."""
+    """Return MONAI's U-Net with the five levels of Table 4, as built by bundles/unet."""
     from monai.networks.nets import UNet
 
     from nets.vgg import scaled
@@ -195,7 +195,7 @@ def unet(classes: int, width: float, size: int) -> tuple[nn.Module, list[Section
     return network, [("monai.networks.nets.UNet", summarise(network, network, torch.empty(1, 3, size, size)))]
 
 
-# The network and the size of image that its table was made for (for U-Net, the nearest that MONAI's takes).
+# The network and the image size of its table (for U-Net, the nearest that MONAI's takes).
 NETWORKS: dict[str, tuple[Callable[[int, float, int], tuple[nn.Module, list[Section]]], int]] = {
     "dilation10": (dilation10, 1400),
     "fcn": (fcn, 256),
@@ -208,14 +208,14 @@ NETWORKS: dict[str, tuple[Callable[[int, float, int], tuple[nn.Module, list[Sect
 def tables(
     name: str, classes: int = 19, width: float = 1.0, size: int | None = None
 ) -> tuple[nn.Module, list[Section]]:
-    """The network `name` on the meta device, and its tables for an image of `size` x `size` (the paper's if None)."""
+    """Return the network `name` on the meta device, and its tables for `size` x `size` images (None: the paper's)."""
     build, papers_size = NETWORKS[name]
     with torch.device("meta"):
         return build(classes, width, size or papers_size)
 
 
 def render(sections: Sequence[Section]) -> str:
-    """The sections as text, with the columns of the paper and the parameters of each layer."""
+    """Return the sections as text, with the columns of the paper and the parameters of each layer."""
     heads = [field.name.replace("_", " ") for field in fields(Row)]
     parts = []
     for title, rows in sections:
@@ -245,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     total = sum(p.numel() for p in network.parameters())
-    sys.stdout.write(f"{render(sections)}\n\nparameters in all: {total:,}\n")
+    sys.stdout.write(f"{render(sections)}\n\ntotal parameters: {total:,}\n")
     return 0
 
 

@@ -1,18 +1,17 @@
 """U-Net without padding: section 2.2 and Table 4 of Khan et al., "Comparison of multiple deep models on
 semantic segmentation for breast tumor detection"; after Ronneberger et al., "U-Net" (2015).
 
-Every 3x3 convolution takes a border of one pixel away: 572 x 572 in, the central 388 x 388 out.
+Every 3x3 convolution removes a border of one pixel: 572 x 572 in, the central 388 x 388 out.
 
 Differences from the paper:
-- The other networks return logits at the size of their input. So does this one by default: it mirrors the
-  image at its border, as Ronneberger et al. did at the border of theirs. `padded=False` is the paper's
-  network.
+- Like the other networks, this one by default returns logits at the size of its input: it mirrors the image at
+  its border, as Ronneberger et al. did. `padded=False` is the paper's network.
 - "Each convolution or transposed convolution along the network is followed by" a ReLU: not `scores`, the
   class scores themselves.
-- Table 4 describes the encoder alone. The decoder is the original's: four times a 2x2 transposed convolution
-  to half the channels, the encoder's map of the same level cut to its center and concatenated, two
+- Table 4 describes only the encoder. The decoder is the original's: four times a 2x2 transposed convolution
+  to half the channels, concatenation with the center of the encoder's map of the same level, and two
   convolutions.
-- Table 4 gives max_pool3 512 and max_pool4 1024 output channels; a pooling keeps its 256 and 512.
+- Table 4 lists 512 output channels for max_pool3 and 1024 for max_pool4; a pooling keeps its 256 and 512.
 - No dropout: the paper does not mention it.
 """
 
@@ -29,11 +28,11 @@ from nets.stages import StagedNetwork
 from nets.vgg import scaled
 
 CHANNELS = (64, 128, 256, 512, 1024)
-"""Output channels of conv1_x … conv5_x (Table 4) and, backwards, of conv6_x … conv9_x."""
+"""Output channels of conv1_x … conv5_x (Table 4) and, in reverse order, of conv6_x … conv9_x."""
 LOST = 92
-"""Pixels that the input has more than the output on each side."""
+"""Pixels by which the input exceeds the output on each side."""
 STEP, SMALLEST = 16, 188
-"""Legal input sizes are 188 + 16 k, 572 among them: there every pooling meets an even size."""
+"""Valid input sizes are 188 + 16 k, such as 572: every pooling then has an even input size."""
 
 
 class ValidUNet(StagedNetwork):
@@ -45,10 +44,10 @@ class ValidUNet(StagedNetwork):
         out_channels: number of classes.
         in_channels: channels of the image; the paper repeats grayscale to 3.
         width: factor on the hidden channel counts, which become multiples of 8; 1.0 is the paper.
-        padded: mirror the image at its border, so that the output has its size.
+        padded: mirror the image at its border, so that the output has the size of the image.
 
     Raises:
-        ValueError: for a channel count below 1 or a width not above 0; in `forward` for an illegal size.
+        ValueError: for a channel count below 1 or a width not above 0; in `forward` for an invalid size.
 
     Examples:
         >>> import torch
@@ -90,7 +89,7 @@ class ValidUNet(StagedNetwork):
         initialise.small(self.scores)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits at the size of the image, or of its center with `padded=False`."""
+        """Return logits at the size of the image, or of its center with `padded=False`."""
         self.check_input(x)  # (N, in_channels, H, W)
         height, width = x.shape[-2:]
         if self.padded:
@@ -112,7 +111,7 @@ class ValidUNet(StagedNetwork):
         return cast(Tensor, self.scores(x))
 
     def check_input(self, x: Tensor) -> None:
-        """As for every network; with `padded=False` every pooling must meet an even size."""
+        """Check as for every network; with `padded=False` every pooling must have an even input size."""
         super().check_input(x)
         if self.padded or torch.jit.is_tracing():  # type: ignore[attr-defined]
             return
@@ -132,17 +131,16 @@ class ValidUNet(StagedNetwork):
 
 
 def centre(x: Tensor, like: Tensor) -> Tensor:
-    """The central part of `x` (N, C, h, w) that has the height and width of `like`."""
+    """Return the central part of `x` (N, C, h, w) with the height and width of `like`."""
     top = (x.shape[-2] - like.shape[-2]) // 2
     left = (x.shape[-1] - like.shape[-1]) // 2
     return x[..., top : top + like.shape[-2], left : left + like.shape[-1]]
 
 
 def mirror(x: Tensor, dim: int) -> Tensor:
-    """`x` continued by its mirror image along `dim`: LOST before it, LOST or more behind it, to a legal size.
+    """Extend `x` by its mirror image along `dim` to a valid size: LOST before it, LOST or more after it.
 
-    The mirror stands at the edge, so that the outermost line comes twice, and for a small `x` the image
-    repeats.
+    The outermost line is repeated (symmetric padding); for a small `x` the image repeats.
     """
     size = x.shape[dim]
     steps = (size + 2 * LOST - SMALLEST + STEP - 1) // STEP
@@ -150,6 +148,6 @@ def mirror(x: Tensor, dim: int) -> Tensor:
 
 
 def mirrored(place: Tensor, size: int) -> Tensor:
-    """Where in a line of `size` pixels each `place` before, in or behind it lies in the mirror: whole numbers."""
+    """Map integer positions before, in or after a line of `size` pixels to the mirrored positions in it."""
     place = torch.remainder(place, 2 * size)
     return torch.minimum(place, 2 * size - 1 - place)

@@ -1,11 +1,10 @@
-"""What the networks built on VGG16 share (Tables 2 and 5): rows of the paper's tables, and the modules made
-of them.
+"""Shared parts of the networks built on VGG16 (Tables 2 and 5): rows of the paper's tables, and their modules.
 
 Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition" (2015),
 configuration D.
 
-Differences from the paper: none. SAME padding of a convolution is zeros on all sides; of a pooling it is
-rounding up, so that a map of odd size keeps its last row and column.
+Differences from the paper: none. SAME padding means zeros on all sides for a convolution, and rounding up for a
+pooling, so that a map of odd size keeps its last row and column.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from nets.dilated_conv import DilatedConv2d
 from nets.full_precision import full
 
 MIN_CHANNELS = 8
-"""Hidden channel counts are multiples of this at every width, as SIMD units and group normalization need."""
+"""Hidden channel counts are multiples of this at every width, to suit SIMD units and group normalization."""
 
 
 class Conv(NamedTuple):
-    """A convolution with stride 1 and SAME padding. `channels` None stands for the number of classes."""
+    """A convolution with stride 1 and SAME padding. `channels` None means the number of classes."""
 
     name: str
     kernel: int
@@ -42,7 +41,7 @@ class Pool(NamedTuple):
 
 
 def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, rounded to a multiple of 8 and never less than 8.
+    """Return `channels` times `width`, rounded to a multiple of 8, at least 8.
 
     Raises ValueError if `width` is not above zero.
 
@@ -58,7 +57,7 @@ def scaled(channels: int, width: float) -> int:
 def add_layers(
     network: nn.Module, table: Sequence[Conv | Pool], in_channels: int, out_channels: int, width: float
 ) -> None:
-    """Give `network` one module for each row of `table`, under the row's name."""
+    """Add one module per row of `table` to `network`, under the row's name."""
     for row in table:
         if isinstance(row, Pool):
             network.add_module(row.name, nn.MaxPool2d(2, stride=2, ceil_mode=True))
@@ -69,18 +68,18 @@ def add_layers(
 
 
 def same_conv(in_channels: int, out_channels: int, kernel: int, dilation: int = 1, bias: bool = True) -> DilatedConv2d:
-    """A convolution of stride 1 whose output has the size of its input (odd kernels)."""
+    """Return a convolution of stride 1 whose output has the size of its input (odd kernels)."""
     padding = dilation * (kernel - 1) // 2
     return DilatedConv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=bias)
 
 
 def conv(network: nn.Module, name: str) -> nn.Conv2d:
-    """The convolution of that name."""
+    """Return the convolution of that name."""
     return cast(nn.Conv2d, network.get_submodule(name))
 
 
 def initialise_rows(network: nn.Module, table: Sequence[Conv | Pool]) -> None:
-    """He normal for the hidden convolutions of `table`, small for those of class scores."""
+    """Initialize the hidden convolutions of `table` by He normal, those of class scores by small values."""
     for row in table:
         if isinstance(row, Conv):
             start = initialise.small if row.channels is None else initialise.he_normal
@@ -88,7 +87,7 @@ def initialise_rows(network: nn.Module, table: Sequence[Conv | Pool]) -> None:
 
 
 def apply_row(network: nn.Module, row: Conv | Pool, x: Tensor) -> Tensor:
-    """The row's module, and the ReLU that follows it if it is a convolution of hidden channels."""
+    """Apply the row's module, and the ReLU that follows a convolution of hidden channels."""
     if isinstance(row, Conv) and row.channels is None:
         return full(network.get_submodule(row.name), x)
     x = network.get_submodule(row.name)(x)
@@ -98,9 +97,9 @@ def apply_row(network: nn.Module, row: Conv | Pool, x: Tensor) -> Tensor:
 def run_rows(
     table: Sequence[Conv | Pool], x: Tensor, apply: Callable[[Conv | Pool, Tensor], Tensor]
 ) -> Iterator[tuple[str, Tensor]]:
-    """Apply the rows of `table` one after the other; the name and the result of each pooling, and of the last row.
+    """Apply the rows of `table` one after the other; yield name and result of each pooling and of the last row.
 
-    From one pooling to the next is what `nets.checkpointing` computes again.
+    The rows from one pooling to the next are recomputed together by `nets.checkpointing`.
     """
     for part in _parts(table):
         x = recomputed(partial(_run, part, apply), x)

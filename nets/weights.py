@@ -1,4 +1,4 @@
-"""Initial weights from a file: ImageNet's for the encoders, or those of an earlier stage or another data set.
+"""Initial weights from a file: of ImageNet for the encoders, or of an earlier stage or another data set.
 
 Sections 2.1 ("FCN32 will be initialized using VGG16 ImageNet pre-trained weights … FCN16 will be trained
 using FCN32 weights"), 2.4 ("a reference image classification model pre-trained on the ImageNet dataset") and
@@ -7,18 +7,17 @@ II (Cityscapes first, then mammograms).
     report = init_weights(network, "vgg16-397923af.pth")
     logger.info("%s", report)
 
-Three kinds of file are known by their keys:
+Three kinds of file are recognized by their keys:
 
 - torchvision's `vgg16`, for FCN and Dilation10: its fully connected layers become `conv6_1` (7x7) and
   `conv6_2` (1x1).
-- torchvision's `resnet18`, for DeepLabV3: convolutions as they are; the scale and shift of a batch norm start
+- torchvision's `resnet18`, for DeepLabV3: convolutions are copied; scale and shift of a batch norm initialize
   the group norm in its place. Its running statistics have no counterpart.
-- any state_dict of this package, bare or under "model", "network" or "state_dict": what has the same name and
-  shape. If the number of classes differs, the layers that depend on it keep their own start.
+- any state_dict of this package, bare or under "model", "network" or "state_dict": entries of the same name and
+  shape. If the number of classes differs, the layers that depend on it keep their own initialization.
 
-The first convolution is fitted to the image: from three channels to one by the sum of the three, from one to
-three by a third each. That is exact for a gray image that is repeated in three channels. Nothing is
-downloaded.
+The first convolution is adapted to the image: from three channels to one by their sum, from one to three by a
+third each. This is exact for a gray image repeated in three channels. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from nets.safe_load import not_finite, safe_load
 
 State = dict[str, Tensor]
 
-# Number of each convolution in torchvision's `vgg16().features` (poolings and ReLUs count too).
+# Index of each convolution in torchvision's `vgg16().features` (poolings and ReLUs count, too).
 VGG16 = {
     "features.0": "conv1_1",
     "features.2": "conv1_2",
@@ -58,7 +57,7 @@ VGG16 = {
     "classifier.3": "conv6_2",
 }
 
-# What torchvision's `resnet18` calls the parts of a layer's name, and what DeepLabV3 does.
+# Parts of layer names in torchvision's `resnet18`, and in DeepLabV3.
 RESNET18 = ((r"\blayer(\d)", r"block\1"), (r"\bbn(\d)", r"norm\1"), (r"\bdownsample\b", "shortcut"))
 
 WRAPPERS = ("model", "network", "state_dict")
@@ -66,16 +65,15 @@ WRAPPERS = ("model", "network", "state_dict")
 
 @dataclass(frozen=True)
 class Report:
-    """What `init_weights` did with each key.
+    """Result of `init_weights` for each key.
 
     Attributes:
         path: the file.
-        sha256: of the file.
+        sha256: digest of the file.
         kind: "torchvision vgg16", "torchvision resnet18" or "checkpoint".
-        loaded: parameters that now hold what the file has.
-        replaced: parameters that the file has in another shape, for another number of classes; as
-            initialized.
-        missing: parameters that the file does not have; as initialized.
+        loaded: parameters loaded from the file.
+        replaced: parameters with another shape in the file, for another number of classes; as initialized.
+        missing: parameters that are not in the file; as initialized.
         unused: keys of the file that the network does not have.
     """
 
@@ -88,7 +86,7 @@ class Report:
     unused: tuple[str, ...]
 
     def __str__(self) -> str:
-        """One line for the file and one for each group that is not empty, every key named."""
+        """Return one line for the file and one per non-empty group, with all keys."""
         lines = [f"Initial weights: {self.kind} {self.path.name}, sha256 {self.sha256}"]
         for head, keys in (
             ("loaded", self.loaded),
@@ -102,18 +100,17 @@ class Report:
 
 
 def init_weights(network: nn.Module, path: str | Path, sha256: str | None = None) -> Report:
-    """Start `network` from the weights in `path`, in place.
+    """Initialize `network` from the weights in `path`, in place.
 
     Args:
         network: any network of this package, or another module for its own state_dict.
         path: a file of `torch.save`; read with `weights_only=True`.
-        sha256: if given, what the file's digest must begin with (torchvision's file names end in it).
+        sha256: if given, the required beginning of the file's digest (torchvision's file names end in it).
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is not what `sha256` says, holds no weights, is of another network, or its
-            shapes differ by more than the number of classes (published weights need width=1.0). The network
-            is then unchanged.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file does not match `sha256`, holds no weights, is of another network, or its shapes differ
+            by more than the number of classes (published weights need width=1.0). The network is then unchanged.
     """
     path = Path(path)
     digest = _digest(path)
@@ -152,7 +149,7 @@ def _digest(path: Path) -> str:
 
 
 def _read(path: Path) -> State:
-    """The state_dict in the file, out of what it may be wrapped in."""
+    """Return the state_dict in the file, without its wrapper, if any."""
     try:
         content = safe_load(path)
     except ValueError as error:
@@ -171,17 +168,17 @@ def _read(path: Path) -> State:
 
 
 def _recognise(network: nn.Module, state: State, path: Path) -> tuple[str, dict[str, str]]:
-    """The kind of file, and the network's name for each of its keys."""
+    """Return the kind of file, and the network's name for each of its keys."""
     name = type(network).__name__
     if "features.0.weight" in state:
         if not isinstance(network, FCN | Dilation10):
-            raise ValueError(f"{path} is a VGG, which starts FCN and Dilation10, not {name}")
+            raise ValueError(f"{path} is a VGG, which initializes FCN and Dilation10, not {name}")
         if "features.1.weight" in state or "features.28.weight" not in state:
             raise ValueError(f"{path} is another VGG than torchvision's vgg16 (no batch norm, 13 convolutions)")
         return "torchvision vgg16", {key: _vgg_name(key) for key in state}
     if "layer1.0.conv1.weight" in state:
         if not isinstance(network, DeepLabV3):
-            raise ValueError(f"{path} is a ResNet, which starts DeepLabV3, not {name}")
+            raise ValueError(f"{path} is a ResNet, which initializes DeepLabV3, not {name}")
         if "layer1.0.conv3.weight" in state or "layer1.2.conv1.weight" in state:
             raise ValueError(f"{path} is another ResNet than torchvision's resnet18")
         return "torchvision resnet18", {key: _resnet_name(key) for key in state}
@@ -200,7 +197,7 @@ def _resnet_name(key: str) -> str:
 
 
 def _fit(value: Tensor, like: Tensor) -> Tensor:
-    """`value` in the shape of `like`, where that is exact: a flat matrix as a kernel, three channels as one or back."""
+    """Return `value` in the shape of `like`, if exact: a flat matrix as kernel, three channels as one or back."""
     if value.dim() == 2 and like.dim() == 4 and value.shape[1] % like[0, 0].numel() == 0:
         value = value.view(len(value), -1, *like.shape[2:])
     if value.dim() == 4 and value.shape[0] == like.shape[0] and value.shape[2:] == like.shape[2:]:
@@ -212,7 +209,7 @@ def _fit(value: Tensor, like: Tensor) -> Tensor:
 
 
 def _of_other_classes(network: nn.Module, found: State, own: State, path: Path, kind: str) -> list[str]:
-    """Names whose shapes differ, if the number of classes explains all of them; otherwise a ValueError."""
+    """Return the names whose shapes differ, if the number of classes explains all; else raise ValueError."""
     differing = [name for name, value in found.items() if value.shape != own[name].shape]
     if not differing:
         return []
@@ -221,7 +218,7 @@ def _of_other_classes(network: nn.Module, found: State, own: State, path: Path, 
     if kind != "checkpoint":
         raise ValueError(f"{path}: published weights have the paper's full width, build with width=1.0: {both}")
     changes = {change for name in differing for change in _changes(found[name].shape, own[name].shape)}
-    expected = getattr(network, "out_channels", None)  # a network from elsewhere may not say
+    expected = getattr(network, "out_channels", None)  # other networks may lack it
     if len(changes) != 1 or (expected is not None and next(iter(changes))[1] != expected):
         raise ValueError(
             f"{path}: {len(differing)} shapes differ by more than the number of classes "
@@ -231,7 +228,7 @@ def _of_other_classes(network: nn.Module, found: State, own: State, path: Path, 
 
 
 def _changes(theirs: torch.Size, ours: torch.Size) -> list[tuple[int, int]]:
-    """The sizes that differ, as (in the file, in the network)."""
+    """Return the sizes that differ, as (in the file, in the network)."""
     if len(theirs) != len(ours):
         return [(len(theirs), -1)]
     return [pair for pair in zip(theirs, ours, strict=True) if pair[0] != pair[1]]

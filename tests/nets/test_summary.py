@@ -14,7 +14,7 @@ def test_every_network_prints(name: str, capsys: pytest.CaptureFixture[str]) -> 
     assert summary.main([name, "--width", "0.125", "--classes", "3"]) == 0
     text = capsys.readouterr().out
     assert "receptive field" in text
-    assert "parameters in all: " in text
+    assert "total parameters: " in text
 
 
 def test_size_and_width_are_used(capsys: pytest.CaptureFixture[str]) -> None:

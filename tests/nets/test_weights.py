@@ -206,8 +206,8 @@ def test_published_weights_need_full_width(make: type[nn.Module], vgg_file: Path
 @pytest.mark.parametrize(
     ("make", "content", "message"),
     [
-        (DeepLabV3, vgg16, "is a VGG, which starts FCN and Dilation10, not DeepLabV3"),
-        (FCN, resnet18, "is a ResNet, which starts DeepLabV3, not FCN"),
+        (DeepLabV3, vgg16, "is a VGG, which initializes FCN and Dilation10, not DeepLabV3"),
+        (FCN, resnet18, "is a ResNet, which initializes DeepLabV3, not FCN"),
         (ValidUNet, vgg16, "not ValidUNet"),
         (FCN, lambda: vgg16() | {"features.1.weight": torch.ones(64)}, "another VGG than torchvision's vgg16"),
         (DeepLabV3, lambda: resnet18() | {"layer1.0.conv3.weight": torch.ones(1)}, "another ResNet"),
