@@ -106,7 +106,7 @@ def candidate_regions(p: NDArray[np.floating[Any]], floor: float) -> tuple[NDArr
 
 
 def _peak_of_each_pixel(p: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
-    """Return the flat position (H, W) of the peak that steepest ascent reaches from each pixel; first of equal neighbors."""
+    """Return (H, W) flat positions of the peak that steepest ascent reaches from each pixel; ties: first neighbor."""
     rows, columns = p.shape
     padded = np.pad(p, 1, constant_values=-1)
     best, step = np.full(p.shape, -1, p.dtype), np.zeros(p.shape, np.int8)

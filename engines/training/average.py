@@ -15,13 +15,13 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 class MovingAverage(AveragedModel):
     """A copy of a network whose weights are the exponential moving average of the network's.
 
-    The first step of the optimizer sets the average to the weights. Step t after it (t = 1, 2, …) makes it
-    d average + (1 - d) weights with d = min(decay, (1 + t) / (10 + t)), so that a short training does not keep the
-    memory of its first weights. Buffers of real numbers (running statistics) are averaged alike, others are copied;
-    weights that do not change stay equal to the last bit.
+    The first optimizer step sets the average to the weights. Step t after it (t = 1, 2, …) sets it to
+    d average + (1 - d) weights with d = min(decay, (1 + t) / (10 + t)), so that a short training does not retain its
+    initial weights. Floating-point buffers (running statistics) are averaged likewise, others are copied; weights that
+    do not change stay bitwise equal.
 
     Args:
-        network: what is trained.
+        network: the network to be trained.
         decay: above 0, below 1.
     """
 
@@ -39,7 +39,7 @@ class MovingAverage(AveragedModel):
 
 
 class Averaging:
-    """The moving average of each stage of a training, if there is to be one.
+    """The optional moving average of each stage of a training.
 
     Args:
         decay: see `MovingAverage`; 0 for none.
@@ -57,16 +57,16 @@ class Averaging:
         if self._following is not None:
             self._following.remove()
         average = self.average = MovingAverage(network, self.decay)
-        # after each step of the optimizer, so not between accumulated gradients
+        # after each optimizer step, hence not between accumulated gradients
         self._following = optimizer.register_step_post_hook(lambda *_: average.update_parameters(network))
         validated: nn.Module = average.module
         return validated
 
     def state(self) -> dict[str, Any]:
-        """Its entry in a checkpoint; none without an average."""
+        """Return the entry for a checkpoint; empty without an average."""
         return {} if self.average is None else {"average": self.average.state_dict()}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Resume from a checkpoint that holds what `state` gave."""
+        """Resume from a checkpoint with the entry of `state`."""
         if self.average is not None:
             self.average.load_state_dict(saved["average"])

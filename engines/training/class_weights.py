@@ -14,10 +14,10 @@ CHOICES = ("paper", "none", "inverse")
 
 
 def class_weights(data: Dataset, choice: str | Sequence[float] | None = "paper") -> list[float] | None:
-    """One weight per class, in the order of the class ids; None weights all pixels alike.
+    """Return one weight per class, in the order of the class ids; None weights all pixels equally.
 
     Args:
-        data: the dataset that is trained on.
+        data: the training data set.
         choice: "paper" is w = 1 - x/100, where x is the percentage of the class in the training pixels (section 3.4);
             "inverse" is 1 / x, scaled to a mean of 1 over the classes that occur (0 for others); "none"; or a list.
 
@@ -39,7 +39,7 @@ def class_weights(data: Dataset, choice: str | Sequence[float] | None = "paper")
 
 
 def lesion_weights(data: Dataset, weight: float, lesion_class: str | Sequence[str] | None = None) -> list[float]:
-    """`weight` for the classes of lesions (`engines.scoring.lesions.lesion_classes`), 1 for all others."""
+    """Return `weight` for the lesion classes (`engines.scoring.lesion_classes`), 1 for all others."""
     lesions = lesion_classes(data.class_names, lesion_class)
     return [float(weight) if number in lesions else 1.0 for number in range(data.num_classes)]
 

@@ -14,34 +14,34 @@ from nets.safe_load import not_finite
 from transforms.errors import UserError
 
 EVERY = 50
-"""Iterations after which the losses of a GPU are looked at, at the latest."""
+"""Maximum number of iterations between two checks of the losses of a GPU."""
 
 
 def loss_of(output: Any) -> Any:
-    """The loss in a trainer's output, whether MONAI took that apart (`decollate`) or not."""
+    """Return the loss in a trainer's output, decollated by MONAI or not."""
     loss = (output[0] if isinstance(output, list) else output)["loss"]
     return loss.detach() if isinstance(loss, Tensor) else loss
 
 
 class LossWatch:
-    """Ends a training whose loss is lost: guessing evenly among C classes costs log C; ten times that is too much.
+    """Ends a diverging training: uniform guessing among C classes costs log C; ten times that is too much.
 
-    On a CPU each loss is looked at. To look at one of a GPU is to wait for it, while it gets nothing to do: it is told
-    to keep the first loss that is too large, and asked for that after `EVERY` iterations and at the end of an epoch.
+    On a CPU each loss is checked. Reading a loss from a GPU would stall it, so the GPU keeps the first loss that is too
+    large, and this is read after every `EVERY` iterations and at the end of an epoch.
 
     Args:
-        classes: their number.
+        classes: number of classes.
     """
 
     def __init__(self, classes: int) -> None:
         self.limit = 10 * math.log(max(2, classes))
-        self._first: Tensor | None = None  # iteration and loss, on the loss's device; iteration 0 is none
+        self._first: Tensor | None = None  # iteration and loss, on the loss's device; iteration 0 means none
 
     def look(self, loss: Tensor | float, stage: Stage, state: Any) -> None:
-        """Take the loss of an iteration; `state` is the trainer's.
+        """Check the loss of an iteration; `state` is the trainer's.
 
         Raises:
-            UserError: it, or an earlier one of the epoch, is too large, or NaN.
+            UserError: this loss, or an earlier one of the epoch, is too large or NaN.
         """
         if not isinstance(loss, Tensor) or not on_gpu(loss.device):
             self._check(float(loss), state.iteration, stage, state.epoch)
@@ -65,7 +65,7 @@ class LossWatch:
 
 
 def check_weights(network: nn.Module, stage: Stage, epoch: int) -> None:
-    """The step after the last loss may be the one that ruins the weights.
+    """Check the weights, which the step after the last loss may have ruined.
 
     Raises:
         UserError: a weight is NaN or infinite.

@@ -14,11 +14,11 @@ from engines.scoring.metrics import metric_names
 from transforms.errors import UserError
 
 LESION_DICE = "lesion_dice"
-"""In place of the name of a score: the Dice of the class of lesions, whatever it is called."""
+"""In place of a score's name: the Dice of the lesion class, regardless of its name."""
 
 
 def monitored_score(monitor: str, class_names: Sequence[str], lesion_class: Any = None) -> str:
-    """Name of the validation score that `monitor` stands for.
+    """Return the name of the validation score that `monitor` denotes.
 
     Args:
         monitor: a score, or `LESION_DICE`.
@@ -26,7 +26,7 @@ def monitored_score(monitor: str, class_names: Sequence[str], lesion_class: Any 
         lesion_class: see `engines.scoring.lesions.lesion_classes`.
 
     Raises:
-        UserError: there is no such score, or `LESION_DICE` where not exactly one class is that of lesions.
+        UserError: unknown score, or `LESION_DICE` without exactly one lesion class.
     """
     if monitor == LESION_DICE:
         names = [class_names[number] for number in lesion_classes(class_names, lesion_class)]
@@ -38,20 +38,20 @@ def monitored_score(monitor: str, class_names: Sequence[str], lesion_class: Any 
         return f"dice/{names[0]}"
     known = metric_names(list(class_names))
     if monitor not in known:
-        raise UserError(f"--monitor {monitor}: no such score; there are {', '.join([*known, LESION_DICE])}")
+        raise UserError(f"--monitor {monitor}: unknown score; choose from {', '.join([*known, LESION_DICE])}")
     return monitor
 
 
 def early_stopping(trainer: Trainer, monitor: str, patience: int, min_delta: float) -> EarlyStopping | None:
-    """Ignite's handler, which looks at the score `monitor`; None if `patience` is 0.
+    """Return ignite's handler for the score `monitor`; None if `patience` is 0.
 
     Raises:
-        UserError: a number cannot be.
+        UserError: a number is invalid.
     """
     if not isinstance(patience, int) or patience < 0 or min_delta < 0:
         raise UserError(f"patience and min_delta must be 0 or above, got {patience} and {min_delta}")
     if patience == 0:
         return None
     handler = EarlyStopping(patience, lambda engine: engine.state.metrics[monitor], trainer, threshold=min_delta)
-    handler.logger.setLevel(logging.WARNING)  # the trainer says it, with more
+    handler.logger.setLevel(logging.WARNING)  # the trainer logs this in more detail
     return handler

@@ -1,4 +1,4 @@
-"""A data loader whose processes read the next epoch while the trainer does what follows the one before."""
+"""A data loader whose processes read the next epoch while the trainer finishes the current one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from transforms.crops import CropSize
 
 
 class EpochLoader(DataLoader):
-    """A `monai.data.DataLoader` whose processes may persist; of an `EpochDataset`, these can begin an epoch early.
+    """A `monai.data.DataLoader` whose processes may persist and can begin an epoch of an `EpochDataset` early.
 
-    Global random numbers are drawn as often whether there are processes, whether they persist, or none of it: what the
-    network draws, for its dropout, is the same. Processes keep metadata of tensors if the one that starts them does.
+    The number of global random draws does not depend on processes or their persistence, so the network's own draws, for
+    dropout, are the same. Processes keep metadata of tensors if the process that starts them does.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -31,12 +31,12 @@ class EpochLoader(DataLoader):
         self._begun: tuple[tuple[Any, CropSize], Iterator[Any]] | None = None
 
     def begin(self) -> None:
-        """Have persistent processes read the first batches of the data set's present epoch."""
+        """Make persistent processes read the first batches of the data set's current epoch."""
         if self.persistent_workers:
             self._begun = self._present, self._batches()
 
     def close(self) -> None:
-        """End the processes that persist; the next epoch starts others."""
+        """End the persistent processes; the next epoch starts new ones."""
         self._begun = None
         batches: Any = self._iterator  # type: ignore[has-type]
         self._iterator = None
@@ -47,8 +47,8 @@ class EpochLoader(DataLoader):
     def __iter__(self) -> Iterator[Any]:
         begun, self._begun = self._begun, None
         batches = begun[1] if begun is not None and begun[0] == self._present else self._batches()
-        torch.empty((), dtype=torch.int64).random_()  # which a `DataLoader` that is new draws for its processes
-        return islice(batches, len(self))  # its own end: persistent processes may have begun the next epoch
+        torch.empty((), dtype=torch.int64).random_()  # as a new `DataLoader` draws for its processes
+        return islice(batches, len(self))  # a fixed end: persistent processes may have begun the next epoch
 
     @property
     def _present(self) -> tuple[Any, CropSize]:
@@ -59,12 +59,14 @@ class EpochLoader(DataLoader):
         with torch.random.fork_rng(devices=[]):
             batches: Any = super().__iter__()
         if new and self.persistent_workers:
-            atexit.register(batches._shutdown_workers)  # PyTorch waits 5 s at exit for each process that it did not end
+            atexit.register(
+                batches._shutdown_workers
+            )  # PyTorch waits 5 s at exit for each process that it has not ended
         return batches  # type: ignore[no-any-return]
 
 
 def _begin_process(track_meta: bool, number: int) -> None:
-    """In a new process, which knows nothing of `set_track_meta` where it is not forked."""
+    """Initialize a new process, which does not inherit `set_track_meta` unless it is forked."""
     set_track_meta(track_meta)
     worker_init_fn(number)
 
@@ -74,14 +76,14 @@ class ReadsAhead(Protocol):
     """A loader whose processes persist."""
 
     def begin(self) -> None:
-        """Have them read the first batches of the data set's present epoch."""
+        """Make them read the first batches of the data set's current epoch."""
 
     def close(self) -> None:
         """End them."""
 
 
 def read_ahead(trainer: SupervisedTrainer, index: int, stage: Stage) -> None:
-    """After the last iteration of an epoch of stage number `index`, have the loader begin the next one."""
+    """After the last iteration of an epoch of stage number `index`, make the loader begin the next one."""
     state, loader = trainer.state, trainer.data_loader
     if isinstance(loader, ReadsAhead) and state.iteration % state.epoch_length == 0 and state.epoch < state.max_epochs:
         begin_epoch(loader, index, stage, state.epoch + 1)
@@ -96,7 +98,7 @@ def end_reading(engine: Workflow) -> None:
 
 @contextmanager
 def reading(engine: Workflow) -> Iterator[None]:
-    """Have the processes that read for a trainer or an evaluator end with the block."""
+    """End the processes that read for a trainer or an evaluator with the block."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Randomness that is a function of (seed, epoch, item), so that runs repeat and resume exactly."""
+"""Randomness as a function of (seed, epoch, item), so that runs are reproducible and resume exactly."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from engines.training.sampling import ClassSampling
 from transforms.crops import CROP_CLASS, CropSize, RandBalancedCropd
 
 _SAMPLING = 1
-"""Makes the draws of the sampling others than those of the transforms."""
+"""Separates the draws of the sampling from those of the transforms."""
 
 
 class Draw(NamedTuple):
-    """A crop of an epoch, with all that a process which was started in an earlier epoch needs to make it.
+    """A crop of an epoch, with all that a process started in an earlier epoch needs to make it.
 
     Attributes:
-        number: of the crop in the epoch.
-        epoch_key: of the epoch.
-        crop_size: in it.
+        number: number of the crop in the epoch.
+        epoch_key: key of the epoch.
+        crop_size: crop size in the epoch.
     """
 
     number: int
@@ -34,17 +34,17 @@ class Draw(NamedTuple):
 
 
 class EpochDataset(Dataset):
-    """A `monai.data.Dataset` whose random transforms are seeded afresh for every item of every epoch.
+    """A `monai.data.Dataset` whose random transforms are reseeded for every item of every epoch.
 
-    The crops of an epoch do not depend on the number of workers, on the epochs before, or on an interruption.
+    The crops of an epoch do not depend on the number of workers, on earlier epochs, or on an interruption.
 
     Args:
         data: items.
         transform: composed transforms.
         seed: the run's seed.
-        repeats: how often each item comes up in an epoch (crops per image).
-        sampling: what draws the image and the class of each crop; None takes every image equally often, and leaves the
-            class to the transforms. An epoch has as many crops either way.
+        repeats: number of times each item occurs in an epoch (crops per image).
+        sampling: draws the image and the class of each crop; None takes every image equally often and leaves the class
+            to the transforms. The number of crops per epoch is the same.
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class EpochDataset(Dataset):
         self.crop_size: CropSize = 0
 
     def prepare(self) -> None:
-        """Read what the sampling needs, before worker processes each do."""
+        """Read the data needed for sampling, before each worker process would."""
         if self.sampling is not None:
             self.sampling.prepare()
 
     def set_crop_size(self, crop_size: CropSize) -> None:
-        """Side, or (rows, columns), of the crops in working pixels."""
+        """Set the side, or (rows, columns), of the crops in working pixels."""
         self.crop_size = crop_size
         for transform in self.transform.transforms:
             if isinstance(transform, RandBalancedCropd):
@@ -78,7 +78,7 @@ class EpochDataset(Dataset):
         return len(self.data) * self.repeats
 
     def __getitem__(self, index: Any) -> Any:
-        """Crop number `index` of the present epoch, or that of a `Draw`."""
+        """Return crop number `index` of the current epoch, or the crop of a `Draw`."""
         if not isinstance(index, Draw):
             return super().__getitem__(index)
         self.epoch_key = index.epoch_key
@@ -95,7 +95,7 @@ class EpochDataset(Dataset):
 
 
 class EpochSampler(DistributedSampler[Any]):
-    """A `DistributedSampler` of an `EpochDataset` that gives each crop as a `Draw`: reading processes may persist."""
+    """A `DistributedSampler` of an `EpochDataset` that yields each crop as a `Draw`, so that processes may persist."""
 
     def __iter__(self) -> Iterator[Any]:
         key, size = self.dataset.epoch_key, self.dataset.crop_size  # type: ignore[attr-defined]
@@ -103,7 +103,7 @@ class EpochSampler(DistributedSampler[Any]):
 
 
 def begin_epoch(loader: Any, index: int, stage: Stage, epoch: int) -> None:
-    """Have a `DataLoader` of an `EpochDataset` give the batches of an epoch (from 1) of stage number `index`."""
+    """Set a `DataLoader` of an `EpochDataset` to an epoch (from 1) of stage number `index`."""
     draw = stage.draw_of(epoch)
     loader.dataset.epoch_key = (index, draw)
     loader.dataset.set_crop_size(stage.crop_size_at(epoch))
@@ -111,10 +111,10 @@ def begin_epoch(loader: Any, index: int, stage: Stage, epoch: int) -> None:
 
 
 def derived_seed(*numbers: int) -> int:
-    """A well-mixed 32-bit seed from several non-negative numbers."""
+    """Return a well-mixed 32-bit seed from several non-negative numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def seed_all(*numbers: int) -> None:
-    """Seed every global generator (first weights, dropout) from several non-negative numbers."""
+    """Seed every global generator (initial weights, dropout) from several non-negative numbers."""
     set_determinism(seed=derived_seed(*numbers))

@@ -1,4 +1,4 @@
-"""Batches that come from files once the output of a network's frozen layers is in them."""
+"""Batches that are read from files once these hold the output of a network's frozen layers."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ logger = logging.getLogger("mammoseg")
 
 CHANNELS = 3
 LABEL, MAPS, FILE, DTYPE = "label", "maps", "file", "dtype"
-"""Keys of a batch: its labels, kept as bytes if they fit, what was kept of its images, its file, the type of labels."""
+"""Keys of a batch: labels (stored as bytes if they fit), stored maps of its images, its file, dtype of the labels."""
 
 
 class BatchFiles:
     """One file per batch, written atomically: the maps (N, C, h, w) as the network made them, and the labels.
 
     Args:
-        folder: made when first written to.
-        give_up: called when the disk does not take a file; no other is written then.
+        folder: created on the first write.
+        give_up: called if a file cannot be written; no further file is written then.
     """
 
     def __init__(self, folder: Path, give_up: Callable[[], None]) -> None:
@@ -39,21 +39,21 @@ class BatchFiles:
         self._writes = True
 
     def path(self, dataset: EpochDataset, number: int) -> Path:
-        """The file of a batch of the present epoch."""
+        """Return the file of a batch of the current epoch."""
         size = "x".join(map(str, rows_and_columns(dataset.crop_size)))
         return self.folder / f"{size}-{'-'.join(map(str, dataset.epoch_key))}-{number}.pt"
 
     def write(self, path: Path, maps: Tensor, label: Tensor) -> None:
-        """Keep a batch; after an error of the disk, none."""
+        """Store a batch; after a disk error, store nothing."""
         if not self._writes:
             return
         try:
-            small = label.to(torch.uint8)  # augmentation makes floats of them
+            small = label.to(torch.uint8)  # augmentation converts labels to float
             kept = small if torch.equal(small.to(label.dtype), label) else label
             save_checkpoint({MAPS: _plain(maps), LABEL: _plain(kept), DTYPE: label.dtype}, path)
         except OSError as error:
             self._writes = False
-            self._give_up()  # the disk may be full of it
+            self._give_up()  # these files may have filled the disk
             logger.warning(
                 "%s: cannot keep the output of the frozen layers (%s); the training computes it in every epoch",
                 *(self.folder, error.strerror or type(error).__name__),
@@ -61,12 +61,12 @@ class BatchFiles:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """On the CPU, without metadata, with the values of the tensor alone and in its layout."""
+    """Return a copy on the CPU, without metadata, with only the tensor's own values and in its layout."""
     return tensor.detach().as_subclass(Tensor).cpu().clone(memory_format=torch.preserve_format)
 
 
 def read_batch(path: Path) -> dict[str, Tensor] | None:
-    """What `BatchFiles.write` kept; None if there is no such file, or a damaged one."""
+    """Read what `BatchFiles.write` stored; None if the file is missing or damaged."""
     try:
         kept = safe_load(path)
         return {MAPS: kept[MAPS], LABEL: kept[LABEL].to(kept[DTYPE])}
@@ -79,19 +79,19 @@ def read_batch(path: Path) -> dict[str, Tensor] | None:
 
 
 class Batches(Dataset[dict[str, Any]]):
-    """Batches as items: each as it was kept in a file, or made of its crops, with the file to keep it in."""
+    """Batches as items: each read from its file, or made from its crops with the file to store it in."""
 
     def __init__(self, dataset: EpochDataset, collate: Callable[[list[Any]], dict[str, Any]]) -> None:
         self.dataset, self.collate = dataset, collate
 
     @property
     def epoch_key(self) -> tuple[int, ...]:
-        """Of the present epoch."""
+        """Key of the current epoch."""
         return self.dataset.epoch_key
 
     @property
     def crop_size(self) -> CropSize:
-        """In the present epoch."""
+        """Crop size in the current epoch."""
         return self.dataset.crop_size
 
     def __getitem__(self, batch: tuple[Path, Sequence[Any]]) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Batches(Dataset[dict[str, Any]]):
 
 
 class BatchSampler(Sampler[tuple[Path, Sequence[Any]]]):
-    """The file and the crops of each batch of the present epoch of a loader."""
+    """Yields the file and the crops of each batch of a loader's current epoch."""
 
     def __init__(self, loader: DataLoader[Any], files: BatchFiles) -> None:
         self.loader, self.files = loader, files
@@ -118,10 +118,10 @@ class BatchSampler(Sampler[tuple[Path, Sequence[Any]]]):
 
 
 class CachedLoader:
-    """An `EpochLoader` whose batches are read where they were kept, with as many processes, persistent or not.
+    """An `EpochLoader` that reads stored batches from files, with the same number and persistence of processes.
 
     Attributes:
-        dataset, sampler: those of the loader.
+        dataset, sampler: dataset and sampler of the loader.
     """
 
     def __init__(self, loader: DataLoader[Any], files: BatchFiles) -> None:
@@ -145,7 +145,7 @@ class CachedLoader:
         return iter(self.batches)
 
     def begin(self) -> None:
-        """Have its processes read the first batches of the present epoch."""
+        """Make its processes read the first batches of the current epoch."""
         self.batches.begin()
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 class SplitNetwork:
-    """In place of a network for one pass: `after_frozen` of the maps, made of the image unless they are there."""
+    """Replaces a network for one pass: `after_frozen` of the maps, which are computed from the image if missing."""
 
     def __init__(self, network: Any, maps: Tensor | None) -> None:
         self.module: nn.Module = network
@@ -166,27 +166,27 @@ class SplitNetwork:
         self.maps = maps
 
     def __call__(self, image: Tensor) -> Any:
-        """What the network returns for images (N, C, H, W); of them only the size counts if there are maps."""
+        """Return the network's output for images (N, C, H, W), of which only the size is used if maps exist."""
         network: Any = self.module
         if self.maps is None:
             self.maps = network.frozen_output(image)
             if self.maps.requires_grad:
                 raise UserError(
                     f"--cache_frozen true: {type(network).__name__}.frozen_output depends on weights that are trained; "
-                    "have it return what the frozen layers make, or leave --cache_frozen out"
+                    "have it return the output of the frozen layers, or leave --cache_frozen out"
                 )
         return network.after_frozen(self.maps, image)
 
 
 class SplitInferer(Inferer):
-    """Runs an inferer from what was kept of a batch, or keeps it.
+    """Runs an inferer on the stored maps of a batch, or stores them.
 
-    `prepare` takes the place of a trainer's `prepare_batch`, and gives its arguments.
+    `prepare` replaces a trainer's `prepare_batch`, and provides its arguments.
 
     Args:
-        inferer: how the network is run; whole, it would give the same.
-        prepare: of the trainer.
-        files: where batches are kept.
+        inferer: runs the network; for the whole network it would give the same result.
+        prepare: `prepare_batch` of the trainer.
+        files: files of the batches.
     """
 
     def __init__(self, inferer: Inferer, prepare: Callable[..., Any], files: BatchFiles) -> None:
@@ -194,7 +194,7 @@ class SplitInferer(Inferer):
         self.inferer, self._prepare, self.files = inferer, prepare, files
 
     def prepare(self, batch: dict[str, Any], device: Any = None, non_blocking: bool = False, **more: Any) -> Any:
-        """The images, the labels, and how `__call__` is to take them; of a batch that was kept the images are empty."""
+        """Return images, labels and the arguments of `__call__`; for a stored batch the images are empty."""
         label = batch[LABEL]
         if MAPS not in batch:
             return *self._prepare(batch, device, non_blocking, **more), (), {"keep": (Path(batch[FILE]), label)}
@@ -205,7 +205,7 @@ class SplitInferer(Inferer):
     def __call__(
         self, inputs: Tensor, network: Any, maps: Tensor | None = None, keep: tuple[Path, Tensor] | None = None
     ) -> Any:
-        """The logits of a batch, from its maps if they are there, else from its images."""
+        """Return the logits of a batch, from its maps if they exist, else from its images."""
         split = SplitNetwork(network, maps)
         logits = self.inferer(inputs, split)
         if keep is not None and split.maps is not None:

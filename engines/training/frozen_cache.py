@@ -1,11 +1,11 @@
-"""Output of a network's frozen layers, kept on disk for batches that recur (`--cache_frozen true`).
+"""Output of a network's frozen layers, cached on disk for batches that recur (`--cache_frozen true`).
 
-The front of Dilation10 does not change in the stage `context`. Where its crops recur (`--crop_draws`), what it makes of
-a batch is computed once, written to models/frozen/, and read in later epochs; neither image nor front is then needed.
-What is kept is of the batch as it was computed, so the training is the same to the last bit.
+The front of Dilation10 does not change in the stage `context`. If crops recur (`--crop_draws`), its output for a batch
+is computed once, written to models/frozen/, and read in later epochs, which then need neither image nor front. The
+stored output is exactly the computed one, so the training is bitwise the same.
 
-A file is read by the training that wrote it alone: the folder has a digest of the frozen weights, the settings, some of
-the crops, and what else the result depends on. It is removed when the stage ends.
+A file is read only by the training that wrote it: the folder's name is a digest of the frozen weights, the settings,
+some of the crops, and everything else the result depends on. It is removed when the stage ends.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ PACKAGES = ("torch", "monai", "numpy")
 
 
 class FrozenCache:
-    """What a trainer needs to take the batches of a stage with frozen layers from files.
+    """Lets a trainer read the batches of a stage with frozen layers from files.
 
     Args:
         enabled: False changes nothing.
-        trainer: its data loader and inferer are other ones inside `of_stage`.
-        models: the folder that `FOLDER` is in.
+        trainer: its data loader and inferer are replaced inside `of_stage`.
+        models: parent folder of `FOLDER`.
     """
 
     def __init__(self, enabled: bool, trainer: SupervisedTrainer, models: Path) -> None:
@@ -55,10 +55,10 @@ class FrozenCache:
         self.folder = models / FOLDER
 
     def check(self, plan: Sequence[Stage], network: nn.Module) -> None:
-        """Say how much will be written, before anything is.
+        """Log how much will be written, in advance.
 
         Raises:
-            UserError: it cannot be kept, or the disk has no room for it.
+            UserError: the output cannot be cached, or the disk has no room for it.
         """
         if not self.enabled:
             return
@@ -69,11 +69,11 @@ class FrozenCache:
         stages = [stage for stage in plan if stage.name in frozen_stages(network)]
         if not stages:
             names = ", ".join(stage.name for stage in plan)
-            raise UserError(f"{OPTION}: no layers are frozen in {names}, so nothing could be kept; leave it out")
+            raise UserError(f"{OPTION}: no layers are frozen in {names}, so nothing can be cached; leave it out")
         for stage in stages:
             if not 0 < stage.crop_draws < stage.max_epochs:
                 raise UserError(
-                    f"{OPTION}: no crops of stage {stage.name} recur, which has {stage.max_epochs} epochs and "
+                    f"{OPTION}: crops of stage {stage.name} do not recur: it has {stage.max_epochs} epochs and "
                     f"--crop_draws {stage.crop_draws}; give --crop_draws \"{{'{stage.name}': 1}}\", or more draws, but "
                     "fewer than epochs"
                 )
@@ -91,11 +91,11 @@ class FrozenCache:
                 f"{OPTION}: needs {text}, and {self.folder} has {(free + there) / 1e6:.1f} MB left; make room, give "
                 "fewer --crop_draws or another --output_dir, or leave it out"
             )
-        logger.info("The output of frozen layers is kept in %s: up to %s.", self.folder, text)
+        logger.info("The output of frozen layers is cached in %s: up to %s.", self.folder, text)
 
     @contextmanager
     def of_stage(self, index: int, stage: Stage, network: nn.Module, settings: Mapping[str, Any]) -> Iterator[None]:
-        """Have the trainer take the batches of a stage from files inside, and remove these when it has ended."""
+        """Make the trainer read the batches of a stage from files inside the block; remove the files at its end."""
         if not self.enabled or stage.name not in frozen_stages(network):
             yield
             return
@@ -103,7 +103,7 @@ class FrozenCache:
         folder = self.folder / self._key(index, stage, network, settings)
         self.clear(besides=folder)
         files = BatchFiles(folder, self.clear)
-        end_reading(trainer)  # its processes would wait beside those that read the files
+        end_reading(trainer)  # its processes would idle beside those that read the files
         before = trainer.data_loader, trainer.prepare_batch, trainer.inferer
         inferer = SplitInferer(trainer.inferer, trainer.prepare_batch, files)
         trainer.data_loader = CachedLoader(trainer.data_loader, files)  # type: ignore[arg-type]
@@ -116,7 +116,7 @@ class FrozenCache:
         self.clear()
 
     def clear(self, besides: Path | None = None) -> None:
-        """Remove what was kept, but for one folder."""
+        """Remove all cached files, except for one folder."""
         if besides is None:
             shutil.rmtree(self.folder, ignore_errors=True)
         for other in self.folder.glob("*") if self.folder.is_dir() else ():
@@ -124,7 +124,7 @@ class FrozenCache:
                 shutil.rmtree(other, ignore_errors=True)
 
     def _key(self, index: int, stage: Stage, network: nn.Module, settings: Mapping[str, Any]) -> str:
-        """A digest of all that the maps of a batch depend on."""
+        """Return a digest of everything that the maps of a batch depend on."""
         loader: Any = self.trainer.data_loader
         begin_epoch(loader, index, stage, 1)
         loader.dataset.prepare()
@@ -148,18 +148,18 @@ class FrozenCache:
 
 
 def frozen_stages(network: nn.Module) -> frozenset[str]:
-    """Stages of a network that can be run in two parts, see `nets.stages.StagedNetwork.frozen_stages`."""
+    """Return the stages of a network that can run in two parts, see `nets.stages.StagedNetwork.frozen_stages`."""
     return frozenset(getattr(network, "frozen_stages", ()))
 
 
 def frozen_tensors(network: nn.Module) -> list[tuple[str, Tensor]]:
-    """Parameters that are not trained, and buffers, by name."""
+    """Return the parameters that are not trained, and the buffers, by name."""
     frozen = [(name, value) for name, value in network.named_parameters() if not value.requires_grad]
     return [*frozen, *network.named_buffers()]
 
 
 def bytes_per_draw(stage: Stage, network: nn.Module) -> int:
-    """Bytes that are kept of all draws of one crop: labels and maps."""
+    """Return the bytes stored for all draws of one crop: labels and maps."""
     parts: list[tuple[Any, int]] = [(stage.crop_size, stage.crop_epochs)]
     if stage.fine_tuning is not None:
         parts.append((stage.fine_tuning.crop_size, stage.max_epochs - stage.crop_epochs))

@@ -20,13 +20,13 @@ LesionClass = str | Sequence[str] | None
 
 SOURCES = ("training", "validation")
 SHARE = 0.2
-"""Of the training subjects, where nothing else was given."""
+"""Default share of the training subjects."""
 
 
 def training_items(
     data: Dataset, threshold_from: Any, share: Any, seed: int, lesion_class: LesionClass = None
 ) -> Items:
-    """The images that are trained with: all of the section, or those of the subjects that are not held out."""
+    """Return the images for training: all of the section, or those of the subjects that are not held out."""
     held_out = held_out_subjects(data, threshold_from, share, seed, lesion_class)
     return data.each("training").where(lambda entry: entry["subject"] not in held_out)
 
@@ -34,7 +34,7 @@ def training_items(
 def held_out_items(
     data: Dataset, threshold_from: Any, share: Any, seed: int, lesion_class: LesionClass = None
 ) -> Items:
-    """The images of the subjects that are held out; none without `threshold_from` "training"."""
+    """Return the images of the subjects that are held out; none unless `threshold_from` is "training"."""
     held_out = held_out_subjects(data, threshold_from, share, seed, lesion_class)
     return data.each("training").where(lambda entry: entry["subject"] in held_out)
 
@@ -42,17 +42,17 @@ def held_out_items(
 def held_out_subjects(
     data: Dataset, threshold_from: Any, share: Any, seed: int, lesion_class: LesionClass = None
 ) -> set[str]:
-    """A share of the training subjects, chosen by the SHA-256 of seed and name.
+    """Return a share of the training subjects, chosen by the SHA-256 of seed and name.
 
-    It holds the same share of the subjects with a lesion, rounded up, so that there is something to choose by.
+    It includes the same share of the subjects with a lesion, rounded up, so that a threshold can be chosen.
 
     Args:
         threshold_from: "training" holds subjects out; None and "validation" hold none out.
-        share: of the subjects, rounded up; None takes `SHARE`.
+        share: share of the subjects, rounded up; None means `SHARE`.
         lesion_class: see `lesion_classes`.
 
     Raises:
-        UserError: an unknown source, a share that is not between 0 and 1, no subject left to train with, or too few
+        UserError: an unknown source, a share that is not between 0 and 1, no subject left for training, or too few
             subjects with a lesion to choose an operating point.
     """
     if threshold_from is not None and threshold_from not in SOURCES:
@@ -62,7 +62,7 @@ def held_out_subjects(
         raise UserError(f"--threshold_share {share}: expected a share of the training subjects between 0 and 1")
     if threshold_from is None:
         return set()
-    lesions = tuple(lesion_classes(data.class_names, lesion_class))  # if there is none, `stage_lesions` says so
+    lesions = tuple(lesion_classes(data.class_names, lesion_class))  # if there is none, `stage_lesions` reports it
     diseased = _with_lesion(data.files, _labels(data, threshold_from), lesions) if lesions else frozenset()
     least = 2 if threshold_from == "training" else 1
     if lesions and len(diseased) < least:
@@ -78,7 +78,7 @@ def held_out_subjects(
 
 
 def _drawn(subjects: Sequence[str], diseased: Collection[str], share: float, seed: int) -> set[str]:
-    """A share of the subjects, and of those with a lesion."""
+    """Return a share of the subjects, and of those with a lesion."""
     count = math.ceil(share * len(subjects))
     if count == len(subjects):
         raise UserError(
@@ -98,7 +98,7 @@ def _labels(data: Dataset, section: str) -> tuple[tuple[str, str], ...]:
 
 @lru_cache(maxsize=4)
 def _with_lesion(files: KnownFiles, labels: tuple[tuple[str, str], ...], lesions: tuple[int, ...]) -> frozenset[str]:
-    """The subjects with a pixel of a lesion; every label that is not known is read once."""
+    """Return the subjects with a lesion pixel; every unknown label is read once."""
     found: set[str] = set()
     with files.reading(len(labels), "reading labels") as done:
         for first in range(0, len(labels), CHUNK):

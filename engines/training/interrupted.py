@@ -25,14 +25,14 @@ FREE = (
     *LESION_OPTIONS,
     *POINT_OPTIONS,
 )
-"""Settings that a resumed training may have otherwise than the interrupted one."""
+"""Settings in which a resumed training may differ from the interrupted one."""
 
 
 def check_same(path: Path, saved: Mapping[str, Any], settings: Mapping[str, Any], stages: Sequence[str]) -> int:
-    """Index of the stage that a saved training was in.
+    """Return the index of the stage that a saved training was in.
 
     Raises:
-        UserError: it had other settings; each difference is named.
+        UserError: it had other settings, or another stage; names each difference.
     """
     changed = changes(upgraded(saved["settings"], settings), settings, besides=FREE)
     if changed:
@@ -41,12 +41,12 @@ def check_same(path: Path, saved: Mapping[str, Any], settings: Mapping[str, Any]
             "give them again, or train again without --resume"
         )
     if saved["stage"] not in stages:
-        raise UserError(f"{path}: is of a stage {saved['stage']!r}, which is none of {', '.join(stages)}")
+        raise UserError(f"{path}: its stage {saved['stage']!r} is not one of {', '.join(stages)}")
     return list(stages).index(saved["stage"])
 
 
 def say_it_is_over(stage: Stage, epoch: int) -> None:
-    """Say of a training that is resumed why there is nothing left to train."""
+    """Log why nothing is left to train in a resumed training."""
     logger.info(
         "Stage %s is already at epoch %d of %d%s: nothing left to train; raise max_epochs to train further.",
         *(stage.name, epoch, stage.max_epochs),
@@ -55,9 +55,9 @@ def say_it_is_over(stage: Stage, epoch: int) -> None:
 
 
 def keep_runs(progress: Progress, saved: Mapping[str, Any], tracking: Tracking) -> None:
-    """Save the MLflow runs that took the place of those of a resumed training, which are not in the store any more.
+    """Save the new MLflow runs of a resumed training whose earlier runs are no longer in the store.
 
-    Where no epoch is left nothing else would, and each resume would make them again.
+    If no epoch is left, nothing else would save them, and each resume would create them again.
     """
     runs = {"run_id": tracking.run_id, "stage_runs": tracking.stage_runs}
     if tracking.enabled and not tracking.failed and any(saved[key] != value for key, value in runs.items()):
@@ -66,10 +66,10 @@ def keep_runs(progress: Progress, saved: Mapping[str, Any], tracking: Tracking) 
 
 @contextmanager
 def fitting(path: Path) -> Iterator[None]:
-    """Tell in one line that a saved state does not fit.
+    """Report in one line that a saved state does not fit.
 
     Raises:
-        UserError: in place of what putting it back raised.
+        UserError: in place of the error raised on restoring it.
     """
     try:
         yield
@@ -80,6 +80,6 @@ def fitting(path: Path) -> Iterator[None]:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any], besides: Sequence[str] = ()) -> list[str]:
-    """One phrase per differing entry of two dictionaries."""
+    """Return one phrase per differing entry of two dictionaries."""
     keys = [k for k in dict.fromkeys([*before, *after]) if k not in besides]
     return [f"{k}: {before.get(k)} → {after.get(k)}" for k in keys if before.get(k) != after.get(k)]

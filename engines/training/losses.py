@@ -1,4 +1,4 @@
-"""Losses: the paper's weighted cross-entropy (section 3.4), and those used for small lesions.
+"""Losses: the paper's weighted cross-entropy (section 3.4), and losses for small lesions.
 
 All take logits (N, C, H, W) and labels (N, 1, H, W) of any integer type, as MONAI engines pass them, and return a
 scalar. Pixels of `ignore_label` and `VOID` change neither the loss nor any gradient; a batch without a valid pixel has
@@ -24,16 +24,16 @@ from transforms.errors import UserError
 
 
 class SegmentationLoss(nn.Module):
-    """What all losses share: void pixels, class weights and the share of Dice.
+    """Base class of all losses: void pixels, class weights and the added Dice loss.
 
-    Several logits (deep supervision) come as a list, all of full size, the network's answer first: the loss is the mean
-    of theirs, each with half the weight of the one before.
+    Several logits (deep supervision) are given as a list, all of full size, the main output first: the loss is the mean
+    of their losses, each with half the weight of the previous one.
 
     Args:
-        weight: one weight per class; None weights all alike.
-        ignore_label: the void label of the dataset, if it has one.
-        dice_weight: factor of MONAI's soft Dice loss (mean over the classes, the batch taken as one) that is added.
-        dice_class_weights: factor of each class's Dice loss before that mean; None takes them as they are.
+        weight: one weight per class; None weights all equally.
+        ignore_label: the void label of the data set, if it has one.
+        dice_weight: factor of MONAI's soft Dice loss (mean over the classes, the batch as one image) that is added.
+        dice_class_weights: factor of each class's Dice loss before that mean; None means 1 for all.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SegmentationLoss(nn.Module):
 
     @property
     def parameters_used(self) -> dict[str, Any]:
-        """Plain values that, with the name of the loss, say what is computed."""
+        """Plain values that, with the loss's name, define the computation."""
         used: dict[str, Any] = {"class_weights": self.class_weights, "dice_weight": float(self.dice_weight)}
         return used if self.dice_class_weights is None else {**used, "dice_class_weights": self.dice_class_weights}
 
@@ -64,7 +64,7 @@ class SegmentationLoss(nn.Module):
         """Return the scalar loss.
 
         Raises:
-            UserError: the logits have another number of classes than there are weights.
+            UserError: the number of classes of the logits differs from that of the weights.
         """
         if not isinstance(input, Tensor):
             shares = [0.5**level for level in range(len(input))]
@@ -83,7 +83,7 @@ class SegmentationLoss(nn.Module):
         void = (classes == VOID).all()
         if not on_gpu(input.device):
             return input.sum() * 0.0 if bool(void) else self._with_dice(input, classes)
-        # Without asking whether it is so, for which the processor would wait for the GPU.
+        # Without reading `void`, for which the processor would wait for the GPU.
         some_class = 0 if self.weight is None else self.weight.argmax()
         return self._with_dice(input, classes.masked_fill(void, some_class)) * ~void
 
@@ -92,11 +92,11 @@ class SegmentationLoss(nn.Module):
         return loss + self.dice_weight * self.dice(input, classes[:, None]) if self.dice_weight else loss
 
     def loss(self, input: Tensor, classes: Tensor) -> Tensor:
-        """The loss without Dice, from logits (N, C, H, W) and classes (N, H, W) in which void pixels are `VOID`."""
+        """Return the loss without Dice, from logits (N, C, H, W) and classes (N, H, W) with void pixels as `VOID`."""
         raise NotImplementedError
 
     def weights_of(self, input: Tensor, classes: Tensor) -> Tensor:
-        """The weight of each of the valid pixels among some classes, as a vector."""
+        """Return the weights of the valid pixels of `classes`, as a vector."""
         weights = torch.ones(input.shape[1], device=input.device) if self.weight is None else self.weight
         return weights[classes[classes != VOID]]
 
@@ -124,7 +124,7 @@ class WeightedFocal(SegmentationLoss):
         weight: see `SegmentationLoss`.
         ignore_label: see `SegmentationLoss`.
         dice_weight: see `SegmentationLoss`.
-        gamma: the larger, the less do pixels count that are nearly right.
+        gamma: the larger, the less well-classified pixels count.
     """
 
     def __init__(
@@ -150,10 +150,10 @@ class WeightedFocal(SegmentationLoss):
 
 
 class TopKCrossEntropy(SegmentationLoss):
-    """Weighted cross-entropy of the hardest pixels only: the `share` of the valid pixels of a batch that costs most.
+    """Weighted cross-entropy of the hardest pixels only: the `share` of a batch's valid pixels with the highest loss.
 
-    Averaged over the weights of these pixels: with `share` 1 it is `WeightedCrossEntropy`. Rounded up, at least one
-    pixel. Of several processes each takes its own share.
+    Averaged over the weights of these pixels: with `share` 1 it is `WeightedCrossEntropy`. The number of pixels is
+    rounded up. Each of several processes takes its own share.
 
     Args:
         weight: see `SegmentationLoss`.
@@ -190,8 +190,8 @@ class FocalTversky(SegmentationLoss):
     """Mean over the classes of (1 - T)^gamma, T the Tversky index TP / (TP + alpha FP + beta FN) of soft counts.
 
     With `gamma` 1 it is MONAI's Tversky loss (Salehi et al. 2017); below 1 poorly segmented classes keep more of the
-    gradient when others are nearly right (Abraham & Khan 2019: 3/4). The batch is taken as one image. Class weights do
-    not apply: each class counts alike, whatever its size.
+    gradient when others are nearly correct (Abraham & Khan 2019: 3/4). The batch counts as one image. Class weights do
+    not apply: each class counts equally, regardless of its size.
 
     Args:
         ignore_label: see `SegmentationLoss`.
@@ -236,9 +236,9 @@ class FocalTversky(SegmentationLoss):
 
 
 def weighted_mean(total: Tensor, weights: Tensor) -> Tensor:
-    """A sum of weighted costs over the sum of their weights, in all processes.
+    """Return a sum of weighted costs divided by the sum of weights over all processes.
 
-    Each process returns its part times the number of processes, as the average over them is taken next.
+    Each process returns its part times the number of processes, since their average is taken next.
     """
     whole = summed(weights.sum())
     return total * world_size() / whole.clamp_min(torch.finfo(whole.dtype).tiny)

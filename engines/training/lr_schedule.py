@@ -11,17 +11,16 @@ SCHEDULES = ("piecewise", "cosine")
 
 
 def check_schedule(schedule: str) -> None:
-    """Raise UserError unless there is such a schedule."""
+    """Raise UserError if the schedule is unknown."""
     if schedule not in SCHEDULES:
         raise UserError(f"--lr_schedule {schedule}: unknown; choose from {', '.join(SCHEDULES)}")
 
 
 def rate_of_epoch(stage: Stage, epoch: int, schedule: str, drop_factor: float, drop_period: int) -> float:
-    """Learning rate of an epoch, counted from 1, of a stage.
+    """Return the learning rate of an epoch, counted from 1, of a stage.
 
-    "piecewise" (paper, Table 8) multiplies it by `drop_factor` every `drop_period` epochs; "cosine" lets it fall along
-    half a cosine, from its full value in the first epoch to nearly 0 in the last. Either begins anew where the
-    fine-tuning begins.
+    "piecewise" (paper, Table 8) multiplies it by `drop_factor` every `drop_period` epochs; "cosine" decreases it along
+    half a cosine, from its full value in the first epoch to nearly 0 in the last. Both restart with fine-tuning.
     """
     rate, epochs = stage.learning_rate, stage.crop_epochs
     if stage.fine_tuning is not None and epoch > stage.crop_epochs:

@@ -1,4 +1,4 @@
-"""Plan of a staged training: its stages, their numbers, and the network at one of them."""
+"""Plan of a staged training: its stages with their parameters, and the network at a stage."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from transforms.errors import UserError
 logger = logging.getLogger("mammoseg")
 
 KEEP = ("best", "last")
-"""Which epoch's weights a stage can end with."""
+"""Epochs whose weights a stage can end with."""
 
 
 @dataclass(frozen=True)
 class FineTuning:
-    """The last epochs of a stage, with crops and a learning rate of their own."""
+    """The last epochs of a stage, with their own crop size and learning rate."""
 
     epochs: int
     crop_size: CropSize
@@ -34,16 +34,16 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage is trained with.
+    """Training parameters of one stage.
 
     Attributes:
-        name: of the stage.
-        max_epochs: at most.
+        name: name of the stage.
+        max_epochs: maximum number of epochs.
         crop_size: in working pixels, a side or (rows, columns).
-        learning_rate: initial.
+        learning_rate: initial learning rate.
         fine_tuning: its last epochs, if they differ.
-        crop_draws: epochs whose crops are drawn; each later one has the batches of one of these again, in turn. 0 draws
-            new ones in every epoch.
+        crop_draws: number of epochs whose crops are drawn; later epochs repeat the batches of these in turn. 0 draws
+            new crops in every epoch.
     """
 
     name: str
@@ -63,21 +63,21 @@ class Stage:
 
     @property
     def crop_epochs(self) -> int:
-        """How many epochs come before those of the fine-tuning; at least one does."""
+        """Number of epochs before fine-tuning, at least one."""
         return self.max_epochs if self.fine_tuning is None else max(1, self.max_epochs - self.fine_tuning.epochs)
 
     def crop_size_at(self, epoch: int) -> CropSize:
-        """Size of the crops in an epoch, counted from 1."""
+        """Return the crop size in an epoch, counted from 1."""
         if self.fine_tuning is None or epoch <= self.crop_epochs:
             return self.crop_size
         return self.fine_tuning.crop_size
 
     def draw_of(self, epoch: int) -> int:
-        """The epoch, counted from 1, whose crops an epoch has: itself, or an earlier one where crops recur."""
+        """Return the epoch, counted from 1, whose crops an epoch uses: itself, or an earlier one if crops recur."""
         return 1 + (epoch - 1) % self.crop_draws if self.crop_draws else epoch
 
     def parameters(self) -> dict[str, Any]:
-        """Its numbers, for the record; fine-tuning and draws only where there are any."""
+        """Return its parameters for the record; fine-tuning and draws only if set."""
         return {key: value for key, value in asdict(self).items() if value}
 
 
@@ -93,13 +93,13 @@ def plan(
     fine_tuning: Mapping[str, Any] | None = None,
     crop_draws: int | Mapping[str, int] = 0,
 ) -> list[Stage]:
-    """The stages in training order; an option is one number for all of them or a number per stage name.
+    """Return the stages in training order; an option is one number for all stages or a number per stage name.
 
     A crop size may also be a pair, [rows, columns]. `fine_tuning`, if any, holds the `epochs`, `crop_size` and
-    `learning_rate` of the last epochs of every stage. Stages that `crop_draws` does not name draw crops in each epoch.
+    `learning_rate` of the last epochs of every stage. Stages missing in `crop_draws` draw crops in each epoch.
 
     Raises:
-        UserError: no stage, or an option without a number for a stage or with one that cannot be.
+        UserError: no stage, or an option whose number for a stage is missing or invalid.
     """
     check_list(stages)
 
@@ -154,7 +154,7 @@ def _size(stage: str, value: Any) -> CropSize:
 
 
 def at_stage(network: nn.Module, stages: Sequence[str], init_weights: str | None = None) -> nn.Module:
-    """Set a staged network to the last of these stages, and start it from a file of weights if one is given.
+    """Set a staged network to the last of these stages, and load initial weights if a file is given.
 
     Raises:
         UserError: the network has no such stage, or the weights do not fit.
@@ -176,36 +176,36 @@ def at_stage(network: nn.Module, stages: Sequence[str], init_weights: str | None
 
 
 def digest_in(name: str) -> str | None:
-    """First digits of the SHA-256 that published files carry in their name, as in vgg16-397923af.pth; else None.
+    """Return the first digits of the SHA-256 in the name of published files, as in vgg16-397923af.pth; else None.
 
-    A date, as in front-20240115.pt, is none.
+    A date, as in front-20240115.pt, is not a digest.
     """
     found = re.search(r"-([0-9a-f]{8,64})\.pth?$", name)
     return found.group(1) if found and not re.fullmatch(r"(19|20)\d{6}", found.group(1)) else None
 
 
 def stages_of(network: nn.Module) -> tuple[str, ...]:
-    """Its stages in training order; a network that knows none, such as MONAI's UNet, is the case of one."""
+    """Return a network's stages in training order; a network without, such as MONAI's UNet, has a single one."""
     return tuple(getattr(network, "stages", (type(network).__name__.lower(),)))
 
 
 def set_stage(network: Any, stage: str) -> None:
-    """Have the network compute and train what the stage does."""
+    """Make the network compute and train the parts of the stage."""
     if hasattr(network, "set_stage"):
         network.set_stage(stage)
 
 
 def check_list(stages: Sequence[str]) -> None:
-    """Refuse what is no list of names: `--stages front` is a text."""
+    """Raise UserError unless it is a list of names: `--stages front` is a text."""
     if isinstance(stages, str) or not stages:
         raise UserError(f"stages must be a list of stage names such as \"['front','context']\", got {stages!r}")
 
 
 def check_keep(keep: str, patience: int) -> None:
-    """Raise UserError unless a stage can end that way: early stopping would choose its last epoch by validation."""
+    """Raise UserError for an invalid `keep`: early stopping would choose the last epoch by validation."""
     if keep not in KEEP:
         raise UserError(f"--keep {keep}: unknown; choose from {', '.join(KEEP)}")
     if keep == "last" and patience != 0:
         raise UserError(
-            f"--keep last looks at no validation score, and early stopping does: give --patience 0, not {patience}"
+            f"--keep last uses no validation score, but early stopping does: give --patience 0, not {patience}"
         )

@@ -1,8 +1,8 @@
 """Class-balanced sampling across images: a class, then an image that contains it, then one of its pixels.
 
 The paper's rule (section 3.1.2, `transforms.crops`) visits all images equally often and balances the classes within
-each: a class that few images hold stays rare. Here the class is drawn first. A stated share of the crops comes from
-anywhere in any image, normal ones included, so that a network also learns where nothing is.
+each image: a class in few images stays rare. Here the class is drawn first. A specified share of the crops comes from
+anywhere in any image, including normal ones, so that a network also learns from images without findings.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ logger = logging.getLogger("mammoseg")
 
 
 class ClassSampling:
-    """Draws what a crop shows: an image and a class, each by a seed of its own.
+    """Draws the image and the class of a crop, each crop with its own seed.
 
-    With a probability of `anywhere` a crop is placed uniformly in an image drawn uniformly. Otherwise a class is drawn
-    uniformly among those that some image holds, except the `ubiquitous` ones (all but the most frequent class if no
-    other is left), then an image uniformly among those that hold it; `RandBalancedCropd` then draws one of its pixels
-    uniformly. Which images hold a class is read once, from the row counts beside the labels; a draw costs the same for
-    any number of images.
+    With probability `anywhere` a crop is placed uniformly in a uniformly drawn image. Otherwise a class is drawn
+    uniformly among those that occur, except the `ubiquitous` ones (all but the most frequent class if no other is
+    left), then an image uniformly among those with the class; `RandBalancedCropd` then draws one of its pixels
+    uniformly. Which images have a class is read once, from the row counts beside the labels; the cost of a draw does
+    not depend on the number of images.
 
-    With `others`, the crops that are not of a rare class show one of those in the same way, in place of just anywhere:
-    tissue in which a lesion might be, and not the empty background.
+    With `others`, the crops that are not of a rare class show one of these classes in the same way, instead of being
+    placed anywhere: tissue that may contain a lesion rather than empty background.
 
     Args:
         data: items with the path of a label map.
         num_classes: labels are 0 … num_classes - 1.
         ubiquitous: classes that are in nearly every crop and therefore not drawn, most frequent first.
-        anywhere: share of the crops that are placed anywhere, from 0 to 1.
-        others: classes that these crops show; empty for any place.
+        anywhere: share of crops placed anywhere, from 0 to 1.
+        others: classes that these crops show; empty for any position.
         label_key: key of the label's path.
-        files: of their data set, which knows what labels hold from the check before a training; None reads the row
-            counts.
+        files: files of their data set, with the label values known from the check before a training; None reads the
+            row counts.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class ClassSampling:
 
     @cached_property
     def labels(self) -> list[str]:
-        """Paths of the label maps, made when they are needed: of several samplings a training takes one."""
+        """Paths of the label maps, made when needed: a training uses only one of several samplings."""
         return [str(path) for path in paths_of(self._data, self._label_key)]
 
     def prepare(self) -> None:
-        """Read which images hold which class, if that was not done yet.
+        """Read which images have which class, unless already done.
 
         Raises:
             UserError: a label map is missing or broken.
@@ -95,8 +95,8 @@ class ClassSampling:
         return files.values(files.look(files.names(self.labels), VALUES))[:, : self.num_classes]
 
     def _holds(self) -> NDArray[np.bool_]:
-        """Which classes each label map holds: (number, classes)."""
-        from tqdm.auto import tqdm  # not where nothing is drawn by class, see scripts.benchmark gpu
+        """Return which classes each label map has: (number, classes)."""
+        from tqdm.auto import tqdm  # only needed if classes are drawn, see scripts.benchmark gpu
 
         shown = tqdm(self.labels, desc="reading row counts", delay=2, leave=False, disable=not is_main())
         return np.array([self._classes_in(path) for path in shown], bool).reshape(-1, self.num_classes)
@@ -114,7 +114,7 @@ class ClassSampling:
         return list(self._images)
 
     def draw(self, seed: int) -> tuple[int, int]:
-        """Index of an item, and the class that its crop is centered on, or `ANYWHERE`."""
+        """Return the index of an item, and the class that its crop is centered on, or `ANYWHERE`."""
         classes = self.classes
         assert self._images is not None
         random = np.random.RandomState(seed)

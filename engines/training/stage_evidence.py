@@ -14,7 +14,7 @@ from engines.scoring.confusion_files import write_confusion_files
 def leave_evidence(
     output: Output, tracking: Tracking, stage: str, best: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> None:
-    """Write confusion matrices and pictures of a stage's weights; log them to its own MLflow run and the training's."""
+    """Write confusion matrices and pictures of a stage's weights; log them to the MLflow runs of stage and training."""
     if "confusion" not in best:  # resumed from the record of an older version
         return
     files = write_confusion_files(output, stage, best["confusion"], settings, "validation")

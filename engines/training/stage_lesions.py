@@ -18,20 +18,20 @@ from transforms.errors import UserError
 logger = logging.getLogger("mammoseg")
 
 POINT_OPTIONS = ("threshold_rule", "threshold_share")
-"""Options that a resumed training may have otherwise; not so `threshold_from`, which decides who is trained with."""
+"""Options that may change on resume, unlike `threshold_from`, which selects the subjects for training."""
 
 
 class StageLesions:
-    """Runs the evaluator over the weights that a stage ends with.
+    """Runs the evaluator with the final weights of a stage.
 
     Args:
         detection: counts lesions on the evaluator's own images.
-        options: of the training: `labels`, `threshold_from` (None: the mask is the most likely class), `threshold_rule`
-            and `min_lesion_score`.
-        held_out: batches of the training subjects that were not trained with, for `threshold_from` "training".
+        options: options of the training: `labels`, `threshold_from` (None: the mask is the most likely class),
+            `threshold_rule` and `min_lesion_score`.
+        held_out: batches of training subjects held out from training, for `threshold_from` "training".
 
     Raises:
-        UserError: no such rule.
+        UserError: unknown rule.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ def score_end(
     boundaries: BoundaryScores | None,
     pictures: Sequence[PassHandler],
 ) -> dict[str, Any] | None:
-    """Measure everything of the weights that a stage ends with, in one pass; return the operating point's record."""
+    """Run all measurements of a stage's final weights in one pass; return the operating point's record."""
     handlers, point = [*pictures, *([] if boundaries is None else [boundaries])], None
     if lesions is not None:
         point = lesions.finish(evaluator, output, stage, handlers)
@@ -101,7 +101,7 @@ def score_end(
 
 
 def end_scores(lesions: StageLesions | None, boundaries: BoundaryScores | None) -> dict[str, float]:
-    """What that pass found."""
+    """Return the scores of that pass."""
     found = {} if lesions is None else lesions.detection.scores()
     return found | ({} if boundaries is None else boundaries.scores())
 
@@ -109,10 +109,10 @@ def end_scores(lesions: StageLesions | None, boundaries: BoundaryScores | None) 
 def stage_lesions(
     detection: LesionDetection | None, options: Mapping[str, Any], held_out: Iterable[Any] | None
 ) -> StageLesions | None:
-    """None where no class is a lesion.
+    """Return the lesion scoring of a training's stages; None if no class is a lesion.
 
     Raises:
-        UserError: then there is no threshold to choose either.
+        UserError: no class is a lesion, but a threshold is to be chosen.
     """
     if detection is not None:
         return StageLesions(detection, options, held_out)

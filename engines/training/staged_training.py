@@ -50,9 +50,9 @@ logger = logging.getLogger("mammoseg")
 class StagedTraining:
     """Runs a `SupervisedTrainer` and its `SupervisedEvaluator` through the stages of a network.
 
-    Every stage starts from the best weights of the one before (which count as its epoch 0), with a fresh optimizer
-    state and its own epochs, crop size, learning rate and early stopping. After each epoch everything needed to go
-    on is saved; every epoch's randomness is a function of (seed, stage, epoch), so that an interrupted training ends
+    Every stage starts from the best weights of the previous one (which count as its epoch 0), with a fresh optimizer
+    state and its own epochs, crop size, learning rate and early stopping. After each epoch everything needed to resume
+    is saved; every epoch's randomness is a function of (seed, stage, epoch), so that an interrupted training ends
     with the same weights as an uninterrupted one.
 
     Args:
@@ -60,20 +60,20 @@ class StagedTraining:
             `ValidationHandler` that runs the evaluator every epoch.
         evaluator: validation on whole images; `state.metrics` must hold `monitor`.
         plan: stages in order.
-        output: where weights, tables and pictures go.
+        output: folder of weights, tables and pictures.
         tracking: the MLflow run.
         seed: see `EpochDataset`.
         lr_schedule: see `engines.training.lr_schedule.rate_of_epoch`.
-        lr_drop_factor: of the schedule `piecewise`.
-        lr_drop_period: epochs, of the schedule `piecewise`.
-        monitor: the validation score that early stopping and the choice of the best epoch look at (higher is better);
-            see `monitored_score`.
+        lr_drop_factor: factor of the schedule `piecewise`.
+        lr_drop_period: period of the schedule `piecewise`, in epochs.
+        monitor: the validation score for early stopping and the choice of the best epoch (higher is better); see
+            `monitored_score`.
         patience: epochs without improvement of at least `min_delta` before a stage ends; 0 never ends it early.
         keep: "best" restores the epoch with the highest `monitor`; "last" keeps the final epoch, so that validation
             scores stay free of selection bias.
-        settings: plain values stored beside the weights, with which evaluation and inference rebuild the network.
+        settings: plain values stored beside the weights, from which evaluation and inference rebuild the network.
         ema_decay: above 0, a stage is validated and ends with the moving average of its weights, see `MovingAverage`.
-        cache_frozen: keep the output of frozen layers for crops that recur, see `engines.training.frozen_cache`.
+        cache_frozen: cache the output of frozen layers for crops that recur, see `engines.training.frozen_cache`.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class StagedTraining:
     # -- the stages --------------------------------------------------------------------------------------------
 
     def run(self) -> dict[str, dict[str, float]]:
-        """Train every stage that `prepare` found to do; return the validation scores of each stage's best epoch."""
+        """Train all stages left by `prepare`; return the validation scores of each stage's best epoch."""
         saved, first = self.saved, self.plan.index(self.stage)
         if saved is None:
             self.output.progress.save(self._snapshot(), rotate=False)  # with the ids of the MLflow run
@@ -150,16 +150,16 @@ class StagedTraining:
     def prepare(
         self, resume: bool = False, guard: DataGuard | None = None
     ) -> tuple[str | None, Mapping[str, str] | None]:
-        """Set up the first stage to do and save it: from here on there is a training to resume.
+        """Set up the first remaining stage and save it: from here on the training can be resumed.
 
         Args:
-            resume: go on with the training that was interrupted in this output folder.
+            resume: continue the training that was interrupted in this output folder.
             guard: compares the data with those of the interrupted training.
 
-        Returns the MLflow run to continue, and those of its stages: see `Tracking.start`.
+        Returns the MLflow run to continue, and the runs of its stages: see `Tracking.start`.
 
         Raises:
-            UserError: nothing to resume, or it was made with another plan or network.
+            UserError: nothing to resume, or a training with another plan or network.
         """
         saved = self.saved = self.output.progress.load() if resume else None
         self.stage = self.plan[0 if saved is None else self._restore_run(saved)]
@@ -173,10 +173,10 @@ class StagedTraining:
         if self.guard is not None:
             self.guard.write()
         if saved is not None:
-            read_epochs(self.output.epochs_file)  # an hour-long epoch would end with what is wrong with it
+            read_epochs(self.output.epochs_file)  # otherwise an hour-long epoch would end with its error
             return saved["run_id"], saved["stage_runs"]
         self._begin(0)
-        self.output.progress.save(self._snapshot())  # also finds out, before the first epoch, whether it fits the disk
+        self.output.progress.save(self._snapshot())  # also checks, before the first epoch, that it fits on the disk
         return None, None
 
     def _begin(self, index: int) -> None:
@@ -208,10 +208,10 @@ class StagedTraining:
             self.early_stopping(self.evaluator)
 
     def _finish(self) -> None:
-        """Put the weights that the stage ends with into the network, and their scores on record."""
+        """Load the final weights of the stage into the network, and record their scores."""
         epoch = self.trainer.state.epoch
         if self.best["weights"] is None or (self.best["epoch"] != epoch and not self.evaluator.state.metrics):
-            self.evaluator.run()  # the last epoch, which val_interval left out
+            self.evaluator.run()  # the last epoch, which val_interval skipped
             self._keep_best(epoch, dict(self.evaluator.state.metrics))
         name, best = self.stage.name, self.best
         self.network.load_state_dict(best["weights"])
@@ -219,7 +219,7 @@ class StagedTraining:
         point = self._score_end(name)
         about = {**self.settings, "run_id": self.tracking.run_id, "operating_point": point}
         if self.tracking.rows is not None:
-            about["bundle"] = self.tracking.rows.bundle  # by which an ensemble builds the network
+            about["bundle"] = self.tracking.rows.bundle  # from which an ensemble builds the network
         self.output.save_stage(name, best["weights"], about, best["scores"], best["epoch"])
         leave_evidence(self.output, self.tracking, name, best, self.settings)
         self.results[name] = {**best["scores"], **end_scores(self.lesions, self.boundaries)}
@@ -236,14 +236,14 @@ class StagedTraining:
         )
 
     def _score_end(self, name: str) -> dict[str, Any] | None:
-        """Count lesions, measure boundaries and, of the last stage, make the pictures; return the operating point."""
+        """Count lesions, measure boundaries and, for the last stage, draw pictures; return the operating point."""
         pictures = self.pictures if self.stage is self.plan[-1] else ()
         with naming_case(self.evaluator):
             return score_end(self.evaluator, self.output, name, self.lesions, self.boundaries, pictures)
 
     @property
     def dataset(self) -> EpochDataset:
-        """Of the training crops."""
+        """Data set of the training crops."""
         dataset = self.trainer.data_loader.dataset
         assert isinstance(dataset, EpochDataset)
         return dataset
@@ -267,11 +267,11 @@ class StagedTraining:
         read_ahead(self.trainer, self.plan.index(self.stage), self.stage)
 
     def _validated(self) -> None:
-        """Put the validation scores beside the training loss, for everything that reports on the trainer."""
+        """Add the validation scores to the training loss, for handlers that report on the trainer."""
         self.trainer.state.metrics.update(self.evaluator.state.metrics)
 
     def _end_epoch(self) -> None:
-        """Keep the weights if a stage may end with them, ask early stopping, and save everything needed to go on."""
+        """Keep the weights if a stage may end with them, check early stopping, and save the state for resuming."""
         state = self.trainer.state
         check_weights(self.network, self.stage, state.epoch)
         if self.evaluator.state.metrics:
@@ -282,10 +282,10 @@ class StagedTraining:
         self.output.progress.save(self._snapshot())
 
     def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
-        """Remember the weights that were validated if they are the ones to end the stage with, so far."""
+        """Keep the validated weights if the stage would end with them so far."""
         if math.isnan(scores[self.monitor]) and self.keep == "best":
             raise UserError(
-                f"--monitor {self.monitor}: has no value on the validation images, where the class does not occur; "
+                f"--monitor {self.monitor}: has no value, as the class does not occur in the validation images; "
                 "choose another score"
             )
         better = self.best["weights"] is None or scores[self.monitor] > self.best["scores"][self.monitor]
@@ -300,7 +300,7 @@ class StagedTraining:
                 "predictions": self.samples.tensors(),
             }
 
-    # -- going on after an interruption ------------------------------------------------------------------------
+    # -- resuming after an interruption ------------------------------------------------------------------------
 
     def _snapshot(self) -> dict[str, Any]:
         return {
@@ -321,7 +321,7 @@ class StagedTraining:
         }
 
     def _restore_run(self, saved: Mapping[str, Any]) -> int:
-        """Check that the saved training is this one; return the index of the stage it was in."""
+        """Check that the saved training is this one; return the index of its stage."""
         index = check_same(self.output.progress.file, saved, self.settings, [stage.name for stage in self.plan])
         self.results = saved["results"]
         restore_threads(saved.get("threads"))
@@ -330,7 +330,7 @@ class StagedTraining:
         return index
 
     def _restore_stage(self, saved: Mapping[str, Any]) -> None:
-        """Put network, optimizer, epoch, best epoch and early stopping back."""
+        """Restore network, optimizer, epoch, best epoch and early stopping."""
         with fitting(self.output.progress.file):
             self.network.load_state_dict(saved["network"])
             self.trainer.optimizer.load_state_dict(saved["optimizer"])
@@ -345,6 +345,6 @@ class StagedTraining:
         logger.info("Resuming stage %s after epoch %d.", self.stage.name, state.epoch)
 
     def _over(self, stage: Stage, epoch: int, counter: int) -> bool:
-        """Whether a stage has had its epochs or was stopped early."""
+        """Return whether a stage has completed its epochs or was stopped early."""
         stopped = self.early_stopping is not None and counter >= self.early_stopping.patience
         return epoch >= stage.max_epochs or stopped

@@ -1,9 +1,9 @@
 """Memory of a training step, counted before it runs, and the number of crops that fit at a time.
 
-A forward and a backward pass run on tensors that know shapes but hold no numbers (torch's FakeTensorMode); what their
-results occupy is counted until they are freed, as `engines.inference.tiling.memory` does for a forward pass. Weights,
-gradients and the state of the optimizer are added. Not counted is what the library below a convolution's backward pass
-takes for itself.
+A forward and a backward pass run on tensors that know shapes but hold no numbers (torch's FakeTensorMode); the bytes of
+their results count until they are freed, as in `engines.inference.tiling.memory` for a forward pass. Weights, gradients
+and the optimizer's state are added. Memory that the library behind a convolution's backward pass allocates itself is
+not counted.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ logger = logging.getLogger("mammoseg")
 
 CHANNELS = 3
 USED = 0.8
-"""Of the memory that there is: the rest is for what is not counted."""
+"""Share of the available memory to use: the rest is for allocations that are not counted."""
 STATES = 2
-"""Values that an optimizer keeps for each weight, at most: AdamW's."""
+"""Maximum number of values that an optimizer keeps per weight: AdamW's."""
 
 
 @dataclass(frozen=True)
 class StepMemory:
-    """Bytes of a step: `fixed`, and `per_crop` for each crop of a forward pass."""
+    """Bytes of a step: `fixed`, and `per_crop` per crop of a forward pass."""
 
     fixed: int
     per_crop: int
 
     def of(self, crops: int) -> int:
-        """Bytes with so many crops at a time."""
+        """Return the bytes with so many crops at a time."""
         return self.fixed + crops * self.per_crop
 
 
 def step_memory(network: nn.Module, size: tuple[int, int], inferer: PaddedInferer) -> StepMemory:
-    """Count a step with crops of `size` (rows, columns) in the network's present stage.
+    """Count a step with crops of `size` (rows, columns) in the network's current stage.
 
     Args:
-        network: on any device; nothing of it changes, and no value is copied.
-        size: of the crops.
-        inferer: how the training runs the network: its precision and checkpointing count.
+        network: on any device; it is not changed, and no value is copied.
+        size: size of the crops.
+        inferer: runs the network in training; its precision and checkpointing matter.
     """
     multiple = size_multiple(network, CHANNELS)
     one, two = (_peak(network, (count, CHANNELS, *size), inferer, multiple) for count in (1, 2))
@@ -73,7 +73,7 @@ def _peak(network: nn.Module, shape: tuple[int, ...], inferer: PaddedInferer, mu
             return nn.Parameter(made, value.requires_grad) if isinstance(value, nn.Parameter) else made
 
         copied = shared_copy(network, fake, watched=False).train()
-        if not hasattr(copied, "strides"):  # no trial of sizes, which would be counted
+        if not hasattr(copied, "strides"):  # avoids a trial of sizes, which would be counted
             copied.strides = (multiple,)  # type: ignore[assignment]
         image, label = torch.empty(shape), torch.zeros(shape[0], *shape[2:], dtype=torch.long)
         with live:
@@ -88,10 +88,10 @@ def _peak(network: nn.Module, shape: tuple[int, ...], inferer: PaddedInferer, mu
 def micro_batch_size(
     choice: Any, batch_size: int, network: nn.Module, plan: Sequence[Stage], inferer: PaddedInferer, device: Any
 ) -> int:
-    """Crops per forward pass: `choice`, at most the batch; of `auto` the most that fit and divide the batch.
+    """Return crops per forward pass: `choice`, at most the batch; for `auto` the most that fit and divide the batch.
 
-    The largest crops of the plan are counted. On a GPU a step is then tried, and the next smaller number as long as it
-    runs out of memory.
+    The largest crops of the plan are counted. On a GPU a step is then tried, with the next smaller number as long as
+    memory runs out.
 
     Raises:
         UserError: not even one crop fits.
@@ -105,7 +105,7 @@ def micro_batch_size(
     )
     try:
         counted = step_memory(network, size, inferer)
-    except Exception as error:  # whatever a network of any origin may raise
+    except Exception as error:  # an arbitrary network may raise anything
         why = f"a step of {type(network).__name__} cannot be counted ({' '.join(str(error).split())[:200]})"
         raise UserError(f"--micro_batch_size auto: {why}; give a number") from error
     room = USED * (2 * default_memory(device) if on_gpu(device) else free_memory())
@@ -114,7 +114,9 @@ def micro_batch_size(
         while fit and not _runs(network, (fit[-1], CHANNELS, *size), inferer, device):
             fit.pop()
     if not fit:
-        needed = f"a crop of {size[0]} x {size[1]} needs {counted.of(1) / GB:.1f} GB, and there are {room / GB:.1f}"
+        needed = (
+            f"a crop of {size[0]} x {size[1]} needs {counted.of(1) / GB:.1f} GB, and {room / GB:.1f} GB are available"
+        )
         raise UserError(
             f"--micro_batch_size auto: {needed}; give --checkpointing true, a smaller --crop_size or --width"
         )
@@ -123,7 +125,7 @@ def micro_batch_size(
 
 
 def _runs(network: nn.Module, shape: tuple[int, ...], inferer: Callable[..., Any], device: torch.device) -> bool:
-    """Whether a forward and a backward pass of a copy fit; random numbers go on as they would have."""
+    """Return whether a forward and a backward pass of a copy fit; the state of random numbers is not changed."""
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             logits = inferer(torch.zeros(shape, device=device), copy.deepcopy(network).train())

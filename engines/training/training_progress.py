@@ -20,14 +20,14 @@ from engines.training.divergence import loss_of
 logger = logging.getLogger("mammoseg")
 
 STATUS = Path("/proc/self/status")
-"""Of this process, on Linux."""
+"""Status file of this process, on Linux."""
 
 
 class TrainingProgress:
-    """Shows iterations as they pass and, after each epoch, a row with loss, learning rate and validation scores.
+    """Shows the progress of iterations and, after each epoch, a row with loss, learning rate and validation scores.
 
-    Attach to the trainer after its validation handler. On a terminal the iterations are a bar with the time left;
-    otherwise a line every `every` iterations, so that a cluster's log stays readable.
+    Attach to the trainer after its validation handler. On a terminal a bar shows the iterations with the remaining
+    time; otherwise a line is logged every `every` iterations, so that a cluster's log stays readable.
     """
 
     def __init__(self, every: int = 50) -> None:
@@ -86,10 +86,10 @@ def _loss(output: Any) -> dict[str, float]:
 
 
 def peak_memory_gb() -> float:
-    """Largest resident memory of this process so far, in GB (10**9 bytes); NaN where the system does not tell."""
+    """Return the peak resident memory of this process in GB (10**9 bytes); NaN if the system does not report it."""
     with suppress(OSError):
         for line in STATUS.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):  # `ru_maxrss` counts that of the process which started this one, too
+            if line.startswith("VmHWM:"):  # `ru_maxrss` includes that of the parent process
                 return 1024 * int(line.split()[1]) / 1e9
     try:
         import resource

@@ -120,7 +120,7 @@ def test_other_settings_and_stages_are_named() -> None:
     assert check_same(Path("p.pt"), saved, {"seed": 0, "max_epochs": 9}, ["front"]) == 0
     with pytest.raises(UserError, match=r"p\.pt: .*seed: 0 → 1"):
         check_same(Path("p.pt"), saved, {"seed": 1}, ["front"])
-    with pytest.raises(UserError, match="is of a stage 'front', which is none of context"):
+    with pytest.raises(UserError, match="its stage 'front' is not one of context"):
         check_same(Path("p.pt"), saved, {"seed": 0}, ["context"])
 
 

@@ -112,7 +112,10 @@ def test_attributes_of_subjects_and_of_the_data_set_together(tiny_dataset: Path,
         ("subject,view\ns1,MRN 00417\n", "row 2: its view is not one of the permitted values"),
         ("subject,findings\ns1,mass in Mary\n", "row 2: its findings is not one of the permitted values"),
         ("subject,age\ns1,1961-04-17\n", "row 2: its age is not one of the permitted values"),
-        ("subject,age\ns1,47-48\n", "row 2: its age is not one of the permitted values .* bands of five years or more"),
+        (
+            "subject,age\ns1,47-48\n",
+            "row 2: its age is not one of the permitted values, .* bands of five years or more",
+        ),
         ("subject,age\ns1,100+\n", "row 2: its age is not one of the permitted values"),
         ("", "expected rows with the column case or subject, and one or more of view, laterality, density"),
         ("woman,density\nP1,C\n", "expected rows with the column case or subject"),
@@ -143,7 +146,7 @@ def test_ages_become_bands_and_columns_of_ones_own_hold_codes(tmp_path: Path) ->
         {"age": "40-49", "site": "a"}, {"age": "70+", "site": "b"}, {"age": "under 40", "site": "12"},
     ]  # fmt: skip
     with pytest.raises(
-        UserError, match=r"row 2: its patient is not one of the permitted values .* expected one letter, a number"
+        UserError, match=r"row 2: its patient is not one of the permitted values, .* expected one letter, a number"
     ):
         read_attributes(path, ["patient"])
 

@@ -244,7 +244,8 @@ def test_the_size_is_told_and_must_be_there(
     training(tiny_dataset, tmp_path / "out", cache=True).prepare()
     folder = tmp_path / "out" / "models" / "frozen"
     assert (
-        f"The output of frozen layers is kept in {folder}: up to 0.0 MB for 2 x 4 crops of stage second." in caplog.text
+        f"The output of frozen layers is cached in {folder}: up to 0.0 MB for 2 x 4 crops of stage second."
+        in caplog.text
     )
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10_239))
@@ -256,7 +257,9 @@ def test_the_size_is_told_and_must_be_there(
 
 @pytest.mark.parametrize("draws", [0, 3])
 def test_crops_that_do_not_recur(tiny_dataset: Path, tmp_path: Path, draws: int) -> None:
-    with pytest.raises(UserError, match=f"no crops of stage second recur, which has 3 epochs and --crop_draws {draws}"):
+    with pytest.raises(
+        UserError, match=f"crops of stage second do not recur: it has 3 epochs and --crop_draws {draws}"
+    ):
         training(tiny_dataset, tmp_path, cache=True, draws=draws).prepare()
 
 
@@ -265,7 +268,7 @@ def test_what_does_not_go_with_it(tiny_dataset: Path, tmp_path: Path, monkeypatc
         training(tiny_dataset, tmp_path, cache=True, inferer=PaddedInferer(compiled=True)).prepare()
     made = training(tiny_dataset, tmp_path, cache=True)
     made.plan = made.plan[:1]
-    with pytest.raises(UserError, match="no layers are frozen in first, so nothing could be kept"):
+    with pytest.raises(UserError, match="no layers are frozen in first, so nothing can be cached"):
         made.prepare()
     monkeypatch.setattr("engines.training.frozen_cache.world_size", lambda: 2)
     with pytest.raises(UserError, match="does not go with several processes"):

@@ -69,7 +69,7 @@ def test_a_number_is_taken_and_what_cannot_be_is_told(monkeypatch: pytest.Monkey
     assert micro_batch_size(4, 8, nn.Conv2d(3, 2, 1), plan, PaddedInferer(), "cpu") == 4
     assert micro_batch_size(8, 4, nn.Conv2d(3, 2, 1), plan, PaddedInferer(), "cpu") == 4
     monkeypatch.setattr(counted, "free_memory", lambda: 10)
-    with refused("--micro_batch_size auto: a crop of 16 x 16 needs 0.0 GB, and there are 0.0"):
+    with refused("--micro_batch_size auto: a crop of 16 x 16 needs 0.0 GB, and 0.0 GB are available"):
         micro_batch_size("auto", 8, nn.Conv2d(3, 2, 1), plan, PaddedInferer(), "cpu")
 
     class Odd(nn.Conv2d):
