@@ -1,5 +1,5 @@
 """Reading images and dataset folders, crops, normalization, writing label maps: MONAI dictionary transforms.
 
-Import from the modules: `from transforms.dataset import Dataset`. Commands that only read files start fast because
-nothing is imported here.
+Import from the modules: `from transforms.dataset import Dataset`. This file imports nothing, so that commands that only
+read files start fast.
 """

@@ -16,9 +16,9 @@ from transforms.working_resolution import upsampled_argmax
 class ArgmaxLiked(MapTransform):
     """Logits (C, h, w) → label map uint8 (1, H, W), at the size of `d[like]` (its last two axes) or `d[size_key]`.
 
-    Scores are made, and label maps written, at the label's own full resolution. The logits stay in `d[keep_key]`, if
-    that is given. A label map uint8 (1, H, W) of that size, from an inferer with `labels`, is left as it is. With a
-    `decision`, the lesion classes are decided by a threshold.
+    Images are scored, and label maps written, at the full resolution of the label. The logits are kept in
+    `d[keep_key]` if `keep_key` is given. A label map uint8 (1, H, W) of that size, from an inferer with `labels`, is
+    left unchanged. With a `decision`, the lesion classes are decided by a threshold.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class ArgmaxLiked(MapTransform):
     ) -> None:
         super().__init__(keys)
         if (like is None) == (size_key is None):
-            raise ValueError("give one of like and size_key")
+            raise ValueError("specify exactly one of like and size_key")
         self.like = like
         self.size_key = size_key
         self.keep_key = keep_key
@@ -48,5 +48,5 @@ class ArgmaxLiked(MapTransform):
                 d[key] = upsampled_argmax(d[key], (rows, columns), decision=self.decision)
             elif d[key].shape[-2:] != (rows, columns):
                 found = " x ".join(map(str, d[key].shape[-2:]))
-                raise ValueError(f"a label map of {found} for an image of {rows} x {columns}: logits are needed here")
+                raise ValueError(f"got a label map of {found} for an image of {rows} x {columns}: expected logits")
         return d

@@ -11,17 +11,17 @@ from transforms.processes import Identity
 
 PREFIX = ".part-"
 UNFINISHED = f"{PREFIX}*"
-"""Names of the files that a killed process leaves behind."""
+"""Glob pattern of the files that a killed process leaves behind."""
 _CLEARED: set[Path] = set()
-"""Folders that this process has already freed of them."""
+"""Folders from which this process has already removed such files."""
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, with the same ending; it becomes `path` when the block ends without error.
+    """Yield a temporary path beside `path`, with the same ending; rename it to `path` if the block ends without error.
 
-    Its name is short, hidden, that of no other file, and says which process writes it. What processes that do not
-    exist any more left unfinished in the same folder is removed.
+    The temporary name is short, hidden and unique, and identifies the writing process. Unfinished files of processes
+    that no longer exist are removed from the folder.
     """
     if path.parent not in _CLEARED:
         _CLEARED.add(path.parent)
@@ -37,7 +37,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def clear_unfinished(folder: Path) -> None:
-    """Remove the unfinished files in a folder whose process certainly does not exist any more."""
+    """Remove the unfinished files in a folder whose process certainly no longer exists."""
     for left in folder.glob(UNFINISHED):
         if Identity.is_gone(left.name.removeprefix(PREFIX)):
             left.unlink(missing_ok=True)

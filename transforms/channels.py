@@ -18,7 +18,7 @@ def channels_first(pixels: NDArray[Any]) -> torch.Tensor:
 
 
 class ThreeChannelsd(MapTransform):
-    """Repeat a gray image (1, H, W) as the three channels that the networks take; leave (3, H, W) as it is.
+    """Repeat a gray image (1, H, W) as the three channels that the networks take; leave (3, H, W) unchanged.
 
     "The grayscale images were transformed into RGB images" (paper, section 3.3).
     """

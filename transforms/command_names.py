@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 
 INSTALLED = (Path(__file__).resolve().parents[1] / "py.typed").is_file()
-"""Whether this code is that of a wheel, inside the package `mammoseg`."""
+"""Whether this code is part of the installed package `mammoseg` (a wheel)."""
 
 _COMMANDS = "prepare|compare|crossval|ensemble|share|sample|doctor"
 
 
 def command_names(text: str, installed: bool = INSTALLED) -> str:
-    """A message or help in which commands are called what they are called here."""
+    """Replace the command names in a message or help text by those of this installation."""
     if not installed:
         return text
     text = re.sub(r"\b(?:python\s+-m\s+)?scripts\.bundles\s+new\b", "mammoseg new", text)

@@ -53,9 +53,9 @@ class RandBalancedCropd(Randomizable, MapTransform):
         crop_size: side of the crop, or (rows, columns), in pixels of the working resolution.
         num_classes: labels are 0 … num_classes - 1; other values (void) are never chosen.
         ubiquitous: classes that are in nearly every crop and therefore not drawn.
-        balanced: False draws the place of the crop uniformly, whatever is there, as the paper does for Cityscapes.
-            An item with `CROP_CLASS` says itself what its crop shows: a pixel of that class, in the middle half of
-            the crop; if the image lacks that class, one of the class that the rule for other items draws.
+        balanced: False draws the position of the crop uniformly, regardless of its content, as the paper does for
+            Cityscapes. An item with `CROP_CLASS` overrides this: its crop shows a pixel of that class, in the middle
+            half of the crop; if the image lacks that class, a pixel of the class that the rule for other items draws.
         image_height: height in pixels to which a whole image would be brought (its working resolution), keeping
             its aspect; None keeps the stored resolution. Images are averaged down (antialiased), labels take
             the nearest pixel.
@@ -153,7 +153,7 @@ class RandBalancedCropd(Randomizable, MapTransform):
 
 
 def _uniform(random: np.random.RandomState, window: int, extent: int) -> int:
-    """Center of a window whose place within [0, extent) is drawn uniformly."""
+    """Center of a window whose position within [0, extent) is drawn uniformly."""
     return int(random.randint(max(1, extent - window + 1))) + window // 2
 
 
@@ -165,7 +165,7 @@ def _start(center: int, window: int, extent: int) -> int:
 
 
 def _cut(array: NDArray[Any], start: Sequence[int], window: tuple[int, int], **pad: Any) -> NDArray[Any]:
-    """View of a window of a memory-mapped (H, W[, 3]) array; where it sticks out a copy, with `pad` by `np.pad`."""
+    """View of a window of a memory-mapped (H, W[, 3]) array; a copy padded by `np.pad` if it exceeds the array."""
     inside = np.asarray(array[tuple(slice(max(s, 0), s + w) for s, w in zip(start, window, strict=True))])
     if inside.shape[:2] == window:
         return inside

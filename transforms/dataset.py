@@ -1,6 +1,6 @@
 """A dataset folder: dataset.json beside images/*.npy and labels/*.npy, checked when it is opened.
 
-The arrays are plain .npy files, so that one crop is read through a memory map without reading the image.
+The arrays are plain .npy files, so that a memory map reads one crop without reading the whole image.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from transforms.npy import values_of as values_of
 from transforms.reading.limits import check_oblong
 
 EVERY = "all"
-"""All sections together: for a data set that nothing was trained with."""
+"""All sections together, for a data set that no model was trained on."""
 
 VOID = 255
-"""Value of label pixels without a class, and of those beyond the image in a crop; every loss and score ignores it."""
+"""Value of label pixels without a class and of crop pixels outside the image; every loss and score ignores it."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What dataset.json says, with paths made absolute. Open one with `Dataset.load`.
+    """Content of dataset.json, with absolute paths. Open one with `Dataset.load`.
 
     Attributes:
-        root: the folder that holds images/ and labels/; that of dataset.json, unless it names another.
-        name: what the maker called it.
+        root: the folder that holds images/ and labels/; that of dataset.json, unless dataset.json names another.
+        name: name of the data set.
         labels: class id to name, from 0 without a gap.
         ignore_label: value of label pixels that have no class, or None.
         pixel_fraction: class name to its share of the training pixels that have a class.
@@ -61,7 +61,7 @@ class Dataset:
 
         Raises:
             UserError: no such folder or file, a file that breaks the schema, an empty training or validation
-                list (both may be empty in a folder of test images only), or an image that is listed but not there.
+                list (both may be empty in a folder of test images only), or a listed image that is missing.
         """
         with without_garbage_collection():
             return cls._load(Path(folder).expanduser())
@@ -90,12 +90,12 @@ class Dataset:
 
     @property
     def windowing(self) -> str:
-        """How DICOM values became pixels (`read_mammogram`); new images must be read the same way."""
+        """Mapping from DICOM values to pixels (`read_mammogram`); new images must be read the same way."""
         return str(self.content.get("windowing", "voi"))
 
     @property
     def flip(self) -> str:
-        """The side that every breast was brought to ("left", "right"), or "none"."""
+        """The edge at which the chest wall is in every image ("left", "right"), or "none"."""
         return str(self.content.get("flip", "none"))
 
     @property
@@ -105,20 +105,20 @@ class Dataset:
 
     @property
     def source_values(self) -> list[int] | None:
-        """Gray value of each class in the label images that the data set was made from, or None."""
+        """Gray value of each class in the source label images, or None."""
         values = self.content.get("source_values")
         return None if values is None else [int(value) for value in values]
 
     def items(self, section: str) -> list[dict[str, Any]]:
-        """Fresh dictionaries for MONAI, one an image of "training", "validation" or "test", or of "all".
+        """New dictionaries for MONAI, one per image of "training", "validation", "test" or "all".
 
-        Keys: image, label (absolute paths; label None where there is none), subject, case, laterality, view,
+        Keys: image, label (absolute paths; label is None for an unlabeled image), subject, case, laterality, view,
         spacing_mm, intensity_range.
         """
         return list(self.each(section))
 
     def each(self, section: str) -> Items:
-        """The same, each made when it is asked for."""
+        """As `items`, but each dictionary is made on access."""
         check_section(section, (*SECTIONS, EVERY))
         if section != EVERY:
             return Items(self.root, self.content.get(section, []))
@@ -130,7 +130,7 @@ class Dataset:
 
     @cached_property
     def files(self) -> KnownFiles:
-        """What is known of its arrays, from earlier starts, too."""
+        """Cache of what was read of its arrays, also by earlier runs."""
         return KnownFiles(self.root)
 
     def class_weights(self) -> list[float]:
@@ -146,33 +146,33 @@ class Dataset:
 
     @property
     def intensity_ranges(self) -> list[list[int]]:
-        """The different [lowest, highest] values that its images could hold, as in [[0, 4095], [0, 255]]."""
+        """Distinct [lowest, highest] possible values of the images, as in [[0, 4095], [0, 255]]."""
         items = (item for section in SECTIONS for item in self.content.get(section, []))
         return [list(pair) for pair in sorted({tuple(item["intensity_range"]) for item in items})]
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what is learned from: classes, images, labels, sections; not of names or paths."""
+        """SHA-256 of what a model learns from: classes, images, labels, sections; not of names or paths."""
         classes = {"labels": self.class_names, "ignore_label": self.ignore_label}
         return _sha256([classes, *self._hashes("label_sha256")])
 
     @cached_property
     def split_digest(self) -> str:
-        """SHA-256 of which image stands in which section."""
+        """SHA-256 of the assignment of images to sections."""
         return _sha256(self._hashes())
 
     def check_labels(self, items: Sequence[dict[str, Any]]) -> set[int]:
         """Check, before the first epoch, that every label exists, fits its image and has known values only.
 
-        Of the images, types and sizes are checked, which costs no reading of pixels.
+        Only the types and sizes of the images are checked; their pixels are not read.
 
         Args:
-            items: what `items(section)` or `each(section)` returned.
+            items: result of `items(section)` or `each(section)`.
 
-        Returns the values that occur.
+        Returns the label values that occur.
 
         Raises:
-            UserError: for the first image or label that breaks a rule; names the file, what it holds and the remedy.
+            UserError: for the first image or label that breaks a rule; names the file, its content and the remedy.
         """
         allowed, occurring = self._allowed(), np.zeros(256, bool)
         with self.files.reading(len(items), "reading labels") as done:
@@ -183,14 +183,14 @@ class Dataset:
         return set(np.flatnonzero(occurring).tolist())
 
     def check_label(self, item: dict[str, Any], image: np.ndarray[Any, Any], label: np.ndarray[Any, Any]) -> None:
-        """The same of one item whose arrays are open; nothing is kept of its files."""
+        """As `check_labels`, for one item whose arrays are open; its files are not cached."""
         _check_pair(item, *((str(array.dtype), array.shape) for array in (image, label)))
         seen, allowed = values_of(label), self._allowed()
         if (seen & ~allowed).any():
             raise UserError(unknown_values(item["label"], seen, allowed))
 
     def _allowed(self) -> np.ndarray[Any, Any]:
-        """Which of the 256 values a label map may hold."""
+        """Mask (256,) of the values that a label map may hold."""
         allowed = np.zeros(256, bool)
         allowed[[*self.labels, *([] if self.ignore_label is None else [self.ignore_label])]] = True
         return allowed
@@ -198,7 +198,7 @@ class Dataset:
     def _check_labels(
         self, items: Sequence[dict[str, Any]], allowed: np.ndarray[Any, Any], occurring: np.ndarray[Any, Any]
     ) -> None:
-        """Check some of them; add the values that occur."""
+        """Check some of the items; add their label values to `occurring`."""
         paths = paths_of(items, "label")
         bare = items[paths.index(None)] if None in paths else None
         items = items if bare is None else items[: paths.index(None)]
@@ -265,22 +265,22 @@ class Dataset:
 
 
 def _check_pair(item: dict[str, Any], image: tuple[str, tuple[int, ...]], label: tuple[str, tuple[int, ...]]) -> None:
-    """Raise UserError unless type and shape of an image and its label fit each other."""
+    """Raise UserError unless type and shape of an image and its label match."""
     check_oblong(item["image"], *image[1][:2])
     check_type(item["image"], image[0])
     if label[1] != image[1][:2]:
         raise UserError(
             f"{item['label']}: is {_size(label[1])}, its image {_size(image[1])} (rows x columns); prepare "
-            "the dataset again from label maps of the image's size"
+            "the dataset again from label maps of the same size as the image"
         )
     if label[0] != "uint8":
         raise UserError(f"{item['label']}: holds {label[0]}; expected uint8")
 
 
 def unknown_values(path: str | Path, seen: np.ndarray[Any, Any], allowed: np.ndarray[Any, Any]) -> str:
-    """The message for a label file with values that no class has."""
+    """Return the error message for a label file with values of no class."""
     found, known = np.flatnonzero(seen).tolist(), np.flatnonzero(allowed).tolist()
-    remedy = "name every value when preparing the dataset, as in --values 0=background,1=…"
+    remedy = "specify every value when preparing the dataset, as in --values 0=background,1=…"
     if str(path).lower().endswith((".jpg", ".jpeg")):
         remedy = "JPEG changes label values: save label images as PNG"
     elif set(found) <= {0, 255}:
@@ -289,7 +289,7 @@ def unknown_values(path: str | Path, seen: np.ndarray[Any, Any], allowed: np.nda
 
 
 def listed(values: list[int]) -> str:
-    """ "0, 1, 2" with a "… (40 in all)" after twelve."""
+    """ "0, 1, 2"; of more than twelve values, the first twelve and "… (40 in all)"."""
     text = ", ".join(str(value) for value in values[:12])
     return text if len(values) <= 12 else f"{text}, … ({len(values)} in all)"
 
@@ -315,7 +315,7 @@ def _check_labels_table(path: Path, labels: dict[int, str], ignore: int | None, 
 
 
 def _check_enough_labels(path: Path, labels: dict[int, str], content: dict[str, Any]) -> None:
-    """Two classes or more; none are needed where no image has a label map."""
+    """Require two or more classes; a data set without label maps may have none."""
     labelled = any(item["label"] is not None for section in SECTIONS for item in content.get(section, []))
     if len(labels) < 2 and (labels or labelled):
         raise UserError(f"{path}: names {len(labels)} class; expected two or more, the first for the background")

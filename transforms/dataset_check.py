@@ -1,5 +1,6 @@
-"""What would spoil a training, told by dataset.json, headers and digests: one checker for `scripts.prepare check`, `run
-check` and the training itself.
+"""Detect what would invalidate a training, from dataset.json, headers and digests.
+
+One checker for `scripts.prepare check`, `run check` and the training itself.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from transforms.dataset import SECTIONS, Dataset
 from transforms.errors import UserError
 
 Member = tuple[str, str, str]
-"""(section, case, what may not be in two sections)."""
+"""(section, case, key that may not be in two sections: a subject or a digest)."""
 
 
 def check_dataset_for_training(data: Dataset) -> list[str]:
-    """Check sections, images' headers and all labels, before the first step.
+    """Check sections, image headers and all labels, before the first step.
 
-    Returns what a person should know but may have wanted.
+    Returns warnings about what may be intended.
 
     Raises:
-        UserError: the first thing that makes scores wrong or a training pointless.
+        UserError: for the first defect that makes scores wrong or a training pointless.
     """
     entries = ((section, item) for section in SECTIONS for item in data.content.get(section, []))
     members = ((section, item["image"], item["subject"]) for section, item in entries)
@@ -37,13 +38,13 @@ def check_dataset_for_training(data: Dataset) -> list[str]:
     if len(classes) < 2:
         raise UserError(
             f"{data.root}: all training labels hold only {classes[0] if classes else 'void'}: there is nothing "
-            "to learn; prepare the dataset with the annotations, or name their values (--values)"
+            "to learn; prepare the dataset with the annotations, or specify their values (--values)"
         )
     return warnings
 
 
 def subjects_apart(members: Iterable[Member]) -> str | None:
-    """Whether subjects are in two sections: one phrase, or None."""
+    """Describe subjects that are in two sections, in one phrase; None without such subjects."""
     found: dict[str, set[str]] = defaultdict(set)
     for section, _, subject in members:
         found[subject].add(section)
@@ -54,7 +55,7 @@ def subjects_apart(members: Iterable[Member]) -> str | None:
 
 
 def copies_apart(members: Iterable[Member]) -> str | None:
-    """Whether images of the same digest stand in two sections: one phrase, or None."""
+    """Describe images of equal digest in two sections, in one phrase; None without such images."""
     members = list(members)
     sections: dict[str, str] = {}
     twice = {digest for section, _, digest in members if sections.setdefault(digest, section) != section}
@@ -72,6 +73,6 @@ def copies_apart(members: Iterable[Member]) -> str | None:
 
 
 def check_digest(path: str | Path, digest: str, imported: str | None) -> None:
-    """Raise UserError if an array is not the one that was imported; None: that was not recorded."""
+    """Raise UserError if an array differs from the imported one; `imported` is None if that was not recorded."""
     if imported is not None and digest != imported:
         raise UserError(f"{path}: changed since it was imported; prepare the dataset again")

@@ -1,4 +1,4 @@
-"""What a dataset folder holds: dataset.json, and which files there are."""
+"""Content of a dataset folder: dataset.json and the list of files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from transforms.strict_json import read_json
 
 SHARED = ("subject", "laterality", "view", "spacing_source", "intensity_source")
 MANY = 5000
-"""Objects more than which are left out of every later search for garbage."""
+"""Number of new objects above which they are excluded from later garbage collections."""
 
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Make many objects that stay, without a search for garbage among them, now or later: it would take seconds."""
+    """Exclude many long-lived objects from garbage collection, now and later: collecting would take seconds."""
     working, before = gc.isenabled(), gc.get_count()[0]
     gc.disable()
     try:
@@ -33,10 +33,10 @@ def without_garbage_collection() -> Iterator[None]:
 
 
 def read_content(root: Path) -> dict[str, Any]:
-    """The object in a dataset.json.
+    """Return the object in a dataset.json.
 
     Raises:
-        UserError: there is none, or it is no JSON object.
+        UserError: the file is missing, or holds no JSON object.
     """
     path = root / "dataset.json"
     if not path.is_file():
@@ -52,7 +52,7 @@ def read_content(root: Path) -> dict[str, Any]:
 
 
 def _share(content: dict[str, Any]) -> None:
-    """Keep one object of each text that many images have, such as the subject."""
+    """Share one string object between all images that have the same text, such as the subject."""
     texts: dict[str, str] = {}
     for section in content.values():
         for item in section if isinstance(section, list) else ():
@@ -68,7 +68,7 @@ def _not_a_dataset(root: Path) -> str:
         names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in looked.iterdir())
         found = f"it holds {', '.join(names[:5]) or 'nothing'}{' …' if len(names) > 5 else ''}"
     else:
-        found = "there is a file of this name" if looked.exists() else "no such folder"
+        found = "a file has this name" if looked.exists() else "no such folder"
         inside = [path.name for path in looked.parent.glob("*/") if (path / "dataset.json").is_file()]
         if inside:
             found += f" (datasets beside it: {', '.join(sorted(inside)[:5])})"

@@ -1,4 +1,4 @@
-"""Images of a data set as MONAI takes them: a dictionary for each, made when it is asked for."""
+"""Images of a data set as MONAI takes them: one dictionary per image, made on access."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Entries = Sequence[Mapping[str, Any]]
 
 
 class Items(Sequence[dict[str, Any]]):
-    """A sequence of fresh dictionaries, as `Dataset.items` has them; of a hundred thousand images, a list takes 65 MB.
+    """A sequence of new dictionaries, as in `Dataset.items`; a list of a hundred thousand would take 65 MB.
 
     Args:
-        root: of the dataset folder.
-        entries: of dataset.json.
+        root: the dataset folder.
+        entries: the images' entries in dataset.json.
     """
 
     def __init__(self, root: Path, entries: Entries) -> None:
@@ -49,27 +49,27 @@ class Items(Sequence[dict[str, Any]]):
         }
 
     def paths(self, key: str) -> list[Any]:
-        """What the dictionaries hold under "image" or "label", without making them."""
+        """Values of the dictionaries' key "image" or "label", without making the dictionaries."""
         return [None if entry[key] is None else self._prefix + entry[key] for entry in self.entries]
 
     def where(self, wanted: Callable[[Mapping[str, Any]], bool]) -> Items:
-        """Those whose entry is wanted."""
+        """The items for whose entry `wanted` returns True."""
         return Items(self.root, [entry for entry in self.entries if wanted(entry)])
 
 
 def paths_of(items: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
-    """Paths of the images or label maps ("image", "label") of items; None where there is none."""
+    """Paths of the images or label maps ("image", "label") of items; None for an unlabeled image."""
     return items.paths(key) if isinstance(items, Items) else [item[key] for item in items]
 
 
 def case_of(name: str) -> str:
-    """Name of an image's case: its file's name without the ending, as `Path.stem`."""
+    """Case name of an image: its file name without the ending, as `Path.stem`."""
     file = name.rpartition("/")[2]
     stem, dot, _ = file.rpartition(".")
     return stem if dot and stem.strip(".") and not file.endswith(".") else PurePosixPath(name).stem
 
 
 def check_section(section: str, known: Sequence[str]) -> None:
-    """Raise UserError unless there is such a section."""
+    """Raise UserError if the section is unknown."""
     if section not in known:
         raise UserError(f"section is {section!r}; expected one of {', '.join(known)}")

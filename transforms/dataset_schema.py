@@ -1,4 +1,4 @@
-"""dataset.json against its schema; entries that certainly fit it are told in a fraction of the validator's time."""
+"""Validation of dataset.json; entries that certainly fit the schema skip the much slower validator."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FILE = Path(__file__).with_name("dataset.schema.json")
 
 
 def check_schema(path: Path, content: dict[str, Any]) -> None:
-    """Raise UserError with the most telling of the places in which a dataset.json breaks the schema.
+    """Raise UserError with the most relevant violation if a dataset.json breaks the schema.
 
     Args:
-        path: of the file, for the message.
-        content: the object in it.
+        path: path of the file, for the message.
+        content: the object in the file.
     """
-    from jsonschema.exceptions import best_match  # not where no dataset.json is read, see scripts.benchmark gpu
+    from jsonschema.exceptions import best_match  # slow to import: only if a dataset.json is read
 
     lists = {name: content[name] for name in SECTIONS if isinstance(content.get(name), list)}
     fits = all(map(plain_items, lists.values()))

@@ -1,4 +1,4 @@
-"""Class scores to a class: the highest probability, or a threshold on that of a lesion."""
+"""Class scores to a class: the highest probability, or a threshold on the lesion probability."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Decision:
-    """A pixel is a lesion where the probability of the lesion classes together reaches a threshold.
+    """A pixel is a lesion if the summed probability of the lesion classes reaches a threshold.
 
-    It then is the best of the lesion classes, and elsewhere the best of the other classes.
+    It is then assigned the best of the lesion classes, otherwise the best of the other classes.
 
     Attributes:
         lesions: numbers of the lesion classes.
@@ -35,15 +35,15 @@ class Decision:
 
 
 def lesion_probability(scores: Tensor, lesions: Sequence[int]) -> Tensor:
-    """Sum of the softmax of some classes: logits (C, h, w) → float32 (h, w)."""
+    """Summed softmax probability of the lesion classes: logits (C, h, w) → float32 (h, w)."""
     return torch.softmax(scores.float(), dim=0)[list(lesions)].sum(dim=0).clamp_(max=1)  # rounding may exceed 1
 
 
 def most_likely(scores: Tensor) -> Tensor:
-    """The first of the classes with the highest score: (C, h, w) → uint8 (1, h, w)."""
+    """Class with the highest score, the first of equal ones: (C, h, w) → uint8 (1, h, w)."""
     return scores.max(dim=0, keepdim=True).indices.to(torch.uint8)  # on a CPU, many times faster than argmax
 
 
 def decide(scores: Tensor, decision: Decision | None) -> Tensor:
-    """By the decision; None takes the most likely class."""
+    """Class map by `decision`; None takes the most likely class."""
     return most_likely(scores) if decision is None else decision(scores)

@@ -1,4 +1,4 @@
-"""The error for users' mistakes."""
+"""The error class for invalid user input."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ PASSED_ON = re.compile(r"^transforms\.errors\.UserError: (.+)$", re.MULTILINE)
 class UserError(ValueError):
     """Bad input: the message is one line that names the file, what was found, what was expected and what to do.
 
-    Commands print it without a traceback and exit with a code other than 0. Line breaks and control characters in it,
-    as file names and headers may hold them, are escaped; commands are called what they are called where the code is.
+    Commands print it without a traceback and exit with a nonzero code. Line breaks and control characters, which file
+    names and headers may contain, are escaped; commands are named as in this installation (`command_names`).
     """
 
     def __init__(self, message: object = "") -> None:
@@ -22,9 +22,9 @@ class UserError(ValueError):
 
 
 def user_error(error: BaseException | None) -> UserError | None:
-    """The `UserError` behind an exception, however deeply MONAI wrapped it; None if there is none.
+    """The `UserError` behind an exception, however deeply MONAI wrapped it; None without one.
 
-    One of a process that reads data comes with its whole traceback as text, of which only the last line is meant.
+    An error of a data loading process arrives as traceback text; only its last line is used.
     """
     while error is not None:
         found = PASSED_ON.findall(str(error))

@@ -1,7 +1,7 @@
 """Breast side of an image, and mirroring to one side.
 
-In a mammogram as it is acquired, a left breast touches the left edge and a right breast the right one. Some archives
-hold mirrored copies: their laterality does not say where the breast is, their pixels do.
+In a mammogram as acquired, a left breast touches the left edge and a right breast the right edge. Some archives hold
+mirrored copies: there, only the pixels show where the breast is, not the laterality.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _CLEARLY = 1.05  # times brighter
 
 
 def side_of_laterality(laterality: str | None) -> str | None:
-    """Edge that the chest wall is at in an image as acquired: "left" for "L", "right" for "R", None for None."""
+    """Edge of the chest wall in an image as acquired: "left" for "L", "right" for "R", None for None."""
     return {"L": "left", "R": "right"}.get(laterality or "")
 
 
 def side_of_pixels(pixels: NDArray[Any]) -> str | None:
-    """ "left" or "right", whichever half of an image (rows, columns[, 3]) is clearly brighter, else None."""
+    """The clearly brighter half of an image (rows, columns[, 3]): "left" or "right", else None."""
     half = pixels.shape[1] // 2
     left = float(pixels[:, :half].sum(dtype=np.uint64))
     right = float(pixels[:, pixels.shape[1] - half :].sum(dtype=np.uint64))
@@ -30,10 +30,10 @@ def side_of_pixels(pixels: NDArray[Any]) -> str | None:
 
 
 def must_flip(pixels: NDArray[Any], laterality: str | None, to: str) -> tuple[bool, str | None]:
-    """Whether an image is to be mirrored so that the breast hangs on the side `to`, and a remark or None.
+    """Whether to mirror an image so that the breast is on the side `to`, and a remark or None.
 
-    Laterality decides; where it is unknown, the brighter half does. Remarks: "disagrees" if the pixels say otherwise
-    than the laterality, "unknown" if neither says anything.
+    The laterality decides; if it is unknown, the brighter half does. Remarks: "disagrees" if pixels and laterality
+    indicate different sides, "unknown" if neither indicates one.
     """
     if to == "none":
         return False, None

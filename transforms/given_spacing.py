@@ -1,4 +1,4 @@
-"""The option `--spacing`: the size of the pixels of images that state none."""
+"""The option `--spacing`: pixel size for images whose files state none."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Spacing = tuple[float, float]
 
 
 def given_spacing(given: Any) -> Spacing | None:
-    """(row, column) size of a pixel in mm, as a person gives it: a number, or a pair; None without one.
+    """(row, column) size of a pixel in mm from the option's value, a number or a pair; None without one.
 
     Raises:
-        UserError: it is neither.
+        UserError: the value is neither.
     """
     if given is None:
         return None
@@ -22,7 +22,7 @@ def given_spacing(given: Any) -> Spacing | None:
     numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
     if len(values) != 2 or len(numbers) != 2 or not all(0 < value < 100 for value in numbers):
         raise UserError(
-            f"--spacing {given}: expected the size of a pixel in mm, above 0 and below 100: 0.07, or [0.07,0.07] (row, "
+            f"--spacing {given}: expected the pixel size in mm, above 0 and below 100: 0.07, or [0.07,0.07] (row, "
             "column)"
         )
     return float(numbers[0]), float(numbers[1])

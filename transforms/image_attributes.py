@@ -1,6 +1,6 @@
-"""What images can be grouped by, and what each attribute may say: fixed terms and bands, nothing that tells a person.
+"""Attributes by which images can be grouped, and their allowed values: fixed terms and bands, nothing identifying.
 
-A value leaves this file only as one of the terms below, so that no name, identifier or date can ride along, whatever a
+A value leaves this file only as one of the terms below, so that no name, identifier or date can pass, whatever a
 header, a dataset.json or a table holds.
 """
 
@@ -13,7 +13,7 @@ from functools import lru_cache
 VIEWS = ("CC", "MLO", "ML", "LM", "LMO", "XCCL", "XCCM", "XCC", "FB", "SIO", "ISO")
 
 AGES = ((40, "under 40"), (50, "40-49"), (60, "50-59"), (70, "60-69"), (200, "70 or older"))
-"""Upper limit of an age band in years, exclusive, and its name."""
+"""Upper limit of each age band in years, exclusive, and its name."""
 
 _NARROWEST, _OLDEST = 5, 90
 _BAND = re.compile(r"(\d{1,3}) ?[-–] ?(\d{1,3})")
@@ -26,7 +26,7 @@ _MAKERS = {
     "konica": "konica minolta", "minolta": "konica minolta", "metaltronica": "metaltronica", "canon": "canon",
     "toshiba": "canon", "hitachi": "fujifilm", "internazionale medico scientifica": "ims", "trex": "hologic",
 }  # fmt: skip
-"""Words in a manufacturer's name, and what is kept."""
+"""Word in a manufacturer's name to the term that is kept."""
 
 _DENSITY_WORDS = (
     *("almost", "entirely", "fatty", "scattered", "fibroglandular", "areas", "of", "density", "heterogeneously"),
@@ -48,12 +48,12 @@ _MACHINE_WORDS = (
 
 
 def age_band(years: int) -> str:
-    """The band of an age."""
+    """Return the band of an age."""
     return next((name for limit, name in AGES if years < limit), AGES[-1][1])
 
 
 def manufacturer(text: str) -> str | None:
-    """The maker of a device, "other" for one that is not known; None where nothing is stated."""
+    """Manufacturer of a device; "other" if unknown, None if none is stated."""
     words = " ".join(re.findall(r"[a-z]+", text.lower()))
     known = (name for word, name in _MAKERS.items() if re.search(rf"\b{word}\b", words))
     return next(known, "other") if words else None
@@ -68,7 +68,7 @@ def _mapped(values: Mapping[str, str]) -> Callable[[str], str | None]:
 
 
 def _of_words(*words: str) -> Callable[[str], str | None]:
-    """Texts whose words are all known; how they are joined stays."""
+    """Accept texts whose words are all known; separators are kept."""
 
     def checked(text: str) -> str | None:
         fits = re.fullmatch(r"[a-z0-9]+(?:[ +_/,-]+[a-z0-9]+)*", text)
@@ -92,7 +92,7 @@ def _machine(text: str) -> str | None:
 
 
 def _age(text: str) -> str | None:
-    """A band of five years or more as it is given, a whole number of years as its band."""
+    """A band of five years or more unchanged, a whole number of years as its band."""
     if re.fullmatch(r"\d{1,3}", text):
         return age_band(int(text)) if int(text) < AGES[-1][0] else None
     if band := _BAND.fullmatch(text):
@@ -129,7 +129,7 @@ CHECKS: dict[str, Callable[[str], str | None]] = {
     "mass_only": _mapped({"yes": "yes", "no": "no", "true": "yes", "false": "no", "1": "yes", "0": "no"}),
     "age": _age,
 }  # fmt: skip
-"""Attribute → text in lower case to one of its terms, or None."""
+"""Attribute → function from a lower-case text to one of the attribute's terms, or None."""
 
 EXPECTED = {
     "view": ", ".join(VIEWS),
@@ -148,16 +148,16 @@ EXPECTED = {
 }
 
 CODE = "one letter, a number up to 99, yes or no"
-"""What attributes with a name of one's own may hold."""
+"""Allowed values of user-defined attributes."""
 
 
 @lru_cache(maxsize=4096)  # the values of many images are few
 def term(name: str, text: str) -> str | None:
-    """A value as it is kept; None if it is none of the attribute's terms.
+    """Normalized value of an attribute; None if it is not one of the attribute's terms.
 
     Args:
-        name: one of `CHECKS`, or a name of one's own, whose values are codes (`CODE`).
-        text: as it was found.
+        name: one of `CHECKS`, or a user-defined name, whose values are codes (`CODE`).
+        text: the value as found.
     """
     plain = re.sub(r"\s+", " ", text.strip().lower())
     if name in CHECKS:
@@ -166,5 +166,5 @@ def term(name: str, text: str) -> str | None:
 
 
 def expected(name: str) -> str:
-    """What an attribute may hold, for messages."""
+    """Allowed values of an attribute, for messages."""
     return EXPECTED.get(name, CODE)

@@ -1,9 +1,9 @@
-"""What has been read of the arrays of a dataset folder, kept from one start to the next.
+"""Cache of what was read of a dataset folder's arrays, kept between runs.
 
-A hundred thousand mammograms are a terabyte: to read them at every start, for their digests and for the values that
-labels hold, would take hours. A file counts as known while its size, its times of modification and of change, and its
-inode are those at which this user's earlier run read it; the system sets the time of change itself at any write, also
-where a program restores the time of modification.
+A hundred thousand mammograms are a terabyte: reading them at every start, for their digests and label values, would
+take hours. A file counts as known while its size, modification time, change time and inode equal those at which an
+earlier run of this user read it. The system sets the change time at every write, even if a program restores the
+modification time.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from transforms.digests import array_sha256
 from transforms.npy import open_array, values_of
 
 HEADER, DIGEST, VALUES = 1, 2, 4
-"""What is known of a file: type and shape; SHA-256; the values of a label map."""
+"""Kinds of known properties of a file: type and shape; SHA-256; the values of a label map."""
 VARIABLE = "MAMMOSEG_CACHE_DIR"
 SETTLED = 10.0
-"""Seconds that a file must not have changed for when it is read: a later change could leave the same times."""
+"""Seconds for which a file must be unchanged before it is read: a later change could leave the same times."""
 FORGOTTEN = 90 * 86400.0
-"""Seconds after which what no run used is removed."""
+"""Seconds after which an unused cache file is removed."""
 CHUNK = 1024
 THREADS = 4
 SAVE_EVERY = 60.0
@@ -39,7 +39,7 @@ _COLUMNS = {"times": (np.int64, 4), "shape": (np.int32, 3), "sha256": (np.uint8,
 
 
 def cache_folder() -> Path | None:
-    """Where it is kept: `MAMMOSEG_CACHE_DIR`, else `mammoseg` in the user's cache folder; None keeps nothing."""
+    """Cache folder: `MAMMOSEG_CACHE_DIR`, else `mammoseg` in the user's cache folder; None disables the cache."""
     named = os.environ.get(VARIABLE)
     if named is not None:
         return Path(named) if named else None
@@ -50,10 +50,10 @@ def cache_folder() -> Path | None:
 
 
 class KnownFiles:
-    """The files of one dataset folder, by their names in it.
+    """The files of one dataset folder, by their names relative to it.
 
     Args:
-        root: the folder.
+        root: the dataset folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -71,18 +71,18 @@ class KnownFiles:
         return KnownFiles, (self.root,)
 
     def names(self, paths: Sequence[str]) -> list[str]:
-        """Names in the folder, of paths that begin with it."""
+        """Names relative to the folder, for paths that begin with it."""
         root = len(os.path.join(self.root, ""))
         return [path[root:] for path in paths]
 
     @contextmanager
     def reading(self, total: int, about: str) -> Iterator[Callable[[int], Any]]:
-        """Show how far it is, after two seconds, and keep what was read, also if it is interrupted.
+        """Show progress after two seconds, and save what was read, also after an interruption.
 
-        Gives what is to be called with each number of items that are done.
+        Yields a function to call with each number of finished items.
         """
         try:
-            from tqdm.auto import tqdm  # not where no file is read, see scripts.benchmark gpu
+            from tqdm.auto import tqdm  # slow to import: only if files are read
 
             with tqdm(total=total, desc=about, delay=2, leave=False, unit="file") as bar:
                 yield bar.update
@@ -90,12 +90,12 @@ class KnownFiles:
             self._save()
 
     def look(self, names: Sequence[str], need: int, again: bool = False, fresh: bool = False) -> NDArray[np.int64]:
-        """Read what is not known of files yet; return their rows for the methods below.
+        """Read what is not yet known of files; return their row numbers for the methods below.
 
         Args:
-            names: in the folder.
-            need: HEADER, DIGEST and VALUES, added.
-            again: read them although they are known.
+            names: file names relative to the folder.
+            need: sum of HEADER, DIGEST and VALUES.
+            again: read the files even if they are known.
             fresh: compare times again, also of files that this object has compared before.
 
         Raises:
@@ -114,7 +114,7 @@ class KnownFiles:
         return rows
 
     def size_and_time(self, rows: NDArray[np.int64]) -> list[list[int]]:
-        """[bytes, time of modification in ns] of each."""
+        """[bytes, modification time in ns] of each file."""
         found: list[list[int]] = self._table["times"][rows, :2].tolist()
         return found
 
@@ -129,7 +129,7 @@ class KnownFiles:
         return [text[first : first + 64] for first in range(0, len(text), 64)]
 
     def values(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which values each label map holds: (number, 256); none of what is no uint8 array."""
+        """Mask (files, 256) of the values in each label map; all False for an array that is not uint8."""
         return np.unpackbits(self._table["values"][rows], axis=1).astype(bool)
 
     # -- reading -----------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ class KnownFiles:
         return rows
 
     def _compare(self, names: Sequence[str], rows: NDArray[np.int64], fresh: bool) -> None:
-        """Forget what is known of files that have changed."""
+        """Discard the cached properties of files that have changed."""
         positions = range(len(rows)) if fresh else np.flatnonzero(~self._compared[rows]).tolist()
         root = os.path.join(self.root, "")
         found = np.array([_times(root + names[i]) for i in positions], np.int64).reshape(-1, 4)
@@ -207,7 +207,7 @@ class KnownFiles:
             self._compared, self._recent = np.zeros(len(names), bool), np.zeros(len(names), bool)
 
     def _save(self) -> None:
-        """Keep what is known of files that had not changed for a while; without a place for it, nothing."""
+        """Save what is known of files that had been unchanged for a while; do nothing without a cache folder."""
         self._saved, path = time.monotonic(), self._file()
         if path is None or not self._read:
             return
@@ -236,7 +236,7 @@ def _forget(folder: Path) -> None:
 
 
 def _times(path: str) -> tuple[int, int, int, int]:
-    """Size, times of modification and of change in ns, and inode; nothing of a file that cannot be asked."""
+    """Size, modification time and change time in ns, and inode; zeros for an inaccessible file."""
     try:
         facts = os.stat(path)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Intensities to the range that the networks take."""
+"""Normalization of intensities to the networks' input range."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monai.transforms import MapTransform
 from transforms.errors import UserError
 
 SLACK = 1e-4
-"""Of the range, for the rounding of an image that was averaged to another resolution."""
+"""Tolerance as a fraction of the range, for rounding when an image is averaged to another resolution."""
 
 
 class NormalizeRanged(MapTransform):
@@ -19,7 +19,7 @@ class NormalizeRanged(MapTransform):
 
     The range comes from the file's bit depth and not from the pixels, so that a crop and its whole image agree.
 
-    Raises UserError if a value lies outside the range: the network would see what no other image can hold.
+    Raises UserError if a value is outside the range: the network would see values that no other image can have.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

@@ -11,15 +11,15 @@ from transforms.errors import UserError
 
 
 def open_array(path: str | Path) -> np.ndarray[Any, Any]:
-    """Memory map of an images/ or labels/ file: (rows, columns), or (rows, columns, 3) where images have color.
+    """Memory map of an images/ or labels/ file: (rows, columns), or (rows, columns, 3) for color images.
 
-    Slice it, and only that part is read.
+    Slicing the map reads only that part.
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; copy the whole dataset folder again, or prepare it again") from None
-    except Exception as error:  # NumPy reads the header as Python: of a damaged one it raises many kinds
+    except Exception as error:  # NumPy parses the header as Python: a damaged one raises many kinds of exceptions
         raise UserError(
             f"{path}: not a NumPy array that can be read ({type(error).__name__}); prepare the dataset again"
         ) from None
@@ -31,18 +31,18 @@ def open_array(path: str | Path) -> np.ndarray[Any, Any]:
 
 
 def check_image_type(path: str | Path, image: np.ndarray[Any, Any]) -> None:
-    """Raise UserError unless an image holds whole numbers as scripts.prepare writes them."""
+    """Raise UserError unless an image has an integer type that scripts.prepare writes."""
     check_type(path, str(image.dtype))
 
 
 def check_type(path: str | Path, dtype: str) -> None:
-    """The same for the name of a type."""
+    """As `check_image_type`, for the name of a type."""
     if dtype not in ("uint8", "uint16"):
         raise UserError(f"{path}: holds {dtype}; expected uint8 or uint16; prepare the dataset again")
 
 
 def values_of(label: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Which of the 256 possible values a uint8 label map holds, as 256 booleans; read strip by strip."""
+    """Mask (256,) of the values in a uint8 label map, which is read strip by strip."""
     seen = np.zeros(256, bool)
     for first in range(0, label.shape[0], 256):
         seen[label[first : first + 256]] = True

@@ -25,22 +25,22 @@ CITYSCAPES = {
     "rider": (255, 0, 0), "car": (0, 0, 142), "truck": (0, 0, 70), "bus": (0, 60, 100), "train": (0, 80, 100),
     "motorcycle": (0, 0, 230), "bicycle": (119, 11, 32),
 }  # fmt: skip
-"""Official colors of the 19 classes that are scored (cityscapesScripts, helpers/labels.py)."""
+"""Official colors of the 19 evaluated classes (cityscapesScripts, helpers/labels.py)."""
 
 VOID_COLOUR = (255, 255, 255)
 WRONG, RIGHT = (255, 0, 200), (60, 60, 60)
-"""Of the difference of two label maps; no class has the first."""
+"""Colors in the difference of two label maps; no class has the color `WRONG`."""
 
 
 def class_colours(class_names: Sequence[str]) -> list[tuple[int, int, int]]:
-    """Color of each class: those of Cityscapes for its classes, else by number."""
+    """Color of each class: the official ones if all classes are of Cityscapes, else by class number."""
     if class_names and all(name in CITYSCAPES for name in class_names):
         return [CITYSCAPES[name] for name in class_names]
     return [PALETTE[number % len(PALETTE)] for number in range(len(class_names))]
 
 
 def colour(label: NDArray[np.integer[Any]], class_names: Sequence[str]) -> RGB:
-    """Label map (H, W) → RGB (H, W, 3); values that are no class are white."""
+    """Label map (H, W) → RGB (H, W, 3); values without a class are white."""
     table = np.full((256, 3), VOID_COLOUR, dtype=np.uint8)
     table[: len(class_names)] = class_colours(class_names)
     return table[label.astype(np.uint8)]
@@ -53,14 +53,14 @@ def picture(image: NDArray[np.floating[Any]]) -> RGB:
 
 
 def overlay(image: RGB, label: NDArray[np.integer[Any]], num_classes: int, alpha: float = 0.4) -> RGB:
-    """Blend the classes other than background over an image of the same size."""
+    """Overlay the classes other than background on an image of the same size."""
     tint = colour(label, [""] * num_classes)
     mask = (label > 0)[..., None] * alpha
     return (image * (1 - mask) + tint * mask).astype(np.uint8)
 
 
 def difference(truth: NDArray[np.integer[Any]], pred: NDArray[np.integer[Any]], num_classes: int) -> RGB:
-    """Wrong pixels magenta, right ones dark, void white."""
+    """Difference of two label maps as RGB (H, W, 3): wrong pixels magenta, correct pixels dark, void white."""
     out: RGB = np.full((*truth.shape, 3), RIGHT, dtype=np.uint8)
     out[truth != pred] = WRONG
     out[truth >= num_classes] = VOID_COLOUR

@@ -1,4 +1,4 @@
-"""Names and messages as one line of plain text, for arbitrary file and class names."""
+"""Conversion of arbitrary names and messages to one line of plain text."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _FORMULA = ("=", "+", "-", "@")
 
 
 def one_line(text: object, most: int = MOST_CHARACTERS) -> str:
-    r"""Text for any console, table and log: control characters escaped, the middle of very long text left out.
+    r"""Text for any console, table and log: control characters are escaped, the middle of very long text is omitted.
 
-    Bytes of file names that are no UTF-8 become escapes: "M\xfcller.png".
+    Bytes of file names that are not UTF-8 become escapes: "M\xfcller.png".
     """
     line = os.fsencode(text).decode("utf-8", "backslashreplace") if isinstance(text, PurePath) else str(text)
     if len(line) > most:
@@ -35,11 +35,11 @@ def _printable(character: str) -> str:
 
 
 def csv_cell(text: object) -> str:
-    """Text that a spreadsheet program shows instead of executing: it would take "=…" for a formula."""
+    """Text that a spreadsheet program shows and does not execute: it would interpret "=…" as a formula."""
     line = one_line(text, 32_000)  # Excel's own limit is 32,767
     return f"'{line}" if line.startswith(_FORMULA) else line
 
 
 def same_name(text: str) -> str:
-    """Names in one form: "ü" may be one character or two, as macOS stores it."""
+    """Normalize a name (NFC): "ü" may be one character, or two as stored by macOS."""
     return unicodedata.normalize("NFC", text)

@@ -1,4 +1,4 @@
-"""Identity of a process on a machine, for a later check whether it still exists."""
+"""Identity of a process on a machine, to check later whether it still exists."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Identity:
 
     Attributes:
         host: name of the machine.
-        boot: identifier of the machine's running system, the same in its containers; "" where it has none.
-        namespace: that within which `pid` counts; "" where there are none.
-        pid: its number.
-        started: when it started, in ticks since boot; None where the system does not say.
+        boot: identifier of the machine's running system, the same in its containers; "" if it has none.
+        namespace: the PID namespace of `pid`; "" without namespaces.
+        pid: process number.
+        started: start time in ticks since boot; None if the system does not provide it.
     """
 
     host: str
@@ -35,12 +35,12 @@ class Identity:
 
     @classmethod
     def own(cls) -> Identity:
-        """This process."""
+        """Return the identity of this process."""
         return cls(socket.gethostname(), _boot(), _namespace(), os.getpid(), _started(os.getpid()))
 
     @classmethod
     def of(cls, record: Any) -> Identity | None:
-        """Out of a file; None if it is no such record."""
+        """The process of a record from a file; None if it is not such a record."""
         kinds = {"host": str, "boot": str, "namespace": str, "pid": int}
         if not isinstance(record, dict) or not all(isinstance(record.get(k), kind) for k, kind in kinds.items()):
             return None
@@ -48,17 +48,17 @@ class Identity:
         return cls(**{k: record[k] for k in kinds}, started=started if isinstance(started, int) else None)
 
     def record(self) -> dict[str, Any]:
-        """For a file."""
+        """The identity as a dictionary, to be stored in a file."""
         return asdict(self)
 
     def brief(self) -> str:
-        """For the name of a file: a digest of the system, the number and the start, such as `0a1b2c3d-4711-98765`."""
+        """The identity for a file name: digest of the system, process number and start, as `0a1b2c3d-4711-98765`."""
         system = hashlib.sha256("\0".join((self.host, self.boot, self.namespace)).encode()).hexdigest()[:8]
         return f"{system}-{self.pid}-{'' if self.started is None else self.started}"
 
     @classmethod
     def is_gone(cls, text: str) -> bool:
-        """Whether a text begins with the `brief` of a process of this system that certainly does not exist any more."""
+        """Whether a text begins with the `brief` of a process of this system that certainly no longer exists."""
         found, own = _BRIEF.match(text), cls.own()
         if not found or found[1] != own.brief().partition("-")[0]:
             return False
@@ -66,15 +66,15 @@ class Identity:
         return cls(own.host, own.boot, own.namespace, int(found[2]), started).is_alive() is False
 
     def same_system(self) -> bool:
-        """Whether it is, or was, under the kernel that this process is under, in another container or not."""
+        """Whether the process runs or ran under the same kernel as this process, in any container."""
         boot = _boot()
         return self.boot == boot if self.boot and boot else self.host == socket.gethostname()
 
     def is_alive(self) -> bool | None:
-        """Whether it runs; None if that cannot be known: another machine, another container, or no way to ask."""
+        """Whether the process runs; None if unknown: another machine or container, or an unsupported system."""
         if (self.host, self.boot, self.namespace) != (socket.gethostname(), _boot(), _namespace()):
             return None
-        if sys.platform == "win32" or self.pid <= 0:  # where asking would be a signal
+        if sys.platform == "win32" or self.pid <= 0:  # os.kill would send a signal there
             return None
         try:
             os.kill(self.pid, 0)
@@ -103,7 +103,7 @@ def _namespace() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """Field 22 of proc(5)'s stat; None for a process that is only a zombie, or gone."""
+    """Field 22 of proc(5)'s stat; None for a zombie, or a process that no longer exists."""
     try:
         state, *fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
         return None if state in "ZX" else int(fields[18])

@@ -2,7 +2,8 @@
 
 "The augmentation is achieved by applying image processing practices, e.g., rotation, smoothing, mirror effect,
 sharpening, noise addition, contrast enhancement, etc." Each image is "replicated ten times using different data
-augmentation techniques" (section 3.1.2); their strengths are not stated, the ones here are ours.
+augmentation techniques" (section 3.1.2). The paper does not state their strengths; those here are chosen by this
+project.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ _MARGIN = 12  # pixels, beyond the reach of the filters
 
 
 class _Filtered(Randomizable, Transform):
-    """A filter over an image (C, H, W) whose border pixels go on beyond it; the filters themselves expect black there.
+    """A filter over an image (C, H, W) that is padded by its border pixels; the filters themselves assume black there.
 
-    Without that, sharpening draws a bright frame.
+    Without the padding, sharpening draws a bright frame.
     """
 
     def __init__(self, key: str, inner: Any) -> None:
@@ -75,9 +76,9 @@ TECHNIQUES = tuple(name for name, _ in _TECHNIQUES)
 
 
 def techniques(number: int) -> tuple[str, ...]:
-    """What is done to replica `number`: one technique each for 1 to 6, then two that follow one another.
+    """Techniques of replica `number`: one technique each for 1 to 6, then two in succession.
 
-    0 is the image itself. 36 replicas differ in their techniques; beyond, only strengths differ.
+    0 is the image itself. 36 replicas differ in their techniques; further ones only in the strengths.
     """
     if number == 0:
         return ()
@@ -89,13 +90,13 @@ def techniques(number: int) -> tuple[str, ...]:
 def replica(number: int, keys: Sequence[str], intensity_range: tuple[int, int]) -> Compose:
     """Transforms of an image (1, H, W) in stored units and its label (1, H, W) that make replica `number`.
 
-    Mirror and rotation act on both, the others on the image. Rotation is by at most 15 degrees; what turns in from
-    outside is the mirror image, in both. Values stay within the possible ones. Strengths are drawn: seed with
+    Mirror and rotation act on both, the others on the image. Rotation is by at most 15 degrees; areas from outside the
+    image are filled by reflection, in both. Values stay within `intensity_range`. Strengths are random: seed with
     `set_random_state`.
 
     Args:
         number: 0 gives the image itself; see `techniques`.
-        keys: of the image and of the label.
+        keys: keys of the image and of the label.
         intensity_range: smallest and largest possible value.
     """
     low, high = intensity_range

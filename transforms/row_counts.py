@@ -1,7 +1,7 @@
-"""Pixels of each class in each row of a label map, sufficient for exactly uniform draws of a class's pixel.
+"""Pixel counts per class and row of a label map, sufficient to draw a pixel of a class exactly uniformly.
 
-An importer keeps them beside the label map, a hundredth of its size, so that the first crop of an image costs no more
-than the others: `labels/NAME.npy` has its counts in `row_counts/NAME.npy`, (classes, rows) uint32.
+An importer stores them beside the label map, at a hundredth of its size, so that the first crop of an image costs no
+more than the others: the counts of `labels/NAME.npy` are in `row_counts/NAME.npy`, (classes, rows) uint32.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 FOLDER = "row_counts"
 _COMPARED = 16  # rows
-_STRIP = 32  # rows; larger ones leave the processor's cache
+_STRIP = 32  # rows; larger strips exceed the processor's cache
 
 
 def row_counts(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.uint32]:
-    """Pixels of each class in each row: (num_classes, H)."""
+    """Pixel counts per class and row: (num_classes, H)."""
     counts = np.empty((num_classes, label.shape[0]), np.uint32)
     for first in range(0, label.shape[0], _STRIP):
         strip = np.asarray(label[first : first + _STRIP]).astype(np.intp)
@@ -28,15 +28,15 @@ def row_counts(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.uint32]
 
 
 def counts_file(label_file: str | Path) -> Path:
-    """Where the counts of a label map of a dataset folder are kept."""
+    """Path of the stored counts of a label map of a dataset folder."""
     path = Path(label_file)
     return path.parent.parent / FOLDER / path.name
 
 
 def kept_row_counts(label_file: str | Path, label: NDArray[np.uint8], num_classes: int) -> NDArray[np.uint32] | None:
-    """The counts that are kept for a label map; None if there are none, or if they are those of another map.
+    """The stored counts of a label map; None if they are missing or belong to another map.
 
-    Its size and some of its rows are compared; reading all would cost as much as counting anew.
+    Only the map's size and some of its rows are compared; reading all would cost as much as counting again.
     """
     try:
         counts = np.load(counts_file(label_file), allow_pickle=False)

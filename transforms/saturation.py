@@ -21,7 +21,7 @@ class RandSaturationd(RandomizableTransform, MapTransform):
 
     Args:
         keys: images (3, H, W), red, green, blue in any units.
-        prob: how often it is done at all.
+        prob: probability of applying the transform.
         factor: half the range of f, 0 to 1.
     """
 
@@ -34,7 +34,7 @@ class RandSaturationd(RandomizableTransform, MapTransform):
         self._f = 1.0
 
     def randomize(self, data: Any = None) -> None:
-        """Draw whether and how much."""
+        """Draw whether to apply the transform, and f."""
         super().randomize(data)
         self._f = float(self.R.uniform(1 - self.factor, 1 + self.factor))
 

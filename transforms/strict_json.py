@@ -1,4 +1,4 @@
-"""Strict JSON: no NaN, no numbers beyond a float, limited nesting."""
+"""Strict JSON: no NaN, no numbers beyond a float's range, limited nesting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_json(path: Path) -> Any:
     """Content of a UTF-8 file, with or without a byte order mark.
 
     Raises:
-        ValueError: it is no JSON, or holds what no other program would read; its text is one line.
+        ValueError: not JSON, or with content that other programs reject; the message is one line.
     """
     text = path.read_text(encoding="utf-8-sig")
     if "\0" in text or "\\u0000" in text:
@@ -29,13 +29,13 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path, remedy: str) -> dict[str, Any]:
-    """The JSON object in a file that this package wrote itself, and that may have been damaged since.
+    """The JSON object in a file that this package wrote, and that may have been damaged since.
 
     Args:
-        remedy: what to do if it was.
+        remedy: what to do if the file is damaged.
 
     Raises:
-        UserError: the file is not there, or holds no JSON object.
+        UserError: the file is missing, or holds no JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -47,7 +47,7 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def _constant(text: str) -> NoReturn:
-    raise ValueError(f"holds {text}, which is no number of JSON")
+    raise ValueError(f"holds {text}, which is not a JSON number")
 
 
 def _float(text: str) -> float:

@@ -9,7 +9,7 @@ from monai.transforms import MapTransform
 
 
 class Unmirrord(MapTransform):
-    """Give images and label maps (C, H, W) their original orientation back, where `d["mirrored"]` says so."""
+    """Restore the original orientation of images and label maps (C, H, W) if `d["mirrored"]` is true."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)

@@ -1,14 +1,14 @@
 """Meaning of class names: lesions, parts of breast density, and coded concepts for DICOM.
 
-The one vocabulary that importers, DICOM SEG, findings and evaluation share. A name is first looked up as a whole. If it
-is not in the table, its words are: "malignant mass" is a mass and "breast tumor" a tumor. A name with a negation
-("non-tumor", "no mass", "tumor-free") is never one of them, and neither is one that only holds such a word inside
-another ("peritumoral").
+Importers, DICOM SEG, findings and evaluation share this vocabulary. A name is first looked up as a whole. If it is not
+in the table, its words are looked up: "malignant mass" is a mass and "breast tumor" a tumor. A name with a negation
+("non-tumor", "no mass", "tumor-free") never matches by its words, and neither does a name that contains such a word
+only inside another ("peritumoral").
 
 Codes are SNOMED CT ("SCT") as DICOM lists them in PS3.16: CID 7150 "Segmentation Property Category", CID 7151
 "Segmentation Property Type" and the mammography context groups CID 6014 to 6016 and 6054; each was checked against
-pydicom's copy of these tables (`pydicom.sr.codedict`). Where DICOM lists none - fibroglandular tissue, text - the
-general concept stands, and the class name in the segment's label says which it is.
+pydicom's copy of these tables (`pydicom.sr.codedict`). If DICOM lists none, as for fibroglandular tissue and text, the
+general concept is used, and the class name in the segment's label specifies it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ BREAST: Code = ("76752008", "Breast")
 
 @dataclass(frozen=True)
 class Concept:
-    """One thing that a class can be.
+    """Meaning of a class.
 
     Attributes:
-        category, type: of the segmented property (CID 7150, CID 7151).
+        category, type: codes of the segmented property (CID 7150, CID 7151).
         role: "lesion" (measured one by one), "dense" or "fatty" (breast density), "finding" or "other".
     """
 
@@ -90,10 +90,10 @@ CONCEPTS: dict[str, Concept] = {
     "implant": Concept(OBJECT, ("2282003", "Breast implant, type not specified")),
     "text": Concept(OBJECT, OBJECT),
 }
-"""By class name, as `plain` writes it."""
+"""Concepts by class name, as normalized by `plain`."""
 
 UNKNOWN = Concept(TISSUE, TISSUE)
-"""For classes whose name is not in the table."""
+"""Concept of classes whose name is not in the table."""
 
 
 NEGATIONS = frozenset(("non", "no", "not", "without", "free", "excluding", "except", "outside"))
@@ -102,10 +102,10 @@ _TUMORS = (_NEOPLASM, _MASS, _LESION)
 
 
 def plain(name: str) -> str:
-    """A name to compare by: lower case, singular, single spaces, one spelling.
+    """Normalize a name for comparison: lower case, singular, single spaces, one spelling.
 
-    "Thick_Vessels" is "thick vessel", "Tumours" is "tumor"; "Auxiliary lymph nodes" is how Table 7 of the paper writes
-    the axillary ones.
+    "Thick_Vessels" is "thick vessel", "Tumours" is "tumor"; Table 7 of the paper writes "Auxiliary lymph nodes" for the
+    axillary ones.
     """
     words = re.sub(r"[\s_-]+", " ", name.strip().lower())
     words = words.replace("tumour", "tumor").replace("auxiliary", "axillary")
@@ -114,7 +114,7 @@ def plain(name: str) -> str:
 
 
 def concept(name: str) -> Concept:
-    """The concept of a class name: of the name as a whole, else of the abnormality that one of its words names."""
+    """The concept of a class name: that of the whole name, else of the abnormality that one of its words names."""
     text = plain(name)
     if text in CONCEPTS:
         return CONCEPTS[text]
@@ -128,10 +128,10 @@ def concept(name: str) -> Concept:
 
 
 def is_lesion(name: str) -> bool:
-    """Whether the objects of a class are lesions, to be found one by one; calcifications are not."""
+    """Whether the objects of a class are lesions, to be detected individually; calcifications are not."""
     return concept(name).role == "lesion"
 
 
 def is_tumor(name: str) -> bool:
-    """Whether a class is the tumor region of the paper's Table 7: a tumor, cancer, mass or unspecified lesion."""
+    """Whether a class belongs to the tumor region of the paper's Table 7: tumor, cancer, mass or unspecified lesion."""
     return concept(name) in _TUMORS

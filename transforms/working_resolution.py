@@ -16,15 +16,15 @@ from transforms.reading.limits import check_oblong
 
 
 def working_scale(height: int, image_height: int | None) -> float:
-    """Stored pixels per working pixel for an image of `height` rows (1.0 keeps the stored resolution)."""
+    """Return the stored pixels per working pixel for an image of `height` rows (1.0: stored resolution)."""
     return 1.0 if image_height is None else height / image_height
 
 
 def working_size(height: int, width: int, image_height: int | None) -> tuple[int, int]:
-    """(H, W) of a whole image at the working resolution, aspect kept.
+    """(H, W) of a whole image at the working resolution, with the aspect kept.
 
     Raises:
-        UserError: a strip, which would become a giant at that height.
+        UserError: the image is a strip, which would become huge at that height.
 
     Examples:
         >>> working_size(3328, 2560, image_height=512)
@@ -37,7 +37,7 @@ def working_size(height: int, width: int, image_height: int | None) -> tuple[int
 
 
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Float image (C, H, W) → (C, *size), antialiased when it shrinks."""
+    """Float image (C, H, W) → (C, *size), antialiased when downsampling."""
     if tuple(image.shape[-2:]) == size:
         return image
     return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
@@ -55,12 +55,12 @@ def upsampled_argmax(
 ) -> Tensor:
     """Most likely class at a finer resolution: float (C, h, w) → uint8 (1, *size).
 
-    Equal to the argmax (or the decision) of the bilinearly resized logits, made in strips of rows so that the logits
-    of a whole mammogram never exist at full resolution.
+    Equal to the argmax (or the decision) of the bilinearly resized logits, computed in strips of rows so that the
+    logits of a whole mammogram never exist at full resolution.
 
     Args:
-        strip: rows of the output made at a time; memory is C * strip * W floats.
-        decision: by a threshold on the lesion's probability instead.
+        strip: output rows computed at a time; memory is C * strip * W floats.
+        decision: decides by a threshold on the lesion probability instead.
     """
     if tuple(logits.shape[-2:]) == size and decision is None:
         return most_likely(logits)
@@ -71,9 +71,9 @@ def upsampled_argmax(
 
 
 def upsampled_probability(logits: Tensor, classes: Sequence[int], size: tuple[int, int], strip: int = 256) -> Tensor:
-    """Probability that a pixel is one of some classes: float (C, h, w) → float32 (*size), on the CPU.
+    """Summed probability of the given classes: float (C, h, w) → float32 (*size), on the CPU.
 
-    The sum of their softmax of the bilinearly resized logits, those that `upsampled_argmax` compares.
+    Softmax of the bilinearly resized logits that `upsampled_argmax` compares, summed over the classes.
     """
     out = torch.empty(size, dtype=torch.float32)
     for start, part in upsampled_strips(logits, size, strip):
@@ -82,7 +82,7 @@ def upsampled_probability(logits: Tensor, classes: Sequence[int], size: tuple[in
 
 
 def upsampled_strips(logits: Tensor, size: tuple[int, int], strip: int = 256) -> Iterator[tuple[int, Tensor]]:
-    """The bilinearly resized logits, float32 (C, rows, W), as strips with the number of their first row."""
+    """Yield the bilinearly resized logits as (number of the first row, strip float32 (C, rows, W))."""
     height = logits.shape[-2]
     columns = logits[None].float()
     if tuple(logits.shape[-2:]) != size:

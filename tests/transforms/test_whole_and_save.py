@@ -69,7 +69,7 @@ def test_argmax_at_the_size_of_the_label_or_the_original() -> None:
     by_label = ArgmaxLiked("pred", like="label")({"pred": logits, "label": torch.zeros(1, 2, 4)})["pred"]
     by_size = ArgmaxLiked("pred", size_key="size")({"pred": logits, "size": [2, 4]})["pred"]
     assert by_label.tolist() == by_size.tolist() == [[[0, 0, 1, 1], [0, 0, 1, 1]]]
-    with pytest.raises(ValueError, match="give one of like and size_key"):
+    with pytest.raises(ValueError, match="specify either like or size_key"):
         ArgmaxLiked("pred")
 
 
