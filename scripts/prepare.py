@@ -1,4 +1,4 @@
-"""Turn mammograms and their annotations into a dataset folder that every bundle reads.
+"""Convert mammograms and their annotations to a dataset folder that every bundle reads.
 
     python -m scripts.prepare folder IMAGES LABELS OUT --values "0=background,255=tumor"
     python -m scripts.prepare qupath IMAGES OUT --classes "background,mammary gland,tumor"
@@ -12,7 +12,7 @@
     python -m scripts.prepare export-nnunet DATASET OUT
 
 Writes OUT/dataset.json, OUT/images/*.npy and OUT/labels/*.npy, split by subject, without names, identifiers or
-dates. Prints a table of what was written (`--json`: the same for programs). Exit code 0, or one line and 2.
+dates. Prints a summary table (`--json`: the same as JSON). Exit code 0, or 2 after a one-line error.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Turn mammograms and their annotations into a dataset folder that every bundle reads.",
+    help="Convert mammograms and their annotations to a dataset folder that every bundle reads.",
 )
 
 Labels = Annotated[
-    Path, typer.Argument(metavar="LABELS", help="Folder of label images, named as their images or with a suffix.")
+    Path, typer.Argument(metavar="LABELS", help="Folder of label images, named like their images or with a suffix.")
 ]
 Values = Annotated[
     str | None,
@@ -147,7 +147,7 @@ def csaw_s(
     *,
     common: ImportOptions,
 ) -> Summary:
-    """CSAW-S: a binary mask for each of 11 structures, and three experts for the test images."""
+    """CSAW-S: a binary mask for each of 11 structures; test images annotated by three experts."""
     from scripts.importers.sources.csaw_s import import_csaw_s
     from scripts.importers.writing.given_split import split_word
 
@@ -236,7 +236,7 @@ def cdd_cesm(
     tables: Annotated[Path | None, typer.Option(help="Folder of the two tables. Default: below RELEASE.")] = None,
     energy: Annotated[str, typer.Option(help="low (DM), subtracted (CM) or both.")] = "low",
     findings: Annotated[
-        str, typer.Option(help='Findings that are tumor, such as "mass,distortion"; pixels of others are ignored.')
+        str, typer.Option(help='Findings that count as tumor, such as "mass,distortion"; pixels of others are ignored.')
     ] = "all",
     benign: Annotated[str, typer.Option(help="Class of benign outlines: background, tumor or ignore.")] = "background",
     *,
@@ -279,7 +279,7 @@ def crops(
         int, typer.Option("--crop_size", min=0, help="Side in pixels: 256, 700, 900, 1500; 0: whole images.")
     ] = 256,
     per_image: Annotated[int, typer.Option("--per_image", min=1, help="Crops per training image.")] = 10,
-    augment: Annotated[int, typer.Option(min=1, help="Images per training image: itself and replicas.")] = 1,
+    augment: Annotated[int, typer.Option(min=1, help="Images per training image: the original and replicas.")] = 1,
     *,
     common: ImportOptions,
 ) -> Summary:
@@ -297,7 +297,7 @@ app.command(name="export-nnunet")(export_nnunet)
 def check(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder.")],
     other: Annotated[
-        Path | None, typer.Option("--with", help="Another dataset folder: subjects of both, by --subject_key's hashes.")
+        Path | None, typer.Option("--with", help="Another dataset folder: report common subjects, by --subject_key.")
     ] = None,
     sheet: Annotated[Path | None, typer.Option(help="Also write thumbnails with labels as PNG.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
@@ -320,7 +320,7 @@ def check(
         for kind, lines in (("error", report.errors), ("warning", report.warnings)):
             for line in lines:
                 print(f"{kind}: {one_line(line)}")
-    if sheet is not None:  # after the report, which it may not cost
+    if sheet is not None:  # after the report, which is printed even if this fails
         from scripts.importers.writing.sheet import write_sheet
 
         write_sheet(report.dataset, sheet)
@@ -329,7 +329,7 @@ def check(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     return run_app(app, "python -m scripts.prepare", argv)
 
 

@@ -4,17 +4,17 @@
 
 Files written, with the default settings (224 images of 512 x 384 pixels, 194 MB):
 
-    OUT/source/p001/L_CC.dcm, L_CC.geojson, …   what a hospital has: For Presentation DICOM, QuPath annotations
-    OUT/dataset.json, images/, labels/          the same, imported as any dataset is (`scripts.prepare qupath`)
-    OUT/README.txt                              says that it is synthetic
+    OUT/source/p001/L_CC.dcm, L_CC.geojson, …   files as in a hospital: For Presentation DICOM, QuPath annotations
+    OUT/dataset.json, images/, labels/          the same, imported like any dataset (`scripts.prepare qupath`)
+    OUT/README.txt                              states that the data are synthetic
 
 One seed gives the same pixels and labels on every machine. Subject k does not depend on the number of subjects.
 Of two neighboring subjects exactly one has a mass, of 8 to 30 mm, in both views of one breast; a third of the masses
-lie in dense tissue.
+are in dense tissue.
 
-The annotations name nine structures that overlap: "adipose tissue" covers the whole breast. The default label set
-keeps those that a clinician would measure - background, adipose tissue, mammary gland, pectoral muscle, tumor -
-and merges the others, a few pixels wide at this resolution, into what surrounds them (see MERGE).
+The annotations name nine overlapping structures: "adipose tissue" covers the whole breast. The default label set keeps
+the classes that a clinician would measure (background, adipose tissue, mammary gland, pectoral muscle, tumor) and
+merges the others, a few pixels wide at this resolution, into their surroundings (see MERGE).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ SUBJECTS = 56
 HEIGHT = 512  # 0.47 mm per pixel: the smallest mass is 17 pixels wide
 
 CLASSES = ("background", "adipose tissue", "mammary gland", "pectoral muscle", "tumor")
-# "adipose tissue" is the lowest class within the breast and covers all of it. What is merged into it is painted
-# first, and gland, muscle or tumor over it: so a small structure takes the class of whatever surrounds it.
+# "adipose tissue" is the lowest class within the breast and covers all of it. Structures merged into it are painted
+# first, and gland, muscle or tumor over them: a small structure thus takes the class of its surroundings.
 MERGE = {
     "skin": "adipose tissue",
     "nipple": "adipose tissue",
@@ -52,10 +52,10 @@ logger = logging.getLogger(__name__)
 
 
 def ensure_sample(folder: str | Path) -> Path:
-    """Make the default sample in `folder` unless its dataset.json is there; return the folder.
+    """Make the default sample in `folder` unless its dataset.json exists; return the folder.
 
-    Two processes may call this at once: each makes a sample aside, the first to finish puts it in place, and the
-    other one throws its own away. Raises UserError if the folder holds something else.
+    Two processes may call this at once: each makes a sample in a temporary folder, the first to finish moves it into
+    place, and the other discards its own. Raises UserError if the folder holds something else.
     """
     folder = Path(folder)
     if not _is_dataset(folder):
@@ -63,7 +63,7 @@ def ensure_sample(folder: str | Path) -> Path:
         try:
             make_sample(folder)
         except (UserError, OSError):
-            if not _is_dataset(folder):  # no other process has made it meanwhile
+            if not _is_dataset(folder):  # no other process has made it in the meantime
                 raise
     return folder
 
@@ -76,7 +76,7 @@ def make_sample(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Write the synthetic sample dataset to `out`, all or nothing, and return it.
+    """Write the synthetic sample dataset atomically to `out`, and return it.
 
     `height` is in pixels, of a field of 240 mm. Raises UserError if `out` exists and is not an empty folder,
     unless `overwrite` is set and it is an older dataset.
@@ -126,7 +126,7 @@ def write_sources(source: Path, subjects: Sequence[int], seed: int, height: int,
                 text = feature_collection(view.masks, STRUCTURES, key)
                 (folder / f"{stem}.geojson").write_text(text, encoding="ascii", newline="\n")
 
-    # Threads, since numpy, scipy and zlib let go of the interpreter; every view has its own random stream.
+    # Threads, since numpy, scipy and zlib release the GIL; every view has its own random stream.
     pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
     console = Console(stderr=True)
     hidden = not (progress and console.is_terminal)
@@ -164,15 +164,15 @@ def command(
 ) -> None:
     """Make a dataset of synthetic mammograms with labels. Not patients, not for clinical use.
 
-    Writes OUT/source (DICOM files and QuPath annotations, as a hospital has them) and beside it the dataset
-    imported from them: OUT/dataset.json, images/ and labels/. One seed, one result, on every machine.
+    Writes OUT/source (DICOM files and QuPath annotations, as in a hospital) and the dataset imported from
+    them: OUT/dataset.json, images/ and labels/. One seed, one result, on every machine.
     """
     made = make_sample(out, subjects, seed, height, overwrite)
     typer.echo(f"{made}: {subjects} synthetic subjects, {4 * subjects} images. Not for clinical use.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 2 after a one-line error."""
+    """Run the command; return 0, or 2 after a one-line error."""
     return run_app(app, "python -m scripts.sample", argv)
 
 

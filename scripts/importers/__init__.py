@@ -1,1 +1,1 @@
-"""One file for each kind of source; all of them write through `writer`."""
+"""Importers: one module per kind of source; all write through `writer`."""

@@ -13,17 +13,17 @@ def export_nnunet(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder with labels.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder that gets nnUNet_raw and nnUNet_preprocessed.")],
     folds: Annotated[
-        int | None, typer.Option(help="Folds as scripts.crossval deals them. Default: the data set's own validation.")
+        int | None, typer.Option(help="Number of folds, as in scripts.crossval. Default: the data set's validation.")
     ] = None,
-    fold_seed: Annotated[int, typer.Option("--fold_seed", min=0, help="Of the folds, as in scripts.crossval.")] = 0,
+    fold_seed: Annotated[int, typer.Option("--fold_seed", min=0, help="Seed of the folds, see scripts.crossval.")] = 0,
     folds_file: Annotated[
-        Path | None, typer.Option("--folds_file", help="CSV file with the columns subject and fold, as there.")
+        Path | None, typer.Option("--folds_file", help="CSV file with the columns subject and fold.")
     ] = None,
-    number: Annotated[int, typer.Option(min=1, max=999, help="Of the data set in nnU-Net.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+    number: Annotated[int, typer.Option(min=1, max=999, help="Number of the data set in nnU-Net.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """The same images, labels and folds in nnU-Net's layout; its predictions come back by scripts.compare."""
+    """Export the same images, labels and folds for nnU-Net; scripts.compare reads its predictions."""
     from scripts.crossvalidation.folds import read_folds, trained_subjects
     from scripts.importers.writing.nnunet import export_nnunet as write_nnunet
     from scripts.importers.writing.split import folds_of
@@ -31,7 +31,7 @@ def export_nnunet(
     from transforms.errors import UserError
 
     if folds is not None and folds_file is not None:
-        raise UserError("--folds and --folds_file: give one of them")
+        raise UserError("--folds and --folds_file: specify only one of them")
     subjects = trained_subjects(Dataset.load(dataset))
     dealt = None if folds is None else folds_of(subjects, folds, fold_seed)
     if folds_file is not None:
@@ -40,5 +40,5 @@ def export_nnunet(
     if as_json:
         print(json.dumps(written, indent=1))
         return
-    print(f"{written['training']} images to train with, {written['test']} test images: {written['raw']}")
+    print(f"{written['training']} training images, {written['test']} test images: {written['raw']}")
     print(f"{written['folds']} folds: {written['splits']}")

@@ -20,7 +20,7 @@ def via(
     out: Out,
     classes: Classes,
     attribute: Annotated[
-        str | None, typer.Option(help="Region attribute that is the class. Default: the only one.")
+        str | None, typer.Option(help="Region attribute that holds the class. Default: the only one.")
     ] = None,
     merge: Merge = "",
     precedence: PrecedenceOfClasses = "",
@@ -54,11 +54,11 @@ def coco(
     annotations: Annotations,
     out: Out,
     classes: Annotated[
-        str, typer.Option(help="Class names, the first for the rest of the image. Default: background, the categories.")
+        str, typer.Option(help="Class names, the first for the rest of the image. Default: background and categories.")
     ] = "",
     merge: Merge = "",
     precedence: PrecedenceOfClasses = "",
-    crowd: Annotated[str, typer.Option(help="Groups of objects (iscrowd): class, as others; or ignore.")] = "class",
+    crowd: Annotated[str, typer.Option(help="Groups of objects (iscrowd): class, like others; or ignore.")] = "class",
     unannotated: Unlisted = "error",
     smooth: Smooth = 0.0,
     task: Task = "anatomy",

@@ -28,7 +28,7 @@ from transforms.reading.limits import Limits, limited
 Images = Annotated[
     Path, typer.Argument(metavar="IMAGES", help="Folder of DICOM files or pictures; subfolders are searched.")
 ]
-Out = Annotated[Path, typer.Argument(metavar="OUT", help="Dataset folder to make.")]
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="Dataset folder to create.")]
 
 
 def _of_the_command_line(
@@ -37,13 +37,13 @@ def _of_the_command_line(
         typer.Option(
             "--private_map",
             rich_help_panel=PANEL,
-            help="Also write which file became which case. Keep it private.",
+            help="Also write the list of files and their cases. Keep it private.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", rich_help_panel=PANEL, help="Print the summary as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", rich_help_panel=PANEL, help="No progress bar.")] = False,
 ) -> None:
-    """Only its signature is used."""
+    """Declare the command-line options that no importer needs; only the signature is used."""
 
 
 @cache
@@ -54,10 +54,10 @@ def _parameters(of: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 def with_shared_options(
     command: Callable[..., Summary] | None = None, *, without: Sequence[str] = ()
 ) -> Callable[..., Any]:
-    """Add the shared options to a command that returns what was written; print and map that.
+    """Add the shared options to a command that returns a summary; print the summary and write the private map.
 
     The command's parameters come first, then the shared options; its keyword `common` receives their values. `without`
-    names shared options that mean nothing to the format: `@with_shared_options(without=["bits"])`.
+    names shared options that do not apply to the format: `@with_shared_options(without=["bits"])`.
     """
     if command is None:
         return partial(with_shared_options, without=without)
@@ -67,7 +67,7 @@ def with_shared_options(
     def run(private_map: Path | None, as_json: bool, quiet: bool, **values: Any) -> None:
         common = ImportOptions(**{name: values.pop(name) for name in shared}, progress=not quiet)
         if common.shard not in (None, MERGE):
-            private_map = None  # names of cases are known when all parts are
+            private_map = None  # case names are known only when all parts are done
         if private_map is not None:
             check_private_map(private_map, values["out"])
         with limited(Limits(common.max_megapixels, common.max_memory_gb)):

@@ -23,7 +23,7 @@ class Grid:
 
     @property
     def spacing(self) -> float:
-        """Edge of a pixel, mm."""
+        """Pixel size in mm."""
         return FIELD_MM[0] / self.height
 
     @cached_property
@@ -39,26 +39,26 @@ class Grid:
         return len(self.rows), len(self.columns)
 
     def polar(self, row: float, column: float) -> tuple[np.ndarray, np.ndarray]:
-        """Distance (H, W) in mm from a point, and angle (H, W) in radians, 0 toward the chest wall."""
+        """Return distance (H, W) in mm from a point, and angle (H, W) in radians, 0 toward the chest wall."""
         down, back = self.rows[:, None] - row, column - self.columns[None, :]
         return np.sqrt(down**2 + back**2), np.arctan2(down, back)
 
 
 @dataclass(frozen=True)
 class Breast:
-    """One breast of a subject, before it is compressed in a view. Lengths in mm."""
+    """One breast of a subject, before compression in a view. Lengths in mm."""
 
     depth: float  # chest wall to nipple
     half_height: float  # in CC
     roundness: float  # 0 conical, 1 round
     density: float  # share of the breast that is gland
-    streaks: float  # share of the gland texture that points at the nipple, 0-1
+    streaks: float  # share of the gland texture that points toward the nipple, 0-1
     fat_margin: float  # subcutaneous fat between skin and gland
     lobes: float  # size of the gland's lobes
 
 
 def subject_breasts(draw: Draws) -> dict[str, Breast]:
-    """Left and right breast of a subject: alike, but not the same."""
+    """Draw the left and right breast of a subject: similar, but not equal."""
     depth = draw.uniform(82, 148)
     base = Breast(
         depth=depth,
@@ -93,7 +93,7 @@ class Anatomy:
 
 
 def compressed(breast: Breast, view: str, grid: Grid, draw: Draws) -> Anatomy:
-    """Lay a breast out on the detector."""
+    """Project a breast onto the detector."""
     outline, nipple_at = _cc_outline(breast, draw) if view == "CC" else _mlo_outline(breast, draw)
     body = _inside(_through(outline), grid)
     nipple = _nipple(nipple_at, grid, draw) & (grid.columns[None, :] > nipple_at[1] - 2.5)
@@ -103,7 +103,7 @@ def compressed(breast: Breast, view: str, grid: Grid, draw: Draws) -> Anatomy:
 
 
 def _cc_outline(breast: Breast, draw: Draws) -> tuple[np.ndarray, tuple[float, float]]:
-    """Corner points (n, 2) as (row, column) in mm, and the nipple."""
+    """Return corner points (n, 2) as (row, column) in mm, and the nipple's position."""
     middle = 120 + draw.uniform(-8, 8)
     angle = np.linspace(-0.5, 0.5, 11) * np.pi
     radius = 1 + draw.uniforms(-0.02, 0.02, 11)
@@ -119,7 +119,7 @@ def _cc_outline(breast: Breast, draw: Draws) -> tuple[np.ndarray, tuple[float, f
 
 
 def _mlo_outline(breast: Breast, draw: Draws) -> tuple[np.ndarray, tuple[float, float]]:
-    """As `_cc_outline`: from the armpit at the top, over the nipple, to the fold below."""
+    """Return the same as `_cc_outline`: from the armpit at the top, over the nipple, to the fold below."""
     depth = breast.depth * draw.uniform(0.95, 1.05)
     nipple_row = draw.uniform(132, 158)
     fold = min(nipple_row + breast.half_height * draw.uniform(0.62, 0.82), 231)
@@ -138,7 +138,7 @@ def _mlo_outline(breast: Breast, draw: Draws) -> tuple[np.ndarray, tuple[float, 
 
 
 def _through(points: np.ndarray, steps: int = 12) -> np.ndarray:
-    """A smooth curve (m, 2) through the points (n, 2): Catmull-Rom, straight at both ends."""
+    """Return a smooth curve (m, 2) through the points (n, 2): Catmull-Rom, straight at both ends."""
     p = np.vstack([points[:1], points, points[-1:]])
     t = (np.arange(steps) / steps)[None, :, None]
     a, b, c, d = (p[k : len(p) - 3 + k, None, :] for k in range(4))
@@ -147,7 +147,7 @@ def _through(points: np.ndarray, steps: int = 12) -> np.ndarray:
 
 
 def _inside(curve: np.ndarray, grid: Grid) -> np.ndarray:
-    """Bool (H, W): pixel centers inside the closed curve (m, 2) in mm, by the even-odd rule."""
+    """Return bool (H, W): pixel centers inside the closed curve (m, 2) in mm, by the even-odd rule."""
     start, end = curve, np.roll(curve, -1, axis=0)
     side, row = np.nonzero((start[:, :1] > grid.rows) != (end[:, :1] > grid.rows))
     share = (grid.rows[row] - start[side, 0]) / (end[side, 0] - start[side, 0])
@@ -159,14 +159,14 @@ def _inside(curve: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _nipple(at: tuple[float, float], grid: Grid, draw: Draws) -> np.ndarray:
-    """A half ellipse that stands out by 2 to 5 mm."""
+    """Return the mask of a half ellipse that protrudes by 2 to 5 mm."""
     tall, out = draw.uniform(3.5, 6), draw.uniform(2.2, 5)
     down, forward = grid.rows[:, None] - at[0], grid.columns[None, :] - at[1]
     return (down / tall) ** 2 + (forward / out) ** 2 < 1
 
 
 def _pectoral(outline: np.ndarray, view: str, grid: Grid, draw: Draws) -> np.ndarray:
-    """MLO: a triangle with a bowed edge. CC: nothing, or a sliver at the chest wall."""
+    """Return the muscle's mask: in MLO a triangle with a curved edge, in CC nothing or a sliver at the chest wall."""
     if view == "CC":
         thick = draw.uniform(4, 9) if draw.chance(0.3) else 0.0
         low, high = outline[1, 0], outline[-2, 0]
@@ -180,7 +180,7 @@ def _pectoral(outline: np.ndarray, view: str, grid: Grid, draw: Draws) -> np.nda
 
 
 def _skin_distance(body: np.ndarray, view: str, spacing: float) -> np.ndarray:
-    """(H, W) mm to the skin, true up to 30. The image's chest-wall side, and in MLO its top, are no skin."""
+    """Return (H, W) mm to the skin, exact up to 30. The image's chest-wall side, and in MLO its top, are not skin."""
     pad = round(30 / spacing)
     above = pad if view == "MLO" else 0
     beyond = np.pad(body, ((above, 1), (pad, 1)), mode="edge")

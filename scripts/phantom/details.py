@@ -9,11 +9,11 @@ from scripts.phantom.anatomy import Anatomy, Breast, Grid
 from scripts.phantom.random_draws import Draws
 
 _DOWN = np.array([[1.0, 0.0]])
-_STEPS = 400  # points along a vessel: closer than a pixel
+_STEPS = 400  # points along a vessel: less than a pixel apart
 
 
 def vessels(breast: Breast, anatomy: Anatomy, grid: Grid, draw: Draws) -> tuple[np.ndarray, np.ndarray]:
-    """Two to four winding, branching lines between chest wall and nipple: amount (H, W) 0-1 and mask (H, W)."""
+    """Draw two to four winding, branching lines from chest wall to nipple: amount (H, W) 0-1 and mask (H, W)."""
     lines = np.zeros(grid.shape)
     for _ in range(draw.integer(2, 4)):
         strength = draw.uniform(0.35, 1.0)
@@ -29,7 +29,7 @@ def vessels(breast: Breast, anatomy: Anatomy, grid: Grid, draw: Draws) -> tuple[
 
 
 def _winding(breast: Breast, anatomy: Anatomy, draw: Draws) -> np.ndarray:
-    """(n, 2) points in mm of a curve that bends like a vessel."""
+    """Return points (n, 2) in mm of a curve that bends like a vessel."""
     row, column = anatomy.nipple_at
     side = draw.choose((-1, 1))
     start = row + side * draw.uniform(0.2, 0.85) * breast.half_height
@@ -42,14 +42,14 @@ def _winding(breast: Breast, anatomy: Anatomy, draw: Draws) -> np.ndarray:
 
 
 def _splat(canvas: np.ndarray, points: np.ndarray, strength: float) -> None:
-    """Mark the pixels (in place) that hold one of the points (n, 2), given in pixel edges."""
+    """Mark in place the pixels that contain one of the points (n, 2), whose integer coordinates are pixel edges."""
     at = np.floor(points).astype(np.intp)
     at = at[np.all((at >= 0) & (at < canvas.shape), axis=1)]
     canvas[at[:, 0], at[:, 1]] = np.maximum(canvas[at[:, 0], at[:, 1]], strength)
 
 
 def calcifications(breast: Breast, anatomy: Anatomy, grid: Grid, draw: Draws) -> np.ndarray:
-    """(H, W) brightness 0-1 of single bright pixels: scattered ones, and in some breasts a cluster."""
+    """Return the brightness (H, W) 0-1 of bright pixels: scattered, and in some breasts a cluster."""
     row, column = anatomy.nipple_at
     spots = [(draw.uniform(-0.5, 0.5), draw.uniform(0.15, 0.85)) for _ in range(draw.integer(0, 4))]
     if draw.chance(0.4):

@@ -16,7 +16,7 @@ SKIN_MM = 1.9
 
 @dataclass(frozen=True)
 class Exposure:
-    """How one subject was exposed and her images processed: gray levels as shares of the full range."""
+    """Exposure and processing of one subject's images: gray levels as shares of the full range."""
 
     fat: float
     gland: float
@@ -29,7 +29,7 @@ class Exposure:
 
 
 def subject_exposure(draw: Draws) -> Exposure:
-    """Exposure of a subject: fat of one may be as bright as gland of another."""
+    """Draw the exposure of a subject: fat of one may be as bright as gland of another."""
     fat = draw.uniform(0.2, 0.38)
     return Exposure(
         fat=fat,
@@ -53,7 +53,7 @@ def attenuation(
     grid: Grid,
     draw: Draws,
 ) -> np.ndarray:
-    """(H, W) gray value 0-1 of an ideal detector. `vessel` and `tumor` are amounts; a mass displaces the gland."""
+    """Return gray values (H, W) 0-1 of an ideal detector. `vessel` and `tumor` are amounts; a mass displaces gland."""
     step = exposure.gland - exposure.fat
     dense = content.gland + 0.3 * vessel * (1 - 0.6 * np.minimum(content.gland, 1))
     dense += tumor * (tumor_density * (0.8 + 0.2 * content.gland) - dense)
@@ -70,12 +70,12 @@ def attenuation(
 
 
 def rim_width(grid: Grid) -> float:
-    """Thickness of the skin line in mm: two pixels at least."""
+    """Return the thickness of the skin line in mm: at least two pixels."""
     return max(SKIN_MM, 2.01 * grid.spacing)
 
 
 def _fibres(exposure: Exposure, grid: Grid, draw: Draws) -> np.ndarray:
-    """(H, W) texture of the muscle: fibres along its edge, and a slow shade."""
+    """Return the texture (H, W) of the muscle: fibers along its edge, and slow shading."""
     along = grid.rows[:, None] + 0.9 * grid.columns[None, :]
     across = grid.rows[:, None] * 0.45 - grid.columns[None, :]
     fibres = draw.texture_at(along / 40, across / 3.5 + 32)
@@ -83,8 +83,8 @@ def _fibres(exposure: Exposure, grid: Grid, draw: Draws) -> np.ndarray:
 
 
 def detected(ideal: np.ndarray, exposure: Exposure, grid: Grid, draw: Draws) -> np.ndarray:
-    """(H, W) gray value 0-1 with blur, heel effect, scatter and noise."""
-    air = draw.uniform(-0.03, 0.03)  # below 0: cut to black, as some vendors do
+    """Return the gray value (H, W) 0-1 with blur, heel effect, scatter and noise."""
+    air = draw.uniform(-0.03, 0.03)  # below 0: clipped to black, as some vendors do
     slope = 1 + exposure.heel * (0.5 - grid.columns / grid.columns[-1]) * draw.choose((-1, 1))
     sharp = ndimage.gaussian_filter(ideal, exposure.blur / grid.spacing)
     grey = air + (1 - air) * sharp * slope[None, :]

@@ -1,8 +1,8 @@
-"""A synthetic view as a DICOM file as hospitals deliver it, made-up identifiers included.
+"""A synthetic view as a DICOM file like those of hospitals, with invented identifiers.
 
-Digital Mammography X-Ray Image Storage - For Presentation (PS3.3 A.27, modules C.8.11). Every file says in its
-header that it is synthetic. Six made-up scanners differ in what real ones differ in; the pixels do not depend on
-the machine, and neither does the header: identifiers and dates are derived from the seed.
+Digital Mammography X-Ray Image Storage - For Presentation (PS3.3 A.27, modules C.8.11). Every file's header states that
+it is synthetic. Six invented scanners differ like real ones. Neither pixels nor header depend on the machine:
+identifiers and dates are derived from the seed.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _ORIENTATION = {  # direction of rows, direction of columns
 
 @dataclass(frozen=True)
 class Scanner:
-    """What one make of scanner writes."""
+    """Properties of the files that one scanner model writes."""
 
     model: str
     bits: int
     inverse: bool  # MONOCHROME1
-    function: str  # VOI LUT Function; "" is left out, which means LINEAR
+    function: str  # VOI LUT Function; "" omits the attribute, which means LINEAR
     windows: int
-    pixel_spacing: bool  # Pixel Spacing beside Imager Pixel Spacing
+    pixel_spacing: bool  # Pixel Spacing in addition to Imager Pixel Spacing
     syntax: UID
 
 
@@ -58,12 +58,12 @@ SCANNERS = (
 
 
 def scanner_of(subject: int) -> Scanner:
-    """The scanner on which a subject (from 0) was imaged."""
+    """Return the scanner on which a subject (from 0) was imaged."""
     return SCANNERS[subject % len(SCANNERS)]
 
 
 def stored_values(view: View) -> np.ndarray:
-    """uint16 (H, W) as stored in the file: whole range of the scanner's bits, inverted for MONOCHROME1."""
+    """Return uint16 (H, W) as stored in the file: full range of the scanner's bits, inverted for MONOCHROME1."""
     scanner = scanner_of(view.subject)
     top = 2**scanner.bits - 1
     values = np.floor(view.picture * top + 0.5).astype(np.uint16)
@@ -71,7 +71,7 @@ def stored_values(view: View) -> np.ndarray:
 
 
 def write_dicom(view: View, seed: int, path: Path) -> None:
-    """Write the view to `path`; the same bytes each time (compressed ones depend on the zlib in use)."""
+    """Write the view to `path`; byte-identical each time (deflated files depend on the zlib version)."""
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
     meta.MediaStorageSOPClassUID = DigitalMammographyXRayImageStorageForPresentation
@@ -93,7 +93,7 @@ def write_dicom(view: View, seed: int, path: Path) -> None:
 
 
 def _uid(*parts: object) -> UID:
-    """A UID below 2.25 (ISO/IEC 9834-8), the same for the same parts."""
+    """Return a UID below 2.25 (ISO/IEC 9834-8), the same for equal parts."""
     name = "mammoseg:sample:" + ":".join(map(str, parts))
     return UID(f"2.25.{uuid.uuid5(uuid.NAMESPACE_URL, name).int}")
 
@@ -105,7 +105,7 @@ def _code(value: str, meaning: str) -> Sequence:
 
 
 def _who_and_when(file: Dataset, view: View, seed: int) -> None:
-    """Patient, study, series, equipment and SOP common modules."""
+    """Set the patient, study, series, equipment and SOP common modules."""
     number = view.subject + 1
     series = 1 + 2 * "LR".index(view.side) + (view.view == "MLO")
     file.SpecificCharacterSet = "ISO_IR 100"
@@ -137,7 +137,7 @@ def _who_and_when(file: Dataset, view: View, seed: int) -> None:
 
 
 def _how(file: Dataset, view: View) -> None:
-    """Anatomy, mammography image, positioning, detector and dose modules."""
+    """Set the anatomy, mammography image, positioning, detector and dose modules."""
     spacing = [round(view.spacing, 8)] * 2
     file.ImageType = ["DERIVED", "PRIMARY", ""]
     file.DerivationDescription = NOTICE
@@ -166,7 +166,7 @@ def _how(file: Dataset, view: View) -> None:
 
 
 def _pixels(file: Dataset, view: View) -> None:
-    """Image pixel and DX image modules."""
+    """Set the image pixel and DX image modules."""
     scanner = scanner_of(view.subject)
     file.SamplesPerPixel = 1
     file.PhotometricInterpretation = "MONOCHROME1" if scanner.inverse else "MONOCHROME2"
@@ -183,7 +183,7 @@ def _pixels(file: Dataset, view: View) -> None:
 
 
 def _window(file: Dataset, view: View) -> None:
-    """VOI LUT module: the first window holds nearly all of the breast; a second one is narrower."""
+    """Set the VOI LUT module: the first window covers nearly all breast values; a second one is narrower."""
     scanner = scanner_of(view.subject)
     values = stored_values(view)[view.masks["adipose tissue"]]
     low, high = np.quantile(values, [0.002, 0.999])

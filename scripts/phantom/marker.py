@@ -16,15 +16,15 @@ _FONT = {
 
 
 def _word(letters: str, scale: int) -> np.ndarray:
-    """Bool (7 scale, 6 scale len) raster of a word, letters of the font only."""
+    """Return the bool raster (7 scale, (6 len - 1) scale) of a word, with letters of the font only."""
     rows = [".".join(_FONT[letter][row] for letter in letters) for row in range(7)]
     return np.kron(np.array([[dot == "#" for dot in row] for row in rows]), np.ones((scale, scale), bool))
 
 
 def marker(side: str, view: str, shape: tuple[int, int], draw: Draws) -> np.ndarray:
-    """Bool mask (H, W), as the reader sees it: `side` large and `view` small, in an upper corner over air.
+    """Return bool (H, W), in display orientation: `side` large and `view` small, in an upper corner over air.
 
-    The right breast points left on the screen, so its marker is in the left corner; and the other way round.
+    The right breast points left on the screen, so its marker is in the left corner; and vice versa.
     """
     scale = max(1, round(shape[0] / 256))
     large, small = _word(side, 2 * scale), _word(view, scale)

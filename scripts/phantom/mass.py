@@ -1,7 +1,7 @@
-"""The tumor: one mass, seen in both views of one breast, at the same depth behind the nipple.
+"""The tumor: one mass, visible in both views of one breast, at the same depth behind the nipple.
 
-Made to be found by its context, not by its gray value: as dense as the gland around it or up to half more, irregular,
-mostly spiculated, and a third of the masses lie in dense tissue (tests/scripts/phantom/test_blob_detector.py).
+Designed to be detected by context, not by gray value: as dense as the surrounding gland or up to half more, irregular,
+mostly spiculated, and in dense tissue in a third of the cases (tests/scripts/phantom/test_blob_detector.py).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from scripts.phantom.anatomy import SIDES, Anatomy, Breast, Grid
 from scripts.phantom.random_draws import Draws, smoothstep
 
 DIAMETERS_MM = (8.0, 30.0)
-_PAIR, _TRIPLE = 1_000_000, 2_000_000  # streams of pairs of subjects, and of three pairs, apart from the subjects' own
-_SPICULATED = ((2, 0.13), (3, 0.09), (5, 0.07), (8, 0.06), (13, 0.05))  # waves around the outline, height of each
+_PAIR, _TRIPLE = 1_000_000, 2_000_000  # streams of subject pairs and of three pairs, separate from those of subjects
+_SPICULATED = ((2, 0.13), (3, 0.09), (5, 0.07), (8, 0.06), (13, 0.05))  # (waves around the outline, their height)
 _LOBULATED = ((2, 0.15), (3, 0.12), (4, 0.07), (6, 0.05))
 
 
@@ -27,14 +27,14 @@ class Mass:
     side: str
     radius: float  # mm, of a disc of the same area
     spiculated: bool
-    in_dense: bool  # lies in gland as far as there is any, else beside it
-    density: float  # its amount of attenuation: 1 is that of dense gland
+    in_dense: bool  # placed in gland as far as possible, else beside it
+    density: float  # amount of attenuation: 1 is that of dense gland
     behind: float  # distance behind the nipple as a share of the breast's depth
-    offset: dict[str, float]  # by view, across: share of the breast's half height, down is positive
+    offset: dict[str, float]  # by view, vertical: share of the breast's half height, down is positive
 
 
 def subject_mass(seed: int, subject: int) -> Mass | None:
-    """The mass of a subject, or None: of two neighbors (0 and 1, 2 and 3, …) exactly one has a mass.
+    """Return the mass of a subject, or None: of two neighbors (0 and 1, 2 and 3, …) exactly one has a mass.
 
     Of three neighboring pairs exactly one has its mass in dense tissue.
     """
@@ -58,9 +58,9 @@ def subject_mass(seed: int, subject: int) -> Mass | None:
 def mass_field(
     mass: Mass, breast: Breast, anatomy: Anatomy, gland: np.ndarray, view: str, grid: Grid, draw: Draws
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Amount (H, W) of tumor, 0 to about 1.1, spicules included, and the mask (H, W) of its body.
+    """Return the amount (H, W) of tumor, 0 to about 1.1, including spicules, and the mask (H, W) of its body.
 
-    `gland` is the mask (H, W) of the gland, which decides where the mass lies.
+    `gland` is the mask (H, W) of the gland, which determines the position of the mass.
     """
     radius, angle = grid.polar(*_place(mass, breast, anatomy, gland, view, grid))
     edge = mass.radius * _outline(angle, _SPICULATED if mass.spiculated else _LOBULATED, draw)
@@ -76,7 +76,7 @@ def mass_field(
 def _place(
     mass: Mass, breast: Breast, anatomy: Anatomy, gland: np.ndarray, view: str, grid: Grid
 ) -> tuple[float, float]:
-    """(row, column) in mm: near the mass's depth and offset, as skin, muscle and its kind of tissue allow."""
+    """Return (row, column) in mm: near the mass's depth and offset, as skin, muscle and its kind of tissue allow."""
     row, column = anatomy.nipple_at
     wanted = row + mass.offset[view] * breast.half_height
     rows = wanted + np.linspace(-1, 1, 41) * breast.half_height
@@ -87,14 +87,14 @@ def _place(
     room = np.minimum(anatomy.skin_distance[at] - 4, muscle) - mass.radius
     side = round(2.8 * mass.radius / grid.spacing)
     around = ndimage.uniform_filter(gland.astype(np.float64), side, mode="constant")[at]
-    unlike = 1 - around if mass.in_dense else around  # share of the surroundings that is not what it should lie in
+    unlike = 1 - around if mass.in_dense else around  # share of the surroundings with the wrong kind of tissue
     cost = 0.3 * np.abs(rows - wanted) + 100 * np.clip(-room, 0, None) + 60 * unlike
     best = np.unravel_index(cost.argmin(), cost.shape)
     return float(rows[best[0], 0]), float(columns[0, best[1]])
 
 
 def _outline(angle: np.ndarray, waves: tuple[tuple[int, float], ...], draw: Draws) -> np.ndarray:
-    """(H, W) distance of the outline from the center by angle, in radii of the disc of the same area."""
+    """Return the outline's distance (H, W) from the center by angle, in radii of the disc of the same area."""
     outline, area = np.ones_like(angle), 1.0
     for count, height in waves:
         swing = draw.uniform(0.4, 1) * height
@@ -104,7 +104,7 @@ def _outline(angle: np.ndarray, waves: tuple[tuple[int, float], ...], draw: Draw
 
 
 def _spicules(radius: np.ndarray, angle: np.ndarray, edge: np.ndarray, draw: Draws) -> np.ndarray:
-    """(H, W) amount 0 to 0.8: thin rays that leave the body and fade over its own radius, 5 mm at least."""
+    """Return an amount (H, W), 0 to 0.8: thin rays from the body that fade over its own radius, at least 5 mm."""
     rays = np.zeros_like(radius)
     for _ in range(draw.integer(9, 15)):
         turn = np.abs((angle - draw.uniform(0, 2 * np.pi) + np.pi) % (2 * np.pi) - np.pi)

@@ -15,7 +15,7 @@ from transforms.outputs.rings import trace
 
 
 def feature_collection(masks: Mapping[str, np.ndarray], colors: Mapping[str, tuple[int, int, int]], key: str) -> str:
-    """GeoJSON text with one annotation per structure, of a non-empty mask (H, W) each; their ids derive from `key`."""
+    """Return GeoJSON text with one annotation per structure, from non-empty masks (H, W); ids derive from `key`."""
     content = {"type": "FeatureCollection", "features": list(_features(masks, colors, key))}
     return json.dumps(content, separators=(",", ":")) + "\n"
 

@@ -10,12 +10,12 @@ from scipy import ndimage
 from scripts.phantom.anatomy import Anatomy, Breast, Grid
 from scripts.phantom.random_draws import Draws, smoothstep
 
-_SMALLEST_GLAND_MM2 = 50.0  # islands and holes below this are not drawn by an annotator
+_SMALLEST_GLAND_MM2 = 50.0  # annotators draw no smaller islands and holes
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """Fields (H, W), and the mask (H, W) of the gland as an annotator would outline it."""
+    """Tissue fields (H, W), and the mask (H, W) of the gland as an annotator would outline it."""
 
     gland: np.ndarray  # amount of gland, 0 to about 1
     adipose: np.ndarray  # texture of the fat, about -1 to 1
@@ -24,16 +24,16 @@ class Tissue:
 
 @dataclass(frozen=True)
 class _Texture:
-    """Fields (H, W), mean 0 and variance about 1, but for `strands`: 0 to about 1."""
+    """Texture fields (H, W), mean 0 and variance about 1, except for `strands`: 0 to about 1."""
 
-    streaks: np.ndarray  # run toward the nipple, as ducts do
+    streaks: np.ndarray  # directed toward the nipple, like ducts
     lobes: np.ndarray  # of the size of the gland's lobes and smaller
     fine: np.ndarray
     strands: np.ndarray  # thin bright lines: ducts and Cooper's ligaments
 
 
 def tissue(breast: Breast, anatomy: Anatomy, grid: Grid, draw: Draws) -> Tissue:
-    """Fill a breast."""
+    """Draw the tissue of a breast."""
     texture = _textures(breast, anatomy, grid, draw)
     excess = _gland_excess(breast, anatomy, grid, texture, draw)
     outlined = ndimage.gaussian_filter(excess, 1.8 / grid.spacing) > 0
@@ -58,12 +58,12 @@ def _textures(breast: Breast, anatomy: Anatomy, grid: Grid, draw: Draws) -> _Tex
 
 
 def _ridge(field: np.ndarray, width: float) -> np.ndarray:
-    """1 along the lines where the field (H, W) is 0, falling to 0 at +-width."""
+    """Return 1 along the lines where the field (H, W) is 0, falling to 0 at +-width."""
     return np.clip(1 - np.abs(field) / width, 0, 1)
 
 
 def _gland_excess(breast: Breast, anatomy: Anatomy, grid: Grid, texture: _Texture, draw: Draws) -> np.ndarray:
-    """(H, W): above 0 where there is gland; the share above 0 is the breast's density."""
+    """Return a field (H, W) that is positive in gland; its positive share is the breast's density."""
     row, column = anatomy.nipple_at
     middle = row + draw.uniform(-0.1, 0.04) * breast.half_height
     tall = breast.half_height * (0.4 + 0.45 * breast.density)
@@ -78,7 +78,7 @@ def _gland_excess(breast: Breast, anatomy: Anatomy, grid: Grid, texture: _Textur
 
 
 def _gland(excess: np.ndarray, texture: _Texture) -> np.ndarray:
-    """Amount of gland: a body with soft and ragged borders, thicker toward its middle, woven of strands."""
+    """Return the amount of gland: a body with soft, ragged borders, thicker toward its middle, made of strands."""
     ragged = excess + 0.1 * texture.fine + 0.25 * (texture.strands - 0.35)
     body = smoothstep(ragged / 0.75 + 0.45)
     thick = 0.5 + 0.3 * np.clip(excess, 0, 1)
@@ -87,7 +87,7 @@ def _gland(excess: np.ndarray, texture: _Texture) -> np.ndarray:
 
 
 def _without_specks(mask: np.ndarray, pixels: float) -> np.ndarray:
-    """The mask (H, W) without islands and holes of fewer than `pixels` pixels."""
+    """Return the mask (H, W) without islands and holes of fewer than `pixels` pixels."""
     for value in (True, False):
         labels, count = ndimage.label(mask == value)
         small = np.bincount(labels.ravel(), minlength=count + 1) < pixels
@@ -97,7 +97,7 @@ def _without_specks(mask: np.ndarray, pixels: float) -> np.ndarray:
 
 
 def _adipose(excess: np.ndarray, anatomy: Anatomy, texture: _Texture) -> np.ndarray:
-    """(H, W), about -1 to 1.5: clouds, and strands that thin out away from the gland and under the skin."""
+    """Return a field (H, W), about -1 to 1.5: clouds, and strands that fade away from the gland and under the skin."""
     near_gland = np.clip(1 + excess / 1.8, 0.25, 1)
     under_skin = np.clip(anatomy.skin_distance / 14, 0, 1)
     return 0.16 * texture.lobes + 0.12 * texture.fine + 1.1 * near_gland * under_skin * texture.strands

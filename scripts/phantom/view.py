@@ -14,8 +14,8 @@ from scripts.phantom.mass import mass_field, subject_mass
 from scripts.phantom.random_draws import Draws
 from scripts.phantom.tissue import tissue
 
-# Every annotated structure and its color. They overlap, as annotations do: "adipose tissue" is the whole breast.
-# Where they overlap, the later one is meant.
+# Every annotated structure and its color. Structures overlap, like annotations: "adipose tissue" is the whole breast.
+# The later one takes precedence.
 STRUCTURES: dict[str, tuple[int, int, int]] = {
     "adipose tissue": (230, 190, 80),
     "mammary gland": (70, 160, 220),
@@ -31,18 +31,18 @@ STRUCTURES: dict[str, tuple[int, int, int]] = {
 
 @dataclass(frozen=True)
 class View:
-    """A picture as a reader sees it: the left breast points right, the right breast left."""
+    """A picture in display orientation: the left breast points right, the right breast left."""
 
     subject: int
     side: str
     view: str
     spacing: float  # mm
     picture: np.ndarray  # float64 (H, W), 0 black to 1 white
-    masks: dict[str, np.ndarray]  # bool (H, W) by structure, in the order of STRUCTURES; empty ones left out
+    masks: dict[str, np.ndarray]  # bool (H, W) by structure, in the order of STRUCTURES; empty ones omitted
 
 
 def make_view(seed: int, subject: int, side: str, view: str, height: int = 256) -> View:
-    """The synthetic mammogram of a subject (from 0), side "L" or "R", view "CC" or "MLO"."""
+    """Draw the synthetic mammogram of a subject (from 0), side "L" or "R", view "CC" or "MLO"."""
     grid = Grid(height)
     person = Draws(seed, subject)
     breast = subject_breasts(person)[side]

@@ -130,7 +130,7 @@ ERRORS = {
     "value not named": (
         ("--values", "64=background,128=a,192=b"),
         [],
-        r"LEFT_CC_LI\.png: holds the values 64, 128, 192, 255; allowed are 64, 128, 192; name every value",
+        r"LEFT_CC_LI\.png: holds the values 64, 128, 192, 255; allowed are 64, 128, 192; specify every value",
     ),
     "0/255 mask": (
         ("--values", "0=background,1=tumor"),
@@ -155,7 +155,7 @@ ERRORS = {
     "one class": (("--values", "0=background"), [], "names 1 class; expected two or more"),
     "not a number": (("--values", "a=background,b=c"), [], "'a' is not a gray value"),
     "no equals": (("--values", "64,128"), [], "'64' is not of the form left=right"),
-    "value twice": (("--values", "64=a,64=b"), [], "'64' comes twice"),
+    "value twice": (("--values", "64=a,64=b"), [], "'64' is repeated"),
     "value 256": (("--values", "64=a,256=b"), [], "label value 256 cannot occur"),
     "validation": (("--values", VALUES, "--validation", "1"), [], "--validation is 1; expected a share"),
     "split_by": (("--values", VALUES, "--split_by", "patient"), [], "expected subject or image"),

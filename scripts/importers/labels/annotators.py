@@ -1,4 +1,4 @@
-"""Label maps of one image by several experts: what most of them say, and how far they agree."""
+"""Label maps of one image by several experts: their majority and their agreement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STRIP = 256
 
 
 def majority(maps: Sequence[Label]) -> tuple[Label, int]:
-    """The class that at least two of two or three maps give a pixel, and for how many pixels there is none.
+    """Return each pixel's class in at least two of two or three maps, and the number of pixels without such a class.
 
     A pixel without such a class is class 0. For a class that no other class covers this is the gold standard of
     the CSAW-S authors (seemingly_uninformative_labels, src/datasets.py): cancer where two of three experts agree.
@@ -30,7 +30,7 @@ def majority(maps: Sequence[Label]) -> tuple[Label, int]:
 
 
 def count_agreement(tally: Tally, maps: Mapping[int, Label], classes: int) -> None:
-    """Count, for each pair of experts, the pixels of one image by both experts' classes."""
+    """Count, per pair of experts, the pixels of one image by both experts' classes."""
     for first, second in combinations(sorted(maps), 2):
         matrix = np.zeros(classes**2, np.int64)
         for row in range(0, len(maps[first]), _STRIP):
@@ -41,7 +41,7 @@ def count_agreement(tally: Tally, maps: Mapping[int, Label], classes: int) -> No
 
 
 def agreement(tally: Tally, names: Sequence[str]) -> dict[tuple[int, int], dict[str, float]]:
-    """Intersection over union, over all images, of each class that one of two experts has used; by pair of experts."""
+    """Return, per pair of experts, the IoU over all images of each class that one of them has used."""
     matrices: dict[tuple[int, int], NDArray[np.int64]] = {}
     for cell, count in tally.cells("agreement").items():
         first, second, row, column = map(int, cell.split())
@@ -55,7 +55,7 @@ def agreement(tally: Tally, names: Sequence[str]) -> dict[tuple[int, int], dict[
 
 
 def agreement_notes(tally: Tally, names: Sequence[str]) -> list[str]:
-    """One line a pair of experts, for the summary."""
+    """Return one line per pair of experts, for the summary."""
     lines = []
     for (first, second), scores in agreement(tally, names).items():
         parts = ", ".join(f"{name} {100 * score:.1f} %" for name, score in scores.items())

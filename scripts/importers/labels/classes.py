@@ -1,4 +1,4 @@
-"""Which classes a label map has, and which of two wins where they overlap: names, merging, ranking and task.
+"""Classes of a label map and their precedence in overlaps: names, merging, ranking and task.
 
 Source: the paper, section 3.1.2 and its Table 7 ("The ranking above indicates the different anatomical regions …").
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from transforms.errors import UserError
 from transforms.vocabulary import is_tumor, plain
 
-# Highest rank first: the tumor region, then the non-tumor regions from top to bottom, written as `plain` does
+# Highest rank first: the tumor region, then the non-tumor regions from top to bottom, in the form of `plain`
 TABLE_7 = (
     "tumor",
     "nipple",
@@ -35,14 +35,14 @@ TUMOR_TASK = ("non-tumor", "tumor")
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Class names to ids and their precedence.
+    """Class names, ids and precedence.
 
     Attributes:
         names: class names; the position is the class id.
-        merge: annotation class to the class it becomes part of, with that class's precedence.
+        merge: annotation class to the class that it is merged into, with that class's precedence.
         order: class ids from the first painted to the last, which wins.
-        known: annotation class to class id, of all that are known.
-        binary: whether the classes are tumor against the rest.
+        known: class ids of all known annotation classes.
+        binary: whether the classes are tumor and the rest.
     """
 
     names: tuple[str, ...]
@@ -59,17 +59,17 @@ class ClassTable:
         precedence: Sequence[str] | None = None,
         task: str = "anatomy",
     ) -> ClassTable:
-        """Check the names against each other.
+        """Check the names for consistency and build the table.
 
         Args:
-            precedence: class names from the one that wins over all others downwards; those left out follow in
-                their usual order: that of Table 7 if all of `names` stand there, else the last of `names` wins.
-            task: "anatomy" is all classes, "tumor" is two, the tumor and the rest.
+            precedence: class names, highest precedence first; omitted classes follow in their default order: that
+                of Table 7 if it contains all of `names`, else the last of `names` wins.
+            task: "anatomy" keeps all classes, "tumor" two: the tumor and the rest.
         """
         if len(names) < 2 or len(set(names)) != len(names) or not all(names):
             raise UserError(
                 f"--classes {','.join(names)!r}: expected two or more different names, the first of "
-                "them for every pixel that is not annotated"
+                "them for pixels without annotation"
             )
         if len(names) > 255:
             raise UserError(f"--classes names {len(names)} classes; label maps hold at most 255")
@@ -80,7 +80,7 @@ class ClassTable:
             )
         both = sorted(set(merge) & set(names))
         if both:
-            raise UserError(f"{', '.join(both)}: both a class and merged into another; leave it out of one")
+            raise UserError(f"{', '.join(both)}: both in --classes and in --merge; remove it from one")
         known = {name: label for label, name in enumerate(names)}
         known |= {name: known[target] for name, target in merge.items()}
         if task_is_tumor(task):
@@ -91,7 +91,7 @@ class ClassTable:
         return cls(tuple(names), dict(merge), (*rest, *reversed(first)), known)
 
     def ids(self, path: Path, found: Sequence[str]) -> Mapping[str, int]:
-        """Id of each class name in a file; an error that lists what is not known."""
+        """Return the id of each known class name; raise UserError if the file holds unknown ones."""
         unknown = sorted(set(found) - set(self.known))
         if unknown:
             first = next(iter(self.known))
@@ -103,7 +103,7 @@ class ClassTable:
 
 
 def _usual_order(names: Sequence[str]) -> list[int]:
-    """Ids from the lowest rank to the highest: Table 7 if it has all the names, else as they are listed."""
+    """Return ids from the lowest rank to the highest: by Table 7 if it has all names, else in the listed order."""
     ranks = ["tumor" if is_tumor(name) else plain(name) for name in names]
     if set(ranks) <= set(TABLE_7):
         return sorted(range(len(names)), key=lambda label: (-TABLE_7.index(ranks[label]), label))
@@ -117,11 +117,11 @@ def fixed_table(
     task: str = "anatomy",
     aliases: Mapping[str, str] | None = None,
 ) -> ClassTable:
-    """The table of a format whose classes are known; --merge takes classes out of it.
+    """Return the table of a format whose classes are known; --merge removes classes from it.
 
     Args:
-        merge, precedence: names in any spelling that `plain` takes as the same.
-        aliases: other names that occur in the files, to the class they mean; `merge` can say otherwise.
+        merge, precedence: names in any spelling that `plain` maps to the same form.
+        aliases: other names that occur in the files, to the class they mean; `merge` takes precedence.
     """
     aliases = aliases or {}
     spelling = {plain(name): name for name in (*aliases, *names)}
@@ -141,19 +141,19 @@ def fixed_table(
 
 
 def task_is_tumor(task: str) -> bool:
-    """Whether the task is tumor against the rest; an error if it is neither that nor anatomy."""
+    """Whether the task is "tumor"; raise UserError if it is neither that nor "anatomy"."""
     if task not in TASKS:
         raise UserError(f"--task is {task!r}; expected {' or '.join(TASKS)}")
     return task == "tumor"
 
 
 def tumor_flags(names: Sequence[str]) -> list[int]:
-    """1 for each class that is the tumor, 0 for the rest; an error if one of the two would be empty."""
+    """Return 1 for each tumor class, 0 for the rest; raise UserError if one of the two would be empty."""
     flags = [int(is_tumor(name)) for name in names]
     if not 0 < sum(flags) < len(flags):
         what = "none" if not any(flags) else "each"
         raise UserError(
             f"--task tumor: {what} of the classes {', '.join(names)} is called tumor, cancer, mass or lesion; "
-            "name the tumor so, and the rest otherwise"
+            "expected such a name for the tumor only"
         )
     return flags

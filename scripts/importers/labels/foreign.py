@@ -1,4 +1,4 @@
-"""Annotation files of other tools, told by their content: what they are, and which command reads them."""
+"""Recognition of other tools' annotation files by content, with the command that reads them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ KINDS = {
     "via": "annotations of the VGG Image Annotator (VIA); import them with python -m scripts.prepare via",
     "coco": "COCO annotations; import them with python -m scripts.prepare coco",
     "qupath": "GeoJSON, as QuPath exports it; import it with python -m scripts.prepare qupath",
-    "labelme": "LabelMe annotations, one file per image, which are not read; convert them to COCO JSON, and "
+    "labelme": "LabelMe annotations, one file per image, which are not supported; convert them to COCO JSON, and "
     "import that with python -m scripts.prepare coco",
-    "cvat": "annotations of CVAT for images, which are not read; export the task from CVAT as COCO 1.0, and "
+    "cvat": "annotations of CVAT for images, which are not supported; export the task from CVAT as COCO 1.0, and "
     "import that with python -m scripts.prepare coco",
-    "voc": "Pascal VOC annotations, one file per image, which are not read; convert them to COCO JSON, and "
+    "voc": "Pascal VOC annotations, one file per image, which are not supported; convert them to COCO JSON, and "
     "import that with python -m scripts.prepare coco",
 }
-"""Kind of file to what it is and what to do with it, the middle and the end of a message."""
+"""Kind of file to its description and the remedy: the middle and end of a message."""
 
 _ENDINGS = (".json", ".geojson", ".xml", ".csv", ".gz", ".zip")
 _XML = (
     (re.compile(rb"<annotations>.*?<(version>1\.|meta>|image\s|track\s)", re.DOTALL), "cvat"),
     (re.compile(rb"<annotation[ >].*?<(object|size|filename)>", re.DOTALL), "voc"),
 )
-_LOOKED_AT = 20  # files of a folder
+_LOOKED_AT = 20  # files examined per folder
 
 
 def what_it_is(path: Path) -> str | None:
-    """What a file holds, a text of `KINDS`, or None if it is not recognized. Never raises."""
+    """Describe a file's content by a text of `KINDS`; None if it is not recognized. Never raises."""
     if not path.name.lower().endswith(_ENDINGS):
         return None
     try:
@@ -56,7 +56,7 @@ def what_it_is(path: Path) -> str | None:
 
 
 def kind_of(content: Any) -> str | None:
-    """The key of `KINDS` of the content of a JSON file, or None."""
+    """Return the key of `KINDS` for the content of a JSON file, or None."""
     keys = set(content) if isinstance(content, dict) else set()
     entry = next(iter(content.values()), None) if keys else None
     if "_via_img_metadata" in keys or (isinstance(entry, dict) and {"filename", "regions"} <= set(entry)):
@@ -73,10 +73,10 @@ def refuse_foreign(path: Path, content: Any, own: str) -> None:
     """Refuse the content of another tool's JSON file.
 
     Args:
-        own: the key of `KINDS` that is expected.
+        own: the expected key of `KINDS`.
 
     Raises:
-        UserError: it is recognized, and of another kind.
+        UserError: the content is recognized as another kind.
     """
     kind = kind_of(content)
     if kind not in (None, own):
@@ -84,13 +84,13 @@ def refuse_foreign(path: Path, content: Any, own: str) -> None:
 
 
 def beside(image: Path, *folders: Path) -> str:
-    """As `found_among`, of the files of an image's name beside it, then of all beside it and in the folders."""
+    """Call `found_among` with the files named like the image, then all files beside it and in the folders."""
     own = [image.with_suffix(ending) for ending in _ENDINGS]
     return found_among([*own, *(path for folder in (image.parent, *folders) for path in sorted(folder.iterdir()))])
 
 
 def found_among(paths: Iterable[Path]) -> str:
-    """ "; a.json holds …" for the first file that is recognized, as the end of a message; else empty."""
+    """Return "; a.json holds …" for the first recognized file, as the end of a message; else ""."""
     for path in [path for path in paths if path.name.lower().endswith(_ENDINGS) and path.is_file()][:_LOOKED_AT]:
         kind = what_it_is(path)
         if kind:

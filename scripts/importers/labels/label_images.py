@@ -1,7 +1,7 @@
 """Label images: stored values, palettes and small bit depths.
 
-A palette index is only as good as its palette: programs order it by how often a color occurs, so that 0 and 1 may
-change places from one file to the next. And 1 of a 1-bit image is what other programs write as 255.
+A palette index has a meaning only with its palette: programs order palettes by the frequency of colors, so that 0 and
+1 may be swapped between files. The 1 of a 1-bit image is 255 in other programs.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ class LabelImage:
 
     Attributes:
         values: uint8 (rows, columns), gray values or palette indices.
-        bits: per pixel of a gray image, 1, 2, 4 or 8.
+        bits: bits per pixel of a gray image: 1, 2, 4 or 8.
     """
 
     values: NDArray[np.uint8]
     bits: int = 8
 
     def in_other_scale(self) -> NDArray[np.uint8]:
-        """Values 0, 1, … of a 2-bit or 4-bit image whose values are spread over 0 to 255, or the reverse for 1 bit."""
+        """Return values 0, 1, … of a 2-bit or 4-bit image with values scaled to 0 to 255; the reverse for 1 bit."""
         factor = 255 // (2**self.bits - 1)
         other = self.values * factor if self.bits == 1 else self.values // factor
         return np.asarray(other, np.uint8)
 
 
 def read_label_image(path: Path) -> LabelImage:
-    """Gray values, or palette indices, of a label image.
+    """Read the gray values, or palette indices, of a label image.
 
     Raises:
-        UserError: as `read_picture`, or values above 255.
+        UserError: as in `read_picture`, or values above 255.
     """
     check_there(path)
     dicom = is_dicom(path)
@@ -57,10 +57,10 @@ def read_label_image(path: Path) -> LabelImage:
 def check_palettes(paths: Iterable[Path], named: Collection[int]) -> None:
     """Refuse label images in which one palette index means two colors.
 
-    Palettes are compared at the indices that have a name; only if they differ there are all pixels looked at.
+    Palettes are compared at the named indices; only if they differ there, all pixels are read.
 
     Raises:
-        UserError: an index that occurs in two files with different colors; names both.
+        UserError: an index occurs in two files with different colors; the message names both.
     """
     palettes = {path: palette for path in paths for palette in (_palette(path),) if palette}
     first: dict[int, Color] = {}
@@ -88,7 +88,7 @@ def _palette(path: Path) -> list[Color]:
         return []
     try:
         return palette_of(path)
-    except Exception:  # damaged; who reads its values will say so
+    except Exception:  # damaged, which is reported when its values are read
         return []
 
 

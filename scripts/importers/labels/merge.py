@@ -23,51 +23,51 @@ from transforms.vocabulary import plain
 
 Mask = NDArray[np.bool_]
 Draw = Callable[[Mask], object]
-"""Sets the pixels of one structure to True in a mask (rows, columns), and leaves the others as they are."""
+"""Function that sets the pixels of one structure to True in a mask (rows, columns), and leaves the others unchanged."""
 
-NEVER_SMOOTHED = {"calcification", "text", "nipple", "axillary lymph node"}  # as `plain` writes them
-_NOTHING = 255  # no class has been painted there yet; class ids end at 254
+NEVER_SMOOTHED = {"calcification", "text", "nipple", "axillary lymph node"}  # in the form of `plain`
+_NOTHING = 255  # pixel not painted yet; class ids end at 254
 _STRIP = 256
 
 
 @dataclass
 class Tally:
-    """What a person should know afterwards: remarks, and pixels for each pair of overlapping classes.
+    """Counts to report to the user: remarks, and pixels per pair of overlapping classes.
 
-    Counters of texts and nothing else, so that the writer can bring together what several processes counted. A
-    remark that is a table has one text for each cell, see `count`.
+    Both are counters of texts, so that the writer can add the counts of several processes. A remark that is a table
+    has one text per cell, see `count`.
     """
 
     notes: Counter[str] = field(default_factory=Counter)
     overlaps: Counter[str] = field(default_factory=Counter)
 
     def count(self, table: str, cell: str, number: int = 1) -> None:
-        """Count in a cell of a table."""
+        """Add to a cell of a table."""
         self.notes[f"{table}\t{cell}"] += number
 
     def cells(self, table: str) -> dict[str, int]:
-        """The cells of a table, sorted, and their counts."""
+        """Return the sorted cells of a table with their counts."""
         start = f"{table}\t"
         return {key[len(start) :]: count for key, count in sorted(self.notes.items()) if key.startswith(start)}
 
     def report(self, summary: Summary) -> None:
-        """Add the remarks and overlaps to a summary; tables are for the importer to put in words."""
+        """Add the remarks and overlaps to a summary; the importer itself reports tables."""
         summary.notes += [f"{count} {what}" for what, count in sorted(self.notes.items()) if count and "\t" not in what]
         summary.overlaps = dict(self.overlaps.most_common())
         if summary.overlaps:
             pairs = ", ".join(f"{pair} ({count})" for pair, count in self.overlaps.most_common(3))
             more = f" and {len(summary.overlaps) - 3} more pairs" if len(summary.overlaps) > 3 else ""
-            summary.notes.append(f"pixels of two classes went to the one of higher precedence: {pairs}{more}")
+            summary.notes.append(f"pixels of two classes were assigned to the one of higher precedence: {pairs}{more}")
 
 
 class Canvas:
-    """One label map in the making. It holds the map and one mask, however many structures there are.
+    """A label map under construction. It holds the map and one mask, independent of the number of structures.
 
     Args:
         shape: (rows, columns).
         table: class ids and names.
-        tally: takes the remarks and overlaps.
-        smooth: standard deviation in pixels of the Gaussian for each binary map; 0 leaves them as they are.
+        tally: receives the remarks and overlaps.
+        smooth: standard deviation in pixels of the Gaussian for each binary map; 0: no smoothing.
     """
 
     def __init__(self, shape: tuple[int, int], table: ClassTable, tally: Tally, smooth: float = 0.0) -> None:
@@ -76,9 +76,9 @@ class Canvas:
         self._table, self._tally, self._smooth = table, tally, smooth
 
     def paint(self, target: int, draws: Iterable[tuple[str, Draw]]) -> None:
-        """Draw the named structures of one class together, and put them over what is there."""
+        """Draw the named structures of one class together, over the current map."""
         if self._table.binary and target == 0:
-            return  # the rest needs no painting, and the tumor wins over it anywhere
+            return  # the rest needs no painting, and the tumor wins over it everywhere
         kept = plain(self._table.names[target]) in NEVER_SMOOTHED or not self._smooth
         later: list[Draw] = []
         self._mask[...] = False
@@ -88,7 +88,7 @@ class Canvas:
             else:
                 later.append(draw)
         if not kept and not smooth_edges(self._mask, self._smooth):
-            self._tally.notes["binary maps were too thin to be smoothed and were left as they are"] += 1
+            self._tally.notes["binary maps were too thin to be smoothed and were left unchanged"] += 1
         for draw in later:
             draw(self._mask)
         self._put(target)
@@ -105,7 +105,7 @@ class Canvas:
                 self._tally.overlaps[pair] += int(counts[other])
 
     def finish(self) -> Label:
-        """The label map; where nothing was painted it is class 0."""
+        """Return the label map; unpainted pixels are class 0."""
         self._label[self._label == _NOTHING] = 0
         return self._label
 
@@ -113,11 +113,11 @@ class Canvas:
 def superpose(
     shape: tuple[int, int], draws: Mapping[str, Draw], table: ClassTable, tally: Tally, smooth: float = 0.0
 ) -> Label:
-    """Label map (rows, columns) uint8 of structures by name, whatever their order; the table's order decides.
+    """Return the label map (rows, columns) uint8 of named structures, painted in the table's order.
 
     Args:
-        draws: structure name, known to the table, to what draws it. It is called once, when its turn has come.
-        smooth: as of `Canvas`.
+        draws: structure name, known to the table, to the function that draws it; each is called once, in that order.
+        smooth: see `Canvas`.
     """
     canvas = Canvas(shape, table, tally, smooth)
     for target in table.order:
@@ -128,24 +128,24 @@ def superpose(
 
 
 def smooth_edges(mask: Mask, sigma: float) -> bool:
-    """Smooth the outline of a binary map in place: a Gaussian over its 0/1 values, cut at one half.
+    """Smooth the outline of a binary map in place: a Gaussian over its 0/1 values, thresholded at one half.
 
-    A straight edge stays where it is, corners become round, and what is thinner than 1.35 sigma vanishes (a disk:
-    below a radius of 1.18 sigma). The code published with CSAW-S (csaws_creation/, `APPLY_SMOOTHING`, off there too)
-    filters the 8-bit mask instead and takes whatever is above 0, by which a mask of 0 and 255 grows by about three
-    pixels per side, and one of 0 and 1 shrinks by four.
+    Straight edges are kept, corners become round, and structures thinner than 1.35 sigma vanish (disks: below a radius
+    of 1.18 sigma). The code published with CSAW-S (csaws_creation/, `APPLY_SMOOTHING`, off there too) filters the 8-bit
+    mask instead and keeps values above 0, by which a mask of 0 and 255 grows by about three pixels per side, and one of
+    0 and 1 shrinks by four.
 
     Returns:
-        False if nothing would be left; the mask is then as it was.
+        False if nothing would be left; the mask is then unchanged.
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
         return True
-    margin = int(4.0 * sigma + 0.5) + 1  # the filter's own reach, and one more, so that the box ends in zeros
+    margin = int(4.0 * sigma + 0.5) + 1  # the filter's radius, and one more, so that the box ends in zeros
     box = np.s_[
         max(rows[0] - margin, 0) : rows[-1] + 1 + margin, max(columns[0] - margin, 0) : columns[-1] + 1 + margin
     ]
-    # "nearest": a structure that the image's border cuts off goes on beyond it
+    # "nearest": a structure that is cut off by the image border continues beyond it
     soft = gaussian_filter(mask[box].astype(np.float32), sigma, mode="nearest", truncate=4.0) > 0.5
     if not soft.any():
         return False
@@ -154,12 +154,12 @@ def smooth_edges(mask: Mask, sigma: float) -> bool:
 
 
 def checked_smooth(sigma: float) -> float:
-    """The standard deviation, or an error if it is none."""
+    """Return a valid standard deviation; raise UserError otherwise."""
     if not 0.0 <= sigma <= 100.0:
         raise UserError(f"--smooth is {sigma:g}; expected a standard deviation in pixels from 0 (off) to 100")
     return sigma
 
 
 def size_text(shape: Sequence[int]) -> str:
-    """(rows, columns) for people."""
+    """Format (rows, columns) for messages."""
     return " x ".join(map(str, shape))

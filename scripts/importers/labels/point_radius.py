@@ -1,4 +1,4 @@
-"""Radius of regions that were annotated by one or two points only."""
+"""Radius of regions that are annotated by one or two points only."""
 
 POINT_RADIUS = 2.0
-"""Of the disk, in pixels."""
+"""Radius of the disk, in pixels."""

@@ -1,8 +1,8 @@
 """Exact polygon rasterization: a pixel belongs to a polygon if its center is inside.
 
-Pixel (row i, column j) covers [j, j+1] x [i, i+1], so its center is (x, y) = (j + 0.5, i + 0.5). A center that
-lies exactly on an edge belongs to the polygon on its right or below, so that polygons which share an edge
-share no pixel and leave none out.
+Pixel (row i, column j) covers [j, j+1] x [i, i+1], so its center is (x, y) = (j + 0.5, i + 0.5). A center exactly on an
+edge belongs to the polygon on its right or below, so that polygons with a common edge share no pixel and leave none
+out.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Ring = NDArray[np.float64]  # (points, 2) as (x, y); closed or not
 
 
 def fill(mask: NDArray[np.bool_], rings: Sequence[Ring]) -> int:
-    """Set the pixels of one polygon in `mask` (rows, columns) to True, and return how many it covers there.
+    """Set the pixels of one polygon in `mask` (rows, columns) to True, and return their number.
 
-    The rings - outline and holes in any order and direction - are filled by the even-odd rule, which is also
-    how self-intersecting outlines get a defined inside. Memory is that of the polygon's box, however long its outline.
+    The rings (outline and holes in any order and direction) are filled by the even-odd rule, which also defines the
+    inside of self-intersecting outlines. Memory depends on the polygon's bounding box, not on its outline's length.
     """
     edges = [edge for ring in rings for edge in (_edges(ring),) if edge is not None]
     if not edges:
@@ -56,7 +56,7 @@ def fill(mask: NDArray[np.bool_], rings: Sequence[Ring]) -> int:
 
 
 def check_crossings(path: Path, rings: Iterable[Ring], rows: int) -> None:
-    """Refuse outlines that would take minutes, as zigzags of many long edges do.
+    """Refuse outlines that would take minutes, such as zigzags of many long edges.
 
     Raises:
         UserError: all outlines of a file together cross more than `limits.CROSSINGS` rows of the image.
@@ -64,12 +64,12 @@ def check_crossings(path: Path, rings: Iterable[Ring], rows: int) -> None:
     total = sum(np.abs(np.diff(np.clip(ring[:, 1], 0, rows), append=0.0)).sum() for ring in rings if len(ring))
     if total > CROSSINGS:
         raise UserError(
-            f"{path}: its outlines run to and fro over {total:.0f} rows; expected at most {CROSSINGS}; redraw them"
+            f"{path}: its outlines cross {total:.0f} rows in all; expected at most {CROSSINGS}; redraw them"
         )
 
 
 def _parts(count: NDArray[np.int64]) -> Iterator[slice]:
-    """Consecutive edges whose crossings fit the memory; an edge crosses no more rows than an image has."""
+    """Yield consecutive edges whose crossings fit in memory; an edge crosses at most the rows of an image."""
     ends = count.cumsum()
     start = 0
     while start < count.size:
@@ -80,7 +80,7 @@ def _parts(count: NDArray[np.int64]) -> Iterator[slice]:
 
 
 def _edges(ring: Ring) -> NDArray[np.float64] | None:
-    """Edges (x0, y0, x1, y1) with y0 < y1, so that a shared edge gives the same crossings on both sides."""
+    """Return edges (x0, y0, x1, y1) with y0 < y1, so that a shared edge gives the same crossings on both sides."""
     if len(ring) < 3:
         return None
     edges = np.hstack([ring, np.roll(ring, -1, axis=0)])

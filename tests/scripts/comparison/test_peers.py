@@ -222,7 +222,7 @@ def no_image(folder: Path) -> None:
         (other_size, r"s004_L_CC.png: is 20 x 16, the label 40 x 32 \(rows x columns\)"),
         (other_values, r"holds the values 9; expected the class numbers 0 to 2 \(background, gland, tumor\)"),
         (one_probability, "no probability map of 1 of 2 cases"),
-        (no_image, "s004_L_CC.png: not an image that can be read: it is"),
+        (no_image, "s004_L_CC.png: not a readable image: it is"),
     ],
 )
 def test_what_does_not_fit_is_refused(

@@ -72,7 +72,7 @@ def test_folds_are_those_of_the_cross_validation(tmp_path: Path) -> None:
 def test_what_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["export-nnunet", str(make_dataset(tmp_path / "tiny")), str(tmp_path / "out")]
     assert main([*words, "--folds", "2", "--folds_file", "x.csv"]) == 2
-    assert "give one of them" in capsys.readouterr().err
+    assert "specify only one of them" in capsys.readouterr().err
     assert main(words) == 0
     assert main(words) == 2
     assert "Dataset001_tiny: exists; remove it, or choose another OUT or --number" in capsys.readouterr().err

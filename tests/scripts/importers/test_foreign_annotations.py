@@ -16,7 +16,7 @@ FILES = {
     "LabelMe": (
         "a.json",
         json.dumps({"version": "5.4", "flags": {}, "shapes": [], "imagePath": "a.png", "imageData": None}),
-        "LabelMe annotations, one file per image, which are not read; convert them to COCO JSON",
+        "LabelMe annotations, one file per image, which are not supported; convert them to COCO JSON",
     ),
     "VIA project": ("via.json", json.dumps({"_via_settings": {}, "_via_img_metadata": {}}), "scripts.prepare via"),
     "VIA export": (
@@ -29,7 +29,7 @@ FILES = {
     "CVAT": (
         "annotations.xml",
         '<?xml version="1.0"?>\n<annotations>\n  <version>1.1</version>\n  <meta/></annotations>',
-        "annotations of CVAT for images, which are not read; export the task from CVAT as COCO 1.0",
+        "annotations of CVAT for images, which are not supported; export the task from CVAT as COCO 1.0",
     ),
     "Pascal VOC": ("a.xml", "<annotation><filename>a.png</filename><object/></annotation>", "Pascal VOC"),
     "QuPath": ("a.geojson", json.dumps({"type": "FeatureCollection", "features": []}), "scripts.prepare qupath"),

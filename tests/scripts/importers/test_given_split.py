@@ -109,9 +109,9 @@ def test_a_test_share_leaves_the_validation_as_it_is(folders: tuple[Path, Path],
     assert sorted(kept["training"] + kept["test"]) == without["training"]
     content = json.loads((tmp_path / "b" / "dataset.json").read_text())
     assert content["split"]["test_fraction"] == 0.34
-    with pytest.raises(UserError, match=r"--test is 0.8, --validation 0.3; expected shares that leave something"):
+    with pytest.raises(UserError, match=r"--test is 0.8, --validation 0.3; expected shares whose sum is below 1"):
         ImportOptions(test=0.8)
-    with pytest.raises(UserError, match="--test: --split says who is tested on"):
+    with pytest.raises(UserError, match="--test: --split already specifies the test section"):
         ImportOptions(test=0.2, split="a.csv")
 
 

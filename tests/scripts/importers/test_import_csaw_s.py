@@ -202,7 +202,7 @@ def test_an_image_without_any_mask_is_left_out_and_a_damaged_mask_is_an_error(tm
     assert [path.name for path, _ in summary.rejected] == ["004_0.png"]
     assert "no mask of any class beside it" in summary.rejected[0][1]
     (root / "anonymized_dataset" / "002" / "002_0_skin.png").write_bytes(b"\x89PNG broken")
-    with pytest.raises(UserError, match=r"002_0_skin\.png: not an image that can be read"):
+    with pytest.raises(UserError, match=r"002_0_skin\.png: not a readable image"):
         import_csaw_s(root, tmp_path / "two")
     assert not (tmp_path / "two").exists()
     save(root / "copy" / "x.png", picture(0))

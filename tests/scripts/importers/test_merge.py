@@ -207,7 +207,7 @@ def test_the_four_small_structures_are_not_smoothed(name) -> None:
     tally = Tally()
     label = superpose(SHAPE, {"skin": partial(stamp, cross)}, skin, tally, smooth=2.0)
     np.testing.assert_array_equal(label == 1, cross)  # would vanish, so it is left as it is, and counted
-    assert tally.notes == {"binary maps were too thin to be smoothed and were left as they are": 1}
+    assert tally.notes == {"binary maps were too thin to be smoothed and were left unchanged": 1}
 
 
 @pytest.mark.parametrize("sigma", [-1.0, 101.0, float("nan")])

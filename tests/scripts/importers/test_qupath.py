@@ -271,7 +271,7 @@ def test_class_names(classification, name) -> None:
         (["background"], {}, "two or more"),
         (["a", "b", "a"], {}, "two or more different"),
         (["a", "b"], {"skin": "c"}, "c: not among --classes a, b"),
-        (["a", "b"], {"b": "a"}, "b: both a class and merged"),
+        (["a", "b"], {"b": "a"}, "b: both in --classes and in --merge"),
     ],
 )
 def test_class_table_is_checked(names, merge, reason) -> None:
