@@ -31,7 +31,7 @@ class ArgmaxLiked(MapTransform):
     ) -> None:
         super().__init__(keys)
         if (like is None) == (size_key is None):
-            raise ValueError("specify exactly one of like and size_key")
+            raise ValueError("specify either like or size_key")
         self.like = like
         self.size_key = size_key
         self.keep_key = keep_key

@@ -76,7 +76,7 @@ def assert_served_like_inference(folder: Path, run_bundle: Run, tiny_dataset: Pa
         for file, answer in zip(files, answers, strict=True):
             written = tmp_path / "out" / "eval" / "segmentations" / f"{file.stem}_{ending}.png"
             assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer))), np.asarray(Image.open(written)))
-    with pytest.raises(MlflowException, match=r"^image 2: not an image that can be read") as raised:
+    with pytest.raises(MlflowException, match=r"^image 2: not a readable image") as raised:
         served.predict(pandas.DataFrame({"image": [files[0].read_bytes(), b"nothing"]}))
     with pytest.raises(MlflowException):
         served.predict(pandas.DataFrame({"image": [None]}))

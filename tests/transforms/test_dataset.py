@@ -184,7 +184,7 @@ def test_check_labels_accepts_classes_and_the_ignore_label(tiny_dataset) -> None
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda label: label + 5, r"holds the values 5, 6, 7; allowed are 0, 1, 2; name every value"),
+        (lambda label: label + 5, r"holds the values 5, 6, 7; allowed are 0, 1, 2; specify every value"),
         (lambda label: np.where(label == 2, 255, 0), r"0, 255; .* 0/255 mask: .*--values 0=background,255=<name"),
         (lambda label: label[:-1], r"is 39 x 32, its image 40 x 32 \(rows x columns\)"),
         (lambda label: label.astype(np.int64), "holds int64; expected uint8"),

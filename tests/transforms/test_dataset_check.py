@@ -117,7 +117,7 @@ def test_arrays_without_pixels_and_archives_of_arrays_are_one_line(tiny_dataset:
         open_array(path)
     np.savez(path.with_suffix(".npz"), np.zeros((40, 32), np.uint16))
     path.with_suffix(".npz").replace(path)
-    for read, words in ((open_array, "an archive of arrays"), (read_mammogram, "not an image")):
+    for read, words in ((open_array, "an archive of arrays"), (read_mammogram, "not a readable image")):
         with pytest.raises(UserError, match=words):
             read(path)
     kept = counts_file(path)

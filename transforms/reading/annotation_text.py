@@ -13,13 +13,13 @@ from transforms.reading.find_files import check_there
 
 
 def annotation_text(path: Path, most: int | None = None) -> bytes:
-    """The content of a file as it is, unpacked by gzip, or the only file of a zip archive; told by its first bytes.
+    """Content of a plain file, a gzip file, or the only file of a zip archive; the kind is detected by the first bytes.
 
     Args:
-        most: bytes of the content; None: `limits.ANNOTATION_BYTES`, for one image.
+        most: limit of the content in bytes; None: `limits.ANNOTATION_BYTES`, for one image.
 
     Raises:
-        UserError: no such file, damaged, several files in an archive, or larger.
+        UserError: no such file, damaged, several files in an archive, or above the limit.
     """
     check_there(path)
     most = limits.ANNOTATION_BYTES if most is None else most

@@ -1,6 +1,6 @@
 """Headers of compressed pixel data: size and completeness.
 
-A decoder allocates what its data asks for, whatever the file's header says, and some fill in what is missing.
+A decoder allocates the size stated in its data, regardless of the file's header, and some fill in missing pixels.
 Sources: ITU-T T.81 B.2.2 (JPEG), T.87 C.2 (JPEG-LS), T.800 A.4 and A.5, I.4 (JPEG 2000).
 """
 
@@ -19,18 +19,18 @@ _TILE_PART = b"\xff\x90\x00\x0a"
 
 
 def check_codestream(data: bytes, syntax: UID, shape: tuple[int, int], samples: int) -> None:
-    """Refuse a frame that its decoder would give another size, or that ends early.
+    """Refuse a frame that would be decoded to another size, or that ends early.
 
     Args:
         data: one frame of a compressed transfer syntax.
         shape: (rows, columns) in the file's header.
-        samples: per pixel, there.
+        samples: samples per pixel in the file's header.
 
     Raises:
-        ValueError: with a phrase that tells which.
+        ValueError: the frame is refused; the message is a phrase with the reason.
     """
     if syntax == RLELossless:
-        return  # it has no size of its own, and its decoder counts
+        return  # its data state no size, and its decoder checks the length
     two_thousand = syntax in _JPEG2000
     size = jpeg2000_size(data) if two_thousand else jpeg_size(data)
     if size is None:
@@ -42,12 +42,12 @@ def check_codestream(data: bytes, syntax: UID, shape: tuple[int, int], samples: 
 
 
 def _ends(data: bytes) -> bool:
-    """Whether the end is marked; frames are filled up to an even length, by some with 0xFF."""
+    """Whether the end is marked; frames are padded to an even length, by some encoders with 0xFF."""
     return data.rstrip(b"\0\xff").endswith(b"\xff\xd9")
 
 
 def jpeg_size(data: bytes) -> tuple[int, int, int, int] | None:
-    """(bits, rows, columns, components) of JPEG or JPEG-LS data, None if it does not say, or not soon enough."""
+    """(bits, rows, columns, components) of JPEG or JPEG-LS data; None if not stated within `HEADER_BYTES`."""
     at = 2
     while at + 10 <= len(data) and at <= HEADER_BYTES and data[at] == 0xFF:
         marker = data[at + 1]
@@ -60,7 +60,7 @@ def jpeg_size(data: bytes) -> tuple[int, int, int, int] | None:
 
 
 def jpeg2000_size(data: bytes) -> tuple[int, int, int, int] | None:
-    """(bits of the first component, rows, columns, components) of a JPEG 2000 codestream, also inside a JP2 file."""
+    """(bits of the first component, rows, columns, components) of a JPEG 2000 codestream, also within a JP2 file."""
     start = _codestream(data)
     if start is None or len(data) < start + 43 or data[start + 2 : start + 4] != b"\xff\x51":
         return None
@@ -76,7 +76,7 @@ def jpeg2000_size(data: bytes) -> tuple[int, int, int, int] | None:
 
 
 def _codestream(data: bytes) -> int | None:
-    """Where the codestream begins: at once, or in a box of a JP2 file."""
+    """Position at which the codestream begins: at 0, or in a box of a JP2 file; None if not found."""
     if data.startswith(b"\xff\x4f"):
         return 0
     at = 0
@@ -93,7 +93,7 @@ def _codestream(data: bytes) -> int | None:
 
 
 def _jpeg2000_is_whole(data: bytes) -> bool:
-    """Whether all tile-parts have the length that they state; what is missing would be decoded as blurred or black."""
+    """Whether all tile-parts have their stated length; missing parts would be decoded as blurred or black."""
     at = data.find(_TILE_PART, _codestream(data) or 0)
     if at < 0:
         return False

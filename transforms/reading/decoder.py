@@ -1,8 +1,8 @@
 """Isolation of decoders that damaged data can crash, in one persistent process per reading process.
 
 GDCM, OpenJPEG, CharLS, pylibjpeg-rle and ITK are compiled code without memory safety. Here they decode in a process
-that is started when the first file needs it, answers one request after the other, and is started again after it ended:
-that image is refused, and all others go on.
+that is started for the first file that needs it, answers one request after the other, and is restarted after a crash:
+only the image that caused it is refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class DecodingError(ValueError):
 
 
 class DecoderEndedError(DecodingError):
-    """The data ended the decoder's process, or kept it busy for more than `limits.SECONDS`."""
+    """The data crashed the decoder's process, or kept it busy for more than `limits.SECONDS`."""
 
 
 def decode(request: dict[str, Any], data: bytes = b"") -> tuple[dict[str, Any], bytearray]:
@@ -51,7 +51,7 @@ def decode(request: dict[str, Any], data: bytes = b"") -> tuple[dict[str, Any], 
 
 
 def decode_array(request: dict[str, Any], data: bytes = b"") -> tuple[dict[str, Any], NDArray[Any]]:
-    """As `decode`, for requests that are answered by an array; it is writable.
+    """As `decode`, for requests that return an array; the array is writable.
 
     Raises:
         DecodingError: the data cannot be decoded.
@@ -61,7 +61,7 @@ def decode_array(request: dict[str, Any], data: bytes = b"") -> tuple[dict[str, 
 
 
 class _Process:
-    """The decoder's process, started when it is needed and again after it ended."""
+    """The decoder's process, started on demand and restarted after it ended."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -80,7 +80,7 @@ class _Process:
         except (OSError, EOFError):
             self.end()
             raise DecoderEndedError("the decoder ended") from None
-        except BaseException:  # such as Ctrl-C: the answer to this request must not become that to the next
+        except BaseException:  # such as Ctrl-C: the answer must not be taken for that to the next request
             self.end()
             raise
         finally:
@@ -90,7 +90,7 @@ class _Process:
         if self._running is not None and self._running.poll() is not None:
             self.end()
         if self._running is None:
-            # the same packages as here, one thread, and no option that is meant for this process
+            # the same packages as here, one thread, and none of the Python options of this process
             paths = [path for path in sys.path if path and Path(path).exists()]
             environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
             environment |= {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
@@ -107,7 +107,7 @@ class _Process:
         return self._running
 
     def end(self) -> None:
-        """End the process; it has nothing to finish."""
+        """Kill the process; it has nothing to finish."""
         process, self._running = self._running, None
         if process is not None:
             process.kill()
@@ -115,7 +115,7 @@ class _Process:
             process.wait()
 
     def forget(self) -> None:
-        """In a forked child: the process is the parent's."""
+        """Drop the process without ending it; called in a forked child, since it belongs to the parent."""
         process, self._running = self._running, None
         self.lock = threading.Lock()
         if process is not None:

@@ -1,8 +1,8 @@
-"""Decode what can end its process. `transforms.reading.decoder` runs it as a program, and imports the wire format only.
+"""Decode data that can crash the process: a program run by `transforms.reading.decoder`, which imports the protocol.
 
-One request after the other on the standard input, one answer to each on the standard output, until the input ends.
-Either is the length of a JSON text (4 bytes, little-endian), the length of the data (8 bytes), the text, the data.
-An answer with "error" has the kind of the exception and no data.
+Requests are read from the standard input, and each is answered on the standard output, until the input ends. Requests
+and answers consist of the length of a JSON text (4 bytes, little-endian), the length of the data (8 bytes), the text
+and the data. An answer with "error" has the kind of the exception and no data.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ import warnings
 from typing import IO, Any
 
 HEAD = struct.Struct("<IQ")
-"""Of a request or an answer: bytes of the JSON text, bytes of the data."""
+"""Head of a request or an answer: length of the JSON text and of the data, in bytes."""
 
 
 def main() -> None:
-    """Answer until the requests end (EOFError), or nobody reads the answers (OSError)."""
+    """Answer until the requests end (EOFError), or the answers are no longer read (OSError)."""
     sys.path.pop(0)  # this folder, which Python puts first: its modules have common names
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the requesting process
     warnings.simplefilter("ignore")
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # what libraries print would be read as an answer
+    os.dup2(nowhere, 1)  # output of libraries would be read as an answer
     requests = os.fdopen(os.dup(0), "rb", buffering=0)
     while True:
         request, sent = receive(requests)
         try:
             answer, data = answer_to(request, sent)
-        except BaseException as error:  # a panic of Rust code is no `Exception`
+        except BaseException as error:  # a panic of Rust code is not an `Exception`
             answer, data = {"error": type(error).__name__}, b""
         send(answers, answer, data)
 
@@ -46,7 +46,7 @@ def answer_to(request: dict[str, Any], data: bytearray) -> tuple[dict[str, Any],
 
 
 def _limit_memory(limit: int) -> None:
-    """Let a decoder fail that wants more; 1 GiB is for the program itself."""
+    """Limit the memory of this process, so that a decoder that needs more fails; 1 GiB is for the program itself."""
     try:
         import resource
 
@@ -57,7 +57,7 @@ def _limit_memory(limit: int) -> None:
 
 
 def _by_gdcm(request: dict[str, Any], data: bytearray) -> tuple[dict[str, Any], Any]:
-    """A JPEG data stream of one grayscale image."""
+    """Decode a JPEG data stream of one grayscale image."""
     import gdcm
 
     fragment = gdcm.Fragment()
@@ -81,7 +81,7 @@ def _by_gdcm(request: dict[str, Any], data: bytearray) -> tuple[dict[str, Any], 
 
 
 def _by_pydicom(request: dict[str, Any], data: bytearray) -> tuple[dict[str, Any], Any]:
-    """A frame, by one of pydicom's plugins."""
+    """Decode a frame by one of pydicom's plugins."""
     import numpy as np
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.encaps import encapsulate
@@ -98,7 +98,7 @@ def _by_pydicom(request: dict[str, Any], data: bytearray) -> tuple[dict[str, Any
 
 
 def _by_itk(request: dict[str, Any], _: bytearray) -> tuple[dict[str, Any], Any]:
-    """A file of MetaIO or NRRD, whose header has been looked at."""
+    """Read a MetaIO or NRRD file whose header has been checked."""
     import itk
 
     reader = {"meta": itk.MetaImageIO, "nrrd": itk.NrrdImageIO}[request["kind"]]
@@ -118,10 +118,10 @@ def _array(array: Any) -> tuple[dict[str, Any], Any]:
 
 
 def receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytearray]:
-    """A request or an answer, and its data.
+    """Read a request or an answer, and its data.
 
     Raises:
-        EOFError: the stream ends before them.
+        EOFError: the stream ends early.
     """
     text_size, data_size = HEAD.unpack(_read(stream, HEAD.size))
     return json.loads(_read(stream, text_size)), _read(stream, data_size)
@@ -148,6 +148,6 @@ def send(stream: IO[bytes], message: dict[str, Any], data: Any) -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(OSError, EOFError):  # whoever asked has ended
+    with contextlib.suppress(OSError, EOFError):  # the requesting process has ended
         main()
-    os._exit(0)  # extension modules can crash while Python takes itself apart
+    os._exit(0)  # extension modules can crash while Python shuts down

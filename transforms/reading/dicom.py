@@ -1,7 +1,7 @@
-"""Read one DICOM mammogram: the pixels as they are meant to be seen, and nothing that identifies a person.
+"""Read one DICOM mammogram: the pixels as intended for display, and no identifying attribute.
 
-Always by pydicom: MONAI's own reader depends on what is installed, and with it the polarity of MONOCHROME1.
-Only the attributes listed here are parsed at all, so no name, identifier or date can reach the result.
+Always read by pydicom: the choice of MONAI's own reader, and thus the polarity of MONOCHROME1, depends on the installed
+packages. Only the attributes listed here are parsed, so no name, identifier or date can reach the result.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from transforms.errors import UserError
 from transforms.reading import dicom_attributes, dicom_intensity, dicom_pixels, limits
 from transforms.reading.dicom_attributes import attribute, damaged, whole
 
-_META_BYTES = 2**16  # file meta information has some hundred bytes
+_META_BYTES = 2**16  # file meta information has a few hundred bytes
 _PIXEL_ATTRIBUTES = (
     "SamplesPerPixel",
     "PlanarConfiguration",
@@ -45,7 +45,7 @@ _TAGS = [*_PIXEL_ATTRIBUTES, *dicom_attributes.ATTRIBUTES, *dicom_intensity.ATTR
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the content is DICOM: the "DICM" mark, or a data set without preamble, as old archives hold."""
+    """Whether the content is DICOM: the "DICM" prefix, or a data set without preamble, as in old archives."""
     with path.open("rb") as file:
         head = file.read(132)
     if head[128:132] == b"DICM":
@@ -56,7 +56,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def may_be_dicom(path: Path) -> bool:
-    """Whether it is DICOM, or cannot be looked at: a link that leads nowhere, or without permission."""
+    """Whether a file is DICOM or cannot be opened: a broken link, or no permission."""
     try:
         return is_dicom(path)
     except OSError:
@@ -81,10 +81,10 @@ def transfer_syntax(path: Path) -> str | None:
 
 
 def probe_dicom(path: Path) -> None:
-    """Refuse what the header alone shows not to be a mammogram that can be read; pixels are not decoded.
+    """Refuse a file whose header shows that it is not a readable mammogram; pixels are not decoded.
 
     Raises:
-        UserError: as `read_dicom`, less what only the pixels show: damage, or color.
+        UserError: as `read_dicom`, except for damage or color, which only the pixels show.
     """
     header = read_header(path, _TAGS, pixels=False)
     with quiet():
@@ -97,7 +97,7 @@ def read_dicom(path: Path, windowing: str = "voi", bits_used: int | None = None)
 
     Args:
         windowing: see `read_mammogram`.
-        bits_used: fewer than BitsStored, where that states more than the pixels have.
+        bits_used: actual number of bits, if BitsStored states more.
 
     Raises:
         UserError: not a single-frame grayscale image, cut short, damaged, or compressed in a way that no
@@ -132,7 +132,7 @@ def read_dicom(path: Path, windowing: str = "voi", bits_used: int | None = None)
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the remarks of pydicom and highdicom, as warnings and in their logs: they may quote the header."""
+    """Suppress warnings and log messages of pydicom and highdicom, which may quote the header."""
     logs = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
     levels = [log.level for log in logs]
     for log in logs:
@@ -147,7 +147,7 @@ def quiet() -> Iterator[None]:
 
 
 def read_header(path: Path, tags: list[str], pixels: bool = True) -> FileDataset:
-    """Those attributes, by keyword, that a DICOM file has; with PixelData only if `pixels`.
+    """The requested attributes, by keyword, that a DICOM file has; PixelData only if `pixels`.
 
     Raises:
         UserError: the file cannot be read, or is damaged.
@@ -156,7 +156,7 @@ def read_header(path: Path, tags: list[str], pixels: bool = True) -> FileDataset
         with quiet():
             _check_deflated(path)
             header = dcmread(path, force=True, specific_tags=tags, stop_before_pixels=not pixels)
-            if "TransferSyntaxUID" not in header.file_meta:  # a bare data set says how it is written by itself
+            if "TransferSyntaxUID" not in header.file_meta:  # pydicom detects the encoding of a bare data set
                 implicit, little = header.original_encoding
                 syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
                 header.file_meta.TransferSyntaxUID = syntax if little else ExplicitVRBigEndian
@@ -170,7 +170,7 @@ def read_header(path: Path, tags: list[str], pixels: bool = True) -> FileDataset
 
 
 def _check_deflated(path: Path) -> None:
-    """Refuse a deflated file that unpacks to more than the limits; pydicom would unpack it in one piece."""
+    """Refuse a deflated file that unpacks to more than the limits; pydicom would unpack it as a whole."""
     with path.open("rb") as file:
         if DeflatedExplicitVRLittleEndian.encode() not in file.read(_META_BYTES):
             return
@@ -182,7 +182,7 @@ def _check_deflated(path: Path) -> None:
 
 
 def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
-    """(rows, columns), bits stored, signed - after everything that is not a plain mammogram was refused."""
+    """Return (rows, columns), bits stored and signedness, after refusing what is not a plain mammogram."""
     frames = whole(path, header, "NumberOfFrames", 1)
     if frames > 1:
         raise UserError(
@@ -194,7 +194,7 @@ def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
     photometric = attribute(header, "PhotometricInterpretation")
     if not isinstance(photometric, str):
         raise UserError(
-            f"{path}: PhotometricInterpretation is missing, so whether small values are black or white is not known; "
+            f"{path}: PhotometricInterpretation is missing, so it is unknown whether small values are black or white; "
             "set it to MONOCHROME1 or MONOCHROME2, or remove the file"
         )
     header.PhotometricInterpretation = photometric.strip().upper()
@@ -208,7 +208,7 @@ def _check(path: Path, header: Dataset) -> tuple[tuple[int, int], int, bool]:
         raise UserError(f"{path}: {bits} of {allocated} bits per pixel; 8 or 16 allocated are read")
     high = whole(path, header, "HighBit", bits - 1)
     if high != bits - 1:
-        raise UserError(f"{path}: HighBit {high} with {bits} bits stored; the standard wants {bits - 1}")
+        raise UserError(f"{path}: HighBit {high} with {bits} bits stored; the standard requires {bits - 1}")
     return (rows, columns), bits, whole(path, header, "PixelRepresentation", 0) == 1
 
 
@@ -216,7 +216,7 @@ def _bits_used(stored: NDArray[Any], bits: int, signed: bool, used: int | None) 
     if used is None or used >= bits or signed:
         return bits
     if stored.max() > 2**used - 1:
-        raise UserError(f"values up to {stored.max()}, more than the {used} bits that were stated hold")
+        raise UserError(f"values up to {stored.max()} exceed the specified {used} bits")
     return used
 
 

@@ -1,6 +1,6 @@
 """The DICOM attributes of a mammogram that are kept: side, view, spacing, burned-in text, groups.
 
-Only values from closed lists or numbers leave this file, so that no name, identifier or date can ride along.
+Only values from closed lists or numbers leave this file, so that no name, identifier or date can pass.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from transforms.errors import UserError
 from transforms.image_attributes import VIEWS, age_band, manufacturer
 
 IMPLAUSIBLE = "implausible"
-"""Begins the source of a spacing that was not used."""
+"""Prefix of the source of a spacing that was not used."""
 _SMALLEST_MM, _LARGEST_MM = 0.005, 2.0  # film is scanned at 0.02, thumbnails of 256 rows have 1 mm
 
 # PS3.16 CID 4014, as SNOMED CT and as the older SRT/SNM3 codes of the same concepts
@@ -76,7 +76,7 @@ def attribute(header: Dataset, keyword: str) -> Any:
     """Value of one attribute, or None when it is absent, empty or unreadable (damaged headers are common)."""
     try:
         value = header.get(keyword)
-    except Exception:  # pydicom converts values on access, and any bytes may stand in a damaged file
+    except Exception:  # pydicom converts values on access, and a damaged file may hold any bytes
         return None
     return None if value is None or value == "" else value
 
@@ -99,7 +99,7 @@ def damaged(path: Path, why: str) -> UserError:
 
 
 def whole(path: Path, header: Dataset, keyword: str, default: int | None = None) -> int:
-    """The attribute as a whole number from 0 on; `default` where it is absent.
+    """The attribute as a whole number of at least 0; `default` if it is absent.
 
     Raises:
         UserError: it is absent without a default, or holds something else.
@@ -143,7 +143,7 @@ def view(header: Dataset) -> str | None:
 def _magnification(header: Dataset) -> float:
     """How many times larger the shadow on the detector is than the breast; 1.0 when unknown."""
     factor = [f for f in numbers(header, "EstimatedRadiographicMagnificationFactor") if 1.0 <= f <= 10.0]
-    if not factor:  # or 0, as some devices write where they do not know it
+    if not factor:  # or 0, which some devices write for an unknown factor
         detector = numbers(header, "DistanceSourceToDetector")
         patient = numbers(header, "DistanceSourceToPatient")
         factor = [detector[0] / patient[0]] if detector and patient and patient[0] > 0 else []
@@ -153,9 +153,9 @@ def _magnification(header: Dataset) -> float:
 def spacing(header: Dataset) -> tuple[tuple[float, float] | None, str]:
     """((row, column) spacing in mm, where it comes from), or (None, "none"), or (None, "implausible …").
 
-    A PixelSpacing that is calibrated or differs from ImagerPixelSpacing refers to the patient and is taken as
-    it is. ImagerPixelSpacing is measured at the detector and is divided by the magnification, if known. What cannot be
-    that of a mammogram, such as 70 (micrometers) or the 1 of programs that know none, is passed over.
+    A PixelSpacing that is calibrated or differs from ImagerPixelSpacing refers to the patient and is used
+    unchanged. ImagerPixelSpacing is measured at the detector and is divided by the magnification, if known. Values that
+    are implausible for a mammogram, such as 70 (micrometers) or a placeholder of 1, are skipped.
     """
     found = {name: _pair(header, name) for name in ATTRIBUTES if name.endswith("PixelSpacing")}
     pixel, imager = found["PixelSpacing"], found["ImagerPixelSpacing"]
@@ -183,17 +183,17 @@ def _stated(header: Dataset, keyword: str) -> tuple[float, float] | None:
 
 
 def plausible_spacing(row: float, column: float) -> bool:
-    """Whether pixels of this size (mm) can be a mammogram's; exactly 1 is what programs write that know none."""
+    """Whether pixels of this size (mm) are plausible for a mammogram; exactly 1 is a common placeholder."""
     return (row, column) != (1.0, 1.0) and all(_SMALLEST_MM <= size <= _LARGEST_MM for size in (row, column))
 
 
 def processing(header: Dataset) -> bool | None:
-    """What PresentationIntentType says: True for FOR PROCESSING, False for FOR PRESENTATION, None if not stated."""
+    """Value of PresentationIntentType: True for FOR PROCESSING, False for FOR PRESENTATION, None if not stated."""
     return {"FOR PROCESSING": True, "FOR PRESENTATION": False}.get(_text(header, "PresentationIntentType"))
 
 
 def grouped_by(header: Dataset) -> dict[str, str]:
-    """What images can be grouped by, as far as it is stated: manufacturer, acquisition, presentation, age (a band)."""
+    """Attributes by which images can be grouped, if stated: manufacturer, acquisition, presentation, age (a band)."""
     intent = processing(header)
     years = re.fullmatch(r"(\d{3})Y", _text(header, "PatientAge"))
     found = {
@@ -216,7 +216,7 @@ def _acquisition(header: Dataset) -> str | None:
 
 
 def burned_in(header: Dataset) -> bool | None:
-    """What BurnedInAnnotation says: True for YES, False for NO, None when it is not stated."""
+    """Value of BurnedInAnnotation: True for YES, False for NO, None if not stated."""
     return {"YES": True, "NO": False}.get(_text(header, "BurnedInAnnotation"))
 
 
@@ -228,7 +228,7 @@ def side_and_view_of_name(name: str) -> tuple[str | None, str | None]:
 
 
 def without_side_and_view(name: str) -> str:
-    """The name without its side and view words, and so the same for all images of one subject.
+    """The name without its side and view words, and thus the same for all images of one subject.
 
     "p001_L_CC" is "p001"; "A_0002_1.RIGHT_MLO" is "A_0002_1"; a name without a view keeps its side word.
     """

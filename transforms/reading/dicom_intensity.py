@@ -80,8 +80,8 @@ def intensity_table(
         header: the attributes named in `ATTRIBUTES`, as far as present.
         stored: smallest and largest possible stored value; entry i of the table belongs to `stored[0] + i`.
         bits: bits stored; intensities are 0 … 2^bits - 1 (or the depth of a look-up table that was applied).
-        windowing: "none", "voi" (VOI LUT before window, the first of several) or "percentile" (0.5 to 99.5
-            per cent of this image).
+        windowing: "none", "voi" (VOI LUT before window, the first of several) or "percentile" (percentiles 0.5 to
+            99.5 of this image).
         counts: how often each possible stored value occurs, needed for "percentile".
 
     Raises:
@@ -103,7 +103,7 @@ def intensity_table(
     if _inverted(header):
         result, done = 1.0 - result, f"{done}, inverted"
     top = 2**bits - 1
-    # the small shift sends exact halves the same way in an image and in its inverted twin
+    # the small shift rounds exact halves the same way in an image and in its inverted copy
     table = np.floor(np.clip(result, 0.0, 1.0) * top + 0.5 + 1e-6)
     table[padding] = 0
     return table.astype(np.uint8 if bits <= 8 else np.uint16), top, done
@@ -153,7 +153,7 @@ def _voi(header: Dataset, modality: NDArray[np.float64], bits: int) -> tuple[NDA
 
 
 def _functions(header: Dataset, number: int) -> list[str]:
-    """VOILUTFunction of each window: one for all, or against the standard (VM 1) one for each."""
+    """VOILUTFunction of each window: one for all, or, contrary to the standard (VM 1), one per window."""
     value = attribute(header, "VOILUTFunction") or "LINEAR"
     functions = [str(one).strip().upper() for one in ([value] if isinstance(value, str) else value)]
     wrong = [one for one in functions if one not in ("LINEAR", "LINEAR_EXACT", "SIGMOID")]

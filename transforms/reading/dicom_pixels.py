@@ -1,7 +1,7 @@
 """PixelData to stored values, for every transfer syntax that a decoder with a permissive license reads.
 
-One decoder is chosen for each syntax, so that a result does not depend on what else is installed. All but Pillow's work
-in a process of their own, which a damaged file may end (`transforms.reading.decoder`).
+One decoder is chosen per syntax, so that a result does not depend on other installed packages. All decoders except
+Pillow's run in a separate process, which a damaged file may crash (`transforms.reading.decoder`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from transforms.reading.jpeg import decode_jpeg
 
 _GDCM = "gdcm"
 _PILLOW = "pillow"
-# for each syntax pydicom's names of the decoders, the first that is installed being used, and what to install
+# per syntax: pydicom's names of the decoders, of which the first installed one is used, and the packages to install
 _DECODERS: tuple[tuple[tuple[UID, ...], tuple[str, ...], str], ...] = (
     ((RLELossless,), ("pylibjpeg", "pydicom"), "pydicom"),
     ((JPEGBaseline8Bit,), (_PILLOW,), "pillow"),
@@ -64,7 +64,7 @@ _FRAME_ATTRIBUTES = (
 
 
 def syntax_of(header: FileDataset) -> UID:
-    """The transfer syntax, whatever stands in its place."""
+    """The transfer syntax as a UID, even if its value is not valid."""
     return UID(str(header.file_meta.TransferSyntaxUID))
 
 
@@ -74,15 +74,15 @@ def is_lossy(header: FileDataset) -> bool:
 
 
 def syntax_name(syntax: UID) -> str:
-    """ "RLE Lossless" and so on; "unknown" if it is not a registered one."""
+    """Name of a transfer syntax, such as "RLE Lossless"; "unknown" if not registered."""
     return syntax.name if syntax.name != str(syntax) else "unknown"
 
 
 def check_decoder(path: Path, header: FileDataset) -> str | None:
-    """pydicom's name of the decoder to use, None for pixels that are not compressed.
+    """pydicom's name of the decoder to use, None for uncompressed pixels.
 
     Raises:
-        UserError: not an image syntax, or its decoder is not installed; says which package has it.
+        UserError: not an image syntax, or its decoder is not installed; names the package to install.
     """
     syntax = syntax_of(header)
     try:
@@ -95,7 +95,7 @@ def check_decoder(path: Path, header: FileDataset) -> str | None:
             if installed:
                 return installed[0]
             raise UserError(
-                f"{path}: its {syntax_name(syntax)} pixels cannot be decoded with what is installed; "
+                f"{path}: its {syntax_name(syntax)} pixels cannot be decoded with the installed packages; "
                 f"`pip install {package}`"
             )
     return None
@@ -105,7 +105,7 @@ def stored_values(path: Path, header: FileDataset, shape: tuple[int, int]) -> ND
     """Stored values (rows, columns), or (rows, columns, 3) of a color image.
 
     Raises:
-        UserError: no decoder, pixels that break off or cannot be decoded, or another size than `shape`.
+        UserError: no decoder, pixels that are cut short or cannot be decoded, or another size than `shape`.
     """
     decoder, syntax = check_decoder(path, header), syntax_of(header)
     try:
@@ -125,14 +125,14 @@ def stored_values(path: Path, header: FileDataset, shape: tuple[int, int]) -> ND
 
 
 def _reason(error: Exception) -> str:
-    """Our own words, or the kind of a library's exception, whose words may quote the header."""
+    """This project's own message, or the kind of a library's exception, whose message may quote the header."""
     if isinstance(error, DecoderEndedError):
         return "the decoder crashed or took too long"
     return str(error) if type(error) is ValueError and len(str(error)) < 80 else type(error).__name__
 
 
 def _decoded(path: Path, header: FileDataset, shape: tuple[int, int], decoder: str) -> NDArray[Any]:
-    """Pixels of the one frame of a compressed syntax."""
+    """Pixels of the only frame of a compressed syntax."""
     syntax, samples = syntax_of(header), whole(path, header, "SamplesPerPixel", 1)
     allocated = whole(path, header, "BitsAllocated")
     data = get_frame(header.PixelData, 0, number_of_frames=1)
@@ -174,7 +174,7 @@ def _by_pillow(header: FileDataset, data: bytes) -> NDArray[Any]:
 
 
 def _check_length(path: Path, header: FileDataset, shape: tuple[int, int]) -> None:
-    """Refuse uncompressed pixels that break off."""
+    """Refuse uncompressed pixels that are cut short."""
     samples, size = whole(path, header, "SamplesPerPixel", 1), whole(path, header, "BitsAllocated") // 8
     want, have = shape[0] * shape[1] * samples * size, len(attribute(header, "PixelData") or b"")
     if have < want and attribute(header, "PhotometricInterpretation") != "YBR_FULL_422":

@@ -1,4 +1,4 @@
-"""Look-up tables of DICOM, in the forms that devices write (PS3.3 C.11.1.1 and C.11.2.1.1)."""
+"""DICOM look-up tables, in the forms that devices write (PS3.3 C.11.1.1 and C.11.2.1.1)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from transforms.errors import UserError
 from transforms.reading.dicom_attributes import attribute, numbers
 
-_TURN = 2**16  # by which a 16-bit number differs when it is read with the wrong sign
+_TURN = 2**16  # difference of a 16-bit number that is read with the wrong signedness
 
 
 def first_item(header: Dataset, keyword: str) -> Dataset | None:
@@ -19,15 +19,15 @@ def first_item(header: Dataset, keyword: str) -> Dataset | None:
 
 
 def look_up(header: Dataset, item: Dataset, values: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Values through a table, and the depth in bits of what the table holds.
+    """Values mapped by a table, and the depth in bits of the table's entries.
 
-    pydicom's own functions are not used here: they need a depth of 8 or 16 in a modality LUT, and wrap
-    around where an 8-bit table has more than 256 entries.
+    pydicom's own functions are not used here: they require a depth of 8 or 16 in a modality LUT, and wrap
+    around if an 8-bit table has more than 256 entries.
 
     Args:
-        header: of the file, which says in which byte order it is written.
-        item: of a VOI or modality LUT sequence.
-        values: all possible ones, from the smallest to the largest.
+        header: header of the file, which states its byte order.
+        item: item of a VOI or modality LUT sequence.
+        values: all possible values, from the smallest to the largest.
 
     Raises:
         UserError: the table is damaged. The message has no file name yet.
@@ -59,7 +59,7 @@ def _entries(header: Dataset, item: Dataset, entries: int, bits: int) -> NDArray
 
 
 def _first_mapped(first: int, entries: int, values: NDArray[np.int64]) -> int:
-    """The value of the first entry. Its sign is that of the pixels; of a descriptor with the other, no value is hit."""
+    """The value mapped by the first entry: as stated, or with the other signedness if no value is in range."""
     for candidate in (first, first + _TURN, first - _TURN):
         if candidate <= values[-1] and candidate + entries > values[0]:
             return candidate
@@ -67,7 +67,7 @@ def _first_mapped(first: int, entries: int, values: NDArray[np.int64]) -> int:
 
 
 def _depth(table: NDArray[np.int64], stated: int) -> int:
-    """Bits of what a table holds: as stated, unless it holds more, or less than a quarter of that."""
+    """Depth in bits of a table's entries: as stated, unless the largest entry is above it or below a quarter of it."""
     highest = int(table.max())
     if highest > 2**stated - 1 or 0 < 4 * highest < 2**stated - 1:
         return max(highest.bit_length(), 8)

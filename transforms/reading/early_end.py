@@ -1,7 +1,7 @@
 """Detection of compressed pixels that end early in an otherwise complete file: decoders fill the rest silently.
 
-What is filled in is constant, so that only images which end in a constant area are looked at; of TIFF, all strips.
-Others are not: the files of some encoders end some bits early, and are whole.
+Decoders fill with a constant, so that only images that end in a constant area are checked; of TIFF, all strips. Other
+images are not checked: files of some encoders end a few bits early although they are complete.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from transforms.reading.limits import current, inflated_size
 from transforms.reading.pillow import open_data
 
 _END = b"\xff\xd9"
-_MORE = bytes((37 * k + 11) % 251 for k in range(256))  # anything that looks like compressed data; no 0xFF
+_MORE = bytes((37 * k + 11) % 251 for k in range(256))  # arbitrary bytes like compressed data, without 0xFF
 _PERIOD, _TAIL = 16, 2**20
 _BLOCK, _MIDDLE = 8, (128, 2048)
-"""ITU-T T.81, A.1.3 and A.3.1: a block that is missing has the value in the middle, of 8 or 12 bits."""
+"""ITU-T T.81, A.1.3 and A.3.1: a missing block has the middle value of 8 or 12 bits."""
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _STRIPS, _TILES, _PACKING, _JPEG_TABLES = (273, 279), (324, 325), 259, 347
 _DEFLATE, _JPEG = (8, 32946), 7
@@ -34,8 +34,8 @@ def ends_early(path: Path, image: Any, values: NDArray[Any], decode: Callable[[A
 
     Args:
         image: the opened picture, decoded.
-        values: its pixels as `decode` makes them.
-        decode: what to make of an opened picture.
+        values: its pixels as returned by `decode`.
+        decode: function from an opened picture to its pixels.
     """
     if image.format == "PNG":
         return png_ends_early(path, values)
@@ -45,12 +45,12 @@ def ends_early(path: Path, image: Any, values: NDArray[Any], decode: Callable[[A
 
 
 def tiff_ends_early(path: Path, tags: Any) -> bool:
-    """Whether a strip or tile of a TIFF file ends early or is damaged: deflate by its checksum, JPEG as such files.
+    """Whether a strip or tile of a TIFF file ends early or is damaged: deflate by its checksum, JPEG as JPEG files.
 
-    Uncompressed strips, LZW and PackBits are refused by libtiff itself.
+    Truncated uncompressed, LZW and PackBits strips are refused by libtiff.
 
     Args:
-        tags: of the file, by number.
+        tags: tags of the file, by number.
     """
     packing = tags.get(_PACKING)
     if packing not in (*_DEFLATE, _JPEG):
@@ -96,11 +96,11 @@ def _jpeg_part_ends_early(data: bytes) -> bool:
 def jpeg_ends_early(data: bytes, pixels: NDArray[Any], decode: Callable[[bytes], NDArray[Any]]) -> bool:
     """Whether JPEG data hold fewer pixels than they state.
 
-    More data are put before the end and decoded: a decoder that has all its pixels does not read them.
+    Data are inserted before the end, and the result is decoded: a decoder that has all pixels does not read them.
 
     Args:
         data: JPEG of any process, from its start to its end, or beyond.
-        pixels: what `decode` makes of them, (rows, columns) or (rows, columns, channels).
+        pixels: result of `decode` for `data`, (rows, columns) or (rows, columns, channels).
     """
     end, scan = data.rfind(_END), data.rfind(b"\xff\xda")
     if end < scan:
@@ -110,18 +110,18 @@ def jpeg_ends_early(data: bytes, pixels: NDArray[Any], decode: Callable[[bytes],
         return False
     try:
         return not np.array_equal(decode(data[:end] + _MORE + data[end:]), pixels)
-    except Exception:  # the decoder read on, and could not
+    except Exception:  # the decoder tried to read the inserted data
         return True
 
 
 def _last_block_is_gray(pixels: NDArray[Any]) -> bool:
-    """Whether it is as decoders fill up the blocks that are missing of a row."""
+    """Whether the last block looks as if filled by a decoder, which does so for missing blocks of a row."""
     row, column = ((side - 1) // _BLOCK * _BLOCK for side in pixels.shape[:2])
     return bool(pixels[-1, -1].flat[0] in _MIDDLE and (pixels[row:, column:] == pixels[-1, -1].flat[0]).all())
 
 
 def _suspicious(scan: bytes, pixels: NDArray[Any]) -> bool:
-    """Whether the image ends in a constant area that the data, which would be periodic, are too short for."""
+    """Whether the image ends in a constant area for which the data, which would be periodic, are too short."""
     same = 0
     for first in range(len(pixels) - 64, -64, -64):
         rows = (pixels[max(first, 0) : first + 64] == pixels[-1, -1]).reshape(min(64, first + 64), -1).all(axis=1)
@@ -130,20 +130,20 @@ def _suspicious(scan: bytes, pixels: NDArray[Any]) -> bool:
             break
     if not same:
         return False
-    bits = same * pixels.shape[1] / 32  # the least that any process takes: two in a block of 64 pixels
-    tail = np.frombuffer(scan[-_TAIL - 8 : -8], np.uint8)  # less the last, which are filled up
+    bits = same * pixels.shape[1] / 32  # minimum of any process: two bits per block of 64 pixels
+    tail = np.frombuffer(scan[-_TAIL - 8 : -8], np.uint8)  # without the last bytes, which are padded
     periodic = max(_equal_from_end(tail, period) for period in range(1, _PERIOD + 1))
     return 8 * periodic < min(bits, 8 * (tail.size - _PERIOD)) - 64
 
 
 def _equal_from_end(tail: NDArray[np.uint8], period: int) -> int:
-    """How many bytes at the end repeat those before."""
+    """Number of bytes at the end that repeat the bytes one period before."""
     equal = (tail[period:] == tail[:-period])[::-1]
     return len(equal) if equal.all() else int(np.argmin(equal))
 
 
 def png_ends_early(path: Path, pixels: NDArray[Any]) -> bool:
-    """Whether a PNG file unpacks to fewer bytes than its rows need (W3C PNG, 10.1 and 8); Pillow leaves them 0."""
+    """Whether a PNG file unpacks to fewer bytes than its rows need (W3C PNG, 10.1 and 8); Pillow leaves the rest 0."""
     if pixels[-1].any():
         return False
     content = path.read_bytes()

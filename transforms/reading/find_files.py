@@ -10,14 +10,14 @@ from pathlib import Path
 from transforms.errors import UserError
 
 NOT_IMAGES = (".json", ".geojson", ".csv", ".txt", ".md", ".xml", ".xls", ".xlsx", ".zip", ".pdf", ".html")
-"""Endings of files that commonly lie beside images and are not looked at."""
+"""Endings of files that commonly accompany images; they are skipped."""
 
 
 def image_candidates(path: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
-    """Files below a folder, or the one file, whose names do not tell that they are no images; see `files_below`.
+    """Files below a folder, or the one file, that may be images by their names; see `files_below`.
 
     Args:
-        but_not_in: folders inside it, such as that of earlier results, which are left out.
+        but_not_in: subfolders to leave out, such as that of earlier results.
 
     Raises:
         UserError: a folder that cannot be read.
@@ -33,10 +33,10 @@ def _may_be_image(name: str) -> bool:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Regular files, links to such, and links that lead nowhere, sorted; hidden files and folders are left out.
+    """Regular files, links to files, and broken links, sorted; hidden files and folders are left out.
 
-    Links to folders are followed, after all that is not behind a link; a folder is entered once, so that links in
-    circles end. Of a link whose content was not fetched (git-annex, DVC), who reads it will say so.
+    Links to folders are followed after all other folders. A folder is entered only once, so that circular links end. A
+    link whose content was not fetched (git-annex, DVC) is listed, and refused when it is read.
 
     Raises:
         UserError: a folder that cannot be read.
@@ -60,25 +60,23 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def real_path(path: Path) -> Path:
-    """The path without links; links in circles, by which `Path.resolve` fails, stay as they are."""
+    """The path without links; circular links, for which `Path.resolve` fails, are kept."""
     return Path(os.path.realpath(path))
 
 
 def leads_nowhere(path: Path) -> bool:
-    """Whether a path is a link whose target is not there."""
+    """Whether a path is a broken link."""
     return os.path.islink(path) and not os.path.exists(path)
 
 
 def check_there(path: Path) -> None:
-    """Refuse what is no file.
+    """Refuse a path that is not a file.
 
     Raises:
-        UserError: it does not exist, or is a link that leads nowhere.
+        UserError: the path does not exist, is no file, or is a broken link.
     """
     if leads_nowhere(path):
-        raise UserError(
-            f"{path}: a link that leads nowhere; fetch its content (as with git annex get or dvc pull), or remove it"
-        )
+        raise UserError(f"{path}: a broken link; fetch its content (as with git annex get or dvc pull), or remove it")
     if not os.path.isfile(path):  # False also for a name that no file can have
         raise UserError(f"{path}: no such file")
 

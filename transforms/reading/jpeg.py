@@ -1,4 +1,4 @@
-"""JPEG data of more than 8 bits and lossless JPEG data, by GDCM: the one decoder of these with a permissive license."""
+"""Lossless JPEG and JPEG of more than 8 bits, decoded by GDCM: the only such decoder with a permissive license."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def decode_jpeg(data: bytes, syntax: str, shape: tuple[int, int], bits: tuple[in
     """Stored values (rows, columns) of one grayscale image.
 
     Args:
-        data: a whole JPEG data stream.
+        data: a complete JPEG data stream.
         syntax: UID of its transfer syntax.
-        bits: allocated (8 or 16) and stored.
+        bits: bits allocated (8 or 16) and stored.
 
     Raises:
-        ValueError: the data is damaged, or of another size than it should be.
+        ValueError: the data are damaged, or of another size than expected.
     """
     found = jpeg_size(data)
     if found is None or found[1:] != (*shape, 1) or (found[0] > 8) != (bits[0] == 16):
         raise ValueError("JPEG data of another size than the header says")
-    # lossy data can exceed the bits that are used, and its own 12 bits must come through
+    # lossy data can exceed the bits stored, and all 12 bits of the codec must be kept
     stored = 12 if syntax == JPEGExtended12Bit else bits[1]
     request = {"job": "gdcm", "syntax": syntax, "rows": shape[0], "columns": shape[1]}
     _, pixels = decode({**request, "allocated": bits[0], "stored": stored, "signed": int(signed)}, data)

@@ -1,6 +1,6 @@
-"""Limits of one image or annotation file: checked on headers, before anything is allocated.
+"""Limits of one image or annotation file, checked on headers before anything is allocated.
 
-Small files can claim to be large: a header of 100,000 x 100,000 pixels, gigabytes of zeros in some kilobytes of
+Small files can claim to be large: a header of 100,000 x 100,000 pixels, or gigabytes of zeros in a few kilobytes of
 compressed data. All limits of reading are here; docs/data.md lists them.
 """
 
@@ -16,42 +16,42 @@ from pathlib import Path
 from transforms.errors import UserError
 
 MEGAPIXELS = 100.0
-"""The largest mammograms have about 30."""
+"""Size of an image; the largest mammograms have about 30."""
 MEMORY_GB = 2.0
 COPIES = 3
-"""Times that decoded pixels are in memory at once while they are read: as decoded, as intensities, and in between."""
+"""Copies of the decoded pixels in memory at once during reading: as decoded, as intensities, and intermediate."""
 OBLONG = 20
-"""Times that one side may be as long as the other; at a fixed height, a strip would become a giant."""
+"""Ratio of the longer side to the shorter; at a fixed height, a strip would become huge."""
 SECONDS = 60
-"""For which a decoder may work on one image."""
+"""Time for a decoder to process one image."""
 JPEG_SCANS = 100
-"""Passes over the image in one progressive JPEG file; encoders make about ten."""
+"""Scans of the image in one progressive JPEG file; encoders make about ten."""
 HEADER_BYTES = 2**24
-"""Before the pixels of a NIfTI or JPEG file."""
+"""Bytes before the pixels of a NIfTI or JPEG file."""
 TEXT_HEADER_BYTES = 2**18
 DIMENSIONS = 4
-"""Of MetaIO and NRRD; all but two of size 1."""
+"""Dimensions of MetaIO and NRRD; all but two must have size 1."""
 ANNOTATION_BYTES = 2**26
-"""Of one annotation file, unpacked; as Python objects they take 25 times as much."""
+"""Size of one unpacked annotation file; as Python objects it takes 25 times as much memory."""
 CROSSINGS = 50_000_000
 """Rows that all outlines of one file may cross, summed over their edges; an outline of 100,000 pixels has as many."""
 DRAWN = 500_000_000
-"""Pixels of the boxes of all ellipses of one image."""
+"""Pixels in the bounding boxes of all ellipses of one image."""
 RUN_PIXELS = 4_000_000_000
-"""Pixels of the columns that all run-length encoded masks of one image occupy."""
+"""Pixels in the columns that all run-length encoded masks of one image occupy."""
 COLLECTION_BYTES = 2**27
-"""Of one file with the annotations of many images, unpacked."""
+"""Size of one unpacked file with the annotations of many images."""
 TABLE_ROWS, TABLE_COLUMNS = 100_000, 200
-"""Of a workbook; its file may say more in a few bytes."""
+"""Size of a workbook; a file of a few bytes may state more."""
 _CHUNK = 2**20
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Options of the user.
+    """Limits that the user can set.
 
     Attributes:
-        megapixels: millions of pixels of one image.
+        megapixels: size of one image in millions of pixels.
         memory_gb: memory in GiB that reading one image may take.
 
     Raises:
@@ -69,7 +69,7 @@ class Limits:
 
     @property
     def decoded_bytes(self) -> int:
-        """Bytes that one image may have when decoded."""
+        """Maximum size of one decoded image in bytes."""
         return int(self.memory_gb * 2**30 / COPIES)
 
 
@@ -92,10 +92,10 @@ def limited(limits: Limits) -> Iterator[None]:
 
 
 def check_size(path: Path, rows: int, columns: int, bytes_per_pixel: float = 2) -> None:
-    """Refuse an image by what its header says of its size.
+    """Refuse an image by the size in its header.
 
     Raises:
-        UserError: no pixels, or more pixels or bytes than the limits.
+        UserError: no pixels, or more pixels or bytes than the limits allow.
     """
     pixels, limits = rows * columns, current()
     if rows < 1 or columns < 1:
@@ -103,7 +103,7 @@ def check_size(path: Path, rows: int, columns: int, bytes_per_pixel: float = 2) 
     if pixels > limits.megapixels * 1e6:
         raise UserError(
             f"{path}: {rows} x {columns} pixels, {pixels / 1e6:.0f} megapixels; expected at most "
-            f"{limits.megapixels:g}; if it is right, raise --max_megapixels"
+            f"{limits.megapixels:g}; if the size is correct, raise --max_megapixels"
         )
     check_bytes(path, pixels * bytes_per_pixel)
 
@@ -118,12 +118,12 @@ def check_bytes(path: Path, decoded: float) -> None:
     if decoded > limits.decoded_bytes:
         raise UserError(
             f"{path}: reading it needs about {COPIES * decoded / 2**30:.1f} GB; expected at most "
-            f"{limits.memory_gb:g}; if it is right, raise --max_memory_gb"
+            f"{limits.memory_gb:g}; if the size is correct, raise --max_memory_gb"
         )
 
 
 def check_oblong(path: object, rows: int, columns: int) -> None:
-    """Refuse a strip.
+    """Refuse an extremely oblong image.
 
     Raises:
         UserError: one side is more than `OBLONG` times the other.
@@ -135,7 +135,7 @@ def check_oblong(path: object, rows: int, columns: int) -> None:
 
 
 def inflated_size(data: bytes, most: int, window: int = -zlib.MAX_WBITS) -> int:
-    """Bytes that a zlib stream unpacks to, counted without keeping them, up to the first count above `most`."""
+    """Number of bytes that a zlib stream unpacks to, without storing them; counting stops above `most`."""
     unpacker, size = zlib.decompressobj(window), 0
     while not unpacker.eof and size <= most:
         part = unpacker.decompress(data, _CHUNK)

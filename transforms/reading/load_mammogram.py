@@ -27,23 +27,23 @@ logger = logging.getLogger("mammoseg")
 class LoadMammogramd(MapTransform):
     """Read any image file (`transforms.reading.mammogram`): path → float32 (1, h, w) at the working resolution.
 
-    Also sets `intensity_range`, `original_size` (rows, columns) and `spacing_mm` (row, column; 1.0 where the file
-    does not say), which later transforms and writers use, and `facts` of the file: "path", "laterality", "view",
-    "spacing_source" and "burned_in" ("yes", "no"), texts, "" where unknown.
+    Also sets `intensity_range`, `original_size` (rows, columns) and `spacing_mm` (row, column; 1.0 if unknown), which
+    later transforms and writers use, and `facts` of the file: "path", "laterality", "view", "spacing_source" and
+    "burned_in" ("yes", "no"); these are texts, "" if unknown.
 
     Args:
         keys: image keys.
         image_height: see `RandBalancedCropd`.
         windowing: see `read_mammogram`; as for the training images.
         bits: see `read_mammogram`; as for the training images.
-        flip: "left" or "right" mirrors images whose breast hangs on the other side (`transforms.flip`) and sets
+        flip: "left" or "right" mirrors images whose breast is on the other side (`transforms.flip`) and sets
             `mirrored`, by which `Unmirrord` undoes it.
         colour: read photographs, float32 (3, h, w), instead of mammograms.
         max_megapixels: larger images are refused, see `transforms.reading.limits`.
         max_memory_gb: images that need more are refused, see `transforms.reading.limits`.
-        spacing: (row, column) size in mm, or one number, of the pixels of images that state none.
+        spacing: (row, column) pixel size in mm, or one number, for images that state none.
 
-    Where `d["recorded"]` holds what dataset.json says of an image, that counts, and windowing and bits do not.
+    If `d["recorded"]` holds the image's properties from dataset.json, these are used instead of windowing and bits.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class LoadMammogramd(MapTransform):
                 mammogram = replace(mammogram, spacing_mm=self.spacing, spacing_source="--spacing")
             side = mammogram.laterality
             if (d.get("recorded") or {}).get("flipped"):
-                side = {"L": "R", "R": "L"}.get(side or "")  # the breast hangs where the other one does
+                side = {"L": "R", "R": "L"}.get(side or "")  # the breast is where the other one would be
             d["mirrored"], _ = must_flip(mammogram.pixels, side, self.flip)
             pixels = mirrored(mammogram.pixels) if d["mirrored"] else mammogram.pixels
             d[key] = at_working_resolution(pixels, self.image_height)
@@ -99,21 +99,21 @@ class LoadMammogramd(MapTransform):
 
 
 def _not_blank(path: Any, mammogram: Mammogram) -> Mammogram:
-    """Refuse an image of one value: a network finds something even there."""
+    """Refuse an image of one value: a network would report findings even there."""
     lowest, highest = mammogram.pixels.min(), mammogram.pixels.max()
     if lowest == highest:
         raise UserError(
-            f"{path}: blank, every pixel is {lowest} ({mammogram.intensity_source}); look at it, and at its window and "
-            "rescale values"
+            f"{path}: blank, every pixel is {lowest} ({mammogram.intensity_source}); check the image, and its window "
+            "and rescale values"
         )
     return mammogram
 
 
 def _of_dataset(path: Any, recorded: Mapping[str, Any], windowing: str) -> Mammogram:
-    """An image of a dataset folder: pixels that an importer has windowed, and what dataset.json knows of them."""
+    """An image of a dataset folder: pixels that an importer has windowed, with their properties from dataset.json."""
     if recorded["windowing"] != windowing:
         logger.warning(
-            "%s: imported with windowing %s, but the model learned from %s",
+            "%s: imported with windowing %s, but the model was trained with %s",
             *(one_line(path), one_line(recorded["windowing"]), windowing),
         )
     low, high = recorded["intensity_range"]
@@ -130,7 +130,7 @@ def _of_dataset(path: Any, recorded: Mapping[str, Any], windowing: str) -> Mammo
 
 
 def _facts(path: Any, mammogram: Mammogram) -> dict[str, str]:
-    """Texts only, and none missing, so that a data loader can collate them."""
+    """Properties of the file as texts, with no key missing, so that a data loader can collate them."""
     return {
         "path": str(path),
         "laterality": mammogram.laterality or "",
@@ -141,10 +141,10 @@ def _facts(path: Any, mammogram: Mammogram) -> dict[str, str]:
 
 
 def _warn_of_unused_bits(path: Any, mammogram: Mammogram) -> None:
-    """A picture whose values end far below what its type can hold is probably darker to the network than it should."""
+    """Warn if the values are far below the type's maximum: the image is probably too dark for the network."""
     highest, possible = int(mammogram.pixels.max()), mammogram.intensity_range[1]
     if possible > 255 and 0 < highest * 4 < possible:
         logger.warning(
-            "%s: no pixel exceeds %d of %d possible; if fewer bits are used, say so with --bits",
+            "%s: no pixel exceeds %d of %d possible; if fewer bits are used, specify --bits",
             *(one_line(Path(path).name), highest, possible),
         )

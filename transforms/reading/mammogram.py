@@ -1,4 +1,4 @@
-"""One mammogram of any supported format: brighter is denser, row 0 is on top, no identifiers."""
+"""One mammogram of any supported format: brighter is denser, row 0 is at the top, no identifiers."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from transforms.reading.pictures import probe_picture, read_picture
 
 @dataclass(frozen=True, eq=False)
 class Mammogram:
-    """Pixels and the few facts about them that are kept.
+    """Pixels of a mammogram, and the few properties that are kept.
 
     Attributes:
-        pixels: (rows, columns) uint8 or uint16; row 0 on top, column 0 on the left; brighter is denser. An importer of
-            photographs, such as Cityscapes, may give (rows, columns, 3) uint8 as red, green, blue.
-        intensity_range: smallest and largest POSSIBLE value, such as (0, 4095), whatever this image holds.
-        laterality: "L" or "R", or None when neither header nor file name tells.
+        pixels: (rows, columns) uint8 or uint16; row 0 at the top, column 0 on the left; brighter is denser. An importer
+            of photographs, such as Cityscapes, may give (rows, columns, 3) uint8 as red, green, blue.
+        intensity_range: smallest and largest POSSIBLE value, such as (0, 4095), regardless of this image's values.
+        laterality: "L" or "R", or None if stated neither by the header nor by the file name.
         view: "CC", "MLO" or another of `image_attributes.VIEWS`, or None.
         spacing_mm: (row, column) distance of pixel centers, or None.
         spacing_source: the attribute or format that stated the spacing, or "none".
-        burned_in: whether text is burned into the pixels, or None when the file does not say.
-        processing: whether it is FOR PROCESSING, before the device made an image for people of it; None if not stated.
-        intensity_source: how stored values became pixels, such as "window 1 of 3 (SIGMOID), inverted".
-        attributes: what it can be grouped by, in the terms of `transforms.image_attributes`.
+        burned_in: whether text is burned into the pixels, or None if not stated.
+        processing: whether the image is FOR PROCESSING, not yet processed for viewing; None if not stated.
+        intensity_source: mapping from stored values to pixels, such as "window 1 of 3 (SIGMOID), inverted".
+        attributes: properties by which images can be grouped, in the terms of `transforms.image_attributes`.
     """
 
     pixels: NDArray[Any]
@@ -50,10 +50,10 @@ class Mammogram:
 
 
 def probe_mammogram(path: Path) -> None:
-    """Look at a file's header only: whether `read_mammogram` would refuse it at once.
+    """Refuse a file by its header alone; pixels are not decoded.
 
     Raises:
-        UserError: as `read_mammogram`, less what only the pixels show.
+        UserError: as `read_mammogram`, except for defects that only the pixels show.
     """
     (probe_dicom if _is_dicom(path) else probe_picture)(path)
 
@@ -64,12 +64,12 @@ def read_mammogram(path: str | Path, windowing: str = "voi", bits: int | None = 
     Args:
         path: one image.
         windowing: for DICOM "voi" (its VOI LUT, else its first window, else nothing), "none", or "percentile"
-            (the 0.5 and 99.5 per cent values of this image become black and white; for every format).
-        bits: how many bits the values really use, such as 12 in a 16-bit PNG, or where BitsStored of DICOM is 16.
+            (the 0.5th and 99.5th percentiles of this image become black and white; for every format).
+        bits: actual number of bits of the values, such as 12 in a 16-bit PNG or in DICOM with a BitsStored of 16.
 
     Raises:
-        UserError: not one grayscale image, damaged, or not decodable; the message names the file and the
-            reason, and holds nothing of a DICOM header but numbers.
+        UserError: not a single grayscale image, damaged, or not decodable; the message names the file and the
+            reason, and quotes nothing of a DICOM header but numbers.
     """
     path = Path(path)
     if windowing not in WINDOWINGS:
@@ -84,7 +84,7 @@ def read_mammogram(path: str | Path, windowing: str = "voi", bits: int | None = 
     check_oblong(path, pixels.shape[0], pixels.shape[1])
     bits = bits or 8 * pixels.dtype.itemsize
     if pixels.max() > 2**bits - 1:
-        raise UserError(f"{path}: values up to {pixels.max()}, more than the {bits} bits that were stated hold")
+        raise UserError(f"{path}: values up to {pixels.max()} exceed the specified {bits} bits")
     source = "as stored"
     if windowing == "percentile":
         pixels, _, source = intensities(Dataset(), pixels, bits, False, windowing)

@@ -1,4 +1,4 @@
-"""For programs that run a bundle's parts themselves, such as MONAI Label: images as volumes, with the place of each."""
+"""Label maps as volumes with position, for programs that run a bundle's parts themselves, such as MONAI Label."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from transforms.reading.volumes import volume_affine
 
 
 class ToVolumed(MapTransform):
-    """Label maps (C, H, W) → (C, W, H, 1), first axis the column, as MONAI's own readers give images.
+    """Label maps (C, H, W) → (C, W, H, 1) with the column as the first axis, as MONAI's own readers return images.
 
     Sets `image_meta_dict` with `original_affine`, float64 (4, 4), from (column, row, slice) to millimeters to the
-    right, the front and the top: that of the image file where its format has one, else the spacing alone. Needs `facts`
+    right, the front and the top: that of the image file if its format has one, else the spacing alone. Requires `facts`
     and `spacing_mm` of `transforms.reading.load_mammogram.LoadMammogramd`.
     """
 
@@ -30,7 +30,7 @@ class ToVolumed(MapTransform):
 
 
 def affine_of(path: Path, spacing_mm: tuple[float, float]) -> NDArray[np.float64]:
-    """Position of the pixels that were read: as the file says, or by the (row, column) spacing alone."""
+    """Affine of the pixels as read: that of the file, or the (row, column) spacing alone."""
     affine = volume_affine(path)
     if affine is None:
         row, column = (float(value) for value in spacing_mm)

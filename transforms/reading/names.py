@@ -10,13 +10,13 @@ from transforms.reading.pictures import SUFFIXES
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
 MOST_BYTES = 255
-"""Of a file name, on nearly all file systems."""
+"""Maximum length of a file name on nearly all file systems."""
 ROOM = 32
-"""For what results add to the name of their image."""
+"""Bytes reserved for what results append to the name of their image."""
 
 
 def stem(path: Path) -> str:
-    """File name without its image suffix: "a.b.nii.gz" is "a.b", "1.2.840.1" (a DICOM name) is itself."""
+    """File name without its image suffix: "a.b.nii.gz" becomes "a.b", "1.2.840.1" (a DICOM name) is unchanged."""
     name = path.name
     for suffix in (*SUFFIXES, *DICOM_SUFFIXES, ".geojson", ".json"):
         if name.lower().endswith(suffix):
@@ -25,7 +25,7 @@ def stem(path: Path) -> str:
 
 
 def result_name(name: str) -> str:
-    """The name of an image's results: its own, or where that leaves no room for an ending, its start and a digest."""
+    """Name of an image's results: its own, or its start and a digest if it is too long for an ending."""
     folder, slash, last = name.rpartition("/")
     content = os.fsencode(last)
     if len(content) <= MOST_BYTES - ROOM:

@@ -1,8 +1,8 @@
 """Order of rows and columns, for formats whose header states it.
 
-A mammogram is shown as DICOM stores it: columns run to the patient's left, rows to the back (or, where a volume's plane
-has other axes, to the feet). Our own NIfTI files are written so. Other programs store the rows from the bottom
-(dcm2niix), or either axis in the other direction, and say so in the affine.
+A mammogram is shown as DICOM stores it: columns run to the patient's left, rows to the back (or to the feet, if a
+volume's plane has other axes). The NIfTI files of this project are written in this order. Other programs store the rows
+from the bottom (dcm2niix), or either axis in the other direction, and state this in the affine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def as_shown(pixels: NDArray[Any], affine: Affine) -> tuple[NDArray[Any], Affine
 
     Args:
         pixels: as stored, with the affine's first axis as columns and its second as rows.
-        affine: of the stored pixels. Where an axis has no direction of its own, nothing is turned.
+        affine: of the stored pixels. If an axis has no direction of its own, the pixels are not reoriented.
     """
     axes = _axes(affine)
     if axes is None:
@@ -39,7 +39,7 @@ def as_shown(pixels: NDArray[Any], affine: Affine) -> tuple[NDArray[Any], Affine
 
 
 def _axes(affine: Affine) -> list[tuple[int, bool]] | None:
-    """For columns and rows: the patient's axis that they are nearest to, and whether they run along it."""
+    """For columns and rows: the nearest patient axis, and whether they run in its positive direction."""
     from nibabel.orientations import io_orientation
 
     if not np.isfinite(affine).all():

@@ -40,6 +40,6 @@ def read_photograph(path: str | Path) -> Mammogram:
         raise
     except Exception as error:  # Pillow raises many kinds on damaged files
         raise UserError(
-            f"{path}: not an image that can be read, or damaged ({type(error).__name__}); expected PNG, JPEG or TIFF"
+            f"{path}: not a readable image, or damaged ({type(error).__name__}); expected PNG, JPEG or TIFF"
         ) from None
     return Mammogram(pixels=pixels, intensity_range=(0, 255))

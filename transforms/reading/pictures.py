@@ -1,6 +1,6 @@
-"""Read an image file that is not DICOM as one (rows, columns) array of whole numbers.
+"""Read an image file other than DICOM as one (rows, columns) array of whole numbers.
 
-PNG, JPEG, TIFF and BMP by Pillow; .npy by NumPy; NIfTI by nibabel; MHA, MHD and NRRD by ITK.
+PNG, JPEG, TIFF and BMP are read by Pillow, .npy by NumPy, NIfTI by nibabel, and MHA, MHD and NRRD by ITK.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
 
 
 def read_picture(path: Path, palette: str = "grey") -> tuple[NDArray[Any], Spacing]:
-    """Values (rows, columns) as uint8 or uint16, row 0 on top, and the (row, column) spacing in mm if stated.
+    """Values (rows, columns) as uint8 or uint16, row 0 at the top, and the (row, column) spacing in mm if stated.
 
     Args:
-        path: the file; its suffix names the format, except that Pillow looks at the content.
-        palette: what a palette image means: "grey" its colors (a picture), "index" its indices (a label), "mask"
+        path: the file; its suffix determines the format, except that Pillow detects it by the content.
+        palette: interpretation of a palette image: "grey" its colors (a picture), "index" its indices (a label), "mask"
             whether a color is black (0) or not.
 
     Raises:
@@ -60,7 +60,7 @@ def read_picture(path: Path, palette: str = "grey") -> tuple[NDArray[Any], Spaci
 
 
 def probe_picture(path: Path) -> None:
-    """Refuse what a file's header alone shows not to be one image; the values are not read."""
+    """Refuse a file whose header shows that it is not a single image; the values are not read."""
     name = path.name.lower()
     try:
         with warnings.catch_warnings():
@@ -78,7 +78,7 @@ def probe_picture(path: Path) -> None:
 
 
 def whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[Any]:
-    """The array as (rows, columns) of uint8 or uint16, or a `UserError` that says why it cannot be."""
+    """Return the array as (rows, columns) of uint8 or uint16; raise a `UserError` if that is impossible."""
     _check_size(path, values)
     if values.ndim == 3 and values.shape[2] in (1, 3) and (values == values[:, :, :1]).all():
         values = values[:, :, 0]
@@ -106,10 +106,9 @@ def _check_size(path: Path, values: NDArray[Any]) -> None:
 def _unreadable(path: Path, error: Exception) -> UserError:
     other = None if path.name.lower().endswith(".gz") else what_else(path)
     if other is not None:
-        return UserError(f"{path}: not an image that can be read: it is {other}")
+        return UserError(f"{path}: not a readable image: it is {other}")
     return UserError(
-        f"{path}: not an image that can be read, or damaged ({type(error).__name__}); expected DICOM or "
-        f"{' '.join(SUFFIXES)}"
+        f"{path}: not a readable image, or damaged ({type(error).__name__}); expected DICOM or {' '.join(SUFFIXES)}"
     )
 
 
@@ -122,7 +121,7 @@ def _pillow(path: Path, palette: str) -> NDArray[Any]:
 
 
 def gray_bits(path: Path) -> int:
-    """Bits per pixel of a gray picture: 1, 2 or 4, which Pillow reads as 0 and 1 or spreads over 0 to 255; else 8."""
+    """Bits per pixel of a gray picture: 1, 2 or 4, which Pillow reads as 0 and 1 or scales to 0 to 255; else 8."""
     if not path.name.lower().endswith(PILLOW_SUFFIXES):
         return 8
     with open_picture(path) as image:

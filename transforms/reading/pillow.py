@@ -1,7 +1,7 @@
 """Opening of pictures with Pillow, restricted to the supported formats.
 
-Pillow looks at the content. Without a list of formats it would hand PostScript in a file called a.png to Ghostscript,
-which executes it.
+Pillow detects formats by the content. Without a list of formats it would pass PostScript in a file named a.png to
+Ghostscript, which executes it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _START_OF_SCAN = b"\xff\xda"
 
 
 def open_picture(path: str | Path) -> Any:
-    """A `PIL.Image.Image`, of which only the header has been read; use it in a `with` statement.
+    """Open a `PIL.Image.Image` by reading its header only; use it in a `with` statement.
 
     Raises:
         UserError: several pages or frames, or more pixels than `limits` allow.
-        Exception: of many kinds, if it is none of the formats.
+        Exception: of many kinds, if the file has none of the formats.
     """
     from PIL import Image
 
@@ -47,16 +47,16 @@ def open_picture(path: str | Path) -> Any:
 
 
 def open_data(data: bytes) -> Any:
-    """As `open_picture`, of a file's content that was checked before."""
+    """As `open_picture`, for the content of a file that was checked before."""
     from PIL import Image
 
     return _open(Image, BytesIO(data))
 
 
 def as_shown(image: Any, values: NDArray[Any]) -> NDArray[Any]:
-    """Values (rows, columns[, channels]) turned as every viewer shows the picture: by its Exif orientation.
+    """Values (rows, columns[, channels]) oriented as viewers show the picture: by its Exif orientation.
 
-    Pillow turns TIFF by itself. Source: CIPA DC-008 (Exif), Orientation.
+    Pillow itself orients TIFF. Source: CIPA DC-008 (Exif), Orientation.
     """
     orientation = 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION, 1)
     if orientation in (5, 6, 7, 8):  # row 0 is a side
@@ -67,7 +67,7 @@ def as_shown(image: Any, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _open(pillow: Any, path: Path | BytesIO) -> Any:
-    """Without Pillow's own limit, which is neither ours nor the user's."""
+    """Open a picture without Pillow's own size limit, which differs from `limits`."""
     usual = pillow.MAX_IMAGE_PIXELS
     pillow.MAX_IMAGE_PIXELS = None
     try:
@@ -77,7 +77,7 @@ def _open(pillow: Any, path: Path | BytesIO) -> Any:
 
 
 def _check_segments(path: Path) -> None:
-    """Refuse a JPEG file of more than `limits.HEADER_BYTES` before its pixels: Pillow joins segments again and again.
+    """Refuse a JPEG file with more than `limits.HEADER_BYTES` before its pixels: Pillow joins segments repeatedly.
 
     Raises:
         UserError: it is such a file.

@@ -1,7 +1,7 @@
 """Text headers of MetaIO and NRRD, checked before ITK opens the file.
 
 A header can name any file as its data: a pipe, a device, /etc/passwd. Only a regular file in the header's own folder is
-read. It can also state any size, and NRRD of 16 dimensions ends the process that reads it.
+read. A header can also state any size, and NRRD of 16 dimensions crashes the reading process.
 Sources: itk.org/Wiki/MetaIO/Documentation; teem.sourceforge.net/nrrd/format.html.
 """
 
@@ -39,7 +39,7 @@ Fields = dict[str, str]
 
 
 def check_header(path: Path) -> str:
-    """Look at a header; returns "meta" or "nrrd", the reader to use.
+    """Check a header; return "meta" or "nrrd", the reader to use.
 
     Raises:
         UserError: not such a header, more than one slice, more pixels or bytes than `limits` allow or than the file
@@ -63,7 +63,7 @@ def check_header(path: Path) -> str:
 
 
 def _check_packed(path: Path, fields: Fields, data: Path, start: int, expected: int) -> None:
-    """MetaIO leaves pixels as they were in memory where compressed data end early, or do not state their size."""
+    """Refuse compressed data that end early or state no size: MetaIO would leave the remaining pixels uninitialized."""
     if "CompressedDataSize" not in fields:
         raise UserError(f"{path}: compressed, but without CompressedDataSize; save it again, or uncompressed")
     size = _number(path, fields, "CompressedDataSize", 0)
@@ -75,13 +75,11 @@ def _check_packed(path: Path, fields: Fields, data: Path, start: int, expected: 
     except zlib.error:
         found = 0
     if found != expected:
-        raise UserError(
-            f"{data}: damaged: its compressed pixels end early or are not those of its header; copy it again"
-        )
+        raise UserError(f"{data}: damaged: its compressed pixels end early or do not match its header; copy it again")
 
 
 def _lines(path: Path) -> list[tuple[bytes, int]]:
-    """Lines of the header, as far as it may be long, and where each ends."""
+    """Lines of the header up to its maximum length, and the position after each."""
     with path.open("rb") as file:
         content = file.read(limits.TEXT_HEADER_BYTES)
     lines, at = [], 0
@@ -94,7 +92,7 @@ def _lines(path: Path) -> list[tuple[bytes, int]]:
 
 
 def _meta_fields(path: Path) -> tuple[Fields, int]:
-    """Fields up to ElementDataFile, the last, and where the data begin."""
+    """Fields up to ElementDataFile, the last one, and the position of the data."""
     fields: Fields = {}
     for line, end in _lines(path):
         if not line.strip():
@@ -109,7 +107,7 @@ def _meta_fields(path: Path) -> tuple[Fields, int]:
 
 
 def _nrrd_fields(path: Path) -> tuple[Fields, int]:
-    """Fields up to an empty line, and where the data begin."""
+    """Fields up to an empty line, and the position of the data."""
     fields: Fields = {}
     lines = _lines(path)
     if not lines or not re.fullmatch(rb"NRRD000[1-5]", lines[0][0]):
@@ -131,17 +129,17 @@ def _text(path: Path, line: bytes) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError:
-        raise UserError(f"{path}: damaged header, a line that is no text; copy it again") from None
+        raise UserError(f"{path}: damaged header, a line is not text; copy it again") from None
 
 
 def _put(path: Path, fields: Fields, name: str, value: str) -> None:
     if name.lower() in {known.lower() for known in fields}:
-        raise UserError(f"{path}: damaged header, {name} comes twice; save it again")
+        raise UserError(f"{path}: damaged header, {name} occurs twice; save it again")
     fields[name] = value
 
 
 def _no_header(path: Path, kind: str, expected: str) -> UserError:
-    return UserError(f"{path}: not an image that can be read: no {kind} header; expected {expected}")
+    return UserError(f"{path}: not a readable image: no {kind} header; expected {expected}")
 
 
 def _meta_size(path: Path, fields: Fields) -> tuple[list[int], float]:

@@ -21,11 +21,11 @@ ITK_SUFFIXES = (*META_SUFFIXES, *NRRD_SUFFIXES)
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 Spacing = tuple[float, float] | None
 _NIFTI_1, _NIFTI_2 = 348, 540
-"""Bytes of the headers, which both state first."""
+"""Sizes of the headers in bytes; each header begins with its size."""
 
 
 def read_volume(path: Path) -> tuple[NDArray[Any], Spacing]:
-    """Values (rows, columns) as `orientation` wants them, and (row, column) spacing.
+    """Values (rows, columns) in the order of `orientation.as_shown`, and (row, column) spacing.
 
     Raises:
         UserError: more than one slice or value per pixel, or more than `limits` allow.
@@ -36,14 +36,14 @@ def read_volume(path: Path) -> tuple[NDArray[Any], Spacing]:
 
 
 def volume_affine(path: Path) -> Affine | None:
-    """Where the pixels that `read_volume` gives lie; None for other formats."""
+    """Affine of the pixels that `read_volume` returns; None for other formats."""
     if not path.name.lower().endswith((*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
         return None
     return _read(path)[1]
 
 
 def check_volume(path: Path) -> None:
-    """Look at the header only.
+    """Check the header only.
 
     Raises:
         UserError: as `read_volume`.
@@ -59,7 +59,7 @@ def _read(path: Path) -> tuple[NDArray[Any], Affine]:
 
 
 def _nifti_header(path: Path) -> Any:
-    """The header, after its sizes were checked; nibabel would unpack whatever it states."""
+    """The header, after a check of its sizes; nibabel would unpack any stated size."""
     import nibabel
 
     with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as file:
@@ -79,7 +79,7 @@ def _nifti_header(path: Path) -> Any:
 
 
 def _read_nifti(path: Path) -> tuple[NDArray[Any], Affine]:
-    """NIfTI stores x first; a mammogram is its only slice."""
+    """Read a NIfTI file with one slice; NIfTI stores x first."""
     import nibabel
 
     header = _nifti_header(path)
@@ -89,19 +89,18 @@ def _read_nifti(path: Path) -> tuple[NDArray[Any], Affine]:
     values = values.reshape(values.shape[:2]).T
     affine = np.asarray(image.affine, float)
     if not int(header["qform_code"]) and not int(header["sform_code"]):
-        return values, affine  # it does not say where its axes run
+        return values, affine  # the header does not state the directions of its axes
     return as_shown(values, affine)
 
 
 def _read_itk(path: Path) -> tuple[NDArray[Any], Affine]:
-    """MHA, MHD or NRRD, with ITK in the decoder's process."""
+    """Read MHA, MHD or NRRD, with ITK in the decoder's process."""
     request = {"job": "itk", "kind": check_header(path), "path": str(path)}
     try:
         answer, values = decode_array(request)
     except DecodingError as error:
-        ended = (
-            "the reader crashed or took too long" if isinstance(error, DecoderEndedError) else "not as its header says"
-        )
+        crashed = isinstance(error, DecoderEndedError)
+        ended = "the reader crashed or took too long" if crashed else "does not match its header"
         raise UserError(f"{path}: damaged image: {ended}; copy it again, or remove it") from None
     if answer["components"] != 1:
         raise UserError(f"{path}: {answer['components']} values per pixel; expected grayscale")

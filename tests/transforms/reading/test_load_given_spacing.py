@@ -23,5 +23,5 @@ def test_a_given_spacing_is_that_of_pictures_without_one(tmp_path: Path) -> None
     file = write_dicom(tmp_path / "b.dcm", pixels, PixelSpacing=[0.1, 0.2])
     stated = LoadMammogramd("image", spacing=[0.05, 0.06])({"image": file})
     assert stated["spacing_mm"] == [0.1, 0.2]
-    with pytest.raises(UserError, match="--spacing 0: expected the size of a pixel in mm, above 0"):
+    with pytest.raises(UserError, match="--spacing 0: expected the pixel size in mm, above 0"):
         LoadMammogramd("image", spacing=0)

@@ -97,7 +97,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda p: compressed(p / "a.dcm", MPEG2MPML),
         r"transfer syntax MPEG2.* is not an image that can be read",
     ),
-    "zip": (lambda p: zipped(p / "a.dcm"), r"a\.dcm: not an image .*it is a zip archive; unpack it first"),
+    "zip": (lambda p: zipped(p / "a.dcm"), r"a\.dcm: not a readable image.*it is a zip archive; unpack it first"),
     "locked zip": (
         lambda p: saved(p / "a.png", b"PK\x03\x04\x14\x00\x09\x00" + bytes(40)),
         r"it is a password-protected zip archive",
@@ -108,7 +108,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda p: saved(p / "a.dcm", bytes.fromhex("308204d306092a864886f70d010703") + bytes(200)),
         r"it is encrypted or signed \(PKCS #7\)",
     ),
-    "encrypted junk": (lambda p: saved(p / "a.dcm", random.Random(1).randbytes(5000)), "not an image that can be read"),
+    "encrypted junk": (lambda p: saved(p / "a.dcm", random.Random(1).randbytes(5000)), "not a readable image"),
     "html": (
         lambda p: saved(p / "a.jpg", b"<!DOCTYPE html><title>Log in</title>"),
         "a web page .* get the image again",
@@ -120,14 +120,14 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "cut png": (
         lambda p: saved(p / "a.png", picture(p / "b.png", ramp((9, 9))).read_bytes()[:50]),
-        "not an image that can be read, or damaged",
+        "not a readable image, or damaged",
     ),
-    "text": (lambda p: saved(p / "a.png", b"password: hunter2\n"), r"a\.png: not an image"),
-    "empty": (lambda p: saved(p / "a.dcm", b""), r"a\.dcm: not an image .*it is empty"),
+    "text": (lambda p: saved(p / "a.png", b"password: hunter2\n"), r"a\.png: not a readable image"),
+    "empty": (lambda p: saved(p / "a.dcm", b""), r"a\.dcm: not a readable image.*it is empty"),
     "nothing there": (lambda p: p / "absent.png", r"absent\.png: no such file"),
     "pickle": (
         lambda p: (np.save(p / "a.npy", np.array([{}], object), allow_pickle=True), p / "a.npy")[1],
-        "not an image",
+        "not a readable image",
     ),
     "floats": (
         lambda p: (np.save(p / "a.npy", np.full((3, 3), 0.5)), p / "a.npy")[1],
@@ -159,7 +159,7 @@ def test_unknown_windowing_and_bits_that_do_not_hold_the_values(tmp_path) -> Non
     path = picture(tmp_path / "a.png", ramp((64, 64)))
     with pytest.raises(UserError, match="windowing is 'auto'; expected one of none, voi, percentile"):
         read_mammogram(path, "auto")
-    with pytest.raises(UserError, match="values up to 4095, more than the 10 bits"):
+    with pytest.raises(UserError, match="values up to 4095 exceed the specified 10 bits"):
         read_mammogram(path, bits=10)
 
 

@@ -83,7 +83,7 @@ def test_an_import_of_postscript_leaves_it_out(tmp_path: Path, started: Path, ca
     postscript(tmp_path / "images" / "a.png")
     arguments = ["folder", tmp_path / "images", tmp_path / "labels", tmp_path / "out", "--values", "0=no,1=tumor"]
     assert main([*map(str, arguments), "--quiet"]) == 0
-    assert "a.png: not an image that can be read" in capsys.readouterr().err
+    assert "a.png: not a readable image" in capsys.readouterr().err
     postscript(tmp_path / "labels" / "b.png")
     arguments[3] = tmp_path / "out2"
     assert main([*map(str, arguments), "--quiet"]) == 2
