@@ -126,7 +126,7 @@ def spoil_label(pairs: tuple[Path, Path], label: np.ndarray) -> None:
 
 
 ERRORS = {
-    "values missing": ((), [], r'--values is missing; the label images hold 64, 128, 192, 255: say .*"64=background'),
+    "values missing": ((), [], r'--values is missing; the label images hold 64, 128, 192, 255; specify .*"64=background'),
     "value not named": (
         ("--values", "64=background,128=a,192=b"),
         [],
@@ -239,7 +239,7 @@ def test_one_label_is_not_given_to_two_images_nor_two_to_one(tmp_path, pairs, ca
     shutil.rmtree(images / "other")
     shutil.copy(labels / "B_LI.png", labels / "B_LI.tif")
     code, _, errors = run(capsys, "folder", images, labels, tmp_path / "out", *words)
-    assert (code, "B_LI.png: a label image of the same name is B_LI.tif" in errors) == (2, True)
+    assert (code, "B_LI.png: B_LI.tif is a label image of the same name" in errors) == (2, True)
 
 
 def test_unreadable_images_are_listed_and_left_out_unless_strict(tmp_path, pairs, capsys) -> None:

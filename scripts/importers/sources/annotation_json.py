@@ -12,10 +12,10 @@ from transforms.reading.annotation_text import annotation_text
 
 
 def read_json(path: Path, tool: str) -> Any:
-    """Content of a JSON file with the annotations of many images, also packed.
+    """Return the content of a JSON file with the annotations of many images, also compressed.
 
     Args:
-        tool: whose file is expected, for the message.
+        tool: tool whose file is expected, for the message.
 
     Raises:
         UserError: no such file, above `limits.COLLECTION_BYTES`, or not JSON.

@@ -1,12 +1,12 @@
 """Import CBIS-DDSM: digitized film mammograms with masks of masses and calcifications, from the archive's download.
 
 Sources: Lee et al., Sci Data 4:170177 (2017); The Cancer Imaging Archive, doi 10.7937/K9/TCIA.2016.7O02S9CY, CC BY
-3.0. Masks of another size than their image, and crops in the place of masks, are known to users of the data:
+3.0. Masks of another size than their image, and crops in place of masks, are known to users of the data:
 github.com/fjeg/ddsm_tools issue 5, github.com/tensorflow/datasets (cbis_ddsm.py), github.com/lazatsoc/
 cbis_ddsm_dataloader.
 
-A view that is in the tables of masses and of calcifications is one image here, with both. A patient that one table
-trains on and another tests on is in training.
+A view in the tables of both masses and calcifications is one image here, with both. A patient who is in training in one
+table and in test in another is in training here.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ REFERENCE = (
 )
 
 Masks = tuple[tuple[str, str, tuple[Path, ...]], ...]
-"""(class, PatientID of the region, its files) of each region."""
+"""(class, PatientID of the region, its files) per region."""
 
 
 @dataclass
 class _View:
-    """One image: a side and view of a patient, whatever tables it stands in."""
+    """One image: a side and view of a patient, from all tables."""
 
     regions: list[Region]
     source: Path | None = None
@@ -50,12 +50,12 @@ class _View:
 
 @dataclass
 class _Plan:
-    """What the tables say, and what of it is there.
+    """Images and sections of the tables, and the available files.
 
     Attributes:
-        views: by patient, side and view.
+        views: images by patient, side and view.
         sections: patient to "training" or "test".
-        mixed: patients that the tables put into both.
+        mixed: patients that the tables list in both.
     """
 
     views: dict[tuple[str, str, str], _View]
@@ -79,15 +79,15 @@ def import_cbis_ddsm(
 
     Args:
         images: the download, with folders of full images and of regions of interest.
-        tables: folder of the four CSV files; None looks below `images`.
+        tables: folder of the four CSV files; None searches below `images`.
         split: "official" keeps the tables' test images as section "test", and validates on a part of the others;
             "drawn" ignores the tables' split.
-        merge, precedence, task: see `classes.fixed_table`; the task "tumor" is the masses.
+        merge, precedence, task: see `classes.fixed_table`; in the task "tumor", masses are the tumor.
         smooth: see `merge.Canvas`.
-        options: its `subject` is by default the patient's number in the tables.
+        options: its `subject` defaults to the patient's number in the tables.
 
     Raises:
-        UserError: tables that are not as published, or none of their images is there.
+        UserError: the tables differ from the published form, or none of their images exists.
     """
     images, out, pattern = Path(images), Path(out), checked_pattern(options.subject)
     table, smooth = fixed_table(CLASSES, merge, precedence, task), checked_smooth(smooth)
@@ -117,7 +117,7 @@ def import_cbis_ddsm(
 
 
 def _planned(regions: Sequence[Region]) -> _Plan:
-    """Regions by image, and one section for each patient."""
+    """Group regions by image, and assign one section per patient."""
     views: dict[tuple[str, str, str], _View] = {}
     stated: dict[str, set[str]] = defaultdict(set)
     for region in regions:
@@ -128,7 +128,7 @@ def _planned(regions: Sequence[Region]) -> _Plan:
 
 
 def _find_files(plan: _Plan, files: Mapping[str, list[Path]], images: Path, table: ClassTable) -> None:
-    """Give each view its image and the files of its regions; the task "tumor" needs no calcifications."""
+    """Set each view's image and the files of its regions; the task "tumor" needs no calcifications."""
     for view in plan.views.values():
         wanted = [region for region in view.regions if not table.binary or table.known[region.kind] == 1]
         found = [key for key in dict.fromkeys(region.image_id for region in view.regions) if key in files]
@@ -138,15 +138,15 @@ def _find_files(plan: _Plan, files: Mapping[str, list[Path]], images: Path, tabl
     if not any(view.source and not view.incomplete for view in plan.views.values()):
         example = next(iter(plan.views.values())).regions[0]
         raise UserError(
-            f"{images}: none of the {len(plan.views)} images of the tables is there with its masks; looked for DICOM "
+            f"{images}: found none of the {len(plan.views)} images of the tables with its masks; looked for DICOM "
             f"files in folders such as {example.image_id} and {example.region_id}, found {', '.join(sorted(files)[:3])}"
-            f"{' …' if len(files) > 3 else '' if files else 'none'}; give the folder of the archive's own download, "
+            f"{' …' if len(files) > 3 else '' if files else 'none'}; specify the folder of the archive's own download, "
             "not of a copy as JPEG or PNG"
         )
 
 
 def read_image(source: Path, masks: Masks, side: str, view: str, windowing: str, bits: int | None) -> Mammogram:
-    """The image, if all its masks are there and fit; side and view as in the tables."""
+    """Read the image, provided that all its masks exist and fit; side and view as in the tables."""
     image = read_mammogram(source, windowing, bits)
     shape = image.pixels.shape
     for _, region, files in masks:
@@ -155,7 +155,7 @@ def read_image(source: Path, masks: Masks, side: str, view: str, windowing: str,
 
 
 def read_label(masks: Masks, table: ClassTable, tally: Tally, smooth: float, shape: tuple[int, int]) -> Label:
-    """Label map (rows, columns) uint8; all regions of a class together."""
+    """Return the label map (rows, columns) uint8; regions of a class are drawn together."""
     kinds = dict.fromkeys(kind for kind, _, _ in masks)
     draws = {kind: partial(_draw, [one for one in masks if one[0] == kind], tally) for kind in kinds}
     return superpose(shape, draws, table, tally, smooth)
@@ -172,7 +172,7 @@ def _draw(masks: Sequence[tuple[str, str, tuple[Path, ...]]], tally: Tally, mask
 
 
 def _notes(plan: _Plan, absent: Sequence[str], regions: int, split: str) -> list[str]:
-    """What the tables list and what of it is there, one line each."""
+    """Describe the listed and the missing images, one line each."""
     views = plan.views
     by_section = {part: sum(plan.sections[patient] == part for patient, _, _ in views) for part in ("training", "test")}
     notes = [

@@ -1,10 +1,10 @@
-"""Files of CBIS-DDSM as the archive's downloads leave them: grouping by image, and recognition of masks.
+"""Files of CBIS-DDSM as downloaded from the archive: grouping by image, and recognition of masks.
 
     <PatientID>/<study>/<series>/1-1.dcm                 with UIDs, or with dates and descriptions as folder names
 
-The archive gives every image and every region of interest a PatientID of its own, such as
-Mass-Training_P_00001_LEFT_CC and Mass-Training_P_00001_LEFT_CC_1. The folder of a region holds its mask and a crop of
-the image, in an order that nothing can be relied on to tell but the files themselves.
+Every image and every region of interest has its own PatientID in the archive, such as Mass-Training_P_00001_LEFT_CC and
+Mass-Training_P_00001_LEFT_CC_1. The folder of a region holds its mask and a crop of the image, in no reliable order:
+only the files' content distinguishes them.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from transforms.errors import UserError
 from transforms.reading.dicom import is_dicom, read_dicom, subject_of
 
 _ID = re.compile(r"(Mass|Calc)-(Training|Test)_P_\d{5}_(LEFT|RIGHT)_(CC|MLO)(_\d+)?")
-_MOST_ASPECT = 0.005  # relative difference of height to width up to which a mask is resized
+_MOST_ASPECT = 0.005  # relative difference in aspect ratio up to which a mask is resized
 
 
 def files_by_id(images: Path, out: Path) -> dict[str, list[Path]]:
-    """DICOM files below a folder by the PatientID that a folder of their path is named, or that their header states."""
+    """Return DICOM files below a folder by PatientID, from the name of a folder in their path or from their header."""
     result: dict[str, list[Path]] = {}
     for path in find_images(images, [out]):
         parts = (images.name, *path.relative_to(images).parts[:-1])
@@ -47,31 +47,31 @@ def _id_in_header(path: Path) -> str | None:
 
 
 def description(path: Path) -> str:
-    """SeriesDescription in lower case: "full mammogram images", "roi mask images", "cropped images", or nothing."""
+    """Return SeriesDescription in lower case: "full mammogram images", "roi mask images", "cropped images", or ""."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header = dcmread(path, force=True, specific_tags=["SeriesDescription"], stop_before_pixels=True)
             return str(header.get("SeriesDescription") or "").lower()
-    except Exception:  # a damaged file makes pydicom raise almost anything; who reads its pixels will say so
+    except Exception:  # pydicom raises many kinds on damaged files, which are reported when their pixels are read
         return ""
 
 
 def full_image(files: Sequence[Path]) -> Path:
-    """The image among the files of an image's folder; there is one as a rule."""
+    """Return the image among the files of an image's folder, which usually holds one file."""
     return next((path for path in files if len(files) > 1 and "full" in description(path)), files[0])
 
 
 def read_mask(region: str, files: Sequence[Path], shape: tuple[int, int]) -> Mask:
-    """The mask of a region (rows, columns), of its own size.
+    """Read the mask of a region (rows, columns), in its own size.
 
-    It is the only file whose SeriesDescription says so, if its pixels have no more than two values; else the one
-    that has no more than two values, and of several the nearest to the image in size.
+    The mask is the only file with "mask" in its SeriesDescription, if its pixels have at most two values; else the file
+    with at most two values, and of several the one closest to the image in size.
 
     Args:
         region: PatientID of the region, for messages.
-        files: of the region's folder: mask and crop.
-        shape: of the image.
+        files: files of the region's folder: mask and crop.
+        shape: shape of the image.
 
     Raises:
         UserError: none of the files is a mask.
@@ -96,17 +96,17 @@ def read_mask(region: str, files: Sequence[Path], shape: tuple[int, int]) -> Mas
 
 
 def check_size(region: str, mask: Sequence[int], image: Sequence[int]) -> None:
-    """Refuse a mask of another aspect than its image: where it lies cannot be told."""
+    """Refuse a mask whose aspect ratio differs from that of its image: its position is unknown."""
     aspect = (mask[0] / mask[1]) / (image[0] / image[1])
     if tuple(mask) != tuple(image) and abs(aspect - 1.0) > _MOST_ASPECT:
         raise UserError(
             f"{region}: its mask is {size_text(mask)}, its image {size_text(image)} (rows x columns), of another "
-            "aspect, so where it lies is not known; the image is left out"
+            "aspect ratio, so its position is unknown; the image is left out"
         )
 
 
 def resized(mask: Mask, shape: tuple[int, int]) -> Mask:
-    """The mask in another size: each pixel takes the value at its own center."""
+    """Resize a mask: each pixel takes the value at its center."""
     if mask.shape == shape:
         return mask
     rows, columns = (

@@ -3,8 +3,8 @@
     {mass,calc}_case_description_{train,test}_set.csv
 
 Source: the tables of The Cancer Imaging Archive, doi 10.7937/K9/TCIA.2016.7O02S9CY. Their three path columns are not
-read: they name files as the archive no longer does, end in line breaks, and exchange mask and crop in many rows. What
-they say of folders follows from the other columns, in every row of the four tables.
+read: they contain outdated file names, end in line breaks, and swap mask and crop in many rows. The folder names follow
+from the other columns, in every row of the four tables.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _COLUMNS = {
     "abnormality type": "mass|calcification",
 }
 _GROUPED = {"breast density": "density", "assessment": "birads", "pathology": "pathology"}
-"""Columns that need not be there, and the attribute that each tells; `attributes` of several regions in this order."""
+"""Optional columns and the attribute that each states."""
 
-_PATHOLOGIES = ("", "normal", "benign without callback", "benign", "malignant")
+_PATHOLOGIES = ("", "normal", "benign without callback", "benign", "malignant")  # from best to worst
 
 
 @dataclass(frozen=True)
 class Region:
-    """A region of interest; every fact that an import needs, and none about the person.
+    """A region of interest, with the properties that an import needs and no personal data.
 
     Attributes:
-        patient: such as "P_00001", the same in all tables.
+        patient: patient id such as "P_00001", the same in all tables.
         side, view: "L" or "R", "CC" or "MLO".
         kind: "mass" or "calcification".
-        number: of the region in its image and table.
-        section: "training" or "test", as the table says.
+        number: number of the region in its image and table.
+        section: "training" or "test", by table.
         density, birads, pathology: in the terms of `transforms.image_attributes`; empty if not stated.
     """
 
@@ -70,7 +70,7 @@ class Region:
 
 
 def region_attributes(regions: Sequence[Region]) -> dict[str, str]:
-    """What an image can be grouped by, of all its regions: the highest BI-RADS, the worst pathology; DDSM is film."""
+    """Return an image's attributes from all its regions: the highest BI-RADS, the worst pathology; DDSM is film."""
     found = {
         "acquisition": "film",
         "density": next((one.density for one in regions if one.density), ""),
@@ -81,20 +81,20 @@ def region_attributes(regions: Sequence[Region]) -> dict[str, str]:
 
 
 def read_tables(folder: Path) -> tuple[list[Region], list[str]]:
-    """All regions, without repetitions, and the names of tables that are not there.
+    """Return all regions, without repetitions, and the names of missing tables.
 
     Raises:
-        UserError: none of the tables is there or has a row, or a row is not as published; names file, line and column.
+        UserError: no table exists or has rows, or a row differs from the published form; states file, line and column.
     """
     found = [path for path in files_below(folder) if path.name.lower() in TABLES] if folder.is_dir() else []
     if not found:
         raise UserError(
-            f"{folder}: no tables; looked in it and below it for {', '.join(TABLES)}; get them from the archive's "
-            "page, and say with --tables where they are"
+            f"{folder}: no tables; looked in it and below it for {', '.join(TABLES)}; download them from the archive's "
+            "page, and specify their folder with --tables"
         )
     regions = dict.fromkeys(region for path in found for region in _read_table(path))
     if not regions:
-        raise UserError(f"{found[0]}: a table without rows; get it again from the archive's page")
+        raise UserError(f"{found[0]}: a table without rows; download it again from the archive's page")
     names = {path.name.lower() for path in found}
     return list(regions), [name for name in TABLES if name not in names]
 
@@ -109,17 +109,17 @@ def _read_table(path: Path) -> Iterator[Region]:
                 if any(cell.strip() for cell in row):
                     yield _region(path, reader.line_num, columns, row)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a CSV table ({type(error).__name__}); get it again from the archive") from None
+        raise UserError(f"{path}: not a CSV table ({type(error).__name__}); download it again") from None
 
 
 def _columns(path: Path, header: Sequence[str]) -> dict[str, int]:
-    """Column name to its place; "breast_density" in one table is "breast density" in another."""
+    """Return the index of each column; "breast_density" in one table is "breast density" in another."""
     found = {re.sub(r"[\s_]+", " ", name.strip().lower()): place for place, name in enumerate(header)}
     missing = [name for name in _COLUMNS if name not in found]
     if missing:
         raise UserError(
-            f"{path}: has no column {', '.join(missing)}; found {', '.join(found) or 'nothing'}; get the table again "
-            "from the archive, with commas between the cells"
+            f"{path}: has no column {', '.join(missing)}; found {', '.join(found) or 'nothing'}; download the table "
+            "again from the archive, with commas between the cells"
         )
     return {name: found[name] for name in (*_COLUMNS, *_GROUPED) if name in found}
 
@@ -130,8 +130,8 @@ def _region(path: Path, line: int, columns: Mapping[str, int], row: Sequence[str
     for name, pattern in _COLUMNS.items():
         if not re.fullmatch(pattern, cells[name]):
             raise UserError(
-                f"{path}: line {line}: {name} is {cells[name][:40]!r}; expected {pattern.replace('|', ' or ')}; get "
-                "the table again from the archive"
+                f"{path}: line {line}: {name} is {cells[name][:40]!r}; expected {pattern.replace('|', ' or ')}; "
+                "download the table again from the archive"
             )
     return Region(
         patient=cells["patient id"],

@@ -5,10 +5,10 @@ Sources: The Cancer Imaging Archive, doi 10.7937/29kw-ae92, CC BY 4.0; Khaled et
 
     CDD-CESM/Low energy images of CDD-CESM/P1_L_DM_MLO.jpg       close to an ordinary digital mammogram
     CDD-CESM/Subtracted images of CDD-CESM/P1_L_CM_MLO.jpg       the contrast agent's image of the same breast
-    Radiology-manual-annotations.xlsx                            pathology, density, findings, … of each image
+    Radiology-manual-annotations.xlsx                            pathology, density, findings, … per image
     Radiology_hand_drawn_segmentations_v2.csv                    outlines of findings
 
-An outline does not state which finding it shows: what counts as tumor is decided for an image as a whole, from its row.
+An outline does not state which finding it shows: whether outlines count as tumor is decided per image, from its row.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CLASSES = ("background", "tumor")
 BACKGROUND, TUMOR = 0, 1
 ENERGIES = {"low": ("low",), "subtracted": ("subtracted",), "both": ("low", "subtracted")}
 BENIGN = {"background": BACKGROUND, "tumor": TUMOR, "ignore": VOID}
-"""What the pixels inside the outlines of a benign image become."""
+"""Class of the pixels inside the outlines of a benign image."""
 
 LICENCE = "CC BY 4.0"
 REFERENCE = (
@@ -55,12 +55,12 @@ REFERENCE = (
 
 @dataclass(frozen=True)
 class _Rules:
-    """What becomes of an image.
+    """Rules for importing an image.
 
     Attributes:
-        findings: that count as tumor; None: all.
+        findings: findings that count as tumor; None: all.
         benign: class of a benign image's outlines.
-        energies: of the images that are imported.
+        energies: energies of the images to import.
     """
 
     findings: frozenset[str] | None
@@ -68,10 +68,10 @@ class _Rules:
     energies: Sequence[str]
 
     def target(self, row: Row) -> int:
-        """What the pixels inside an image's outlines become.
+        """Return the class of the pixels inside an image's outlines.
 
-        A malignant image that names a finding outside `findings` is ignored there: which of its outlines shows which
-        finding is unknown. So is one that its row calls normal, although there is an outline.
+        They are ignored in a malignant image with a finding outside `findings`, since it is unknown which outline shows
+        which finding, and in an image that has an outline although its row calls it normal.
         """
         if row.pathology == "normal":
             return VOID
@@ -106,11 +106,11 @@ def import_cdd_cesm(
     Args:
         images: the folder with the images, in any subfolders.
         tables: the folder with the two tables; None: they are below `images`.
-        energy: "low", "subtracted" or "both"; a woman's images of both are in one section.
+        energy: "low", "subtracted" or "both"; both images of a woman are in one section.
         findings: names of `FINDINGS` that count as tumor; empty or ["all"]: every outlined finding. Malignant images
-            that name others as well are ignored inside their outlines.
-        benign: what benign outlines are: "background", "tumor" (under the same `findings`) or "ignore".
-        options: its `subject` is by default the woman's number.
+            that also name others are ignored inside their outlines.
+        benign: class of benign outlines: "background", "tumor" (with the same `findings`) or "ignore".
+        options: its `subject` defaults to the woman's number.
 
     Raises:
         UserError: a table or all images are missing, bad options, or a damaged table.
@@ -153,7 +153,7 @@ def _listed(remarks: Counter[str]) -> str:
 
 
 def _release(images: Path, tables: Path, out: Path, rules: _Rules) -> _Found:
-    """Files of the wanted energies by image, and both tables."""
+    """Return the files of the requested energies by image, and both tables."""
     paths = find_images(images, [out])
     found = _Found(read_tables(tables), {})
     others = 0
@@ -179,7 +179,7 @@ def _release(images: Path, tables: Path, out: Path, rules: _Rules) -> _Found:
 
 
 def _target(found: _Found, image: ImageId, path: Path, rules: _Rules) -> int | None:
-    """What the outlines of an image become, or None if it is left out; the reason is counted."""
+    """Return the class of an image's outlines, or None if the image is left out; the reason is counted."""
     row, outlined = found.tables.rows.get(image), image in found.tables.outlines
     if row is None or row.pathology not in PATHOLOGIES:
         found.remarks["images have no row with a pathology in the annotations, and were left out"] += 1
@@ -222,13 +222,13 @@ def _case(
 
 
 def read_image(path: Path, image: ImageId, box: Box | None, windowing: str, bits: int | None) -> Mammogram:
-    """The image, with side and view as its name states them.
+    """Read the image, with side and view from its name.
 
     Args:
-        box: around its outlines, or None.
+        box: bounding box of its outlines, or None.
 
     Raises:
-        UserError: as `read_mammogram`; or the outlines are far outside, as if it had been resized.
+        UserError: as in `read_mammogram`; or the outlines are far outside, as if the image had been resized.
     """
     read = read_mammogram(path, windowing, bits)
     if box is not None:
@@ -237,7 +237,7 @@ def read_image(path: Path, image: ImageId, box: Box | None, windowing: str, bits
 
 
 def draw_label(path: Path, outlines: Sequence[Outline], target: int, tally: Tally, shape: tuple[int, int]) -> Label:
-    """Label map (rows, columns) uint8: `target` inside the outlines, background elsewhere."""
+    """Return the label map (rows, columns) uint8: `target` inside the outlines, background elsewhere."""
     label = np.zeros(shape, np.uint8)
     if target != BACKGROUND:
         check_outlines(path, outlines, shape)

@@ -1,6 +1,6 @@
 """Findings and attributes of a row of CDD-CESM's annotations, as fixed terms.
 
-The table's free text never reaches a dataset folder: a word is either in the lists here, or left out.
+The table's free text never reaches a dataset folder: only words in the lists here are kept.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ FINDINGS = {
     "foci": r"\bfoc(us|i) of enhanc|enhancing foc(us|i)\b",
     "postoperative": r"postop|\bscar\b|surgical",
 }
-"""Name of a finding to the pattern that tells it in the columns Tags and Findings."""
+"""Name of a finding to the pattern that detects it in the columns Tags and Findings."""
 
 OTHER = "other"
 ALL = "all"
 
 
 def named_findings(row: Row) -> tuple[str, ...]:
-    """The findings that a row names, in the order of `FINDINGS`; ("other",) if it names one that is not among them.
+    """Return the findings that a row names, in the order of `FINDINGS`; ("other",) if it names only others.
 
     "No mass or non mass enhancement" and "normal" are no finding.
     """
@@ -44,10 +44,10 @@ def named_findings(row: Row) -> tuple[str, ...]:
 
 
 def checked_findings(names: Sequence[str]) -> frozenset[str] | None:
-    """The findings that count, or None if all do.
+    """Return the findings that count, or None if all do.
 
     Raises:
-        UserError: a name that is not among `FINDINGS`.
+        UserError: an unknown finding.
     """
     known = (*FINDINGS, OTHER)
     if not names or ALL in names:
@@ -59,7 +59,7 @@ def checked_findings(names: Sequence[str]) -> frozenset[str] | None:
 
 
 def attributes(image: ImageId, row: Row) -> dict[str, str]:
-    """Attributes of an image for subgroups; one that the row does not state is absent.
+    """Return the attributes of an image for subgroups, without those that the row does not state.
 
     Keys: energy, pathology, density (A to D), birads (the highest of several), age (a band), findings (joined by "+"),
     machine.

@@ -4,7 +4,7 @@
     Radiology_hand_drawn_segmentations_v2.csv          one row per outline, exported by the VGG Image Annotator
 
 Names occur with stray spaces ("P1_L_DM_MLO .jpg") and in several spellings ("_MLO2" and "_MLO_2" for a second image of
-the same view); both tables and the files are joined by what a name means.
+the same view); both tables and the files are joined by the parsed name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SUFFIX = re.compile(r"\s*\.(jpe?g|png|tiff?)\s*$", re.IGNORECASE)
 _ANNOTATIONS = re.compile(r"radiology[-_ ]*manual[-_ ]*annotations?.*\.(csv|xlsx)", re.IGNORECASE)
 _OUTLINES = re.compile(r"radiology[-_ ]*hand[-_ ]*drawn[-_ ]*segmentations?.*\.csv", re.IGNORECASE)
 _SHEET = "all"
-# column as `_key` writes it: whether the import needs it
+# column in the form of `_key`: whether the import requires it
 _COLUMNS = {
     "image name": True,
     "patient id": False,
@@ -47,10 +47,10 @@ _VIA_COLUMNS = ("#filename", "region_shape_attributes")
 
 @dataclass(frozen=True, order=True)
 class ImageId:
-    """What the name of an image says.
+    """Properties stated by the name of an image.
 
     Attributes:
-        woman: such as "P1".
+        woman: the woman's id such as "P1".
         side: "L" or "R".
         energy: "low" (DM in the name) or "subtracted" (CM).
         view: "CC" or "MLO".
@@ -65,7 +65,7 @@ class ImageId:
 
     @classmethod
     def parse(cls, name: str) -> ImageId | None:
-        """The image of a file name or a name in a table, or None if it is not of the release's form."""
+        """Parse a file name or a name in a table; return None if it does not have the release's form."""
         found = _NAME.fullmatch(_SUFFIX.sub("", name).strip().lower())
         if not found:
             return None
@@ -76,7 +76,7 @@ class ImageId:
 
 @dataclass(frozen=True)
 class Row:
-    """What the table says of an image; texts as they are there, without the spaces around them."""
+    """A table row of an image: unchanged texts without surrounding spaces."""
 
     pathology: str
     findings: str
@@ -92,10 +92,10 @@ class Tables:
     """Both tables by image.
 
     Attributes:
-        rows: of the images.
-        outlines: of the images that have any.
-        sizes: in bytes, of the files that the outlines were drawn on.
-        remarks: text to number.
+        rows: row of each image.
+        outlines: outlines of each image that has any.
+        sizes: size in bytes of each file on which outlines were drawn.
+        remarks: text to count.
     """
 
     rows: dict[ImageId, Row] = field(default_factory=dict)
@@ -108,10 +108,10 @@ class Tables:
 
 
 def read_tables(folder: Path) -> Tables:
-    """Both tables, wherever they are below a folder.
+    """Read both tables from anywhere below a folder.
 
     Raises:
-        UserError: a table is missing, is there twice, lacks a column, or has a damaged row.
+        UserError: a table is missing, exists twice, lacks a column, or has a damaged row.
     """
     tables = Tables()
     _read_annotations(_find(folder, _ANNOTATIONS, "Radiology-manual-annotations.csv or .xlsx"), tables)
@@ -120,7 +120,7 @@ def read_tables(folder: Path) -> Tables:
 
 
 def _find(folder: Path, pattern: re.Pattern[str], name: str) -> Path:
-    """The table; of two, a CSV file before a workbook, and a version "_v2" before one without."""
+    """Return the table; prefer a CSV file to a workbook, and a version "_v2" to one without."""
     found = sorted(folder.rglob("*")) if folder.is_dir() else []
     found = [path for path in found if pattern.fullmatch(path.name) and path.is_file()]
     if not found:
@@ -165,10 +165,10 @@ def _read_annotations(path: Path, tables: Tables) -> None:
         )
         if tables.rows.setdefault(image, made) != made:
             raise UserError(
-                f"{path}: row {number}: {row['image name']!r} is there twice, with different content; remove one"
+                f"{path}: row {number}: {row['image name']!r} is repeated with different content; remove one"
             )
         if _disagrees(row, image):
-            tables.remark("rows state another woman, side or view than the name of their image, which was taken")
+            tables.remark("rows state another woman, side or view than the name of their image, which was used")
 
 
 def _disagrees(row: Mapping[str, str], image: ImageId) -> bool:
@@ -201,7 +201,7 @@ def _read_outlines(path: Path, tables: Tables) -> None:
 
 
 def _columns(path: Path, header: Sequence[str], needed: Sequence[str]) -> dict[str, int]:
-    """Column name to its place."""
+    """Return the index of each column."""
     found: dict[str, int] = {}
     for place, name in enumerate(header):
         found.setdefault(_key(name), place)
@@ -219,7 +219,7 @@ def _key(name: str) -> str:
 
 
 def _workbook(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(row number, cells) of the sheet "all", else of the first."""
+    """Yield (row number, cells) of the sheet "all", else of the first."""
     try:
         import openpyxl
     except ImportError:
@@ -237,7 +237,7 @@ def _workbook(path: Path) -> Iterator[tuple[int, list[str]]]:
         cells = sheet.iter_rows(max_row=TABLE_ROWS, max_col=TABLE_COLUMNS, values_only=True)  # read only now
         rows = [[_text(cell) for cell in row] for row in cells]
         book.close()
-    except Exception as error:  # of zipfile, xml or openpyxl itself, if the file is damaged
+    except Exception as error:  # raised by zipfile, xml or openpyxl on damaged files
         raise UserError(
             f"{path}: not a workbook that can be read ({type(error).__name__}); download it again"
         ) from None
@@ -247,7 +247,7 @@ def _workbook(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _text(cell: Any) -> str:
-    """A cell as its CSV export has it: 46.0 is "46"."""
+    """Return a cell as in a CSV export: 46.0 is "46"."""
     if cell is None:
         return ""
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()

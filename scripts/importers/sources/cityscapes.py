@@ -1,7 +1,7 @@
-"""Import Cityscapes as it is downloaded: leftImg8bit/ and gtFine/, 34 ids to the 19 classes that are evaluated.
+"""Import Cityscapes as downloaded: leftImg8bit/ and gtFine/, 34 ids to the 19 evaluated classes.
 
-Source: cityscapesScripts, helpers/labels.py (ids and train ids) and README (folders). Label images of train ids need
-not be made first. Data: Cordts et al., CVPR 2016, under terms of its own.
+Source: cityscapesScripts, helpers/labels.py (ids and train ids) and README (folders). Label images of train ids are not
+needed. Data: Cordts et al., CVPR 2016, under its own terms.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ REFERENCE = "Cordts et al., The Cityscapes dataset for semantic urban scene unde
 
 
 def import_cityscapes(root: Path, out: Path, options: ImportOptions = DEFAULTS) -> Summary:
-    """Write a dataset folder of color images with the official splits; each image is a subject of its own.
+    """Write a dataset folder of color images with the official splits; each image is its own subject.
 
     Args:
         root: the folder that holds leftImg8bit/ and gtFine/.
-        options: what concerns mammograms (flip, splits) does not apply.
+        options: options for mammograms (flip, splits) do not apply.
 
     Raises:
-        UserError: not that folder, or an image of train or val without *_gtFine_labelIds.png.
+        UserError: another folder, or an image of train or val without *_gtFine_labelIds.png.
     """
     root = Path(root)
     images = _images(root)
@@ -61,7 +61,7 @@ def import_cityscapes(root: Path, out: Path, options: ImportOptions = DEFAULTS) 
 
 
 def _images(root: Path) -> list[tuple[str, Path]]:
-    """(split, image) of every leftImg8bit/<split>/<city>/*_leftImg8bit.png."""
+    """Return (split, image) of every leftImg8bit/<split>/<city>/*_leftImg8bit.png."""
     if not (root / "leftImg8bit").is_dir() or not (root / "gtFine").is_dir():
         there = ", ".join(sorted(p.name for p in root.iterdir())[:5]) if root.is_dir() else "no such folder"
         raise UserError(f"{root}: expected the folders leftImg8bit and gtFine in it, found {there or 'nothing'}")
@@ -84,7 +84,7 @@ def _case(root: Path, split: str, path: Path, table: np.ndarray) -> Case:
         source=path,
         subject=f"{split}/{base}",
         read_image=partial(read_photograph, path),
-        # the public label images of test hold nothing but the car's bonnet and the image's border
+        # the public label images of test hold only the ego vehicle and the image border
         read_label=None if split == "test" else partial(read_label, label, table),
         section=SECTIONS[split],
     )

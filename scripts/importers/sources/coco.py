@@ -1,4 +1,4 @@
-"""Import images annotated in COCO instances JSON, as CVAT, Label Studio, Roboflow and many other tools export it."""
+"""Import images annotated in COCO instances JSON, an export format of CVAT, Label Studio, Roboflow and other tools."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def import_coco(
     """Write a dataset folder from images and COCO files.
 
     Args:
-        annotations: one file, also packed as .gz or .zip, or a folder of such.
-        classes: class names, the first for every pixel without annotation; empty: background, and all categories in
-            the order of their ids that are not merged.
+        annotations: one file, also compressed as .gz or .zip, or a folder of such files.
+        classes: class names, the first for every pixel without annotation; empty: background and all categories that
+            are not merged, in the order of their ids.
         merge, precedence, task: see `ClassTable.make`.
-        crowd: what groups of objects (`iscrowd`) are: "class", as any other annotation, or "ignore".
+        crowd: treatment of groups of objects (`iscrowd`): "class", like any other annotation, or "ignore".
         unannotated, smooth: see `import_listed`.
 
     Raises:
-        UserError: bad options, a damaged file, or what `import_listed` raises.
+        UserError: invalid options, a damaged file, or as in `import_listed`.
     """
     if crowd not in CROWDS:
         raise UserError(f"--crowd is {crowd!r}; expected {' or '.join(CROWDS)}")
@@ -57,6 +57,6 @@ def import_coco(
 
 
 def usual_classes(categories: Sequence[str], merge: Mapping[str, str]) -> list[str]:
-    """The first class is a category called background, or else a class of its own; then the categories."""
+    """Return the default classes: the category called background, or else a new class; then the other categories."""
     first = next((name for name in categories if name.lower().strip("_") == BACKGROUND), BACKGROUND)
     return list(dict.fromkeys([first, *(name for name in categories if name not in merge)]))

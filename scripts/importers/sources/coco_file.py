@@ -1,7 +1,7 @@
 """Read COCO instances JSON: images, categories, and annotations as polygons or run-length encoded masks.
 
-Source: cocodataset.org, "Data format": `segmentation` is a list of polygons [x1, y1, x2, y2, …] that together are the
-object (they do not make holes), or an object {"size", "counts"}; `iscrowd` 1 marks a group of objects.
+Source: cocodataset.org, "Data format": `segmentation` is a list of polygons [x1, y1, x2, y2, …] that together form the
+object (without holes), or an object {"size", "counts"}; `iscrowd` 1 marks a group of objects.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _FOUND = "expected COCO instances JSON with images, annotations and categories"
 
 @dataclass
 class CocoFile:
-    """What one file holds.
+    """Content of one file.
 
     Attributes:
         categories: names in the order of their ids.
-        images: with the regions of each.
-        skipped: text to number.
+        images: the images with their regions.
+        skipped: reason to count.
     """
 
     categories: list[str]
@@ -47,13 +47,13 @@ class _Image:
 
 
 def read_coco(path: Path, crowd: str = "class") -> CocoFile:
-    """The images of one file.
+    """Read the images of one file.
 
     Args:
-        crowd: what groups of objects (`iscrowd`) are: "class", as any other annotation, or "ignore".
+        crowd: treatment of groups of objects (`iscrowd`): "class", like any other annotation, or "ignore".
 
     Raises:
-        UserError: not COCO, or an entry that is damaged or refers to nothing; names it by its position.
+        UserError: not COCO, or an entry is damaged or has a dangling reference; states its position.
     """
     content = read_json(path, "COCO")
     lists = [content.get(key) if isinstance(content, dict) else None for key in ("images", "annotations", "categories")]
@@ -81,13 +81,13 @@ BOXES = "annotations have a box and no outline, and were skipped"
 
 
 def _each(path: Path, what: str, entries: Any, make: Any) -> Iterator[tuple[int | str, Any]]:
-    """(id, what is made of it) of each entry."""
+    """Yield (id, result of `make`) for each entry."""
     seen: set[int | str] = set()
     for number, entry in enumerate(entries, start=1):
         try:
             key = _id(entry, "id")
             if key in seen:
-                raise ValueError(f"its id {key!r} is there twice")
+                raise ValueError(f"its id {key!r} is repeated")
             seen.add(key)
             yield key, make(entry)
         except ValueError as error:
@@ -109,12 +109,12 @@ def _add(
     crowd: str,
     skipped: Counter[str],
 ) -> None:
-    """Add one annotation to its image, or count why not."""
+    """Add one annotation to its image, or count the reason for skipping it."""
     image_id, category = _id(entry, "image_id"), _id(entry, "category_id")
     if image_id not in images:
-        raise ValueError(f"its image_id {image_id!r} is that of no image")
+        raise ValueError(f"its image_id {image_id!r} belongs to no image")
     if category not in names:
-        raise ValueError(f"its category_id {category!r} is that of no category")
+        raise ValueError(f"its category_id {category!r} belongs to no category")
     image, group = images[image_id], entry.get("iscrowd", 0)
     if group not in (0, 1):
         raise ValueError(f"its iscrowd is {str(group)[:20]!r}; expected 0 or 1")
@@ -163,7 +163,7 @@ def _id(entry: Any, key: str) -> int | str:
 
 def _whole(value: Any, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**31:
-        raise ValueError(f"its {what} is {str(value)[:20]!r}; expected pixels")
+        raise ValueError(f"its {what} is {str(value)[:20]!r}; expected a number of pixels")
     return value
 
 

@@ -1,13 +1,13 @@
-"""Import CSAW-S: mammograms with one binary PNG mask for each structure, and three experts for the test images.
+"""Import CSAW-S: mammograms with one binary PNG mask per structure; test images annotated by three experts.
 
 Sources: Matsoukas et al., ICML 2020 (arXiv 2008.00807); its code for the folder layout, the class files and their
 precedence (github.com/ChrisMats/CSAW-S: csaws_creation/settings.py, generate_segmentation_maps.py,
 suggested_validation_split.json) and for the gold standard (github.com/ChrisMats/seemingly_uninformative_labels,
 src/datasets.py). The data: zenodo.org/record/4030660, CC BY-NC-ND 4.0.
 
-Differences from that code: a file's class is what its name says after the image's id, exactly - there, a class word
-anywhere in the path matched as well; and class ids run from the lowest precedence to the highest, from 0 =
-background to 11 = cancer, as in all dataset folders.
+Differences from that code: a file's class is exactly the part of its name after the image's id, while that code also
+matches a class word anywhere in the path; class ids run from the lowest precedence to the highest, from 0 = background
+to 11 = cancer, as in all dataset folders.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LICENCE = "CC BY-NC-ND 4.0: do not distribute crops, label maps or other adaptat
 REFERENCE = (
     "Matsoukas et al., Adding seemingly uninformative labels helps in low data regimes, ICML 2020, arXiv:2008.00807"
 )
-# Patients of suggested_validation_split.json; test patients are numbered anew and are other people
+# Patients of suggested_validation_split.json; test patients have a separate numbering and are other people
 VALIDATION = frozenset(
     f"{number:03d}" for number in (0, 1, 12, 18, 25, 30, 34, 38, 53, 62, 68, 75, 83, 127, 131, 139, 156, 181, 245, 249)
 )
@@ -45,7 +45,7 @@ _DRAWN_BY = attrgetter("validation", "test", "split", "seed", "split_by")
 
 @dataclass(frozen=True)
 class Settings:
-    """How all images of one import are read."""
+    """Settings for reading all images of one import."""
 
     table: ClassTable
     smooth: float
@@ -56,15 +56,15 @@ class Settings:
 
 @dataclass
 class Findings:
-    """What was found while the files were listed.
+    """Findings from listing the files.
 
     Attributes:
         root: the folder that holds anonymized_dataset.
-        pattern: of the subject in a path, or None.
-        remarks: by text.
-        sets: sets of masks, one for an image and expert.
-        missing: class to sets without its mask.
-        sizes: a line for each mask of another size than its image.
+        pattern: pattern of the subject in a path, or None.
+        remarks: counts by text.
+        sets: number of mask sets, one per image and expert.
+        missing: class to number of sets without its mask.
+        sizes: one line per mask of another size than its image.
     """
 
     root: Path
@@ -75,18 +75,18 @@ class Findings:
     sizes: list[str] = field(default_factory=list)
 
     def subject(self, part: str, scan: Scan, source: Path) -> str:
-        """Training and test ids both begin at 001, and mean different people."""
+        """Return a subject key that includes the part: training and test ids both begin at 001 for different people."""
         return f"{part} {subject_key(source, self.root, self.pattern) if self.pattern else scan.patient}"
 
     def usable(self, masks: Masks, source: Path) -> Masks:
-        """The masks of the image's size, by class; the others, and classes without a mask, are remembered."""
+        """Return the masks of the image's size, by class; record the others, and classes without a mask."""
         size = header(source)[1]
         result: Masks = {}
         for name, paths in masks.items():
             result[name] = []
             for path in paths:
                 found = header(path)[1]
-                if not size or not found or found == size:  # an unreadable one is for its reader to report
+                if not size or not found or found == size:  # an unreadable file is reported when it is read
                     result[name].append(path)
                 else:
                     self.sizes.append(
@@ -97,11 +97,11 @@ class Findings:
         return result
 
     def notes(self) -> list[str]:
-        """One line each for the summary."""
+        """Return one line per finding, for the summary."""
         notes = [f"{count} {what}" for what, count in sorted(self.remarks.items())]
         if self.missing:
             counts = ", ".join(f"{name} {self.missing[name]}" for name in CLASSES if self.missing[name])
-            notes.append(f"masks that are not there, read as 'not in the image', of {self.sets} sets: {counts}")
+            notes.append(f"missing masks, read as 'not in the image', of {self.sets} sets: {counts}")
         if self.sizes:
             more = f"; and {len(self.sizes) - 5} more" if len(self.sizes) > 5 else ""
             first = "; ".join(self.sizes[:5])
@@ -126,14 +126,14 @@ def import_csaw_s(
 
     Args:
         images: the folder that holds anonymized_dataset and test_data.
-        annotator: whose masks the test images get: "1", "2", "3", or "majority", see `annotators.majority`.
-        split: "suggested" validates on the 20 patients that the authors name, "drawn" by `validation`, `seed` and
+        annotator: expert whose masks the test images get: "1", "2", "3", or "majority", see `annotators.majority`.
+        split: "suggested" validates on the 20 patients that the authors suggest, "drawn" by `validation`, `seed` and
             `split_by`; None is "drawn" if one of these is not its default, else "suggested".
         merge, precedence, task: see `classes.fixed_table`.
-        smooth: see `merge.Canvas`; 0, as the authors' own default.
+        smooth: see `merge.Canvas`; 0 is also the authors' default.
 
     Raises:
-        UserError: not a CSAW-S folder, bad options, or a damaged mask.
+        UserError: not a CSAW-S folder, invalid options, or a damaged mask.
     """
     images, out = Path(images), Path(out)
     table = fixed_table(CLASSES, merge, precedence, task)
@@ -156,7 +156,7 @@ def _suggested(split: str | None, options: ImportOptions) -> bool:
     if split not in (None, "suggested", "drawn"):
         raise UserError(f"--split is {split!r}; expected suggested or drawn")
     if split == "suggested" and drawn:
-        raise UserError("--split suggested leaves nothing to --validation, --seed or --split_by; leave these out")
+        raise UserError("--split suggested cannot be combined with --validation, --seed or --split_by; remove these")
     return split == "suggested" or (split is None and not drawn)
 
 
@@ -164,8 +164,8 @@ def _check_suggested(root: Path, cases: Sequence[Case]) -> None:
     sections = {case.section for case in cases}
     if len(sections) < 2:
         raise UserError(
-            f"{root}: {'none' if 'training' in sections else 'no others'} of the patients of the suggested validation "
-            f"split ({', '.join(sorted(VALIDATION)[:3])}, …) are there; complete the download, or say --split drawn"
+            f"{root}: holds {'none of' if 'training' in sections else 'only'} the patients of the suggested validation "
+            f"split ({', '.join(sorted(VALIDATION)[:3])}, …); complete the download, or specify --split drawn"
         )
 
 
@@ -195,12 +195,12 @@ def _training_cases(found: Findings, how: Settings, tally: Tally, suggested: boo
 
 def _read_image(source: Path, annotated: bool, how: Settings) -> Mammogram:
     if not annotated:
-        raise UserError(f"{source}: no mask of any class beside it, so nothing is known about it; add its masks")
+        raise UserError(f"{source}: no mask of any class beside it, so its classes are unknown; add its masks")
     return read_mammogram(source, how.windowing, how.bits)
 
 
 def _test_cases(found: Findings, how: Settings, tally: Tally) -> list[Case]:
-    """Test images, if the folder is there, each with the masks of those experts that have annotated it."""
+    """Return the test images, if the folder exists, each with the masks of the experts who annotated it."""
     folder, cases = found.root / "test_data", []
     if not (folder / "anonymized_dataset").is_dir():
         return []
@@ -212,7 +212,7 @@ def _test_cases(found: Findings, how: Settings, tally: Tally) -> list[Case]:
         sets = {k: scans[image].masks for k, scans in experts.items() if image in scans and scans[image].masks}
         sets = {k: found.usable(masks, source) for k, masks in sets.items()}
         enough = len(sets) >= 2 if how.annotator == "majority" else int(how.annotator) in sets
-        if not enough:  # an image without label would keep the whole section from being scored
+        if not enough:  # an image without label would prevent scoring of the whole section
             found.remarks["test images have too few masks for --annotator, and were left out"] += 1
             continue
         cases.append(
@@ -229,9 +229,9 @@ def _test_cases(found: Findings, how: Settings, tally: Tally) -> list[Case]:
 
 
 def _read_test(sets: Mapping[int, Masks], how: Settings, tally: Tally, shape: tuple[int, int]) -> Label:
-    """The chosen expert's map or the majority's; all are read, to count how far they agree."""
+    """Return the chosen expert's map or the majority's; all maps are read, to count their agreement."""
     chosen = list(sets) if how.annotator == "majority" else [int(how.annotator)]
-    aside = Tally()  # what is counted of the other experts would be mistaken for the chosen one's
+    aside = Tally()  # keeps the other experts' counts apart from those of the chosen one
     maps = {k: flatten(masks, how, tally if k in chosen else aside, shape) for k, masks in sets.items()}
     count_agreement(tally, maps, len(how.table.names))
     if how.annotator != "majority":
@@ -242,7 +242,7 @@ def _read_test(sets: Mapping[int, Masks], how: Settings, tally: Tally, shape: tu
 
 
 def flatten(masks: Masks, how: Settings, tally: Tally, shape: tuple[int, int]) -> Label:
-    """Label map (rows, columns) uint8 of one set of binary masks."""
+    """Return the label map (rows, columns) uint8 of one set of binary masks."""
     draws = {name: partial(_draw, paths) for name, paths in masks.items()}
     return superpose(shape, draws, how.table, tally, how.smooth)
 

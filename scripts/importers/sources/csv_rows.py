@@ -1,4 +1,4 @@
-"""Rows of a CSV file, as spreadsheets and annotation tools write it."""
+"""Rows of a CSV file written by a spreadsheet or annotation tool."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from transforms.reading.annotation_text import annotation_text
 
 
 def csv_rows(path: Path, advice: str) -> Iterator[tuple[int, list[str]]]:
-    """(row number, cells) of a CSV file, the header first; commas, or semicolons as some spreadsheets write.
+    """Yield (row number, cells) of a CSV file, the header first; with commas, or semicolons as in some spreadsheets.
 
     Args:
-        advice: what to do if the file is no table, the end of the message.
+        advice: what to do if the file is not a table, the end of the message.
 
     Raises:
         UserError: no such file, above the limits, or not a table.

@@ -17,13 +17,13 @@ def import_dicom(
     out: Path,
     options: ImportOptions = DEFAULTS,
 ) -> Summary:
-    """Write a dataset folder of images only; all of them are in its section "test".
+    """Write a dataset folder of images only, all in its section "test".
 
     Args:
-        images: folder of DICOM files, told by their content; files of other kinds are counted and left alone.
+        images: folder of DICOM files, detected by content; other files are counted and ignored.
 
     Raises:
-        UserError: no DICOM file, or none that can be read.
+        UserError: no DICOM file, or no readable one.
     """
     images, out, pattern = Path(images), Path(out), checked_pattern(options.subject)
     found = find_images(images, [out])
@@ -43,5 +43,5 @@ def import_dicom(
     ]
     summary = write_dataset(out, cases, options, images_only=True)
     if len(found) > len(files):
-        summary.notes.append(f"{len(found) - len(files)} pictures are not DICOM and were left alone")
+        summary.notes.append(f"{len(found) - len(files)} pictures are not DICOM and were ignored")
     return summary

@@ -1,4 +1,4 @@
-"""Import images with label images: two folders, and the class of each gray value of a label image."""
+"""Import images with label images: two folders, and a class per gray value of the label images."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def import_folder(
 
     Args:
         images, labels: folders; a label image has the name of its image, or that name and a suffix.
-        values: gray value (or palette index) to class name. The first name is class 0; a name that comes
-            twice joins two values in one class.
-        ignore: gray values of pixels that have no class; they are neither learned nor scored.
-        suffix: what a label's name has after the image's, such as "_LI"; None finds it out.
-        task: "anatomy" is all classes, "tumor" is two: what is called tumor, cancer, mass or lesion, and the rest.
-        unlabeled: what happens to an image without a label image: "error", "skip", or "keep" as test image.
+        values: gray value (or palette index) to class name. The first name is class 0; a repeated name joins two
+            values in one class.
+        ignore: gray values of pixels without a class; they are neither learned nor scored.
+        suffix: suffix of a label's name after the image's name, such as "_LI"; None: detected.
+        task: "anatomy" keeps all classes, "tumor" two: classes called tumor, cancer, mass or lesion, and the rest.
+        unlabelled: treatment of an image without a label image: "error", "skip", or "keep" as test image.
 
     Raises:
-        UserError: bad options, a missing label image, other values in it than named, or another size.
+        UserError: invalid options, a missing label image, unknown values in it, or another size.
     """
     images, labels, out, pattern = Path(images), Path(labels), Path(out), checked_pattern(options.subject)
     if unlabelled not in ("error", "skip", "keep"):
@@ -59,7 +59,7 @@ def import_folder(
     if missing and unlabelled == "error":
         raise UserError(
             f"{missing[0]}: no label image; looked for {stem(missing[0])}{suffix}.* in {labels} "
-            f"({len(missing)} of {len(pairs)} images have none); add it, or say --unlabelled skip or keep"
+            f"({len(missing)} of {len(pairs)} images have none); add it, or specify --unlabelled skip or keep"
             f"{beside(missing[0], labels)}"
         )
     if not values:
@@ -91,18 +91,18 @@ def import_folder(
 
 
 def read_label(path: Path, table: NDArray[np.int16], shape: tuple[int, int]) -> Label:
-    """Label map (rows, columns) uint8 of one label image.
+    """Return the label map (rows, columns) uint8 of one label image.
 
     Args:
-        table: (256,) class id of each gray value, -1 where it has none.
-        shape: of the image, which the label image must have.
+        table: (256,) class id of each gray value, -1 for none.
+        shape: shape of the image, also required of the label image.
     """
     label = read_label_image(path)
     values = label.values
     if values.shape != shape:
         raise UserError(
             f"{path}: is {values.shape[0]} x {values.shape[1]}, its image {shape[0]} x {shape[1]} (rows x "
-            "columns); give a label image of the image's size"
+            "columns); expected a label image of the same size as the image"
         )
     seen = _seen(values)
     if (seen & (table < 0)).any():
@@ -139,12 +139,12 @@ def _table(values: Mapping[int, str], names: Sequence[str], ignore: Sequence[int
 def _pairs(
     images: list[Path], image_root: Path, labels: list[Path], label_root: Path, suffix: str | None
 ) -> tuple[list[tuple[Path, Path | None]], str]:
-    """(image, its label or None) and the suffix.
+    """Return (image, its label or None) pairs and the suffix.
 
-    A label is looked for in the same subfolder, else anywhere among those that lie beside no image.
+    A label is looked up in the same subfolder, else among all labels that match no image in their subfolder.
     """
     if image_root.resolve() == label_root.resolve() and not suffix:
-        raise UserError(f"{image_root}: holds images and labels; say with --suffix how the labels' names end")
+        raise UserError(f"{image_root}: holds images and labels; specify the suffix of the labels' names with --suffix")
     if suffix is None:
         suffix = _common_suffix(label_root, [_stem(path) for path in images], [_stem(path) for path in labels])
     if image_root.resolve() == label_root.resolve():
@@ -154,7 +154,7 @@ def _pairs(
     for path in labels:
         other = by_place.setdefault((_place(path, label_root), _stem(path)), path)
         if other != path:
-            raise UserError(f"{other}: a label image of the same name is {path.name}; keep the one that is right")
+            raise UserError(f"{other}: {path.name} is a label image of the same name; keep the right one")
     alone = Counter(_stem(path) for path in labels)
     by_name = {_stem(path): path for path in labels if alone[_stem(path)] == 1}
     keys = [(_place(path, image_root), _stem(path) + suffix) for path in images]
@@ -173,10 +173,10 @@ def _place(path: Path, root: Path) -> str:
 
 
 def _common_suffix(label_root: Path, images: list[str], labels: list[str]) -> str:
-    """The ending that turns most image names into label names.
+    """Return the suffix that turns most image names into label names.
 
     Raises:
-        UserError: two endings do so equally, as where a folder holds predictions as well.
+        UserError: two suffixes do so equally, for example if a folder also holds predictions.
     """
     known, found = set(images), Counter[str]()
     for label in labels:
@@ -186,8 +186,8 @@ def _common_suffix(label_root: Path, images: list[str], labels: list[str]) -> st
     if len(rivals) > 1 and len(images) > 1 and found[order[0]] > 1:
         listing = " and ".join(repr(ending) for ending in rivals[:5])
         raise UserError(
-            f"{label_root}: {found[order[0]]} images have label images that end in {listing}; say with --suffix which "
-            "are right"
+            f"{label_root}: {found[order[0]]} images have label images that end in {listing}; specify the right ones "
+            "with --suffix"
         )
     return order[0] if order else ""
 
@@ -199,4 +199,4 @@ def _suggest_values(labels: list[Path]) -> str:
         seen[label.in_other_scale() if label.bits == 1 else label.values] = True
     found = np.flatnonzero(seen).tolist()
     example = ",".join(f"{value}={'background' if not i else f'name{i}'}" for i, value in enumerate(found[:8]))
-    return f'--values is missing; the label images hold {listed(found)}: say for example --values "{example}"'
+    return f'--values is missing; the label images hold {listed(found)}; specify for example --values "{example}"'

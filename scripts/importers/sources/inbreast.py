@@ -1,10 +1,10 @@
 """Import INbreast: digital mammograms with outlines of findings and of the pectoral muscle.
 
-Sources: Moreira et al., Acad Radiol 19(2):236-248, 2012; the files of the release as published loaders read them. The
-data are not public: they are given to a person, who may not pass them on.
+Sources: Moreira et al., Acad Radiol 19(2):236-248, 2012; the files of the release as read by published loaders. The
+data are not public: they are given on personal request and may not be passed on.
 
     AllDICOMs/<id>_<person>_MG_<L|R>_<CC|ML>_ANON.dcm       "ML" there is MLO in the release's own table
-    AllXML/<id>.xml                                          findings; none for an image without a finding
+    AllXML/<id>.xml                                          findings; no file for an image without a finding
     PectoralMuscle/Pectoral Muscle XML/<id>_muscle.xml       the muscle's edge, in MLO views
 """
 
@@ -33,7 +33,7 @@ from transforms.reading.names import stem
 from transforms.vocabulary import plain
 
 CLASSES = ("background", MUSCLE, "asymmetry", "distortion", "spiculated region", "mass", "calcification")
-# Other names in the release, among them typing errors, to the class they mean
+# Other names in the release, including typos, to the class they mean
 ALIASES = {
     "assymetry": "asymmetry",
     "espiculated region": "spiculated region",
@@ -42,7 +42,7 @@ ALIASES = {
     "point 1": "calcification",
     "point 3": "calcification",
 }
-GUESSED = (NAMELESS, "point 1", "point 3")  # not names of findings; published loaders read most of them so
+GUESSED = (NAMELESS, "point 1", "point 3")  # not names of findings; most are calcifications in published loaders
 LICENCE = "given to the person who asked for it: do not pass on, neither the images nor what is made of them"
 REFERENCE = (
     "Moreira et al., INbreast: toward a full-field digital mammographic database, Acad Radiol 19(2):236-248, 2012"
@@ -53,7 +53,7 @@ _XML = re.compile(r"(?P<id>\d{6,})(?P<muscle>_muscle)?\.xml", re.IGNORECASE)
 
 @dataclass
 class _Found:
-    """Annotation files by the id that their name begins with, and remarks on what was listed."""
+    """Annotation files by the id at the beginning of their name, and remarks on them."""
 
     findings: dict[str, Path] = field(default_factory=dict)
     muscles: dict[str, Path] = field(default_factory=dict)
@@ -75,11 +75,11 @@ def import_inbreast(
 
     Args:
         images: the folder that holds AllDICOMs, AllXML and PectoralMuscle.
-        merge, task: see `classes.fixed_table`. Names of regions that are not known can be merged as well.
-        precedence: class names, highest first. None: the muscle lies lowest, and of findings the smaller one wins.
-        radius: in pixels, of the disk that is drawn for a region of one or two points; 0 is the pixel itself.
+        merge, task: see `classes.fixed_table`. Unknown names of regions can be merged as well.
+        precedence: class names, highest first. None: the muscle is lowest, and of findings the smaller one wins.
+        radius: radius in pixels of the disk drawn for a region of one or two points; 0 is the pixel itself.
         smooth: see `merge.Canvas`.
-        options: its `subject` is by default the second part of the DICOM file's name.
+        options: its `subject` defaults to the second part of the DICOM file's name.
 
     Raises:
         UserError: no annotations, regions of unknown names, or a damaged annotation file.
@@ -100,7 +100,7 @@ def import_inbreast(
 
 
 def _annotations(images: Path, files: Sequence[Path]) -> _Found:
-    """Annotation files of the images that are there."""
+    """Return the annotation files of the existing images."""
     found, ids = _Found(), {_id(path) for path in files}
     for path in files_below(images):
         parts = _XML.fullmatch(path.name)
@@ -111,12 +111,12 @@ def _annotations(images: Path, files: Sequence[Path]) -> _Found:
             continue
         group = found.muscles if parts["muscle"] else found.findings
         if parts["id"] in group:
-            raise UserError(f"{path}: there is {group[parts['id']]} as well; remove one of the two")
+            raise UserError(f"{path}: {group[parts['id']]} annotates the same image; remove one of the two")
         group[parts["id"]] = path
     if not found.findings and not found.muscles:
         raise UserError(
             f"{images}: no annotations of its {len(files)} DICOM files; looked in it and below it for AllXML/<id>.xml "
-            "and <id>_muscle.xml, id being the number that an image's name begins with; give the folder that holds "
+            "and <id>_muscle.xml, with the id at the beginning of an image's name; specify the folder that holds "
             "AllDICOMs and AllXML"
         )
     return found
@@ -130,7 +130,7 @@ def _id(path: Path) -> str:
 def _table(
     found: _Found, merge: Mapping[str, str], precedence: Sequence[str] | None, task: str, progress: bool
 ) -> ClassTable:
-    """Classes, after all names in the files have been looked up; all that are unknown stand in one error."""
+    """Return the classes after a lookup of all names in the files; one error lists all unknown names."""
     names: dict[str, list[Path]] = {}
     files = [*found.findings.values(), *found.muscles.values()]
     for path in with_progress(files, len(files), progress, "looking at names"):
@@ -143,7 +143,7 @@ def _table(
         listing = ", ".join(f"{name} ({len(names[name])})" for name in unknown)
         known = ", ".join((*CLASSES[1:], *ALIASES))
         raise UserError(
-            f"{names[unknown[0]][0]}: regions of unknown names: {listing}; known are {known}; say what they are with "
+            f"{names[unknown[0]][0]}: regions of unknown names: {listing}; known are {known}; specify their class with "
             f'--merge, as in "{unknown[0]}=background"'
         )
     table = fixed_table(CLASSES, merge, precedence, task, {**ALIASES, **extra})
@@ -177,16 +177,16 @@ def _case(
 
 
 def read_image(path: Path, windowing: str, bits: int | None, named: bool) -> Mammogram:
-    """The image; its view ML is MLO, as in the release's table.
+    """Read the image; its view ML is MLO, as in the release's table.
 
     Args:
-        named: whether its name must tell whose it is.
+        named: whether its name must identify the person.
     """
     parts = _IMAGE.fullmatch(stem(path))
     if not parts or (named and not parts["person"]):
         raise UserError(
             f"{path}: its name is not of the form <id>_<person>_MG_<L or R>_<view>_ANON.dcm, so its annotations and "
-            "the other images of the person are not known; restore the release's names"
+            "the person's other images are unknown; restore the release's names"
         )
     image = read_mammogram(path, windowing, bits)
     return replace(

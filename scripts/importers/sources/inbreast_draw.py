@@ -20,12 +20,12 @@ from transforms.vocabulary import plain
 
 @dataclass(frozen=True)
 class Settings:
-    """How all annotations of one import are drawn.
+    """Settings for drawing all annotations of one import.
 
     Attributes:
         table: class ids and names.
-        by_size: whether a smaller finding lies over a larger one, instead of a class over another.
-        radius: in pixels, of the disk for a region of one or two points.
+        by_size: whether smaller findings overlay larger ones, instead of precedence by class.
+        radius: radius in pixels of the disk for a region of one or two points.
         smooth: see `merge.Canvas`.
     """
 
@@ -37,7 +37,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class _Region:
-    """A region that can be drawn: its class, the area of its outline in square pixels, and how."""
+    """A drawable region: its class, the area of its outline in square pixels, and the function that draws it."""
 
     target: int
     area: float
@@ -48,10 +48,10 @@ class _Region:
 def read_label(
     findings: Path | None, muscle: Path | None, side: str | None, how: Settings, tally: Tally, shape: tuple[int, int]
 ) -> Label:
-    """Label map (rows, columns) uint8 of an image's two annotation files; None is a file that is not there.
+    """Return the label map (rows, columns) uint8 of an image's two annotation files; None for a missing file.
 
     Args:
-        side: "L" or "R", or None if the file name does not tell.
+        side: "L" or "R", or None if the file name does not state it.
     """
     regions = [one for path in (muscle, findings) if path for one in _regions(path, side, how, tally, shape)]
     canvas = Canvas(shape, how.table, tally, how.smooth)
@@ -61,9 +61,9 @@ def read_label(
 
 
 def _in_order(regions: Sequence[_Region], how: Settings) -> list[_Region]:
-    """From the first painted to the last: by class, or the muscle and then findings from large to small.
+    """Sort regions from the first painted to the last: by class, or the muscle and then findings from large to small.
 
-    What is merged into the background hides nothing: it comes first.
+    Regions merged into the background come first and hide nothing.
     """
     rank = {target: place for place, target in enumerate(how.table.order)}
     if how.by_size:
@@ -96,12 +96,12 @@ def _regions(path: Path, side: str | None, how: Settings, tally: Tally, shape: t
 def muscle_ring(line: Ring, side: str | None, shape: tuple[int, int]) -> Ring:
     """Close the line along the muscle through the image's upper corner on the side of the chest wall.
 
-    The line ends some pixels before the image does: its upper end is continued straight up, its lower end straight
-    to the chest wall. A line whose ends meet, to a tenth of its length, is an outline already.
+    The line ends some pixels inside the image: its upper end is extended straight up, its lower end straight to the
+    chest wall. A line whose ends meet, within a tenth of its length, is already an outline.
 
     Args:
         line: points (n, 2) as (x, y), two or more.
-        side: the chest wall is on the right in images of the right breast; None goes by where the line is.
+        side: the chest wall is on the right in images of the right breast; None: on the side of the line.
     """
     if np.hypot(*(line[0] - line[-1])) < 0.1 * np.hypot(*np.diff(line, axis=0).T).sum():
         return line
@@ -112,7 +112,7 @@ def muscle_ring(line: Ring, side: str | None, shape: tuple[int, int]) -> Ring:
 
 
 def draw_points(points: Ring, radius: float, mask: Mask) -> None:
-    """A disk around the pixel of each point: the pixels whose centers are at most `radius` away from its center."""
+    """Draw a disk around the pixel of each point: the pixels whose centers are at most `radius` from its center."""
     rows, columns = mask.shape
     reach = int(radius)
     dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
@@ -125,7 +125,7 @@ def draw_points(points: Ring, radius: float, mask: Mask) -> None:
 
 
 def _draw_outline(ring: Ring, tally: Tally, mask: Mask) -> None:
-    """Fill an outline; one that holds no center of a pixel becomes the pixels of its points."""
+    """Fill an outline; if it contains no pixel center, draw the pixels of its points."""
     if fill(mask, [ring]) == 0:
         tally.notes["outlines hold no pixel's center, and were drawn as the pixels of their points"] += 1
         draw_points(ring, 0.0, mask)

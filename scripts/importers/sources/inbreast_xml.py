@@ -3,7 +3,7 @@
     AllXML/<id>.xml              regions of interest with a name and points "(x, y)"
     …/<id>_muscle.xml            the pectoral muscle, as such a region or as a list ROIPoints of "{x, y}"
 
-Source: the files of the INbreast release as published loaders read them; Apple's property list, by `plistlib`, which
+Source: the files of the INbreast release as read by published loaders; Apple's property list, read by `plistlib`, which
 refuses entity declarations. x is the column and y the row, in pixels from the image's upper left corner.
 """
 
@@ -29,11 +29,11 @@ MUSCLE = "pectoral muscle"
 
 @dataclass
 class Rois:
-    """What one file holds.
+    """Content of one file.
 
     Attributes:
         areas: name and points (n, 2) as (x, y) of each region.
-        skipped: how many regions were left out, by reason.
+        skipped: number of skipped regions, by reason.
     """
 
     areas: list[tuple[str, Ring]] = field(default_factory=list)
@@ -41,15 +41,15 @@ class Rois:
 
 
 def read_rois(path: Path) -> Rois:
-    """Regions of interest of a file; of the muscle's second form, one region of the muscle's name.
+    """Read the regions of interest of a file; the muscle's second form gives one region named as the muscle.
 
     Raises:
-        UserError: not such a property list, or a point that is none; names the file and the region by its position.
+        UserError: not such a property list, or an invalid point; states the file and the region's position.
     """
     text = annotation_text(path)
     try:
         content = plistlib.loads(text, fmt=plistlib.FMT_XML)
-    except Exception as error:  # expat, plistlib and the conversions in it raise many kinds
+    except Exception as error:  # expat, plistlib and its conversions raise many kinds
         raise UserError(
             f"{path}: not readable as an OsiriX property list ({type(error).__name__}); copy it again from the release"
         ) from None
@@ -81,7 +81,7 @@ def _regions(path: Path, content: Any) -> Iterable[dict[str, Any]]:
 
 
 def _points(path: Path, number: int, texts: Any) -> Ring:
-    """Points (n, 2) as (x, y) of "(x, y)", "(x,y)" or "{x, y}"."""
+    """Parse "(x, y)", "(x,y)" or "{x, y}" to points (n, 2) as (x, y)."""
     points = []
     try:
         for text in texts or ():
@@ -98,6 +98,6 @@ def _points(path: Path, number: int, texts: Any) -> Ring:
 
 
 def _name(name: Any) -> str:
-    """The name of a region; what loaders print as NaN is none at all."""
+    """Return the name of a region; "nan" means no name."""
     text = " ".join(str(name).split()) if name is not None else ""
     return NAMELESS if text.lower() in ("", "nan") else text

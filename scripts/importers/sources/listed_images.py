@@ -1,7 +1,7 @@
 """Import of images whose annotations are in files that list many images by name (VIA, COCO).
 
-Every pixel that no region covers is the first class. Names in a file are never opened: they are looked up among the
-images that were found.
+Pixels outside all regions are the first class. Names in a file are never opened as paths, but looked up among the
+images found.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class ListedImage:
 
     Attributes:
         source: the annotation file.
-        name: of the image there, such as "a.png" or "train/a.png".
-        shapes: (class, region), the class None if the region has none.
-        ignored: regions whose pixels are neither learned nor scored where no other region is.
-        size: (rows, columns) as the file states them, or None.
-        file_bytes: of the image file, as stated, or None.
+        name: name of the image in it, such as "a.png" or "train/a.png".
+        shapes: (class, region); class None if the region has none.
+        ignored: regions whose pixels are neither learned nor scored, except where other regions cover them.
+        size: (rows, columns) stated in the file, or None.
+        file_bytes: stated size of the image file in bytes, or None.
     """
 
     source: Path
@@ -59,10 +59,10 @@ class ListedImage:
 
 
 def annotation_files(path: Path, endings: Sequence[str]) -> list[Path]:
-    """The one file, or those of a folder with these endings, also packed as .gz or .zip.
+    """Return the file itself, or a folder's files with these suffixes, also compressed as .gz or .zip.
 
     Raises:
-        UserError: neither there, or no such file in the folder.
+        UserError: the folder holds no such file.
     """
     if not path.is_dir():
         return [path]
@@ -84,16 +84,16 @@ def import_listed(
     unannotated: str,
     smooth: float,
 ) -> Summary:
-    """Write a dataset folder from images and what annotation files list of them.
+    """Write a dataset folder from images and the content of annotation files.
 
     Args:
         images: folder of DICOM files or pictures, with subfolders.
-        tally: what reading the annotation files counted already.
-        unannotated: what an image that is not listed is: "error", "background" (all first class), or "skip".
+        tally: counts from reading the annotation files.
+        unannotated: treatment of an image that is not listed: "error", "background" (all first class), or "skip".
         smooth: see `merge.Canvas`.
 
     Raises:
-        UserError: bad options, an image without annotations, a region of an unknown class, or a size that differs.
+        UserError: invalid options, an image without annotations, a region of an unknown class, or another size.
     """
     smooth = checked_smooth(smooth)
     if unannotated not in ("error", "background", "skip"):
@@ -124,11 +124,10 @@ def import_listed(
 
 
 def _without_annotations(path: Path, source: Path, unannotated: str, tally: Tally) -> bool:
-    """Whether an image that no file lists is imported; it is counted."""
+    """Count an image that no file lists; return whether it is imported."""
     if unannotated == "error":
         raise UserError(
-            f"{path}: is not listed in {source}; annotate it, or say --unannotated background (nothing is there) or "
-            "skip"
+            f"{path}: is not listed in {source}; annotate it, or specify --unannotated background (no region) or skip"
         )
     done = "were skipped" if unannotated == "skip" else "became background"
     tally.notes[f"images without annotations {done}"] += 1
@@ -138,10 +137,10 @@ def _without_annotations(path: Path, source: Path, unannotated: str, tally: Tall
 def match(
     root: Path, paths: Sequence[Path], images_listed: Sequence[ListedImage], tally: Tally
 ) -> dict[Path, ListedImage | None]:
-    """What is listed for each image: by its path below `root`, else its name, else its name without ending.
+    """Match listed images to files: by path below `root`, else by name, else by name without suffix.
 
     Raises:
-        UserError: a name that leads out of the folder, two entries for one image, or no entry for any.
+        UserError: a name outside the folder, two entries for one image, or no match at all.
     """
     places = [_places(path.relative_to(root).as_posix()) for path in paths]
     known: list[dict[str, Path]] = []
@@ -181,22 +180,22 @@ def _of(other: ListedImage, one: ListedImage) -> str:
 
 
 def _places(name: str) -> tuple[str, str, str]:
-    """What an image is looked up by, the surest first."""
+    """Return the lookup keys of an image, the most specific first."""
     path = PurePosixPath(same_name(name))
     return path.as_posix(), path.name, stem(Path(path.name))
 
 
 def _inside(one: ListedImage) -> str:
-    """The name with "/" between folders.
+    """Return the name with "/" between folders.
 
     Raises:
-        UserError: it leads out of the folder.
+        UserError: the name is outside the folder.
     """
     name = one.name.replace("\\", "/")
     if name.startswith("/") or PureWindowsPath(name).drive or ".." in name.split("/"):
         raise UserError(
             f"{one.source}: names the image {one.name!r}, outside the folder of the images; expected a path below it, "
-            "or a name alone; correct the file"
+            "or only a name; correct the file"
         )
     return name
 
@@ -204,7 +203,7 @@ def _inside(one: ListedImage) -> str:
 def draw_label(
     path: Path, one: ListedImage | None, table: ClassTable, tally: Tally, smooth: float, shape: tuple[int, int]
 ) -> Label:
-    """Label map (rows, columns) uint8 of an image; None: it has no annotations."""
+    """Return the label map (rows, columns) uint8 of an image; `one` is None for an image without annotations."""
     if one is None:
         return np.zeros(shape, np.uint8)
     regions = list(_classified(one, table, tally))
@@ -233,7 +232,7 @@ def _classified(one: ListedImage, table: ClassTable, tally: Tally) -> Iterator[t
 
 
 def _check_fit(path: Path, one: ListedImage, regions: Sequence[Drawable], shape: tuple[int, int]) -> None:
-    """Refuse annotations of another size, and those that would take minutes to draw."""
+    """Refuse annotations of another size, or that would take minutes to draw."""
     sizes = {one.size, *(region.size for region in regions if isinstance(region, Runs))} - {None}
     for size in sizes:
         if size != shape:

@@ -1,8 +1,7 @@
 """A dataset of balanced crops of another dataset's training images (paper, section 3.1.2), with replicas (3.2).
 
-Subjects and sections stay as they are. Training images become crops, drawn as `RandBalancedCropd` draws them;
-validation and test images stay whole and as they are, so that scores are those of whole images, and no replica of an
-image is validated on.
+Subjects and sections are kept. Training images become crops, drawn by `RandBalancedCropd`; validation and test images
+stay whole and unchanged, so that scores refer to whole images, and no replica is used for validation.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ from transforms.reading.mammogram import Mammogram
 from transforms.replicas import replica, techniques
 
 KEYS = ("image", "label")
-_KEPT = ("split", "flip", "colour", "source_values")  # of dataset.json
+_KEPT = ("split", "flip", "colour", "source_values")  # keys of dataset.json
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Which crop of which image, so that it comes out the same in any process.
+    """Specification of a crop, which makes it reproducible in any process.
 
     Attributes:
         crop_size: side in pixels; 0 is the whole image.
-        number: of the crop among those of its image and replica.
+        number: number of the crop among those of its image and replica.
         replica: 0 is the image itself, see `transforms.replicas`.
-        void: what stands in label pixels that no image covers.
+        void: value of label pixels outside the image.
     """
 
     image: Path
@@ -55,7 +54,7 @@ class Cut:
     void: int | None
 
     def random_seed(self) -> int:
-        """A seed of its own for each crop; the crop's place does not depend on how many others there are."""
+        """Return the crop's own seed; its position thus does not depend on the number of other crops."""
         text = f"{self.seed}:{self.image.stem}:{self.replica}:{self.number}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
@@ -73,19 +72,19 @@ def import_crops(
 
     Args:
         dataset: a dataset folder with labels.
-        crop_size: side of a crop in pixels; the paper's are 256, 700, 900 and 1500. 0 keeps images whole.
-        per_image: crops of each training image, and of each of its replicas.
-        augment: images that each training image becomes: itself and `augment` - 1 replicas.
-        options: another `seed` draws other crops and replicas; what the other dataset decides does not apply.
+        crop_size: side of a crop in pixels; 256, 700, 900 and 1500 in the paper. 0 keeps images whole.
+        per_image: crops per training image, and per replica of it.
+        augment: images per training image: the original and `augment` - 1 replicas.
+        options: `seed` determines crops and replicas; options that the source dataset determines do not apply.
 
     Raises:
-        UserError: no such dataset, nothing to train on in it, or numbers below 1.
+        UserError: no such dataset, no training images in it, or numbers below 1.
     """
     found = Dataset.load(dataset)
     found.class_weights()  # refuses a folder of test images only
     if per_image < 1 or augment < 1 or crop_size < 0:
         raise UserError(
-            f"--per_image {per_image} --augment {augment} --crop_size {crop_size}: expected numbers from 1 on "
+            f"--per_image {per_image} --augment {augment} --crop_size {crop_size}: expected numbers of at least 1 "
             "(--crop_size 0 keeps images whole)"
         )
     found.check_labels(found.items("training"))
@@ -119,7 +118,7 @@ def import_crops(
 
 
 def _cases(found: Dataset, settings: dict[str, int], void: int | None) -> Iterator[Case]:
-    """In the order of the other dataset's subjects, so that they keep their numbers."""
+    """Yield cases in the order of the source dataset's subjects, so that these keep their numbers."""
     entries = [
         (section, item, stored)
         for section in SECTIONS
@@ -162,7 +161,7 @@ def _case(
 
 
 def _facts(stored: dict[str, Any]) -> dict[str, Any]:
-    """What a dataset knows of an image, as arguments of a `Mammogram`."""
+    """Return a dataset's properties of an image, as arguments of a `Mammogram`."""
     spacing = stored.get("spacing_mm")
     return {
         "intensity_range": tuple(stored["intensity_range"]),
@@ -194,9 +193,9 @@ def _cut_label(cut: Cut, shape: tuple[int, int]) -> Label:
     return label
 
 
-@lru_cache(maxsize=1)  # image and label are asked for one after the other
+@lru_cache(maxsize=1)  # image and label are requested one after the other
 def _draw(cut: Cut) -> tuple[NDArray[Any], Label]:
-    """Pixels and label of one crop, in the stored type; the same whenever it is called."""
+    """Return pixels and label of one crop, in the stored type; deterministic."""
     dtype = open_array(cut.image).dtype
     data = {"image": str(cut.image), "label": str(cut.label)}
     size = cut.crop_size or open_array(cut.label).shape
@@ -211,5 +210,5 @@ def _draw(cut: Cut) -> tuple[NDArray[Any], Label]:
 
 @cache
 def _cropper(size: int | tuple[int, int], num_classes: int, ubiquitous: tuple[int, ...]) -> RandBalancedCropd:
-    """One for each process: it remembers how many pixels of each class are in each row of an image."""
+    """Return this process's cropper, which caches the pixel counts per class and row of images."""
     return RandBalancedCropd(KEYS, size, num_classes, ubiquitous)

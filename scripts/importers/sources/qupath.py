@@ -1,8 +1,7 @@
-"""Import images that were annotated in QuPath: one GeoJSON file for each image.
+"""Import images annotated in QuPath: one GeoJSON file per image.
 
-Every pixel that no annotation covers is the first class. Where annotations overlap, a later class in `classes`
-wins over an earlier one, whatever the order in the file - or, if all classes are in Table 7 of the paper, the one
-of higher rank there.
+Pixels outside all annotations are the first class. Where annotations overlap, the later class in `classes` wins,
+regardless of the order in the file; if all classes are in Table 7 of the paper, the class of higher rank there wins.
 """
 
 from __future__ import annotations
@@ -45,14 +44,14 @@ def import_qupath(
 
     Args:
         images: folder of DICOM files or pictures, with subfolders.
-        annotations: where IMAGE_STEM.geojson, also packed as .gz or .zip, is looked for (in the same subfolder, then
-            at its top); None means beside each image.
+        annotations: folder of the IMAGE_STEM.geojson files, also compressed as .gz or .zip (searched in the same
+            subfolder, then at its top); None: beside each image.
         classes, merge, precedence, task: see `ClassTable.make`.
-        unannotated: what an image without GeoJSON is: "error", "background" (all first class), or "skip".
+        unannotated: treatment of an image without GeoJSON: "error", "background" (all first class), or "skip".
         smooth: see `merge.Canvas`.
 
     Raises:
-        UserError: bad options, a missing or unreadable annotation file, or an unknown class.
+        UserError: invalid options, a missing or unreadable annotation file, or an unknown class.
     """
     images, out = Path(images), Path(out)
     table = ClassTable.make(list(classes), merge or {}, precedence, task)
@@ -81,18 +80,18 @@ def import_qupath(
     tally.report(summary)
     if not precedence and table.order != tuple(range(len(table.names))):
         ranking = " over ".join(table.names[label] for label in reversed(table.order))
-        summary.notes.append(f"all classes are in Table 7 of the paper, so its ranking decided: {ranking}")
+        summary.notes.append(f"all classes are in Table 7 of the paper, so its ranking was used: {ranking}")
     return summary
 
 
 def _without_annotations(path: Path, known: AnnotationFiles, unannotated: str, tally: Tally) -> None:
-    """Refuse an image without annotations, or count it; a file in another form may hold them, and is named."""
+    """Refuse an image without annotations, or count it; name a file in another format that may hold them."""
     other = known.other_form(path)
-    found = f", found {one_line(other.name)}, {what_it_is(other) or 'which is not read'}" if other else ""
+    found = f", found {one_line(other.name)}, {what_it_is(other) or 'which is not supported'}" if other else ""
     if unannotated == "error":
         raise UserError(
             f"{path}: no annotations; looked for {stem(path)}.geojson in {path.parent if known.beside else known.root}"
-            f"{found}; export them from QuPath, or say --unannotated background or skip"
+            f"{found}; export them from QuPath, or specify --unannotated background or skip"
         )
     done = "were skipped" if unannotated == "skip" else "became background"
     tally.notes[f"images without annotations {done}"] += 1
@@ -103,7 +102,7 @@ def _without_annotations(path: Path, known: AnnotationFiles, unannotated: str, t
 def read_label(
     path: Path | None, table: ClassTable, tally: Tally, shape: tuple[int, int], smooth: float = 0.0
 ) -> Label:
-    """Label map (rows, columns) uint8 of one annotation file; None is an image without annotations."""
+    """Return the label map (rows, columns) uint8 of one annotation file; None for an image without annotations."""
     if path is None:
         return np.zeros(shape, np.uint8)
     content = read_annotations(path, table.known)

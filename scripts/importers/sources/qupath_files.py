@@ -1,4 +1,4 @@
-"""Matching of annotation files and images by name, in all forms that QuPath and its users produce."""
+"""Matching of annotation files and images by name, in all forms produced by QuPath and its users."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class AnnotationFiles:
 
     Args:
         images: folder of the images.
-        annotations: folder of the annotation files; None means beside each image.
+        annotations: folder of the annotation files; None: beside each image.
     """
 
     def __init__(self, images: Path, annotations: Path | None) -> None:
         if annotations is not None and not annotations.is_dir():
-            raise UserError(f"{annotations}: no such folder; --annotations names the folder of the GeoJSON files")
+            raise UserError(f"{annotations}: no such folder; expected that of the GeoJSON files as --annotations")
         self.images, self.root = images, annotations or images
         self.beside = annotations is None
         self._files: dict[str, dict[str, Path]] = {}
@@ -34,7 +34,7 @@ class AnnotationFiles:
             self._files.setdefault(folder, {})[same_name(path.name)] = path
 
     def of_all(self, paths: Sequence[Path]) -> dict[Path, Path | None]:
-        """The annotation file of each image, None where there is none.
+        """Return the annotation file of each image, or None if it has none.
 
         Raises:
             UserError: two files for one image, or one for two.
@@ -42,7 +42,7 @@ class AnnotationFiles:
         return one_each({path: self.of(path) for path in paths})
 
     def of(self, path: Path) -> Path | None:
-        """The annotation file of an image: in the subfolder of its own folder's name, else at the top."""
+        """Return the annotation file of an image: in the subfolder with the image's relative path, else at the top."""
         folder = same_name(path.parent.relative_to(self.images).as_posix())
         for place in dict.fromkeys([folder] if self.beside else [folder, "."]):
             known = self._files.get(place, {})
@@ -50,15 +50,15 @@ class AnnotationFiles:
             found = [known[name] for name in names if name in known and known[name] != path]
             if len(found) > 1:
                 raise UserError(
-                    f"{found[1]}: there is {found[0].name} as well for {path.name}; keep the one that is right, as "
-                    "one of them may be a prediction or an older version"
+                    f"{found[1]}: {found[0].name} also annotates {path.name}; keep the right one, as one of them may "
+                    "be a prediction or an older version"
                 )
             if found:
                 return found[0]
         return None
 
     def other_form(self, path: Path) -> Path | None:
-        """A file that may hold annotations of an image in a form that is not read."""
+        """Return a file that may hold annotations of an image in an unsupported format."""
         known = self._files.get(same_name(path.parent.relative_to(self.images).as_posix()), {})
         return next(
             (
@@ -73,5 +73,5 @@ class AnnotationFiles:
 
 
 def _names(path: Path) -> list[str]:
-    """What an annotation file of an image may be called, without its ending."""
+    """Return the possible names of an image's annotation file, without suffix."""
     return list(dict.fromkeys([same_name(stem(path)), same_name(path.name)]))

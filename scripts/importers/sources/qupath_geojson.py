@@ -1,7 +1,7 @@
-"""Read the annotations of a QuPath GeoJSON file, as any version since 0.2 writes them.
+"""Read the annotations of a QuPath GeoJSON file, written by any version since 0.2.
 
 Source: qupath-core's QuPathTypeAdapters and ROITypeAdapters (github.com/qupath/qupath), its docs page "Exporting
-annotations", and RFC 7946. Differences over the versions: a FeatureCollection, a bare list or a single
+annotations", and RFC 7946. Differences between versions: a FeatureCollection, a bare list or a single
 Feature; the kind of object in `id`, `object_type` or `objectType`; the class as text, `name` or `names`.
 """
 
@@ -27,11 +27,11 @@ _NOT_ANNOTATIONS = {"root", "tmacore", "pathrootobject", "tmacoreobject"}
 
 @dataclass
 class Annotations:
-    """What one file holds.
+    """Content of one file.
 
     Attributes:
-        areas: (class name, polygons), a polygon being its rings and the first ring its outline.
-        skipped: how many features were left out, by reason.
+        areas: (class name, polygons); a polygon is a list of rings, the first of which is its outline.
+        skipped: number of skipped features, by reason.
     """
 
     areas: list[tuple[str, list[list[Ring]]]] = field(default_factory=list)
@@ -39,15 +39,15 @@ class Annotations:
 
 
 def read_annotations(path: Path, known: Collection[str] = ()) -> Annotations:
-    """Areas with a class; features without one, and points and lines, are counted.
+    """Read areas with a class; features without one, and points and lines, are counted.
 
     Args:
-        path: also packed, see `annotation_text`.
-        known: classes; if "unclassified" is one, areas without a class have it.
+        path: the file, also compressed, see `annotation_text`.
+        known: class names; if "unclassified" is among them, it is the class of areas without one.
 
     Raises:
-        UserError: not GeoJSON, a geometry that is not what its type says (names the file and the feature by its
-            position), or areas of which none has a class.
+        UserError: not GeoJSON, a geometry that does not match its type (states the file and the feature's position), or
+            areas of which none has a class.
     """
     text = annotation_text(path)
     try:
@@ -72,13 +72,13 @@ def read_annotations(path: Path, known: Collection[str] = ()) -> Annotations:
     if not found.areas and found.skipped.get(UNCLASSIFIED):
         raise UserError(
             f"{path}: none of its {found.skipped[UNCLASSIFIED]} annotated areas has a class; set their classes in "
-            f'QuPath and export again, or say what they are with --merge "{UNCLASSIFIED}=background"'
+            f'QuPath and export again, or specify their class with --merge "{UNCLASSIFIED}=background"'
         )
     return found
 
 
 def _features(path: Path, content: Any) -> list[dict[str, Any]]:
-    """Features of any container that QuPath reads: a collection, a (nested) list, one feature, a geometry."""
+    """Return the features of any container that QuPath reads: a collection, a (nested) list, a feature, a geometry."""
     if isinstance(content, list):
         return [feature for part in content for feature in _features(path, part)]
     kind = content.get("type") if isinstance(content, dict) else None
@@ -93,12 +93,12 @@ def _features(path: Path, content: Any) -> list[dict[str, Any]]:
     refuse_foreign(path, content, "qupath")
     raise UserError(
         f"{path}: holds no GeoJSON features (found {kind or type(content).__name__}); expected a FeatureCollection "
-        "as QuPath exports it"
+        "exported from QuPath"
     )
 
 
 def _add(found: Annotations, feature: dict[str, Any], default: str | None) -> str | None:
-    """Add one feature, of the class `default` if it has none; or say why not."""
+    """Add one feature, of the class `default` if it has none; or return the reason for skipping it."""
     properties = feature.get("properties") or {}
     kind = properties.get("objectType") or properties.get("object_type") or feature.get("id") or "annotation"
     if str(kind).lower() in _NOT_ANNOTATIONS:
@@ -123,7 +123,7 @@ def _ring(points: Any) -> Ring:
 
 
 def class_name(classification: Any) -> str | None:
-    """Class of an annotation: text, {"name": …}, or {"names": ["A", "B"]} which QuPath shows as "A: B"."""
+    """Return the class of an annotation: text, {"name": …}, or {"names": ["A", "B"]}, shown in QuPath as "A: B"."""
     if isinstance(classification, dict):
         names = classification.get("names")
         classification = ": ".join(map(str, names)) if names else classification.get("name")

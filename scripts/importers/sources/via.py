@@ -17,7 +17,7 @@ REMARKS = {
     "polyline": "lines were closed, and taken as outlines",
     "point": f"points were drawn as disks of radius {POINT_RADIUS:g} pixels",
 }
-"""What becomes of shapes that are no areas."""
+"""Treatment of shapes that are not areas."""
 
 
 def import_via(
@@ -37,14 +37,14 @@ def import_via(
     """Write a dataset folder from images and VIA's annotations.
 
     Args:
-        annotations: a project or an export (JSON, CSV), also packed as .gz or .zip, or a folder of such.
-        attribute: the region attribute that is the class; None: the only one.
+        annotations: a project or an export (JSON, CSV), also compressed as .gz or .zip, or a folder of such files.
+        attribute: the region attribute that holds the class; None: the only one.
         classes, merge, precedence, task: see `ClassTable.make`; regions without a class are "unclassified", which
             `merge` may name.
         unannotated, smooth: see `import_listed`.
 
     Raises:
-        UserError: bad options, a damaged file, or what `import_listed` raises.
+        UserError: invalid options, a damaged file, or as in `import_listed`.
     """
     table, tally = ClassTable.make(list(classes), merge or {}, precedence, task), Tally()
     found = [image for path in annotation_files(Path(annotations), [".json", ".csv"]) for image in read_via(path)]

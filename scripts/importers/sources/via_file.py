@@ -1,8 +1,8 @@
 """Read annotations of the VGG Image Annotator (VIA) 1 and 2: a project, or an export as JSON or CSV.
 
-Source: VIA's own reader and writer (via.js, github.com/ox-vgg/via). A project keeps in `_via_img_metadata` what an
-export has at the top: one object per image, with "filename", "size" in bytes (-1 if unknown), and "regions", a list
-(version 1: an object), each of `shape_attributes` and `region_attributes`.
+Source: VIA's own reader and writer (via.js, github.com/ox-vgg/via). `_via_img_metadata` of a project holds the
+top-level content of an export: one object per image, with "filename", "size" in bytes (-1 if unknown), and "regions",
+a list (version 1: an object), each with `shape_attributes` and `region_attributes`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _EXPECTED = f"expected a project or an export of VIA 2; {_AGAIN}"
 
 @dataclass(frozen=True)
 class Region:
-    """An outline, its shape, what it is called in messages, and its attributes."""
+    """An outline, its shape, its name in messages, and its attributes."""
 
     outline: Outline
     shape: str
@@ -38,10 +38,10 @@ class Region:
 
 @dataclass
 class ViaImage:
-    """One image of a file.
+    """One image of an annotation file.
 
     Attributes:
-        source: the file.
+        source: the annotation file.
         file_bytes: size of the image file, or None.
     """
 
@@ -52,10 +52,10 @@ class ViaImage:
 
 
 def read_via(path: Path) -> list[ViaImage]:
-    """All images of a file.
+    """Read all images of a file.
 
     Raises:
-        UserError: not of VIA 1 or 2, or a region that is damaged; names it by its image and position.
+        UserError: not of VIA 1 or 2, or a damaged region; states its image and position.
     """
     table = path.name.lower().removesuffix(".gz").removesuffix(".zip").endswith(".csv")
     images = list(_of_table(path) if table else _of_json(path))
@@ -67,7 +67,7 @@ def read_via(path: Path) -> list[ViaImage]:
 def _of_json(path: Path) -> Iterator[ViaImage]:
     content = read_json(path, "VIA")
     if isinstance(content, dict) and {"project", "metadata", "view"} <= set(content):
-        raise UserError(f"{path}: a project of VIA 3, which is not read; expected one of VIA 2, or COCO JSON")
+        raise UserError(f"{path}: a project of VIA 3, which is not supported; expected one of VIA 2, or COCO JSON")
     if isinstance(content, dict) and "_via_img_metadata" in content:
         content = content["_via_img_metadata"]
     refuse_foreign(path, content, "via")
@@ -116,7 +116,7 @@ def _add(image: ViaImage, where: str, shape: Any, attributes: Any) -> None:
     try:
         outline = outline_of(shape)
         if not isinstance(attributes, dict):
-            raise ValueError("its region_attributes are no object")
+            raise ValueError("its region_attributes are not an object")
     except ValueError as error:
         raise UserError(f"{image.source}: {where}: {error}; correct it in VIA, and export again") from None
     if outline is not None:
@@ -128,10 +128,10 @@ def _bytes(text: str) -> int | None:
 
 
 def chosen_attribute(images: Sequence[ViaImage], attribute: str | None) -> str | None:
-    """The region attribute that is the class: the one asked for, else the only one; None if no region has any.
+    """Return the region attribute that holds the class: the given one, else the only one; None if no region has any.
 
     Raises:
-        UserError: several, or not the one asked for.
+        UserError: there are several, or the given one does not occur.
     """
     often = Counter(same_name(name) for image in images for region in image.regions for name in region.attributes)
     known = ", ".join(map(repr, often))
@@ -139,16 +139,16 @@ def chosen_attribute(images: Sequence[ViaImage], attribute: str | None) -> str |
         raise UserError(f"--attribute is {attribute!r}; the regions have {known or 'no attributes'}; choose one")
     if attribute is None and len(often) > 1:
         raise UserError(
-            f"{images[0].source}: its regions have the attributes {known}; say with --attribute which is the class"
+            f"{images[0].source}: its regions have the attributes {known}; specify the class with --attribute"
         )
     return same_name(attribute) if attribute is not None else next(iter(often), None)
 
 
 def class_of(image: ViaImage, region: Region, attribute: str | None) -> str | None:
-    """The class of a region: a text, the one box that is checked, or None if it has none.
+    """Return the class of a region: a text or the only checked box; None if it has none.
 
     Raises:
-        UserError: several boxes, or another kind of value.
+        UserError: several boxes are checked, or another kind of value.
     """
     value: Any = next((v for name, v in region.attributes.items() if same_name(name) == attribute), None)
     if isinstance(value, dict):

@@ -42,10 +42,10 @@ SHAPES = ("polygon", "polyline", "ellipse", "circle", "rect", "point")
 
 @dataclass(frozen=True)
 class Polygon:
-    """A closed outline; one or two points mark a place without an extent.
+    """A closed outline; one or two points mark a position without extent.
 
     Attributes:
-        points: (x, y) each; the last is joined to the first.
+        points: (x, y) pairs; the last is joined to the first.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -74,8 +74,8 @@ class Ellipse:
     """An ellipse.
 
     Attributes:
-        x, y: its center.
-        rx, ry: its half axes before rotation.
+        x, y: center.
+        rx, ry: half axes before rotation.
         theta: rotation in radians from the x axis toward the y axis (clockwise on the screen).
     """
 
@@ -117,24 +117,24 @@ Outline = Polygon | Ellipse
 
 
 class Drawable(Protocol):
-    """Anything that can be drawn on a mask: an outline, or what else marks a region."""
+    """A region that can be drawn on a mask, such as an outline."""
 
     @property
     def box(self) -> Box:
-        """Around it."""
+        """Bounding box."""
 
     def draw(self, mask: Mask) -> int:
-        """Set the pixels inside to True, and return how many there are."""
+        """Set the pixels inside to True, and return their number."""
 
     def mark(self, mask: Mask) -> None:
-        """Set the pixels of a region that holds no pixel's center to True."""
+        """Set the pixels of a region that contains no pixel center to True."""
 
 
 def parse_outline(text: str) -> Outline | None:
-    """The outline of a cell `region_shape_attributes`, or None if the cell holds none (a file without regions).
+    """Return the outline of a cell `region_shape_attributes`, or None if the cell holds none (a file without regions).
 
     Raises:
-        ValueError: not as VIA writes it; says what is wrong.
+        ValueError: not in VIA's form; the message states the reason.
     """
     try:
         return outline_of(json.loads(text or "{}"))
@@ -143,10 +143,10 @@ def parse_outline(text: str) -> Outline | None:
 
 
 def outline_of(content: Any) -> Outline | None:
-    """The outline that the object `shape_attributes` of a region describes, or None if it is empty.
+    """Return the outline that a region's object `shape_attributes` describes, or None if it is empty.
 
     Raises:
-        ValueError: not as VIA writes it; says what is wrong.
+        ValueError: not in VIA's form; the message states the reason.
     """
     if not isinstance(content, dict):
         raise ValueError(f"holds a {type(content).__name__} instead of an object")
@@ -177,14 +177,14 @@ def _fields(content: Mapping[str, Any], *names: str) -> tuple[float, ...]:
 
 
 def numbers(content: Mapping[str, Any], name: str) -> list[float]:
-    """A list of coordinates.
+    """Return a list of coordinates.
 
     Raises:
-        ValueError: no list, or something in it is no number.
+        ValueError: not a list, or it holds something else than numbers.
     """
     values = content.get(name)
     if not isinstance(values, list):
-        raise ValueError(f"its {name} is no list")
+        raise ValueError(f"its {name} is not a list")
     return [_number(value, name) for value in values]
 
 
@@ -195,7 +195,7 @@ def _number(value: Any, name: str) -> float:
 
 
 def union_box(outlines: Sequence[Drawable]) -> Box:
-    """The box around one or more outlines."""
+    """Return the bounding box of one or more outlines."""
     left, top, right, bottom = zip(*(outline.box for outline in outlines), strict=True)
     return min(left), min(top), max(right), max(bottom)
 
@@ -204,11 +204,11 @@ def check_overhang(path: Path, box: Box, shape: tuple[int, int], advice: str) ->
     """Refuse outlines that are far outside their image, as if it had been resized.
 
     Args:
-        box: around all outlines of the image.
+        box: bounding box of all outlines of the image.
         shape: (rows, columns).
 
     Raises:
-        UserError: they leave it by more than `OVERHANG` of a side.
+        UserError: the outlines leave the image by more than `OVERHANG` of a side.
     """
     (left, top, right, bottom), (rows, columns) = box, shape
     beyond = max(-left, right - columns) / columns, max(-top, bottom - rows) / rows
@@ -223,7 +223,7 @@ def check_outlines(path: Path, outlines: Sequence[Drawable], shape: tuple[int, i
     """Refuse outlines that would take minutes to draw.
 
     Raises:
-        UserError: polygons that run to and fro, or more pixels in the boxes of ellipses than `limits.DRAWN`.
+        UserError: too many crossings of polygons, or more pixels in the boxes of ellipses than `limits.DRAWN`.
     """
     check_crossings(path, (np.array(one.points) for one in outlines if isinstance(one, Polygon)), shape[0])
     ellipses = [one for one in outlines if isinstance(one, Ellipse)]
@@ -233,7 +233,7 @@ def check_outlines(path: Path, outlines: Sequence[Drawable], shape: tuple[int, i
 
 
 def draw_outlines(outlines: Sequence[Drawable], shape: tuple[int, int], tally: Tally) -> Mask:
-    """Mask (rows, columns) of the pixels inside any of the outlines; what is unusual is counted."""
+    """Return the mask (rows, columns) of the pixels inside any outline; unusual outlines are counted."""
     mask = np.zeros(shape, bool)
     for outline in outlines:
         left, top, right, bottom = outline.box

@@ -392,4 +392,4 @@ def test_tables_without_rows(tmp_path, capsys) -> None:
         rows.clear()
     archive.tables()
     assert main(["cbis-ddsm", str(tmp_path / "in"), str(tmp_path / "out"), "--quiet"]) == 2
-    assert "_set.csv: a table without rows; get it again" in capsys.readouterr().err
+    assert "_set.csv: a table without rows; download it again" in capsys.readouterr().err

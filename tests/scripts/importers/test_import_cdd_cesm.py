@@ -370,7 +370,7 @@ def test_tables_elsewhere_and_contradictions(release: Release, tmp_path: Path) -
         import_cdd_cesm(root, tmp_path / "out", ImportOptions(progress=False))
     assert main(["cdd-cesm", str(root), str(tmp_path / "out"), "--tables", str(tables), "--quiet"]) == 0
     summary = import_cdd_cesm(root, tmp_path / "out2", ImportOptions(progress=False), tables=tables)
-    assert "1 rows state another woman, side or view than the name of their image, which was taken" in summary.notes
+    assert "1 rows state another woman, side or view than the name of their image, which was used" in summary.notes
     older = tables / "Radiology_hand_drawn_segmentations.csv"
     older.write_text("damaged", encoding="utf-8")
     assert read_tables(tables).outlines  # version 2 is there as well
@@ -390,7 +390,7 @@ def test_wrong_tables_and_options(release: Release, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message):
             import_cdd_cesm(root, tmp_path / "out", ImportOptions(progress=False), **options)
     release.rows.append([*release.rows[0][:-1], "Benign"])
-    with pytest.raises(UserError, match="row 6: 'P1_L_DM_MLO' is there twice, with different content"):
+    with pytest.raises(UserError, match="row 6: 'P1_L_DM_MLO' is repeated with different content"):
         run(release, tmp_path / "out")
     (root / "Radiology-manual-annotations.csv").write_text("Image_name,Tags\n", encoding="utf-8")
     with pytest.raises(

@@ -170,7 +170,7 @@ def test_defects_of_the_files(tmp_path) -> None:
         "1 masks are of another size than their image and were left out (rows x columns): "
         "002/002_0_cancer.png is 9 x 12, its image 12 x 9" in notes
     )
-    assert "masks that are not there, read as 'not in the image', of 5 sets: text 2" in notes
+    assert "missing masks, read as 'not in the image', of 5 sets: text 2" in notes
     assert "1 PNG files are of no known class" in notes
     assert "1 PNG files have no CSAW-S name" in notes
     assert "1 scans have masks, but no image" in notes
@@ -207,7 +207,7 @@ def test_an_image_without_any_mask_is_left_out_and_a_damaged_mask_is_an_error(tm
     assert not (tmp_path / "two").exists()
     save(root / "copy" / "x.png", picture(0))
     save(root / "anonymized_dataset" / "copy" / "002_10.png", picture(0))
-    with pytest.raises(UserError, match=r"002_10\.png: there is .* as well"):
+    with pytest.raises(UserError, match=r"002_10\.png: .* is the same image; remove one"):
         import_csaw_s(root, tmp_path / "two")
 
 
@@ -219,7 +219,7 @@ def test_the_split(tmp_path) -> None:
     by_image = import_csaw_s(root, tmp_path / "c", ImportOptions(split_by="image"))
     assert by_image.sections == {"training": 3, "validation": 2, "test": 0}
     assert not any("suggest" in note for note in by_image.notes)
-    with pytest.raises(UserError, match="--split suggested leaves nothing to --validation"):
+    with pytest.raises(UserError, match="--split suggested cannot be combined with --validation"):
         import_csaw_s(root, tmp_path / "d", ImportOptions(seed=1), split="suggested")
     with pytest.raises(UserError, match="--split is 'x'; expected suggested or drawn"):
         import_csaw_s(root, tmp_path / "d", split="x")

@@ -42,7 +42,7 @@ def test_images_only(tmp_path) -> None:
     assert summary.sections == {"training": 0, "validation": 0, "test": 7}
     assert (summary.images, summary.subjects) == (7, 4)
     assert [path.name for path, _ in summary.rejected] == ["broken.dcm"]
-    assert "1 pictures are not DICOM and were left alone" in summary.notes
+    assert "1 pictures are not DICOM and were ignored" in summary.notes
     items = {item["case"]: item for item in Dataset.load(tmp_path / "out").items("test")}
     assert all(item["label"] is None for item in items.values())
     by_value = {int(open_array(item["image"])[0, 0]): item for item in items.values() if item["view"] == "CC"}

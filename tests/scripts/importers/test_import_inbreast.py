@@ -332,7 +332,7 @@ def test_files_that_are_missing_or_too_many(tmp_path, release) -> None:
     assert "1 annotation files belong to no image here" in summary.notes
     assert "1 MLO images have no outline of the muscle, which is background there" in summary.notes
     path = release.xml("copy/20586900.xml", images())
-    with pytest.raises(UserError, match=r"20586900\.xml: there is .* as well; remove one"):
+    with pytest.raises(UserError, match=r"20586900\.xml: .* annotates the same image; remove one"):
         import_inbreast(release.root, tmp_path / "two")
     path.unlink()
     next((release.root / "AllDICOMs").glob(f"{number}*")).rename(release.root / "AllDICOMs" / "mine.dcm")

@@ -163,7 +163,7 @@ def test_background_is_counted_and_other_forms_are_named(tmp_path: Path) -> None
     (tmp_path / "images" / "p0.geojson").write_bytes(collection(square()))
     (tmp_path / "images" / "p1.qpdata").write_bytes(b"x")
     (tmp_path / "images" / "p2.geojson").write_bytes(collection())
-    with pytest.raises(UserError, match=r"p1\.png: no annotations; .* found p1\.qpdata, which is not read"):
+    with pytest.raises(UserError, match=r"p1\.png: no annotations; .* found p1\.qpdata, which is not supported"):
         qupath(tmp_path)
     notes = "\n".join(qupath(tmp_path, unannotated="background").notes)
     assert "1 images without annotations became background" in notes
@@ -193,7 +193,7 @@ def test_two_annotation_files_for_one_image_are_refused(tmp_path: Path) -> None:
     pictures(tmp_path / "images", ["p0.png", "p1.png"])
     for name in ("p0.geojson", "p0.png.geojson", "p1.geojson"):
         (tmp_path / "images" / name).write_bytes(collection(square()))
-    with pytest.raises(UserError, match=r"p0\.png\.geojson: there is p0\.geojson as well for p0\.png; keep the one"):
+    with pytest.raises(UserError, match=r"p0\.png\.geojson: p0\.geojson also annotates p0\.png; keep the right one"):
         qupath(tmp_path)
 
 
@@ -202,7 +202,7 @@ def test_two_endings_of_label_images_are_refused(tmp_path: Path) -> None:
     for ending in ("_gt", "_prediction"):
         pictures(tmp_path / "labels", [f"p0{ending}.png", f"p1{ending}.png"], LABEL)
     with pytest.raises(
-        UserError, match=r"2 images have label images that end in '_gt' and '_prediction'; say with --suf"
+        UserError, match=r"2 images have label images that end in '_gt' and '_prediction'; specify the right"
     ):
         imported(tmp_path)
     assert imported(tmp_path, suffix="_gt").images == 2

@@ -165,7 +165,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "region that is null": ({"a": {"filename": "p0.png", "regions": [None]}}, "region 1 of 'p0.png': holds a NoneType"),
     "attributes that are a list": (
         {"a": {"filename": "p0.png", "regions": [{"shape_attributes": RECT, "region_attributes": []}]}},
-        "region_attributes are no object",
+        "region_attributes are not an object",
     ),
     "a shape of another name": (
         {"a": {"filename": "p0.png", "regions": [region({"name": "star"})]}},
@@ -183,7 +183,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "a list as a class": ({"a": {"filename": "p0.png", "regions": [region(CIRCLE, ["tumor"])]}}, "expected a text"),
     "two attributes": (
         {"a": {"filename": "p0.png", "regions": [region(CIRCLE, "tumor", side="L")]}},
-        "attributes 'finding', 'side'; say with --attribute",
+        "attributes 'finding', 'side'; specify the class with --attribute",
     ),
     "unknown class": (
         {"a": {"filename": "p0.png", "regions": [region(CIRCLE, "Tumour")]}},

@@ -323,7 +323,7 @@ def test_annotations_in_a_folder_of_their_own(tmp_path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
     assert import_qupath(source, tmp_path / "out", classes=CLASSES, annotations=tmp_path / "annotations").images == 6
-    with pytest.raises(UserError, match="no such folder; --annotations"):
+    with pytest.raises(UserError, match="no such folder; expected that of the GeoJSON files as --annotations"):
         import_qupath(source, tmp_path / "two", classes=CLASSES, annotations=tmp_path / "nowhere")
 
 
@@ -365,7 +365,7 @@ def test_table_7_ranks_classes_that_all_stand_there_and_says_so(tmp_path) -> Non
         saved(path.with_suffix(".geojson"), features)
     summary = import_qupath(tmp_path / "in", tmp_path / "out", classes=["background", "skin", "text"])
     assert summary.overlaps == {"skin over text": 50}
-    assert any("its ranking decided: skin over text over background" in note for note in summary.notes)
+    assert any("its ranking was used: skin over text over background" in note for note in summary.notes)
     stated = import_qupath(
         tmp_path / "in", tmp_path / "two", classes=["background", "skin", "text"], precedence=["text"]
     )

@@ -122,7 +122,7 @@ def test_a_file_without_regions(text: str) -> None:
         ('{"name":"circle","cx":1,"cy":2,"r":-1}', "its radii are -1 and -1"),
         ('{"name":"polygon","all_points_x":[1,2],"all_points_y":[1]}', "2 x and 1 y coordinates"),
         ('{"name":"polygon","all_points_x":[1,NaN],"all_points_y":[1,2]}', "not a number"),
-        ('{"name":"polygon","all_points_x":5,"all_points_y":[1]}', "all_points_x is no list"),
+        ('{"name":"polygon","all_points_x":5,"all_points_y":[1]}', "all_points_x is not a list"),
         ('{"name":"circle","cx":1,"cy":2,"r":1e300}', "its r is '1e\\+300', not a number"),
         ('{"name":"point","cx":1,"cy":%s}' % ("9" * 400), "its cy is '99999"),
         ("[" * 100_000, "nested too deeply"),
