@@ -126,7 +126,11 @@ def spoil_label(pairs: tuple[Path, Path], label: np.ndarray) -> None:
 
 
 ERRORS = {
-    "values missing": ((), [], r'--values is missing; the label images hold 64, 128, 192, 255; specify .*"64=background'),
+    "values missing": (
+        (),
+        [],
+        r"--values is missing; the label images hold 64, 128, 192, 255; specify .*64=background",
+    ),
     "value not named": (
         ("--values", "64=background,128=a,192=b"),
         [],
