@@ -101,14 +101,14 @@ def test_a_picture_gets_no_dicom_seg_but_a_remark(
     (tmp_path / "in").mkdir()
     Image.fromarray(np.eye(50, 44, dtype=np.uint8) * 99).save(tmp_path / "in" / "a.png")
     trained(dataset_dir=str(tmp_path / "in"), results_dir=str(tmp_path / "res"), formats=["dicom_seg", "png"])
-    assert "a.png: not DICOM, so no DICOM SEG of it" in "".join(capfd.readouterr())
+    assert "a.png: not DICOM, so no DICOM SEG written" in "".join(capfd.readouterr())
     assert [p.name for p in (tmp_path / "res").iterdir()] == ["a_labels.png"]
 
 
 def test_an_unknown_format_is_refused_with_the_list(trained: Run, tmp_path: Path) -> None:
-    with refused(f"--formats: there is no dicomseg; there are {', '.join(FORMATS)}"):
+    with refused(f"--formats: unknown dicomseg; choose from {', '.join(FORMATS)}"):
         trained(dataset_dir=str(write_images(tmp_path / "in", "a")), formats=["dicomseg"])
-    with refused("--formats: none is given; choose from nifti"):
+    with refused("--formats: none specified; choose from nifti"):
         trained(dataset_dir=str(tmp_path / "in"), formats=[])
 
 
@@ -161,7 +161,7 @@ def test_a_table_saved_by_another_program_is_told_before_anything(trained: Run, 
     source, results = write_images(tmp_path / "in", "a"), tmp_path / "res"
     results.mkdir()
     (results / "findings.csv").write_bytes(content)
-    with refused("findings.csv: no longer the table of earlier results"):
+    with refused("findings.csv: no longer a table of earlier results"):
         trained(dataset_dir=str(source), results_dir=str(results), formats=["png", "findings"])
     assert [p.name for p in results.iterdir()] == ["findings.csv"]
 

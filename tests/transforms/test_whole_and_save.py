@@ -98,7 +98,7 @@ def test_nothing_of_the_source_but_pixels_and_spacing_is_written(tmp_path: Path)
 
 
 def test_unknown_format() -> None:
-    with pytest.raises(ValueError, match="there is no dicom; there are nifti"):
+    with pytest.raises(ValueError, match="unknown dicom; choose from nifti"):
         SaveSegmentationd("pred", ".", 2, formats=["dicom"])
 
 

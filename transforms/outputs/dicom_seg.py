@@ -1,7 +1,7 @@
-"""Segmentations as DICOM SEG, which archives and viewers show over the mammogram they belong to.
+"""Segmentations as DICOM SEG, which archives and viewers overlay on the source mammogram.
 
-Source: PS3.3 A.51 (Segmentation IOD), written by highdicom (Bridge et al., J Digit Imaging 2022). The one output that
-names the person: a SEG is part of a study, and carries the patient and study attributes of its source.
+Source: PS3.3 A.51 (Segmentation IOD), written by highdicom (Bridge et al., J Digit Imaging 2022). This is the only
+output that identifies the patient: a SEG is part of a study, and has the patient and study attributes of its source.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ NOMINAL_THICKNESS_MM = 1.0
 
 
 def write_dicom_seg(prediction: Prediction) -> None:
-    """Write `<name>_seg.dcm`: a binary segment for each class but background, in the pixel grid of the source.
+    """Write `<name>_seg.dcm`: a binary segment per class except background, in the pixel grid of the source.
 
-    The number of a segment is that of its class, and a class that does not occur has an empty frame. Sources that are
-    not DICOM, or that cannot be referred to, get a remark in the log and no file.
+    The number of a segment is that of its class, and a class that does not occur has an empty frame. For a source that
+    is not DICOM, or that cannot be referenced, a warning is logged and no file is written.
     """
     path = Path(prediction.facts.get("path", ""))
     if not path.is_file() or not is_dicom(path):
         source = one_line(prediction.facts.get("path") or prediction.name)
-        logger.warning("%s: not DICOM, so no DICOM SEG of it", source)
+        logger.warning("%s: not DICOM, so no DICOM SEG written", source)
         return
     target = prediction.path(ENDING)
-    target.unlink(missing_ok=True)  # rather none than that of an earlier run
+    target.unlink(missing_ok=True)  # so that the file of an earlier run does not remain after a failure
     try:
         segmentation = make_segmentation(prediction, path)
         with quiet(), atomic_file(target) as part:
             segmentation.save_as(part, enforce_file_format=True)
     except UserError as error:
         logger.warning("%s; no DICOM SEG written", error)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # what pydicom and highdicom say quotes headers
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # messages of the libraries may quote headers
         kind = type(error).__name__
         logger.warning("%s: no DICOM SEG written (%s): its header is not valid DICOM", one_line(path), kind)
 
@@ -84,12 +84,12 @@ def make_segmentation(prediction: Prediction, path: Path) -> Any:
             series_description="Segmentation by mammoseg, research use only",
             pixel_measures=None if spacing is None else _pixel_measures(spacing),
             omit_empty_frames=False,
-            specific_character_set=None,  # that of the source, which highdicom does not know in all its forms
+            specific_character_set=None,  # set below from the source, since highdicom does not support all forms
         )
         if "SpecificCharacterSet" in source:
             segmentation.SpecificCharacterSet = source.SpecificCharacterSet
         segmentation.PatientOrientation = source.PatientOrientation
-        segmentation.ContentCreatorName = None  # type 2: there, and empty
+        segmentation.ContentCreatorName = None  # type 2: present, and empty
     return segmentation
 
 
@@ -126,7 +126,7 @@ def _segments(prediction: Prediction) -> Iterator[Any]:
 
 
 def _scores(prediction: Prediction, label: int) -> str:
-    """Box (left, top, width, height) and score of each lesion, the highest first; "" where there is none. ST: 1024."""
+    """Box (left, top, width, height) and score of each lesion, highest first; "" without lesions. At most 1024 (ST)."""
     regions = [r for r in prediction.regions[1] if r.label == label and r.score is not None and prediction.is_listed(r)]
     texts = [
         f"{r.left},{r.top},{r.right - r.left},{r.bottom - r.top}: {r.score:.3f}"
@@ -137,9 +137,9 @@ def _scores(prediction: Prediction, label: int) -> str:
 
 
 def _pixel_measures(spacing_mm: tuple[float, float]) -> Any:
-    """Spacing (row, column).
+    """Pixel measures with the spacing (row, column) and a nominal slice thickness.
 
-    A projection has no slices; but highdicom reads no SEG without SliceThickness, and 3-D viewers need one above 0.
+    A projection has no slices, but highdicom reads no SEG without SliceThickness, and 3-D viewers need one above 0.
     """
     import highdicom as hd
 
@@ -158,7 +158,7 @@ def _network(prediction: Prediction) -> str:
 
 
 def _long_string(text: str) -> str:
-    """As a value of LO: at most 64 characters, no backslash."""
+    """The text as a value of VR LO: at most 64 characters, no backslash."""
     return text.replace("\\", "/").strip()[:64]
 
 
@@ -172,9 +172,9 @@ def _version() -> str:
 def weights_digest(weights: str | Sequence[str] | None) -> str:
     """First 16 hexadecimal digits of the SHA-256 of the weights file; "unknown" without one.
 
-    Of an ensemble's files it is the SHA-256 of their digests, in order.
+    For an ensemble, the SHA-256 of the files' digests, in order.
 
-    They stand as the device's serial number (type 1 in PS3.3 C.7.5.2): which weights made a SEG.
+    Written as the device's serial number (type 1 in PS3.3 C.7.5.2), it identifies the weights that made a SEG.
     """
     files = [Path(path) for path in ([weights] if isinstance(weights, str) else weights or ())]
     if not files or not all(path.is_file() for path in files):

@@ -1,6 +1,6 @@
-"""Attributes that a DICOM segmentation takes over from its source image.
+"""Attributes that a DICOM segmentation copies from its source image.
 
-The one place of this project that reads names, identifiers and dates; they go into the DICOM SEG and nowhere else.
+The only module of this project that reads names, identifiers and dates; they are written only to the DICOM SEG.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CARRIED = (
     "LossyImageCompressionRatio",
     "LossyImageCompressionMethod",
 )
-"""Taken over where they are there."""
+"""Attributes that are copied if present."""
 
 _UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _KEYWORDS = [*_PERSON_AND_STUDY, *_CARRIED, *_UIDS, "SpecificCharacterSet", "Modality", "PatientOrientation"]
@@ -50,14 +50,14 @@ _SEXES = ("M", "F", "O")
 
 
 def read_source(path: Path, shape: tuple[int, int], texts: Sequence[str] = ()) -> Dataset:
-    """The attributes that highdicom needs of a source image, complete and valid; without pixels.
+    """The attributes of a source image that highdicom needs, complete and valid, without pixels.
 
-    Type 2 attributes that are absent, or dates, times and sexes that are not valid, are empty. A missing study or
-    series UID, which old archives have, is made from the SOPInstanceUID, always the same.
+    Absent type 2 attributes, and invalid dates, times and sexes, are empty. A missing study or series UID, as in old
+    archives, is derived from the SOPInstanceUID, so that it is always the same.
 
     Args:
-        shape: (rows, columns) that the image must have.
-        texts: what else is to be written in its character set.
+        shape: (rows, columns) of the image.
+        texts: other texts to be written in its character set.
 
     Raises:
         UserError: the file is damaged, has no UIDs to refer to, or is of a private class. Nothing of the header is
@@ -87,7 +87,7 @@ def read_source(path: Path, shape: tuple[int, int], texts: Sequence[str] = ()) -
 
 
 def _valid(header: Dataset, keyword: str) -> Any:
-    """The value, or None if it is absent or not what the standard allows there."""
+    """The value, or None if it is absent or not allowed by the standard."""
     from pydicom import config
     from pydicom.valuerep import validate_value
 
@@ -105,14 +105,14 @@ def _valid(header: Dataset, keyword: str) -> Any:
 
 
 def _orientation(header: Dataset) -> list[str]:
-    """PatientOrientation, type 2C (PS3.3 C.7.6.1.1.1); empty if it is something else, as in CBIS-DDSM."""
+    """PatientOrientation, type 2C (PS3.3 C.7.6.1.1.1); empty if it holds another value, as in CBIS-DDSM."""
     value = attribute(header, "PatientOrientation")
     parts = [] if value is None or isinstance(value, str) else [str(part) for part in value]
     return parts if len(parts) == 2 and all(re.fullmatch("[AFHLPR]{1,3}", part) for part in parts) else []
 
 
 def _set_character_set(source: Dataset, stated: Any, texts: Sequence[str]) -> None:
-    """The source's own; UTF-8 if that lacks letters, or if none is stated and the texts, read as Latin 1, need one."""
+    """Set that of the source; UTF-8 if it lacks characters, or if none is stated and any text is not ASCII."""
     own = [str(element.value) for element in source if element.VR in ("PN", "LO", "SH")]
     if stated is not None and all(_can_write(text, stated) for text in texts):
         source.SpecificCharacterSet = stated

@@ -11,12 +11,12 @@ from transforms.vocabulary import concept
 
 
 def write_findings(prediction: Prediction) -> None:
-    """Put the row of an image into `findings.csv`, in place of an earlier row of the same name."""
+    """Write the row of an image to `findings.csv`, replacing an earlier row of the same name."""
     put_row(prediction.folder, findings(prediction), prediction.table)
 
 
 def findings(prediction: Prediction) -> Row:
-    """The row of one image. Numbers are empty where they are not known; areas are in pixels and mm²."""
+    """The row of one image. Unknown numbers are empty; areas are in pixels and mm²."""
     facts, spacing = prediction.facts, prediction.spacing_mm
     rows, columns = prediction.label.shape
     pixels = np.bincount(prediction.label.ravel(), minlength=len(prediction.classes))
@@ -39,16 +39,16 @@ def findings(prediction: Prediction) -> Row:
 
 
 def density_percent(classes: tuple[str, ...], pixels: list[int]) -> float | None:
-    """Area of dense tissue in per cent of the breast's area; None where the classes do not tell.
+    """Area of dense tissue in percent of the breast area; None if the classes do not define it.
 
-    Dense are fibroglandular classes. The breast is dense and adipose tissue, lesions and calcifications; pectoral
-    muscle, skin, nipple, lymph nodes, vessels and all else are not part of it. (As in area-based percent density,
-    which leaves out the pectoral muscle: Byng et al., Phys Med Biol 39, 1994.) Both a dense and an adipose class are
-    needed: without the latter nothing says where the breast ends.
+    Fibroglandular classes are dense. The breast consists of dense and adipose tissue, lesions and calcifications;
+    pectoral muscle, skin, nipple, lymph nodes, vessels and other classes are excluded. (As in area-based percent
+    density, which excludes the pectoral muscle: Byng et al., Phys Med Biol 39, 1994.) Both a dense and an adipose class
+    are required: without the latter, the extent of the breast is unknown.
 
     Args:
-        classes: names, from class 0 on.
-        pixels: of each class.
+        classes: class names, from class 0 on.
+        pixels: number of pixels of each class.
     """
     roles = [concept(name).role for name in classes[1:]]
     if not {"dense", "fatty"} <= set(roles):
@@ -61,7 +61,7 @@ def density_percent(classes: tuple[str, ...], pixels: list[int]) -> float | None
 
 
 def _lesions(prediction: Prediction) -> Row:
-    """How many lesions, their scores, and class, box (left, top, width, height), area and score of the largest."""
+    """Number of lesions, their scores, and class, box (left, top, width, height), area and score of the largest."""
     largest_keys = ("class", "left", "top", "width", "height", "px", "mm2", "score")
     empty = dict.fromkeys(("lesions", "lesion_scores", *(f"largest_lesion_{key}" for key in largest_keys)), "")
     if not prediction.lesion_classes:

@@ -1,4 +1,4 @@
-"""The file findings.csv: rows are appended as images are done; tables of several processes are merged at the end."""
+"""The file findings.csv: rows are appended as images finish; tables of several processes are merged at the end."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ Row = dict[str, str]
 
 _PART = "findings.part-"
 _LAST = ("burned_in", "refused")
-"""Columns that stand at the end, whichever row has them first."""
+"""Columns that are always last."""
 _State = tuple[int, int, int]
 
 
 class FindingsTable:
-    """Appends rows to a table; the whole is written again, atomically, only where a row does not simply follow.
+    """A table to which rows are appended; it is rewritten, atomically, only if a row cannot be appended.
 
-    A row follows if its name is new, it has no other columns, and nobody else changed the file since. What is written
-    for it does not depend on how many rows there are. Where a kill leaves half a row, `rows_of` drops it; its image
-    counts as not done.
+    A row can be appended if its name is new, it adds no columns, and the file was not changed by another process since.
+    The bytes written for it do not depend on the number of rows. If a kill leaves a partial row, `rows_of` drops it;
+    its image counts as not done.
 
     Args:
-        path: of the file, made when first written to.
+        path: path of the file, which is created by the first write.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,11 +43,11 @@ class FindingsTable:
         self._left: _State | None = None
 
     def put(self, row: Mapping[str, str]) -> None:
-        """Append a row with at least "name", or replace that of the same name, which moves to the end.
+        """Append a row with at least "name"; an earlier row of the same name is removed.
 
         Raises:
-            UserError: the file is no such table any more.
-            OSError: it cannot be written; the rows before are left as they were.
+            UserError: the file is no longer such a table.
+            OSError: the file cannot be written; the earlier rows are unchanged.
         """
         row = {csv_cell(key): csv_cell(value) for key, value in row.items()}
         left, self._left = self._left, None
@@ -88,55 +88,55 @@ def _table(path: Path) -> FindingsTable:
 
 
 def put_row(folder: Path, row: Mapping[str, str], file: str = FILE) -> None:
-    """See `FindingsTable.put`."""
+    """Write a row to a table of a folder, see `FindingsTable.put`."""
     _table(folder / file).put(row)
 
 
 def put_refused(folder: Path, name: str, reason: str, file: str = FILE) -> None:
-    """Put a row for an image that could not be read; its only other column is the reason."""
+    """Write a row for an image that could not be read; its only other column is the reason."""
     put_row(folder, {"name": name, "refused": reason}, file)
 
 
 def table_for(folder: Path, names: Iterable[str], number: int = 0, processes: int = 1) -> str:
-    """Name of the table that gets the rows of these images: `FILE`, or one that `merge_parts` puts into it.
+    """Name of the table for the rows of these images: `FILE`, or a part that `merge_parts` merges into it.
 
-    Each of several processes has a table of its own; and so has one process if `FILE` has rows of these images from
-    an earlier run, which stay until all are done. The name comes after those of all tables that have such rows, so
-    that in `merge_parts` the new ones replace them.
+    Each of several processes has its own part. A single process also has one if `FILE` has rows of these images from an
+    earlier run, which are kept until all images are done. The part's number is above those of all tables with such
+    rows, so that in `merge_parts` the new rows replace them.
 
     Args:
-        number: of this process, from 0 on.
+        number: number of this process, from 0 on.
 
     Raises:
-        UserError: see `rows_of`; of all tables, before the first image.
+        UserError: see `rows_of`; raised for any table before the first image.
     """
     cells = {csv_cell(name) for name in names}
     own = -1 if processes == 1 else number
     for path in (folder / FILE, *part_files(folder)):
-        if any([row["name"] in cells for row in rows_of(path)]):  # a list: all rows are read, and so checked
+        if any([row["name"] in cells for row in rows_of(path)]):  # a list, so that all rows are read and checked
             first = _part_number(path) + 1
             own = max(own, first + (number - first) % processes)
     return FILE if own < 0 else f"{_PART}{own}.csv"
 
 
 def part_files(folder: Path) -> list[Path]:
-    """Tables whose rows are not in the common table yet, in the order of their numbers."""
+    """Tables whose rows are not yet in the common table, in the order of their numbers."""
     return sorted((path for path in folder.glob(f"{_PART}*.csv") if _part_number(path) >= 0), key=_part_number)
 
 
 def _part_number(path: Path) -> int:
-    """-1 for any other file."""
+    """Number of a part file; -1 for any other file."""
     number = path.name[len(_PART) : -len(".csv")]
     return int(number) if number.isascii() and number.isdigit() else -1
 
 
 def merge_parts(folder: Path, names: Sequence[str]) -> None:
-    """Put the rows of all part files, if there are any, into the common table in the order that one process would have.
+    """Merge the rows of all part files, if any, into the common table, in the order of a run with one process.
 
-    Of several rows of one name, that of the last table stays.
+    Of several rows of one name, that of the last table is kept.
 
     Args:
-        names: of the images, in order; rows of others come before theirs.
+        names: names of the images, in order; rows of other images precede theirs.
     """
     parts = part_files(folder)
     if not parts:
@@ -165,7 +165,7 @@ def merge_parts(folder: Path, names: Sequence[str]) -> None:
 
 
 def _place(row: Row, order: Mapping[str, int]) -> tuple[bool, int]:
-    """Those that were refused come last."""
+    """Sort key of a row: by the order of images, with refused images last."""
     number = order.get(row["name"], -1)
     return number >= 0 and bool(row.get("refused")), number
 
@@ -180,10 +180,10 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def rows_of(path: Path) -> Iterator[Row]:
-    """Rows of the table, one at a time; none if it does not exist. A last row without its line end is left out.
+    """Rows of the table, one at a time; none if it does not exist. A last row without a line end is omitted.
 
     Raises:
-        UserError: it is not as it was written, such as after a spreadsheet program has saved it in its own way.
+        UserError: the table has another form, for example after a spreadsheet program has saved it.
     """
     if not path.is_file():
         return
@@ -193,9 +193,9 @@ def rows_of(path: Path) -> Iterator[Row]:
                 if not row.get("name"):
                     raise ValueError("a row without name")
                 yield {key: value for key, value in row.items() if key}
-    except (ValueError, csv.Error):  # bytes that are no UTF-8 are a ValueError
+    except (ValueError, csv.Error):  # bytes that are not UTF-8 raise a ValueError
         raise UserError(
-            f"{path}: no longer the table of earlier results, to which rows could be added; move it away"
+            f"{path}: no longer a table of earlier results to which rows can be added; move it away"
         ) from None
 
 
@@ -208,7 +208,7 @@ def _columns(path: Path) -> list[str]:
 
 
 def _whole_lines(file: Iterable[bytes]) -> Iterator[str]:
-    """The first line, and all others that have their end."""
+    """The first line, and all others that have a line end."""
     for number, line in enumerate(file):
         if number and not line.endswith(b"\n"):
             return
@@ -216,7 +216,7 @@ def _whole_lines(file: Iterable[bytes]) -> Iterator[str]:
 
 
 def _ordered(columns: Iterable[str]) -> list[str]:
-    """Each once, in order of first appearance, but some last."""
+    """Unique columns in order of first appearance, with `_LAST` at the end."""
     return sorted(dict.fromkeys(columns), key=_LAST.__contains__)
 
 
@@ -236,7 +236,7 @@ def _write(path: Path, fields: Sequence[str], lines: Iterable[str]) -> None:
 
 
 def _state(path: Path) -> _State | None:
-    """Size, time of the last change and number of the file, by which a change of somebody else's shows."""
+    """Size, modification time and inode of the file, to detect changes by other processes."""
     try:
         found = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""The formats of results, in one table: name, file ending, writer, and what it needs."""
+"""The result formats, in one table: name, file ending, writer and requirements."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from transforms.outputs.prediction import Prediction
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """One format of results.
+    """One result format.
 
     Attributes:
-        write: writes a segmented image.
-        ending: what its file adds to the image's name; None for one table of all images.
-        needs_logits: whether it is made from the logits; keeping them takes memory.
+        write: function that writes a segmented image.
+        ending: ending that is appended to the image's name; None for a single table of all images.
+        needs_logits: whether the format is made from the logits, which take memory.
     """
 
     write: Callable[[Prediction], None]
@@ -36,30 +36,30 @@ FORMATS = {
     "geojson": OutputFormat(geojson.write_geojson, geojson.ENDING, needs_logits=True),
     "findings": OutputFormat(findings.write_findings, None, needs_logits=True),
 }
-"""By the name that --formats takes."""
+"""Formats by their names in --formats."""
 
 DEFAULT_FORMATS = ("nifti", "png", "overlay")
 ENDINGS = {name: entry.ending for name, entry in FORMATS.items() if entry.ending is not None}
-"""What each format adds to an image's name."""
+"""Ending that each format appends to an image's name."""
 
 
 def checked_formats(formats: Sequence[str] | str) -> tuple[str, ...]:
-    """The formats, each once; a single one may be given as text.
+    """The unique formats; a single one may be given as text.
 
     Raises:
-        UserError: there is no such format.
+        UserError: an unknown format, or none.
     """
     names = (formats,) if isinstance(formats, str) else tuple(dict.fromkeys(formats))
     if not names:
-        raise UserError(f"--formats: none is given; choose from {', '.join(FORMATS)}")
+        raise UserError(f"--formats: none specified; choose from {', '.join(FORMATS)}")
     unknown = sorted(set(names) - FORMATS.keys())
     if unknown:
-        raise UserError(f"--formats: there is no {', '.join(unknown)}; there are {', '.join(FORMATS)}")
+        raise UserError(f"--formats: unknown {', '.join(unknown)}; choose from {', '.join(FORMATS)}")
     return names
 
 
 def needs_logits(formats: Sequence[str] | str) -> bool:
-    """Whether one of the formats is made from the logits; keeping them takes memory.
+    """Whether one of the formats is made from the logits, which take memory.
 
     Raises:
         UserError: as `checked_formats`.

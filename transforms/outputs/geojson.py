@@ -1,7 +1,7 @@
 """Segmentations as annotations for QuPath.
 
 Source: qupath-core's QuPathTypeAdapters and ROITypeAdapters (github.com/qupath/qupath): coordinates are pixel edges of
-the full-resolution image, rings are closed, a class has a name and a color (a name alone does not open).
+the full-resolution image, rings are closed, a class has a name and a color (QuPath does not open a name alone).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from transforms.vocabulary import concept
 
 ENDING = ".geojson"
 MAKER = {"generator": "mammoseg"}
-"""What no file that a person drew or corrected has: such a file is not written over."""
+"""Mark that a file drawn or corrected by the user lacks; such a file is not overwritten."""
 
 
 def write_geojson(prediction: Prediction) -> None:
-    """Write `<name>.geojson`: what `scripts.prepare qupath` reads back to the same label map.
+    """Write `<name>.geojson`, from which `scripts.prepare qupath` restores the same label map.
 
-    A class is one annotation, a MultiPolygon; lesions and calcifications (`transforms.vocabulary`) are one
-    annotation each, so that they can be judged, measured and deleted one by one. Background is not written.
+    A class is one annotation, a MultiPolygon; each lesion or calcification (`transforms.vocabulary`) is an annotation
+    of its own, so that it can be judged, measured and deleted individually. Background is not written.
     """
     content = {"type": "FeatureCollection", **MAKER, "features": list(features(prediction))}
     with atomic_file(prediction.path(ENDING)) as part:
@@ -35,7 +35,7 @@ def write_geojson(prediction: Prediction) -> None:
 
 
 def drawn_by_hand(path: Path) -> bool:
-    """Whether there is a file that was not written here, or was saved by another program since."""
+    """Whether `path` is a file that was not written here, or was saved by another program since."""
     if not path.is_file():
         return False
     with path.open(encoding="utf-8", errors="replace") as stream:
@@ -65,7 +65,7 @@ def _feature(prediction: Prediction, label: int, group: list[Region], polygons: 
 
 
 def annotation(name: str, color: tuple[int, int, int], polygons: Iterable[list[Ring]]) -> dict[str, Any]:
-    """A QuPath annotation of one class, from the rings of its regions as `trace` gives them."""
+    """A QuPath annotation of one class, from the rings of its regions as returned by `trace`."""
     coordinates = [[_closed(ring) for ring in rings] for rings in polygons]
     geometry = (
         {"type": "Polygon", "coordinates": coordinates[0]}
@@ -81,7 +81,7 @@ def _closed(ring: Ring) -> list[list[int]]:
 
 
 def _measurements(group: list[Region], pixel_mm2: float | None) -> dict[str, float]:
-    """Area in mm², or in pixels where the spacing is unknown; mean probability and a lesion's score if known."""
+    """Area in mm², or in pixels if the spacing is unknown; mean probability and a lesion's score if known."""
     pixels = sum(region.pixels for region in group)
     found: dict[str, float] = {"Predicted area px": pixels}
     if pixel_mm2 is not None:

@@ -1,6 +1,6 @@
 """Label maps and probabilities as NIfTI, with axes (column, row, 1) and left-posterior directions as in DICOM.
 
-Of an image that is NIfTI, MHA or NRRD, position and directions are its own.
+For a NIfTI, MHA or NRRD image, its own position and directions are used.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ def write_nifti(prediction: Prediction) -> None:
 def write_probabilities(prediction: Prediction) -> None:
     """Write `<name>_prob.nii.gz`: probability of each class, float32 (w, h, 1, classes), background first.
 
-    Its grid is the working resolution, which the network saw: `image_height` rows over the same field of view, so
-    that label map and probabilities cover each other in a viewer. At the label map's own resolution a file would be
-    some hundred megabytes and hold nothing more.
+    Its grid is the working resolution, the network's input: `image_height` rows over the same field of view, so that
+    label map and probabilities overlay each other in a viewer. At the label map's own resolution a file would take a
+    few hundred megabytes without additional information.
 
     Raises ValueError if the prediction has no logits.
     """
     probabilities = prediction.probabilities
     if probabilities is None:
-        raise ValueError("probabilities need the logits: give ArgmaxLiked keep_key, and this its name")
+        raise ValueError("probabilities need the logits: set keep_key of ArgmaxLiked, and logits_key to the same key")
     rows, columns = prediction.label.shape
     height, width = probabilities.shape[1:]
-    # where the center of the first coarse pixel is, in pixels from the center of the first one of the label map
+    # position of the center of the first coarse pixel, in pixels from the center of the label map's first pixel
     grid = np.diag([columns / width, rows / height, 1.0, 1.0])
     grid[:2, 3] = (columns / width - 1) / 2, (rows / height - 1) / 2
     volume = probabilities.transpose(2, 1, 0)[:, :, None]
@@ -50,10 +50,10 @@ def write_probabilities(prediction: Prediction) -> None:
 
 
 def write_disagreement(prediction: Prediction) -> None:
-    """Write `<name>_disagreement.nii.gz`: by how much the members of an ensemble differ, float32 (w, h, 1).
+    """Write `<name>_disagreement.nii.gz`: disagreement between the members of an ensemble, float32 (w, h, 1).
 
     Raises:
-        UserError: no ensemble made the prediction.
+        UserError: the prediction was not made by an ensemble.
     """
     if prediction.disagreement is None:
         raise UserError("--formats: disagreement needs an ensemble; give --members, or leave it out")
@@ -66,7 +66,7 @@ def save_nifti(label: NDArray[np.uint8], spacing_mm: Sequence[float], path: Path
 
 
 def _affine(prediction: Prediction) -> Affine:
-    """That of the image, where its format has one, so that a viewer shows both in one place; else the spacing alone."""
+    """The image's affine if its format has one, so that a viewer aligns both; else one from the spacing alone."""
     path = prediction.facts.get("path")
     affine = volume_affine(Path(path)) if path else None
     return _left_and_back(prediction.spacing_mm or (1.0, 1.0)) if affine is None else affine

@@ -1,4 +1,4 @@
-"""Label maps as pictures: class numbers, values of the source, and an overlay to look at."""
+"""Label maps as pictures: class numbers, values of the source, and an overlay for visual inspection."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_source(prediction: Prediction) -> None:
 
 
 def write_overlay(prediction: Prediction) -> None:
-    """Write `<name>_overlay.png`: the image with its classes over it, at most `OVERLAY_HEIGHT` rows.
+    """Write `<name>_overlay.png`: the image overlaid with its classes, at most `OVERLAY_HEIGHT` rows.
 
     Raises ValueError if the prediction has no image.
     """

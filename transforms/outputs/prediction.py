@@ -26,18 +26,19 @@ class Prediction:
     Attributes:
         label: class of each pixel, uint8 (rows, columns); 0 is background.
         classes: name of each class, from 0 on.
-        folder: where results go.
-        name: of the image below `folder`, without suffix: "sub/a" gives `folder/sub/a_seg.nii.gz`.
-        spacing_mm: (row, column) distance of pixel centers, or None where the file does not say.
+        folder: output folder of the results.
+        name: name of the image below `folder`, without suffix: "sub/a" gives `folder/sub/a_seg.nii.gz`.
+        spacing_mm: (row, column) distance of pixel centers, or None if unknown.
         image: normalized image (1 or 3, h, w) at the working resolution.
         logits: (classes, h, w) at the working resolution, or None if they were not kept.
-        facts: "path", "laterality", "view", "spacing_source" and "burned_in" of the file, as text, "" where unknown.
+        facts: "path", "laterality", "view", "spacing_source" and "burned_in" of the file, as text, "" if unknown.
         algorithm: "network", "stage" and "weights" (path, or a list of them), as text.
         lesions: numbers of the lesion classes; None for those that `transforms.vocabulary` knows.
-        min_lesion_score: lesions of a lower score are not listed.
-        disagreement: of an ensemble, float32 (rows, columns), see `engines.inference.ensemble`; None of one network.
-        source_values: gray value of each class in the label images that were learned from, or None.
-        table: name of the table of findings.
+        min_lesion_score: lesions with a lower score are not listed.
+        disagreement: disagreement in an ensemble, float32 (rows, columns), see `engines.inference.ensemble`; None for a
+            single network.
+        source_values: gray value of each class in the label images of the training data, or None.
+        table: file name of the findings table.
     """
 
     label: NDArray[np.uint8]
@@ -56,14 +57,14 @@ class Prediction:
     table: str = FINDINGS
 
     def path(self, ending: str) -> Path:
-        """`folder/name` and the ending; makes its folder."""
+        """Path `folder/name` with the ending; creates its folder."""
         base = self.folder / self.name
         base.parent.mkdir(parents=True, exist_ok=True)
         return base.with_name(base.name + ending)
 
     @property
     def pixel_mm2(self) -> float | None:
-        """Area of a pixel, or None where the spacing is unknown."""
+        """Area of a pixel in mm², or None if the spacing is unknown."""
         return None if self.spacing_mm is None else self.spacing_mm[0] * self.spacing_mm[1]
 
     @cached_property
@@ -76,7 +77,7 @@ class Prediction:
 
     @cached_property
     def regions(self) -> tuple[NDArray[np.int32], list[Region]]:
-        """See `find_regions`."""
+        """Region map and regions, see `find_regions`."""
         lesion, lesions = None, self.lesion_classes
         if self.logits is not None and lesions:
             size = (int(self.label.shape[0]), int(self.label.shape[1]))

@@ -20,8 +20,8 @@ class Region:
         label: its class.
         pixels: its size.
         top, left, bottom, right: its bounding box; bottom and right are the first row and column after it.
-        probability: mean of the probability of its class, or None where it is not known.
-        score: highest probability of a lesion in it, of a lesion's region; None for others and where it is not known.
+        probability: mean probability of its class, or None if unknown.
+        score: highest lesion probability in the region of a lesion; None for other regions, or if unknown.
     """
 
     number: int
@@ -48,8 +48,8 @@ def find_regions(
     Args:
         label: class of each pixel, (rows, columns).
         probabilities: (classes, h, w) over the same field of view, usually coarser: each pixel has the probability of
-            the coarse pixel that its center is in.
-        lesion: probability of a lesion, (rows, columns).
+            the coarse pixel that contains its center.
+        lesion: lesion probability, (rows, columns).
         lesions: the lesion classes.
     """
     from scipy.ndimage import find_objects, maximum
@@ -78,7 +78,7 @@ def find_regions(
 def _sums(
     label: NDArray[np.uint8], numbered: NDArray[np.int32], probabilities: NDArray[np.float32], length: int
 ) -> NDArray[np.float64]:
-    """Sum over each region of the probability of the pixels' own class, made in strips of rows."""
+    """Sum over each region of the probability of the pixels' own class, computed in strips of rows."""
     (height, width), (rows, columns) = probabilities.shape[1:], label.shape
     row = ((np.arange(rows) + 0.5) * height / rows).astype(np.intp)
     column = ((np.arange(columns) + 0.5) * width / columns).astype(np.intp)

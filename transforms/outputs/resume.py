@@ -14,13 +14,13 @@ from transforms.reading.dicom import may_be_dicom
 class Finished:
     """Whether an item of `engines.find_images` has all its results: for `--resume true`.
 
-    Every file is written atomically, so one that exists is complete; a row of findings counts if it is whole. Whether
-    the same weights made it is not known. DICOM SEG is expected of DICOM files only.
+    Every file is written atomically, so an existing one is complete; a row of findings counts if it is complete.
+    Whether results were made with the same weights is not checked. DICOM SEG is expected for DICOM files only.
 
     Args:
-        output_dir: where results go.
+        output_dir: output folder of the results.
         formats: see `transforms.outputs.formats`.
-        enabled: False finds nothing finished, so that all is done anew.
+        enabled: if False, nothing counts as finished, so that all images are processed again.
 
     Raises UserError for an unknown format.
     """
@@ -34,7 +34,7 @@ class Finished:
         self._in_table = {name for name, done in is_done.items() if done}
 
     def __call__(self, item: Mapping[str, str]) -> bool:
-        """Whether the results of `item` ("image", a path, and "name") are all there."""
+        """Whether all results of `item` ("image", a path, and "name") exist."""
         return self.enabled and all(self._has(name, item) for name in self.formats)
 
     def _has(self, format_name: str, item: Mapping[str, str]) -> bool:

@@ -1,8 +1,8 @@
 """Exact outlines of regions along the edges of their pixels.
 
-Pixel (row i, column j) covers x from j to j + 1 and y from i to i + 1. Every side of a pixel that has another region,
-or none, behind it is an edge, directed so that its own region lies on the right of someone who walks along it with x
-to the right and y downwards. Outer rings then run clockwise on the screen, and holes the other way.
+Pixel (row i, column j) covers x from j to j + 1 and y from i to i + 1. Every side of a pixel that borders on another
+region, or on none, is an edge. Edges are directed so that their own region is on the right in the direction of travel,
+with x to the right and y downwards. Outer rings then run clockwise on the screen, and holes counterclockwise.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ Ring = list[Point]
 def trace(regions: NDArray[np.int32]) -> dict[int, list[Ring]]:
     """Region number to its rings of corners (x, y): the outline first, then holes; not closed.
 
-    No ring comes to one point twice, and rings of one region meet in points at most, so that each region is a valid
+    No ring visits a point twice, and rings of one region touch at most in points, so that each region is a valid
     polygon (OGC Simple Features, section 6.1.11.1).
 
     Args:
-        regions: region map (rows, columns), 0 for none, whose regions are connected over the sides of pixels.
+        regions: region map (rows, columns), 0 for none, whose regions are 4-connected.
     """
     starts, ends, numbers, upright = _edges(regions)
     points = (regions.shape[0] + 1) * (regions.shape[1] + 1)
     by_start = np.argsort(numbers * points + starts, kind="stable")
     by_end = np.argsort(numbers * points + ends, kind="stable")
-    # in every point a region has as many edges that end as such that start; where it has two, it touches itself with
-    # a corner, and `_simple` parts there what this joins
+    # at every point, a region has as many ending as starting edges; with two of each, the region touches itself at a
+    # corner, and `_simple` splits there what is joined here
     following = np.empty(starts.size, np.int64)
     following[by_end] = by_start
     found: dict[int, list[Ring]] = {}
@@ -45,12 +45,12 @@ def trace(regions: NDArray[np.int32]) -> dict[int, list[Ring]]:
 
 
 def signed_area(ring: Ring) -> float:
-    """Area inside a ring, below 0 if it runs anticlockwise on the screen, as holes do."""
+    """Area inside a ring, negative if it runs counterclockwise on the screen, as holes do."""
     return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(ring, ring[1:] + ring[:1], strict=True)) / 2
 
 
 def _edges(regions: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
-    """First point, last point, region, and whether it is upright, of each edge; a point is y * (columns + 1) + x."""
+    """First point, last point, region and whether vertical, of each edge; a point is y * (columns + 1) + x."""
     columns = regions.shape[1] + 1
     padded = np.pad(regions, 1)
     parts: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.bool_]]] = []
@@ -71,8 +71,8 @@ def _edges(regions: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[Any], NDAr
 def _walk(
     starts: NDArray[Any], numbers: NDArray[Any], upright: NDArray[np.bool_], following: NDArray[Any]
 ) -> Iterator[tuple[int, list[int]]]:
-    """Region and corners of each closed walk from edge to edge; points on a straight line are left out."""
-    corner = (upright != upright[following]).tolist()  # where an edge ends: always if it is not straight on
+    """Region and corners of each closed walk from edge to edge; points on a straight line are omitted."""
+    corner = (upright != upright[following]).tolist()  # whether the direction changes at the end of an edge
     point, after, seen = starts[following].tolist(), following.tolist(), bytearray(starts.size)
     for edge, number in enumerate(numbers.tolist()):
         if seen[edge]:
@@ -87,7 +87,7 @@ def _walk(
 
 
 def _simple(corners: list[int]) -> list[list[int]]:
-    """A closed walk, parted where it comes to a point again."""
+    """A closed walk, split where it visits a point again."""
     if len(set(corners)) == len(corners):
         return [corners]
     loops: list[list[int]] = []

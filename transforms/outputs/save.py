@@ -26,36 +26,36 @@ class SaveSegmentationd(MapTransform):
     |---|---|---|
     | nifti | `<name>_seg.nii.gz` | label map with pixel spacing, axes (column, row, 1) |
     | png | `<name>_labels.png` | the same as a palette picture whose values are the class numbers |
-    | overlay | `<name>_overlay.png` | the image with its classes over it, at most 1024 rows |
+    | overlay | `<name>_overlay.png` | the image overlaid with its classes, at most 1024 rows |
     | source | `<name>_source.png` | label map in the gray values of the data set's own label images |
     | probabilities | `<name>_prob.nii.gz` | probability of each class, at the working resolution |
-    | disagreement | `<name>_disagreement.nii.gz` | by how much the members of an ensemble differ, at full resolution |
+    | disagreement | `<name>_disagreement.nii.gz` | disagreement of the members of an ensemble, at full resolution |
     | dicom_seg | `<name>_seg.dcm` | DICOM SEG of a DICOM source; **holds its patient and study attributes** |
     | geojson | `<name>.geojson` | QuPath annotations |
-    | findings | `findings.csv` | a row for each image: areas, density, largest lesion |
+    | findings | `findings.csv` | one row per image: areas, density, largest lesion |
 
-    `d["name"]` is the file's name without suffix, folders included; `d["image"]` is the normalized image (C, h, w),
-    `d["spacing_mm"]` (row, column), `d["disagreement"]` (1, H, W) that of an ensemble, and `d["facts"]`, where it is
-    there, what `LoadMammogramd` found out.
-    But for DICOM SEG, nothing else of the original file is written.
+    `d["name"]` is the file's name without suffix, folders included; `d["image"]` is the normalized image (C, h, w);
+    `d["spacing_mm"]` is (row, column); `d["disagreement"]` (1, H, W) is that of an ensemble; `d["facts"]`, if present,
+    holds the properties of the file from `LoadMammogramd`.
+    Except for DICOM SEG, nothing else of the original file is written.
 
     Args:
         keys: label maps, uint8 (1, H, W).
-        output_dir: folder for the files.
-        num_classes: classes in the maps.
-        formats: which of them to write.
-        source_values: gray value of each class in the label images that were learned from; "source" needs them.
+        output_dir: output folder.
+        num_classes: number of classes in the maps.
+        formats: formats to write.
+        source_values: gray value of each class in the label images of the training data; required by "source".
         labels: name of each class, from 0 on; by default "class 1" and so on.
         algorithm: "network", "stage" and "weights" (path), which DICOM SEG states.
-        logits_key: where `ArgmaxLiked` left the logits, if it did; "probabilities" needs them, and "geojson" states
-            mean probabilities with them, and lesions their scores.
-        decision: by which the maps were decided: its classes are the lesions.
-        min_lesion_score: lesions of a lower score are not listed in findings and GeoJSON.
+        logits_key: key of the logits that `ArgmaxLiked` kept, if any; "probabilities" requires them, and "geojson" uses
+            them for mean probabilities and lesion scores.
+        decision: the decision by which the maps were made; its classes are the lesions.
+        min_lesion_score: lesions with a lower score are not listed in findings and GeoJSON.
         workers: threads that write while the next images are segmented; `finish` waits for them. Rows of findings keep
             the order of the images.
-        table: name of the table of findings.
+        table: file name of the findings table.
 
-    Raises UserError for an unknown format, or one that needs what is not there.
+    Raises UserError for an unknown format, or one whose requirements are missing.
     """
 
     def __init__(
@@ -124,13 +124,13 @@ class SaveSegmentationd(MapTransform):
         """Wait until everything is written.
 
         Raises:
-            UserError: something cannot be.
+            UserError: a result cannot be written.
         """
         while self._pending:
             self._settle()
 
     def _settle(self) -> None:
-        """Wait for the earliest image; its row comes last, so that it has all results if it has one."""
+        """Wait for the earliest image; its row is written last, so that an image with a row has all results."""
         prediction, written = self._pending.popleft()
         written.result()
         self._write(prediction, [name for name in self.formats if name == "findings"])
@@ -143,7 +143,7 @@ class SaveSegmentationd(MapTransform):
                 reason = error.strerror or error
                 raise UserError(
                     f"{self.output_dir}: {name} of {prediction.name} cannot be written ({reason}); "
-                    "with --resume true the rest can be done later"
+                    "use --resume true to continue later"
                 ) from None
 
 

@@ -118,7 +118,7 @@ def test_what_is_no_such_table_is_told_and_kept(tmp_path: Path, content: bytes) 
     path = tmp_path / "findings.csv"
     path.write_bytes(content)
     for attempt in (lambda: put_row(tmp_path, row("x")), lambda: table_for(tmp_path, ["x"]), lambda: read_rows(path)):
-        with pytest.raises(UserError, match="no longer the table of earlier results"):
+        with pytest.raises(UserError, match="no longer a table of earlier results"):
             attempt()
     assert path.read_bytes() == content
 

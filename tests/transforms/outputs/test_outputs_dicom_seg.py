@@ -181,7 +181,7 @@ def test_sources_that_are_not_dicom_are_remarked(tmp_path: Path, caplog: pytest.
     source = tmp_path / "a.png"
     source.write_bytes(b"\x89PNG")
     _, path = segment(source)
-    assert [record.message for record in caplog.records] == [f"{source}: not DICOM, so no DICOM SEG of it"]
+    assert [record.message for record in caplog.records] == [f"{source}: not DICOM, so no DICOM SEG written"]
     assert not path.exists()
 
 
