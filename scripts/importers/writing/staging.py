@@ -78,7 +78,7 @@ def check_output(out: Path, overwrite: bool, sources: tuple[Path, ...] = ()) -> 
     if os.path.ismount(out):
         raise UserError(f"{out}: is a mounted disk, and a finished folder is renamed to OUT; give a folder in it")
     if leads_nowhere(out):
-        raise UserError(f"{out}: a link that leads nowhere; remove it, or choose another output folder")
+        raise UserError(f"{out}: a broken link; remove it, or choose another output folder")
     _bring_back(out)
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
