@@ -120,7 +120,7 @@ def stored_values(path: Path, header: FileDataset, shape: tuple[int, int]) -> ND
         why = f"its {syntax_name(syntax)} pixels cannot be decoded ({_reason(error)})"
         raise damaged(path, why) from None
     if pixels.shape[:2] != shape:
-        raise damaged(path, f"the header says {shape}, the pixels are {pixels.shape}")
+        raise damaged(path, f"the header states {shape}, the pixels are {pixels.shape}")
     return pixels
 
 

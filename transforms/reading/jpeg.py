@@ -25,7 +25,7 @@ def decode_jpeg(data: bytes, syntax: str, shape: tuple[int, int], bits: tuple[in
     """
     found = jpeg_size(data)
     if found is None or found[1:] != (*shape, 1) or (found[0] > 8) != (bits[0] == 16):
-        raise ValueError("JPEG data of another size than the header says")
+        raise ValueError("JPEG data of another size than the header states")
     # lossy data can exceed the bits stored, and all 12 bits of the codec must be kept
     stored = 12 if syntax == JPEGExtended12Bit else bits[1]
     request = {"job": "gdcm", "syntax": syntax, "rows": shape[0], "columns": shape[1]}

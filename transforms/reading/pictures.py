@@ -148,7 +148,7 @@ def _values(path: Path, image: Any, palette: str) -> NDArray[Any]:
     if image.mode == "1" and palette == "grey":
         return np.asarray(image.convert("L"))
     values = np.asarray(image)
-    if image.mode in ALPHA_MODES:  # transparency says nothing about the image
+    if image.mode in ALPHA_MODES:  # transparency is not part of the intensities
         values = values[:, :, :-1]
     if image.mode.startswith("I;16") and image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
         return 65535 - values  # Pillow does so for 8 bits only
