@@ -98,7 +98,7 @@ def test_spacing_of_images_without_one(tiny_dataset: Path) -> None:
 
 @pytest.mark.parametrize("given", [0, -1, "0.07 mm", [0.1], [0.1, 0.0], True, [0.1, "b"], 1e6])
 def test_a_spacing_that_is_none(tiny_dataset: Path, given: Any) -> None:
-    with pytest.raises(UserError, match=r"--spacing .*: expected the size of a pixel in mm, above 0 and below 100"):
+    with pytest.raises(UserError, match=r"--spacing .*: expected the pixel size in mm, above 0 and below 100"):
         pixel_spacings(Dataset.load(tiny_dataset), "validation", given)
 
 
