@@ -268,7 +268,7 @@ def test_existing_output_is_replaced_only_on_request_and_only_if_it_is_a_dataset
     assert call()[0] == 0
     code, _, errors = call()
     assert code == 2
-    assert "exists and is not empty; choose another folder, or say --overwrite" in errors
+    assert "exists and is not empty; choose another folder, or specify --overwrite" in errors
     (out / "extra.txt").write_text("old")
     code, _, errors = call("--overwrite")
     assert code == 2

@@ -61,7 +61,7 @@ def test_image_and_label_are_mirrored_together_and_it_is_recorded(tmp_path, caps
     assert main(["folder", *places, "--values", "0=background,1=breast", "--flip", "left", "--json"]) == 0
     notes = "\n".join(json.loads(capsys.readouterr().out)["notes"])
     assert "3 images and their labels were mirrored" in notes
-    assert "1 images are brighter on the other side than their laterality says, look at them: s004_R" in notes
+    assert "1 images are brighter on the side opposite to their laterality, check them: s004_R" in notes
     content = json.loads((tmp_path / "out" / "dataset.json").read_text())
     assert content["flip"] == "left"
     entries = {entry["subject"]: entry for part in ("training", "validation") for entry in content[part]}
@@ -86,4 +86,4 @@ def test_unknown_side_and_option(tmp_path, capsys) -> None:
     assert main(["folder", *places, *values, "--flip", "up"]) == 2
     assert "--flip is 'up'; expected none, left, right" in capsys.readouterr().err
     assert main(["folder", *places, *values, "--flip", "right", "--json"]) == 0
-    assert "do not say on which side their breast is" in capsys.readouterr().out
+    assert "do not show on which side their breast is" in capsys.readouterr().out

@@ -1,1 +1,1 @@
-"""Cases to a dataset folder: planning, reading in parallel, staging, tables."""
+"""Writing of cases to a dataset folder: planning, reading in parallel, staging, tables."""

@@ -1,4 +1,4 @@
-"""Key of a finished case: same code, settings and files allow an interrupted import to reuse it."""
+"""Keys of finished cases: an interrupted import reuses a case if code, settings and files are the same."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _PACKAGES = ("numpy", "pydicom", "pillow", "nibabel", "itk-io", "python-gdcm", "
 
 
 def case_keys(cases: Iterable[Case], settings: Any) -> list[str | None]:
-    """A key for each case that is the same in another run exactly if its result is; None if that cannot be told.
+    """Return a key per case that is equal in another run if and only if its result is; None if that cannot be known.
 
-    It covers the case's functions with all their arguments, size and time of change of every file named in them, the
+    It covers the case's functions with all their arguments, size and modification time of every file named in them, the
     settings, and the code. Two identical cases get different keys.
     """
     seen: Counter[str] = Counter()
@@ -38,13 +38,13 @@ def _key(case: Case, settings: Any) -> str | None:
     stream = io.BytesIO()
     try:
         _Pickler(stream, case.tally).dump((code_version(), settings, case))
-    except (pickle.PicklingError, AttributeError, TypeError):  # a lambda; never in our own importers
+    except (pickle.PicklingError, AttributeError, TypeError):  # a lambda; never in this project's importers
         return None
     return hashlib.sha256(stream.getvalue()).hexdigest()[:32]
 
 
 class _Pickler(pickle.Pickler):
-    """Writes files as their path, size and time of change, and leaves out what has been counted so far."""
+    """Pickler that writes files as path, size and modification time, and omits the counts so far."""
 
     def __init__(self, stream: io.BytesIO, tally: object) -> None:
         super().__init__(stream, protocol=4)
@@ -68,7 +68,7 @@ def _state(path: Path) -> str:
 
 @cache
 def code_version() -> str:
-    """SHA-256 of the source files that turn files into arrays, and the versions of the libraries that help."""
+    """Return the SHA-256 of the source files that convert files to arrays, and of the versions of their libraries."""
     root = Path(__file__).resolve().parents[3]
     digest = hashlib.sha256()
     reading = [*(root / "transforms").glob("*.py"), *(root / "transforms" / "reading").glob("*.py")]

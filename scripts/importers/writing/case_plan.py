@@ -1,4 +1,4 @@
-"""Dry run of an import, from the files' headers alone."""
+"""Dry run of an import, from the files' headers only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transforms.reading.mammogram import probe_mammogram
 
 
 def probe(cases: Sequence[Case], rules: Rules) -> Iterator[Record]:
-    """A record of each case that says only whether its header shows an image that can be read."""
+    """Yield a record per case that states only whether its header describes a readable image."""
     for case in cases:
         record = Record("", syntax=transfer_syntax(case.source), item={"laterality": None, "view": None})
         try:

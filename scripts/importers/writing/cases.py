@@ -27,7 +27,7 @@ Label = NDArray[np.uint8]
 
 
 class Counts(Protocol):
-    """What a person should know afterwards: remarks, and pixels for each pair of overlapping classes."""
+    """Counts to report to the user: remarks, and pixels per pair of overlapping classes."""
 
     notes: Counter[str]
     overlaps: Counter[str]
@@ -35,23 +35,22 @@ class Counts(Protocol):
 
 @dataclass(frozen=True)
 class Case:
-    """One image on its way into a dataset folder; nothing is read before the writer asks for it.
+    """One image to be written to a dataset folder; nothing is read before the writer requests it.
 
     Attributes:
         source: the image file. Its name never reaches the output.
-        subject: a key that all images of one person share. It never reaches the output either.
-        read_image: gives the mammogram.
-        read_label: gives the label map (rows, columns) uint8 for an image of the given shape, or None where
-            there is no annotation.
-        section: "training", "validation" or "test" where the source prescribes it, else None.
-        tally: what reading a label counts, if it counts; the same object as `read_label` holds. Cases are read by
-            several processes: the writer brings together here what was counted in each.
+        subject: a key common to all images of one person. It never reaches the output either.
+        read_image: returns the mammogram.
+        read_label: returns the label map (rows, columns) uint8 for an image of the given shape; None if there is no
+            annotation.
+        section: "training", "validation" or "test" if the source prescribes it, else None.
+        tally: counts from reading a label, if any; the same object as in `read_label`. Several processes read cases:
+            the writer adds up their counts here.
+        recorded: additional or overriding entries for the image in dataset.json.
 
-        recorded: what else dataset.json says of the image, or says in another way.
-
-    Both functions must pickle (a `functools.partial` of a function of a module does; a lambda does not) to be read in
-    another process. Every file they read must be among their arguments as a `Path`: an interrupted import goes on with
-    the cases it had finished if those files, the other arguments and the code are still the same.
+    Both functions must be picklable (like a `functools.partial` of a module's function, unlike a lambda) to run in
+    another process. Every file they read must be among their arguments as a `Path`: an interrupted import reuses its
+    finished cases if those files, the other arguments and the code are unchanged.
     """
 
     source: Path
@@ -64,10 +63,10 @@ class Case:
 
 
 def one_each(chosen: Mapping[Path, Path | None]) -> dict[Path, Path | None]:
-    """The label or annotation file of each image, None where there is none, as given.
+    """Return the given label or annotation file of each image (None if it has none) after a check for duplicates.
 
     Raises:
-        UserError: two images would get the same file, as where those of several patients are all called 1-1.dcm.
+        UserError: two images have the same file, for example if the images of several patients are all named 1-1.dcm.
     """
     of_file: dict[Path, Path] = {}
     for path, found in chosen.items():
@@ -81,20 +80,19 @@ def one_each(chosen: Mapping[Path, Path | None]) -> dict[Path, Path | None]:
 
 
 def shards_folder(out: Path) -> Path:
-    """Where the parts of an import lie that machines share, beside its output."""
+    """Return the folder for the parts of an import that several machines share; it is beside the output."""
     named = out if out.name not in ("", "..") else Path(os.path.abspath(out))
     return named.with_name(f"{named.name}.shards")
 
 
 def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
-    """Image files below a folder, sorted: DICOM recognized by content, the rest by suffix; see `image_candidates`.
+    """Return image files below a folder, sorted: DICOM by content, the rest by suffix; see `image_candidates`.
 
     Args:
-        but_not_in: folders inside it, such as those of labels and of the output, which are left out, as are
-            `shards_folder` of them.
+        but_not_in: folders inside it to exclude, with their `shards_folder`, such as those of labels and the output.
 
     Raises:
-        UserError: no such folder, or no image in it; says what was looked for and what is there.
+        UserError: no such folder, or no image in it; states what was searched for and what was found.
     """
     if not folder.is_dir():
         kind = "is a file, not a folder" if folder.exists() else "no such folder"
@@ -111,7 +109,7 @@ def find_images(folder: Path, but_not_in: Sequence[Path] = ()) -> list[Path]:
 
 
 def dicom_among(paths: Sequence[Path]) -> list[Path]:
-    """Those that are DICOM by their content, and files that cannot be looked at."""
+    """Return the files that are DICOM by content, and unreadable files."""
     return [path for path in paths if may_be_dicom(path)]
 
 
@@ -125,10 +123,10 @@ def _sample(folder: Path) -> str:
 
 
 def subject_key(path: Path, root: Path, pattern: str | None = None) -> str:
-    """What all images of one person have in common.
+    """Return a key common to all images of one person.
 
     A given pattern is searched in the path below `root`; its first group (or the whole match) is the key.
-    Otherwise: PatientID of a DICOM file; else that path. From both, side and view words are taken out.
+    Otherwise: PatientID of a DICOM file; else that path. In both, words for side and view are removed.
 
     Raises:
         UserError: the pattern does not occur in the path.
@@ -141,13 +139,13 @@ def subject_key(path: Path, root: Path, pattern: str | None = None) -> str:
         return str(found.group(1) if found.groups() else found.group(0))
     try:
         patient = subject_of(path) if is_dicom(path) else None
-    except (UserError, OSError):  # damaged; the writer will find out and say so
+    except (UserError, OSError):  # damaged, which the writer reports
         patient = None
     return "id:" + without_side_and_view(patient) if patient else "path:" + (without_side_and_view(name) or name)
 
 
 def checked_pattern(pattern: str | None) -> str | None:
-    """The pattern, or a `UserError` that says why it is not a regular expression."""
+    """Return the pattern; raise UserError if it is not a regular expression."""
     try:
         re.compile(pattern or "")
     except re.error as error:

@@ -19,16 +19,16 @@ Places = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Facts:
-    """One image.
+    """Properties of one image.
 
     Attributes:
-        case: its name.
-        item: its entry in dataset.json.
+        case: case name.
+        item: entry in dataset.json.
         size: (rows, columns).
-        lowest, highest: values that occur in it.
-        counts: pixels of each class, or None if it has no label.
-        digest: of its pixels.
-        look: see `near_copies.descriptor`; None where it was not made.
+        lowest, highest: smallest and largest pixel value.
+        counts: pixels of each class, or None without a label.
+        digest: digest of the pixels.
+        look: see `near_copies.descriptor`; None if not computed.
     """
 
     case: str
@@ -43,19 +43,19 @@ class Facts:
 
 @dataclass
 class Findings:
-    """errors make results wrong; warnings are what a person should know."""
+    """Errors, which make results wrong, and warnings for the user."""
 
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
 def findings(facts: Mapping[str, Sequence[Facts]], labels: Sequence[str], split_by_image: bool = False) -> Findings:
-    """Look over all images.
+    """Check all images.
 
     Args:
         facts: section to its images.
         labels: class names.
-        split_by_image: subjects in two sections were asked for, and are only warned of.
+        split_by_image: whether subjects in two sections were requested, and are only a warning.
     """
     found = Findings()
     everything = [(section, one) for section, members in facts.items() for one in members]

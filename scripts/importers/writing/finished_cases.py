@@ -20,19 +20,20 @@ _NEW = "new-"
 
 @dataclass
 class Record:
-    """What is known of a case that was read, or why it could not be. It names no source.
+    """Properties of a case that was read, or the reason why it could not be. It names no source.
 
     Attributes:
-        item: what dataset.json says of it, less its subject and its files' names.
+        rejected: reason why the case could not be read, or None.
+        item: entry in dataset.json, without subject and file names.
         size: (rows, columns) of the image.
-        lowest, highest: values that occur in it.
-        counts: pixels of each class, or None if it has no label.
+        lowest, highest: smallest and largest pixel value.
+        counts: pixels of each class, or None without a label.
         flip_remark: see `transforms.flip.must_flip`.
-        syntax: its DICOM transfer syntax.
+        syntax: DICOM transfer syntax.
         processing: see `Mammogram`.
-        notes, overlaps: what was counted while its label was read.
+        notes, overlaps: counts from reading the label.
         digests: name of each array's file to the SHA-256 of the array.
-        reused: whether an earlier run did it.
+        reused: whether the case comes from an earlier run.
     """
 
     key: str
@@ -52,13 +53,13 @@ class Record:
 
 
 def new_key() -> str:
-    """A key that no other run finds."""
+    """Return a key that no other run finds."""
     return _NEW + uuid.uuid4().hex
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where a case lies: its arrays, and the record that says that they are whole."""
+    """Paths of a case: its arrays, and the record that marks them as complete."""
 
     image: Path
     label: Path
@@ -67,16 +68,16 @@ class Files:
 
     @classmethod
     def of(cls, folder: Path, key: str) -> Files:
-        """The files of a key."""
+        """Return the files of a key."""
         return cls(*(folder / f"{key}.{name}" for name in ("image.npy", "label.npy", "rows.npy", "json")))
 
 
 def save_case(
     folder: Path, pixels: NDArray[Any], label: Label | None, rows: NDArray[np.uint32] | None, record: Record
 ) -> None:
-    """Each file is written atomically; the record is written last, so that its presence implies the others.
+    """Write each file atomically, and the record last, so that its existence implies the others.
 
-    A case that no other run can find again gets no record.
+    A case that no other run can find gets no record.
     """
     files = Files.of(folder, record.key)
     known = {files.image: record.item["image_sha256"], files.label: record.item["label_sha256"]}
@@ -95,10 +96,10 @@ def _save_array(path: Path, array: NDArray[Any]) -> None:
 
 
 def find_case(folder: Path, key: str, verify: bool = True) -> Record | None:
-    """What an earlier run left under this key, if it is whole: the arrays must be those that were recorded.
+    """Return the record of an earlier run under this key if it is complete: the arrays must match the record.
 
     Args:
-        verify: read them; else only their headers, which tell whether files are there and have their length.
+        verify: read the arrays; else only their headers, which show whether files exist and have their full length.
     """
     try:
         record = Record(**json.loads(Files.of(folder, key).record.read_text(encoding="utf-8")))
@@ -106,7 +107,7 @@ def find_case(folder: Path, key: str, verify: bool = True) -> Record | None:
             array = np.load(folder / name, mmap_mode=None if verify else "r", allow_pickle=False)
             if verify and array_sha256(array) != digest:
                 return None
-    except Exception:  # none, or one that was cut short, of which JSON and NumPy raise many kinds
+    except Exception:  # missing or truncated files, on which JSON and NumPy raise many kinds
         return None
     record.size = (record.size[0], record.size[1])
     record.reused = True

@@ -1,4 +1,4 @@
-"""A split of one's own: which subject or image is trained with, validated on or tested on, or in which fold it is."""
+"""User-defined split: the section or fold of each subject or image, from a CSV file."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from transforms.reading.names import stem
 KEYS, VALUES = ("subject", "image"), ("section", "fold")
 SHORT = {"train": "training", "val": "validation", "valid": "validation", "testing": "test"}
 VALIDATED_FOLD = 1
-"""The fold that becomes the validation section; `scripts.crossval --folds_file` validates on each in turn."""
+"""The fold that becomes the validation section; `scripts.crossval --folds_file` validates on each fold in turn."""
 
 
 @dataclass(frozen=True)
 class GivenSplit:
-    """Rows of the file: name of a subject or image → section or number of a fold.
+    """Rows of the file: name of a subject or image → section or fold number.
 
     Attributes:
         key: "subject" or "image".
@@ -36,18 +36,20 @@ class GivenSplit:
     values: Mapping[str, str]
 
     def value(self, case: Case) -> str:
-        """Section or fold of a case.
+        """Return the section or fold of a case.
 
         Raises:
-            UserError: it has no row.
+            UserError: the case has no row.
         """
         for name in self._names(case):
             if name in self.values:
                 return self.values[name]
-        raise UserError(f"--split {one_line(self.path)}: no row for the {self.key} of {case.source}; expected one each")
+        raise UserError(
+            f"--split {one_line(self.path)}: no row for the {self.key} of {case.source}; expected one row each"
+        )
 
     def section(self, case: Case) -> str:
-        """Section of a case."""
+        """Return the section of a case."""
         value = self.value(case)
         if self.folds and value != "test":
             return "validation" if int(value) == VALIDATED_FOLD else "training"
@@ -60,11 +62,11 @@ class GivenSplit:
 
 
 def read_split(path: Path) -> GivenSplit:
-    """The rows of a CSV file with the columns subject or image, and section or fold; others are ignored.
+    """Read a CSV file with the columns subject or image, and section or fold; other columns are ignored.
 
     Raises:
-        UserError: no such table, a repeated name, or an unknown value. Rows are named by number, since names may be a
-            person's.
+        UserError: no such table, a repeated name, or an unknown value. Messages state row numbers, since names may be
+            personal data.
     """
     where = f"--split {one_line(path)}"
     expected = "expected a CSV file with the columns subject (or image) and section (or fold)"
@@ -88,7 +90,7 @@ def read_split(path: Path) -> GivenSplit:
         values[name] = _value(text, value, f"{where}, row {number}")
     folds = {int(text) for text in values.values() if text != "test"} if value == "fold" else set()
     if value == "fold" and (len(folds) < 2 or folds != set(range(1, len(folds) + 1))):
-        raise UserError(f"{where}: expected two folds or more, numbered 1, 2, … without a gap")
+        raise UserError(f"{where}: expected two or more folds, with contiguous numbers 1, 2, …")
     return GivenSplit(path, key, value == "fold", values)
 
 
@@ -98,19 +100,19 @@ def _value(text: str, column: str, where: str) -> str:
         return plain
     if column == "fold" and (plain == "test" or (plain.isascii() and plain.isdigit() and 0 < int(plain) < 10_000)):
         return plain
-    expected = ", ".join(SECTIONS) if column == "section" else "a number from 1 on, or test"
+    expected = ", ".join(SECTIONS) if column == "section" else "a number of at least 1, or test"
     raise UserError(f"{where}: its {column} is {text[:20]!r}; expected {expected}")
 
 
 def given_sections(given: GivenSplit, cases: Sequence[Case], labelled: Sequence[bool], by_image: bool) -> list[str]:
-    """Section of each case.
+    """Return the section of each case.
 
     Args:
-        labelled: whether each has a label.
-        by_image: images of one subject may be in several sections.
+        labelled: whether each case has a label.
+        by_image: whether images of one subject may be in several sections.
 
     Raises:
-        UserError: a case without a row, one without a label that is not tested on, or a subject in two sections.
+        UserError: a case without a row, a case without a label outside the test section, or a subject in two sections.
     """
     sections = [given.section(case) for case in cases]
     seen: dict[str, str] = {}
@@ -120,7 +122,7 @@ def given_sections(given: GivenSplit, cases: Sequence[Case], labelled: Sequence[
         if seen.setdefault(case.subject, section) != section and not by_image:
             raise UserError(
                 f"--split {one_line(given.path)}: the subject of {case.source} is in {seen[case.subject]} and {section}"
-                "; give a subject one section, or say --split_by image"
+                "; assign one section per subject, or specify --split_by image"
             )
     empty = [name for name in ("training", "validation") if name not in sections]
     if empty and set(sections) != {"test"}:
@@ -129,7 +131,7 @@ def given_sections(given: GivenSplit, cases: Sequence[Case], labelled: Sequence[
 
 
 def split_word(options: ImportOptions, words: Sequence[str]) -> tuple[str | None, ImportOptions]:
-    """What `--split` says where it may also be a word: the word, if it is one, and the options without it."""
+    """Return `--split` if it is one of the format's words, else None, and the options without that word."""
     if options.split in words:
         return options.split, replace(options, split=None)
     if options.split is not None and not options.split.lower().endswith(".csv"):

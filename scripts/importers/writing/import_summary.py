@@ -1,4 +1,4 @@
-"""Summary of an import, for people and programs."""
+"""Summary of an import, for users and programs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 @dataclass
 class Summary:
-    """What was written, or with `dry_run` would be.
+    """Summary of the written dataset, or with `dry_run` of the planned one.
 
     Attributes:
-        sections: "training", "validation", "test" to images.
-        pixel_percent: class name to its share of training pixels; empty if that was not looked at.
-        notes: what a person should know, one line each.
-        syntaxes: DICOM transfer syntax by name, to images read and images left out.
-        rejected, private: these name source files: print the first, never store either.
+        sections: "training", "validation", "test" to number of images.
+        pixel_percent: class name to its share of training pixels; empty if not counted.
+        notes: notes for the user, one line each.
+        syntaxes: name of a DICOM transfer syntax to numbers of images read and left out.
+        rejected, private: lists that name source files: print the first, never store either.
     """
 
     out: Path
@@ -35,7 +35,7 @@ class Summary:
 
 
 def counted_syntaxes(found: Iterable[tuple[str | None, bool]]) -> dict[str, tuple[int, int]]:
-    """(transfer syntax or None, whether it was read) of each image, as a table, most frequent first."""
+    """Count (transfer syntax or None, whether read) of each image: (read, left out) by syntax, most frequent first."""
     table: dict[str, list[int]] = {}
     for name, read in found:
         if name is not None:

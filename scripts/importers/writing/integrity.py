@@ -25,15 +25,15 @@ Item = dict[str, Any]
 
 @dataclass
 class Report:
-    """What was found.
+    """Result of an integrity check.
 
     Attributes:
-        facts: section to what is known of its images that could be read.
+        facts: section to the properties of its readable images.
         pixels: section to pixels of each class.
         images: section to its number of images.
         subjects: section to its number of subjects.
-        errors: what makes results wrong; any of them is exit code 1.
-        warnings: what a person should know.
+        errors: findings that make results wrong; any of them causes exit code 1.
+        warnings: other findings for the user.
     """
 
     dataset: Dataset
@@ -49,14 +49,14 @@ def check_dataset(folder: Path, progress: bool = True, workers: int | None = 1) 
     """Read every image and label of a dataset folder.
 
     Args:
-        workers: processes that read; None takes as many as pay.
+        workers: reader processes; None: chosen automatically.
 
     Raises:
-        UserError: it is no dataset folder, or its dataset.json is wrong.
+        UserError: not a dataset folder, or an invalid dataset.json.
     """
     dataset = Dataset.load(folder)
     report = Report(dataset)
-    alone = replace(dataset, content={})  # goes to another process with each image
+    alone = replace(dataset, content={})  # sent to another process with each image
     tasks = [
         (alone, section, item, stored)
         for section in SECTIONS
@@ -84,7 +84,7 @@ def check_dataset(folder: Path, progress: bool = True, workers: int | None = 1) 
 
 
 def _look(task: tuple[Dataset, str, Item, Mapping[str, Any]]) -> tuple[str, Facts | str]:
-    """The section of one image, and what is in it, or what is wrong with it."""
+    """Return the section of one image, and its properties or an error message."""
     dataset, section, item, stored = task
     try:
         return section, _facts(dataset, item, stored)
@@ -93,7 +93,7 @@ def _look(task: tuple[Dataset, str, Item, Mapping[str, Any]]) -> tuple[str, Fact
 
 
 def _lost(task: tuple[Dataset, str, Item, Mapping[str, Any]]) -> tuple[str, str]:
-    return task[1], f"{task[2]['image']}: reading it ended the process; the memory did not suffice"
+    return task[1], f"{task[2]['image']}: reading it ended the process: not enough memory"
 
 
 def _facts(dataset: Dataset, item: Item, stored: Mapping[str, Any]) -> Facts:
@@ -113,13 +113,13 @@ def _facts(dataset: Dataset, item: Item, stored: Mapping[str, Any]) -> Facts:
         rows = row_counts(label, len(dataset.labels))
         kept = counts_file(item["label"])
         if kept.is_file() and _misleads(kept, rows):
-            raise UserError(f"{kept}: is not that of {item['label']}; delete it, or prepare the dataset again")
+            raise UserError(f"{kept}: does not match {item['label']}; delete it, or prepare the dataset again")
         counts = rows.sum(axis=1, dtype=np.int64).tolist()
     return Facts(item["case"], stored, (image.shape[0], image.shape[1]), low, high, counts, digest, descriptor(image))
 
 
 def _misleads(path: Path, rows: NDArray[np.uint32]) -> bool:
-    """Whether crops would be drawn by counts of another label map; counts of another size are not used."""
+    """Whether crops would be drawn with counts of another label map; counts of another size are not used."""
     try:
         kept = np.load(path, allow_pickle=False)
     except Exception:  # NumPy raises many kinds on damaged files
@@ -139,7 +139,7 @@ def _check_fractions(report: Report) -> None:
     stated = np.array([report.dataset.pixel_fraction[name] for name in report.dataset.class_names])
     if not np.allclose(found, stated, atol=1e-4):
         report.errors.append(
-            "pixel_fraction in dataset.json is not that of the training labels, so the loss weights are wrong; "
+            "pixel_fraction in dataset.json does not match the training labels, so the loss weights are wrong; "
             "prepare the dataset again"
         )
 

@@ -1,8 +1,8 @@
-"""Images that are nearly the same: compressed again, resized, windowed, cut at the edges or mirrored.
+"""Detection of nearly identical images: compressed again, resized, windowed, cropped at the edges or mirrored.
 
-An image becomes a descriptor: the breast's bounding box at 48 x 48 pixels, ranks in place of gray values (no window or
-gamma changes them), less what is smooth. Copies correlate by 0.8 or more, except those that are turned by some degrees.
-Of 16,290 pairs of different images of the reduced CDD-CESM the highest is 0.69, and 1 in 1,000 exceeds 0.49.
+The descriptor of an image is the breast's bounding box at 48 x 48 pixels, as ranks instead of gray values (invariant to
+window and gamma), minus its smooth part. Copies correlate by 0.8 or more, except those rotated by some degrees. Of
+16,290 pairs of different images of the reduced CDD-CESM the highest is 0.69, and 1 in 1,000 exceeds 0.49.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 SIDE, REDUCED = 48, 192
 ALIKE = 0.8
 AIR = 0.08
-"""Share of the bright pixels' gray value below which is air, whose noise has no rank."""
+"""Air threshold as a share of the bright pixels' gray value; noise in air gets no rank."""
 
 SMOOTH, AT_ONCE, SMALLEST = 3.0, 512, 8
 
@@ -27,7 +27,7 @@ Descriptor = NDArray[np.float32]
 
 
 def descriptor(image: NDArray[Any]) -> Descriptor | None:
-    """(SIDE * SIDE,) with mean 0 and length 1; None of an image without structure.
+    """Return the descriptor (SIDE * SIDE,) with mean 0 and norm 1; None for an image without structure.
 
     Args:
         image: (rows, columns), or (rows, columns, 3).
@@ -50,7 +50,7 @@ def descriptor(image: NDArray[Any]) -> Descriptor | None:
 
 
 def alike(first: Sequence[Descriptor], second: Sequence[Descriptor]) -> list[tuple[int, int, float]]:
-    """Pairs of the two lists that are nearly the same image, also mirrored: numbers and correlation."""
+    """Return pairs of nearly identical images of the two lists, also mirrored: two indices and the correlation."""
     if not first or not second:
         return []
     others = np.stack(second)
@@ -64,10 +64,10 @@ def alike(first: Sequence[Descriptor], second: Sequence[Descriptor]) -> list[tup
 
 
 def near_copies(looks: Mapping[str, Sequence[tuple[str, str, str, Descriptor]]]) -> str | None:
-    """What is said of images of one section that are nearly those of another; None if there are none.
+    """Describe nearly identical images in different sections; None if there are none.
 
     Args:
-        looks: section → (case, subject, digest, descriptor); exact copies are told elsewhere.
+        looks: section → (case, subject, digest, descriptor); exact copies are reported elsewhere.
     """
     names, pairs = list(looks), []
     for number, name in enumerate(names):
@@ -81,6 +81,6 @@ def near_copies(looks: Mapping[str, Sequence[tuple[str, str, str, Descriptor]]])
     pairs.sort(reverse=True)
     shown = "; ".join(f"{text}, correlation {value:.2f}" for value, text in pairs[:3])
     return (
-        f"{len(pairs)} pairs of images in different sections are nearly the same, such as {shown}: look at them, and "
-        "give copies one subject (--subject) or leave them out"
+        f"{len(pairs)} pairs of images in different sections are nearly the same, such as {shown}: check them, and "
+        "assign copies to one subject (--subject) or leave them out"
     )

@@ -1,8 +1,8 @@
-"""A dataset folder as nnU-Net reads it, with the same folds: `nnUNet_raw` and `splits_final.json`.
+"""Export of a dataset folder for nnU-Net, with the same folds: `nnUNet_raw` and `splits_final.json`.
 
 Format: https://github.com/MIC-DKFZ/nnUNet/blob/master/documentation/dataset_format.md. Images and labels become PNG,
-which nnU-Net reads without pixel spacing; names of cases stay, so that its predictions come back by `scripts.compare
---predictions`.
+which nnU-Net reads without pixel spacing; case names are kept, so that `scripts.compare --predictions` can read its
+predictions.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def export_nnunet(
     """Write OUT/nnUNet_raw/Dataset001_NAME and OUT/nnUNet_preprocessed/Dataset001_NAME/splits_final.json.
 
     Args:
-        folds: the subjects of each; None for one fold, the data set's own validation section.
-        number: of the data set, as nnU-Net numbers them, 1 to 999.
+        folds: the subjects of each fold; None: one fold, the data set's own validation section.
+        number: nnU-Net's number of the data set, 1 to 999.
 
-    Returns the folders and what was written.
+    Returns the folders and the numbers of images and folds.
 
     Raises:
-        UserError: something is there, or an image that is trained with has no label.
+        UserError: an output folder exists, or a training image has no label.
     """
     data = Dataset.load(dataset)
     if not 1 <= number <= 999:
@@ -63,7 +63,7 @@ def export_nnunet(
         _write(raw / f"images{part}" / f"{item['case']}_0000{ENDING}", np.array(open_array(item["image"])))
         if item["label"] is not None:
             label = np.array(open_array(item["label"]))
-            label[label >= data.num_classes] = data.num_classes  # nnU-Net wants its ignored label to be the next number
+            label[label >= data.num_classes] = data.num_classes  # nnU-Net expects the next number as ignore label
             _write(raw / f"labels{part}" / f"{item['case']}{ENDING}", label)
     _write_json(raw / "dataset.json", _description(data, len(trained)))
     _write_json(preprocessed / "splits_final.json", splits)
@@ -90,7 +90,7 @@ def _splits(
 
 
 def _description(data: Dataset, trained: int) -> dict[str, Any]:
-    """nnU-Net's dataset.json."""
+    """Return nnU-Net's dataset.json."""
     labels: dict[str, int] = {name: number for number, name in data.labels.items()}
     first = next(iter(labels))
     labels = {"background" if name == first else name: number for name, number in labels.items()}

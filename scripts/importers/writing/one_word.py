@@ -1,4 +1,4 @@
-"""Subjects whose names differ in one word only, such as DM and CM: probably views of one woman."""
+"""Detection of subjects whose names differ only in one word, such as DM and CM: probably images of one woman."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 LONGEST, RECURRING, MOST = 4, 2, 6
-"""Characters of such a word; women of whom the same words differ; different words at one place."""
+"""Maximum characters of such a word; minimum subjects with the same words; maximum different words per position."""
 
 
 def one_word_apart(subjects: Iterable[str]) -> str | None:
-    """What is said of subjects that are told apart by a word that recurs; None if there are none.
+    """Describe subjects that differ only in a recurring word; None if there are none.
 
-    Only keys made from file names ("path:…") are looked at. Words are named, which must therefore be short and recur.
+    Only keys made from file names ("path:…") are checked. The message quotes words, which must thus be short and recur.
     """
     groups: dict[tuple[int, tuple[str, ...]], set[str]] = defaultdict(set)
     for subject in {name for name in subjects if name.startswith("path:")}:
@@ -32,6 +32,6 @@ def one_word_apart(subjects: Iterable[str]) -> str | None:
     names, count = max(often.items(), key=lambda pair: pair[1])
     return (
         f"{count} times, subjects differ only in the word {' or '.join(sorted(names))} of their files' names: if "
-        "that is no name of a woman, her images are taken for those of several, maybe in two sections; say which part "
-        "names her, as in --subject '(P[0-9]+)_'"
+        "it does not identify women, the images of one are taken for those of several, maybe in two sections; specify "
+        "the identifying part, as in --subject '(P[0-9]+)_'"
     )

@@ -1,4 +1,4 @@
-"""A function mapped over items in several processes, with results in order.
+"""Mapping of a function over items in several processes, with results in order.
 
 Processes are always spawned, as on Windows and macOS, so that a run on Linux behaves the same.
 """
@@ -24,12 +24,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MOST_WORKERS = 4  # each holds an image of up to a few hundred megabytes while it is decoded
-_SMALL_BYTES, _SMALL_COUNT = 2**25, 256  # read in this process before others have started
+_SMALL_BYTES, _SMALL_COUNT = 2**25, 256  # less is read in this process before others would have started
 _AHEAD = 8  # results per worker that may wait for an earlier one; they are small
 
 
 def worker_count(workers: int | None, files: Sequence[Path]) -> int:
-    """How many processes read the files: as asked for; else one, or for much work one a processor, at most 4."""
+    """Return the number of reader processes: as requested; else 1, or for much work one per processor, at most 4."""
     if workers:
         return min(workers, max(len(files), 1))
     if len(files) < _SMALL_COUNT and sum(_size(path) for path in files) < _SMALL_BYTES:
@@ -38,14 +38,14 @@ def worker_count(workers: int | None, files: Sequence[Path]) -> int:
 
 
 def in_order(function: Callable[[T], R], tasks: Iterable[T], workers: int, lost: Callable[[T], R]) -> Iterator[R]:
-    """Results of `function` for each task, in the order of the tasks.
+    """Yield the result of `function` for each task, in the order of the tasks.
 
     Args:
-        function: of a module, so that it pickles, as do tasks, results and errors.
-        workers: processes; 1 works in this one.
-        lost: gives the result of a task that ends its process, as a damaged file can make a decoder do.
+        function: function of a module; it must be picklable, as must tasks, results and errors.
+        workers: number of processes; 1 works in this process.
+        lost: returns the result of a task that ends its process, for example by a decoder's crash on a damaged file.
 
-    An error of the function is raised where its result would have been, and ends the processes.
+    An error of the function is raised in place of its result, and ends the processes.
     """
     if workers <= 1:
         yield from map(function, tasks)
@@ -54,7 +54,7 @@ def in_order(function: Callable[[T], R], tasks: Iterable[T], workers: int, lost:
     while rest:
         try:
             yield from _spawned(function, rest, workers, _AHEAD * workers)
-        except BrokenProcessPool:  # it does not say by which task: one at a time will tell
+        except BrokenProcessPool:  # the task is unknown: find it by running one at a time
             suspects = deque(islice(rest, _AHEAD * workers))
             try:
                 for result in _spawned(function, suspects, 1, 1):
@@ -65,7 +65,7 @@ def in_order(function: Callable[[T], R], tasks: Iterable[T], workers: int, lost:
 
 
 def _spawned(function: Callable[[T], R], rest: deque[T], workers: int, most_ahead: int) -> Iterator[R]:
-    """Results of a new pool; a task leaves `rest` when its result is there."""
+    """Yield the results of a new pool; a task is removed from `rest` when its result is available."""
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin)
     ahead: deque[Future[R]] = deque()
     try:
@@ -80,7 +80,7 @@ def _spawned(function: Callable[[T], R], rest: deque[T], workers: int, most_ahea
 
 
 def _begin() -> None:
-    """In a new process: one thread, since there are several processes; leave Ctrl-C to the parent, end when it does."""
+    """Initialize a new process: one thread, since there are several processes; ignore Ctrl-C, end with the parent."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
@@ -98,5 +98,5 @@ def _end_with_parent() -> None:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:  # the reader will find out and say so
+    except OSError:  # reported when the file is read
         return 0

@@ -13,13 +13,13 @@ from transforms.plain_text import csv_cell
 
 
 def check_private_map(path: Path, out: Path) -> None:
-    """Refuse a place for the private map inside the dataset, or one that holds something."""
+    """Refuse a path for the private map that is inside the dataset, exists or is not writable."""
     if out.resolve() in path.resolve().parents:
-        raise UserError(f"{path}: the private map may not lie inside the dataset {out}; choose another path")
+        raise UserError(f"{path}: the private map must not be inside the dataset {out}; choose another path")
     if path.exists():
         raise UserError(f"{path}: exists; choose another name for the private map")
     if not path.absolute().parent.is_dir():
-        raise UserError(f"{path}: no such folder for the private map; make it first")
+        raise UserError(f"{path}: no such folder for the private map; create it first")
     try:
         with tempfile.TemporaryFile(dir=path.absolute().parent):
             pass
@@ -30,7 +30,7 @@ def check_private_map(path: Path, out: Path) -> None:
 
 
 def write_private_map(path: Path, summary: Summary) -> None:
-    """Write which source file became which case, readable by the owner only."""
+    """Write the source file of each case, readable only by the owner."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

@@ -24,13 +24,13 @@ from transforms.row_counts import row_counts
 
 @dataclass(frozen=True)
 class Rules:
-    """What all cases of an import have in common; part of what makes two imports the same.
+    """Settings common to all cases of an import; two imports are the same only if these are.
 
     Attributes:
         labels: class names; a label map holds their positions, or `ignore_label`.
-        flip: "left" or "right" shows every breast there, "none" leaves images as they are.
-        strict: an image that cannot be read is an error.
-        limits: of one image; larger ones are refused.
+        flip: "left" or "right" mirrors every breast to that side, "none" leaves images unchanged.
+        strict: whether an unreadable image is an error.
+        limits: limits of one image; larger ones are refused.
     """
 
     labels: tuple[str, ...]
@@ -42,7 +42,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Task:
-    """One case to be done in `folder`, under a name that another run finds again.
+    """One case to be processed in `folder`, under a key that another run finds again.
 
     Attributes:
         verify: see `find_case`.
@@ -56,10 +56,10 @@ class Task:
 
 
 def process_case(task: Task) -> Record:
-    """Write `key`.image.npy, `key`.label.npy and, as the last, `key`.json; or find them whole from an earlier run.
+    """Write `key`.image.npy, `key`.label.npy and finally `key`.json; or reuse them if complete from an earlier run.
 
     Raises:
-        UserError: a label that does not fit, or with `strict` an image that cannot be read.
+        UserError: a label that does not fit, or with `strict` an unreadable image.
     """
     found = find_case(task.folder, task.key, task.verify)
     if found is not None:
@@ -93,15 +93,15 @@ def _do_case(task: Task) -> Record:
 
 
 def failed_case(task: Task) -> Record:
-    """The record of a case whose process died."""
-    reason = f"{task.case.source}: reading it ended the process: it is damaged, or the memory did not suffice"
+    """Return the record of a case whose process died."""
+    reason = f"{task.case.source}: reading it ended the process: it is damaged, or there is not enough memory"
     if task.rules.strict:
         raise UserError(reason)
     return Record(task.key, rejected=reason, syntax=transfer_syntax(task.case.source))
 
 
 def _label(case: Case, image: Mammogram, record: Record) -> Label | None:
-    """The case's label map; what reading it counted moves from the case to the record."""
+    """Return the case's label map; the counts from reading it are moved from the case to the record."""
     if case.read_label is None:
         return None
     if case.tally is None:
@@ -120,11 +120,11 @@ def _label(case: Case, image: Mammogram, record: Record) -> Label | None:
 
 
 def _row_counts(case: Case, image: Mammogram, label: Label, rules: Rules) -> NDArray[np.uint32]:
-    """Pixels of each class in each row; an error if the map does not fit the image or the classes."""
+    """Count the pixels of each class in each row; raise UserError if the map does not fit the image or the classes."""
     if label.shape != image.pixels.shape[:2]:
         raise UserError(
             f"{case.source}: is {image.pixels.shape[0]} x {image.pixels.shape[1]} (rows x columns), its label map "
-            f"{' x '.join(map(str, label.shape))}; give a label map of the image's size"
+            f"{' x '.join(map(str, label.shape))}; expected a label map of the same size as the image"
         )
     counts = row_counts(label, 256)
     found = np.any(counts, axis=1)

@@ -17,10 +17,10 @@ SECONDS_BETWEEN_LINES = 15.0
 def with_progress(
     things: Iterable[T], total: int, shown: bool = True, doing: str = "reading", seconds: float = SECONDS_BETWEEN_LINES
 ) -> Iterator[T]:
-    """The things, one by one, and meanwhile on the error stream how many there were and how many a second.
+    """Yield the things, and show their number and rate per second on the error stream.
 
-    On a terminal a bar; elsewhere one line every `seconds`, so that a batch system's log says where the time goes and
-    a short run says nothing. `shown` False: nothing at all.
+    On a terminal, show a bar; elsewhere one line every `seconds`, so that a batch system's log shows the progress and a
+    short run logs nothing. `shown` False: no output.
     """
     console = Console(stderr=True)
     if shown and not console.is_terminal:
@@ -44,5 +44,5 @@ def _lines(things: Iterable[T], total: int, console: Console, doing: str, second
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        """Images a second, as soon as that is known."""
+        """Return the images per second, as soon as known."""
         return Text("" if task.speed is None else f"{task.speed:.3g} images/s")

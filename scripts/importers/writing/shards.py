@@ -1,7 +1,7 @@
-"""An import that machines share: each does the cases of one part of the same plan, and a merge finishes it.
+"""Import shared by several machines: each processes one part of the same plan, and a merge finishes it.
 
-Parts lie beside the output, `OUT.shards/2-of-3`, with the files of their finished cases and `shard.json`: which plan,
-and whether the part is done. They name no source.
+Parts are beside the output, `OUT.shards/2-of-3`, with the files of their finished cases and `shard.json`: the plan, and
+whether the part is done. They name no source.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ CASES = "cases"
 _LOCK = "in_use"
 _FORMAT = 1
 _SOURCE = "\0"
-"""Stands in a reason for the path of the source."""
+"""Placeholder for the path of the source in a reason."""
 _FREE = ("overwrite", "workers", "dry_run", "progress", "shard", "split", "subject_key")
-"""Options that may differ from part to part, or are compared by what their files hold."""
+"""Options that may differ between parts, or are compared by the content of their files."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What all parts of an import have in common.
+    """Properties that all parts of an import must have in common.
 
     Attributes:
         options: shared options by name.
         code: digest of the code and of library versions.
-        settings: digest of what the format decided: classes and the like.
-        images: how many there are.
+        settings: digest of the format's settings, such as classes.
+        images: number of images.
         sources: digest of all cases, in order: files, their size and time, options of the format.
     """
 
@@ -56,17 +56,17 @@ class Plan:
 
     @classmethod
     def of(cls, options: ImportOptions, keys: Sequence[str | None], settings: Any) -> Plan:
-        """The plan of an import.
+        """Return the plan of an import.
 
         Args:
-            keys: of all cases, see `case_keys`.
-            settings: in JSON.
+            keys: keys of all cases, see `case_keys`.
+            settings: the format's settings, serializable as JSON.
 
         Raises:
-            UserError: a case that another process cannot know again.
+            UserError: another process could not recognize a case.
         """
         if None in keys:
-            raise UserError("--shard: the images of this format cannot be told again in another process; leave it out")
+            raise UserError("--shard: another process cannot recognize the images of this format; remove --shard")
         stated = {f.name: str(getattr(options, f.name)) for f in fields(options) if f.name not in _FREE}
         table = None if options.split is None else Path(options.split)
         stated["split"] = str(options.split)
@@ -77,7 +77,7 @@ class Plan:
         return cls(stated, code_version(), _digest(text), len(keys), _digest("\n".join(map(str, keys))))
 
     def difference(self, part: Mapping[str, Any]) -> str | None:
-        """How the plan of a part differs from this one, in words; None if it does not."""
+        """Describe how the plan of a part differs from this one; None if it does not."""
         theirs = part.get("options")
         theirs = theirs if isinstance(theirs, dict) else {}
         names = [name for name in self.options if theirs.get(name) != self.options[name]]
@@ -87,8 +87,8 @@ class Plan:
         for key, words in (
             ("code", "was made by another version of the code or of its libraries"),
             ("settings", "was made with other classes or options of the format"),
-            ("images", f"is one of {one_line(part.get('images'))} images, here are {self.images}"),
-            ("sources", "is one of other files, of files that changed since, or with other options of the format"),
+            ("images", f"is of an import of {one_line(part.get('images'))} images, but this one has {self.images}"),
+            ("sources", "is of other files, of files that changed since, or with other options of the format"),
         ):
             if part.get(key) != getattr(self, key):
                 return words
@@ -97,11 +97,11 @@ class Plan:
 
 @dataclass
 class Part:
-    """A part as its shard.json says.
+    """A part, as described by its shard.json.
 
     Attributes:
-        number, count: the part is the `number`-th of `count`, from 1 on.
-        rejected: key of each case that could not be read, to why; None while the part is not done.
+        number, count: the part is the `number`-th of `count`, from 1.
+        rejected: key of each unreadable case to the reason; None while the part is not done.
     """
 
     folder: Path
@@ -112,7 +112,7 @@ class Part:
 
     @classmethod
     def read(cls, folder: Path) -> Part | None:
-        """What is in a folder; None if it is no part."""
+        """Read the part in a folder; None if it is not a part."""
         try:
             said = json.loads((folder / FILE).read_text(encoding="utf-8"))
             number, count, plan, rejected = (said[key] for key in ("part", "parts", "plan", "rejected"))
@@ -133,14 +133,14 @@ class Part:
 
     @property
     def cases(self) -> Path:
-        """Where its finished cases lie."""
+        """Folder of its finished cases."""
         return self.folder / CASES
 
     def record(self, case: Case, key: str) -> Record:
-        """What became of one of its cases.
+        """Return the record of one of its cases.
 
         Raises:
-            UserError: its files are not there, or cut short.
+            UserError: the case's files are missing or truncated.
         """
         why = (self.rejected or {}).get(key)
         if why is not None:
@@ -160,13 +160,13 @@ class Part:
 def part_at_work(
     out: Path, options: ImportOptions, plan: Plan, keys: Sequence[str | None]
 ) -> Iterator[tuple[Part, bool]]:
-    """The part that `--shard` names, and whether it is done already; locked until the block ends.
+    """Yield the part that `--shard` specifies, and whether it is already done; it is locked until the block ends.
 
     Args:
-        keys: of all cases.
+        keys: keys of all cases.
 
     Raises:
-        UserError: parts of another division are there, or images of another import; another process is at work in it,
+        UserError: there are parts of another division, or images of another import; another process works in the part,
             or it cannot be written.
     """
     number, count = part_of(options.shard)
@@ -174,8 +174,8 @@ def part_at_work(
     others = [part for part in map(Part.read, _folders(root)) if part is not None and part.count != count]
     if others:
         raise UserError(
-            f"{others[0].folder}: is part {others[0].number} of {others[0].count}, --shard says {number}/{count}; "
-            f"divide by one number, or remove the parts of the other division ({len(others)})"
+            f"{others[0].folder}: is part {others[0].number} of {others[0].count}, but --shard is {number}/{count}; "
+            f"use one number of parts, or remove the parts of the other division ({len(others)})"
         )
     part = Part(root / f"{number}-of-{count}", number, count, asdict(plan))
     try:
@@ -184,7 +184,7 @@ def part_at_work(
     except OSError as error:
         raise UserError(f"{part.folder}: cannot be written ({error.strerror}); choose another output folder") from None
     if lock is None:
-        raise UserError(f"{part.folder}: another process is at work in it; wait for it, or give another part")
+        raise UserError(f"{part.folder}: another process is working in it; wait for it, or specify another part")
     try:
         before = Part.read(part.folder)
         done = before is not None and before.rejected is not None and before.plan.get("sources") == plan.sources
@@ -197,7 +197,7 @@ def part_at_work(
 
 
 def _check_same_import(part: Part, keys: Sequence[str | None]) -> None:
-    """Refuse to remove all that a part has finished."""
+    """Raise UserError if all finished images of a part would be removed."""
     there = {path.name for path in part.cases.glob("[!.]*.json")}
     if there and there.isdisjoint(f"{key}.json" for key in keys[part.number - 1 :: part.count]):
         raise UserError(
@@ -207,7 +207,7 @@ def _check_same_import(part: Part, keys: Sequence[str | None]) -> None:
 
 
 def finish_part(part: Part, cases: Sequence[Case], records: Sequence[Record]) -> None:
-    """Say that a part is done."""
+    """Mark a part as done."""
     part.rejected = {
         record.key: {"reason": _without_source(record.rejected, case.source), "syntax": record.syntax}
         for case, record in zip(cases, records, strict=True)
@@ -217,18 +217,18 @@ def finish_part(part: Part, cases: Sequence[Case], records: Sequence[Record]) ->
 
 
 def _without_source(reason: str, source: Path) -> str:
-    """A reason that names no file of the source."""
+    """Return the reason without any name of the source's files."""
     for form in (str(source), one_line(source)):
         reason = reason.replace(form, _SOURCE)
     named = any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", reason) for name in (source.name, source.stem))
-    return f"{_SOURCE}: cannot be read; its part said why" if named else reason
+    return f"{_SOURCE}: cannot be read; its part reported the reason" if named else reason
 
 
 def finished_parts(out: Path, plan: Plan) -> list[Part]:
-    """All parts of an import, in order, done and of the same plan.
+    """Return all parts of an import, in order, after checking that they are done and of the same plan.
 
     Raises:
-        UserError: they are not; says which, and what to do.
+        UserError: a part is missing, unfinished or of another plan; states which, and what to do.
     """
     root = shards_folder(out)
     parts: dict[int, Part] = {}
@@ -236,7 +236,7 @@ def finished_parts(out: Path, plan: Plan) -> list[Part]:
         part = Part.read(folder)
         if part is None:
             raise UserError(
-                f"{folder}: is no part of an import ({FILE} is missing or damaged); run its part again, or move it away"
+                f"{folder}: not a part of an import ({FILE} is missing or damaged); run its part again, or move it away"
             )
         other = parts.get(part.number)
         if other is not None and other.count == part.count:
@@ -249,14 +249,16 @@ def finished_parts(out: Path, plan: Plan) -> list[Part]:
             )
         parts[part.number] = part
     if not parts:
-        raise UserError(f"{root}: no parts of an import; run the command with --shard 1/3, 2/3 and 3/3, say, before")
+        raise UserError(
+            f"{root}: no parts of an import; first run the command with, for example, --shard 1/3, 2/3, 3/3"
+        )
     count = next(iter(parts.values())).count
     missing = [str(number) for number in range(1, count + 1) if number not in parts]
     if missing:
         raise UserError(
             f"{root}: {'part' if len(missing) == 1 else 'parts'} {', '.join(missing[:5])} of {count} "
             f"{'is' if len(missing) == 1 else 'are'} missing; run the command with --shard {missing[0]}/{count}, or "
-            "copy what another machine made there"
+            "copy the part from another machine"
         )
     return [_usable(parts[number], plan) for number in range(1, count + 1)]
 
@@ -264,42 +266,42 @@ def finished_parts(out: Path, plan: Plan) -> list[Part]:
 def _usable(part: Part, plan: Plan) -> Part:
     again = f"run the command with --shard {part.number}/{part.count}"
     if part.rejected is None:
-        raise UserError(f"{part.folder}: is not finished; {again} (it goes on where it was)")
+        raise UserError(f"{part.folder}: is not finished; {again} (it resumes)")
     difference = plan.difference(part.plan)
     if difference is not None:
         raise UserError(
-            f"{part.folder}: {difference}; give all parts and --shard {MERGE} the same, or {again} as here "
-            "(what it has is used again where it is the same)"
+            f"{part.folder}: {difference}; use the same for all parts and --shard {MERGE}, or {again} as here "
+            "(unchanged images are reused)"
         )
     return part
 
 
 def merged_records(parts: Sequence[Part], cases: Sequence[Case], keys: Sequence[str | None]) -> Iterator[Record]:
-    """What became of each case, in order."""
+    """Yield the record of each case, in order."""
     for number, (case, key) in enumerate(zip(cases, keys, strict=True)):
         yield parts[number % len(parts)].record(case, str(key))
 
 
 def folders_of(parts: Sequence[Part], keys: Sequence[str | None]) -> dict[str, Path]:
-    """Folder of the files of each case."""
+    """Return the folder of each case's files."""
     return {str(key): parts[number % len(parts)].cases for number, key in enumerate(keys)}
 
 
 @contextmanager
 def merging(out: Path, plan: Plan | None) -> Iterator[list[Part]]:
-    """All parts, see `finished_parts`, or none without a plan: locked in the block, removed after it unless it raises.
+    """Yield all parts, see `finished_parts`; none without a plan. Lock them in the block; remove them if it succeeds.
 
     Raises:
-        UserError: a process is at work in one, or `finished_parts` refuses them.
+        UserError: a process works in one of them, or as in `finished_parts`.
     """
     held: dict[Path, IO[str]] = {}
     try:
         for folder in [] if plan is None else _folders(shards_folder(out)):
             path = folder.resolve() / _LOCK  # a link to the folder is removed before it is released
-            with suppress(OSError):  # where nothing can be written, nobody is at work
+            with suppress(OSError):  # no process works in a folder that is not writable
                 lock, _ = claim_if_locks(path)
                 if lock is None:
-                    raise UserError(f"{folder}: another process is at work in it; wait for it, then merge")
+                    raise UserError(f"{folder}: another process is working in it; wait for it, then merge")
                 held[path] = lock
         parts = [] if plan is None else finished_parts(out, plan)
         yield parts
@@ -315,7 +317,7 @@ def merging(out: Path, plan: Plan | None) -> Iterator[list[Part]]:
 
 
 def _empty(folder: Path) -> None:
-    """Remove a link to a folder, or all in a folder but its lock: nobody else begins in it meanwhile."""
+    """Remove a link to a folder, or all of a folder except its lock, so that no other process starts in it."""
     if folder.is_symlink():
         return folder.unlink()
     for path in folder.iterdir():
@@ -326,13 +328,13 @@ def _empty(folder: Path) -> None:
 
 
 def left_over(out: Path) -> str | None:
-    """What is said after a merge if there are parts that it could not remove."""
+    """Describe parts that a merge could not remove; None if there are none."""
     root = shards_folder(out)
-    return f"{one_line(root)} is not needed any more, and could not be removed as a whole" if root.exists() else None
+    return f"{one_line(root)} is no longer needed, and could not be removed completely" if root.exists() else None
 
 
 def _folders(root: Path) -> list[Path]:
-    """Parts, or what is taken for such, by number."""
+    """Return the folders of parts, sorted by number."""
     if not root.is_dir():
         return []
     found = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]

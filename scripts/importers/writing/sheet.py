@@ -17,9 +17,9 @@ RED = (160, 0, 0)
 
 
 def write_sheet(dataset: Dataset, path: Path) -> int:
-    """Write up to 60 cases of all sections, evenly chosen, as one PNG; returns how many.
+    """Write up to 60 cases of all sections, evenly chosen, as one PNG; return their number.
 
-    A case that cannot be shown, of which `check_dataset` says why, is a red tile.
+    A case that cannot be shown is a red tile; `check_dataset` reports the reason.
 
     Raises:
         UserError: the picture cannot be written.
@@ -38,7 +38,7 @@ def write_sheet(dataset: Dataset, path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path)
-    except (OSError, ValueError) as error:  # Pillow knows the format by the name's ending
+    except (OSError, ValueError) as error:  # Pillow derives the format from the suffix
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"--sheet {path}: cannot be written ({reason}); expected the name of a PNG file") from None
     return len(tiles)

@@ -21,18 +21,17 @@ def validation_groups(groups: Iterable[str], fraction: float, seed: int) -> set[
         raise UserError(f"--validation is {fraction:g}; expected a share between 0 and 1, such as 0.3")
     if len(names) < 2:
         raise UserError(
-            f"only {len(names)} subject with labels: nothing is left to validate on; add subjects, name them with "
-            "--subject, or say --split_by image"
+            f"only {len(names)} subject with labels: nothing is left for validation; add subjects, identify them with "
+            "--subject, or specify --split_by image"
         )
     count = min(max(1, round(fraction * len(names))), len(names) - 1)
     return set(names[:count])
 
 
 def folds_of(groups: Iterable[str], count: int, seed: int) -> list[list[str]]:
-    """Deal n groups into `count` folds, whose sizes differ by one at most: each group is in exactly one.
+    """Distribute n groups among `count` folds, whose sizes differ by at most one: each group is in exactly one.
 
-    The order is that of SHA-256 over seed and name, as in `validation_groups`; in what order the groups are given
-    does not matter.
+    The order is that of SHA-256 over seed and name, as in `validation_groups`; the order of `groups` does not matter.
 
     Raises:
         UserError: fewer than two folds, or more than there are groups.
@@ -46,7 +45,7 @@ def folds_of(groups: Iterable[str], count: int, seed: int) -> list[list[str]]:
 def held_out_groups(groups: Iterable[str], share: float, seed: int, taken: Collection[str] = ()) -> set[str]:
     """Choose round(share * n) of n groups for the test section, at least one, among those not taken.
 
-    They come after those of `validation_groups` in the same order: a test section changes no validation.
+    They follow those of `validation_groups` in the same order: a test section does not change the validation section.
 
     Raises:
         UserError: nothing is left.
@@ -55,19 +54,19 @@ def held_out_groups(groups: Iterable[str], share: float, seed: int, taken: Colle
     free = [name for name in every if name not in taken]
     count = max(1, round(share * len(every))) if share else 0
     if count >= len(free) and count:
-        raise UserError(f"--test {share:g}: leaves none of {len(every)} subjects to train with; give a smaller share")
+        raise UserError(f"--test {share:g}: leaves none of {len(every)} subjects for training; specify a smaller share")
     return set(free[:count])
 
 
 def sections_of(
     groups: Sequence[str], prescribed: Sequence[str | None], fraction: float, seed: int, test: float = 0.0
 ) -> list[str]:
-    """The section of each image: as prescribed, else by lot for all images of a group together.
+    """Return the section of each image: as prescribed, else drawn for all images of a group together.
 
     Args:
-        groups: of each image, its subject, or a name of its own to draw images one by one.
-        prescribed: of each image, "training", "validation", "test", or None to draw.
-        fraction, test: shares of the groups that are drawn for validation and test.
+        groups: subject of each image, or a unique name per image to draw images individually.
+        prescribed: section of each image ("training", "validation", "test"), or None to draw it.
+        fraction, test: shares of the groups to draw for validation and test.
     """
     free = [group for group, section in zip(groups, prescribed, strict=True) if section is None]
     chosen = validation_groups(free, fraction, seed) if free else set()

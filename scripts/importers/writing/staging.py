@@ -21,24 +21,24 @@ _LOCK = "in_use"
 _NEW = "new"
 _OLD = "old"
 _MADE = {"dataset.json", "images", "labels", "row_counts", "folds.csv", "source", "README.txt"}
-"""What imports and the sample write."""
+"""Entries that imports and the sample write."""
 _TRIES = 100
-"""Another run may take a new folder for that of a dead one, between its making and its lock."""
-LATE_SECONDS = 60.0  # of work, which is worth more than a clean folder
+"""Another run may mistake a new folder for that of a dead run, between its creation and its lock."""
+LATE_SECONDS = 60.0  # more work than this is worth keeping in case of an error
 
 
 @contextmanager
 def staged_folder(
     out: Path, overwrite: bool, sources: tuple[Path, ...] = (), keep: str | None = None
 ) -> Iterator[Path]:
-    """Give a hidden empty folder beside `out`, and rename it to `out` when the block ends without an error.
+    """Yield a hidden empty folder beside `out`, and rename it to `out` when the block ends without an error.
 
-    What an error, Ctrl-C or `kill -9` leaves behind is removed at once or by the next call for the same `out`, except
-    the subfolder named `keep`: after an interruption, or an error that came late, the next call finds it in its
-    folder. It is removed before the folder becomes `out`.
+    Remains of an error, Ctrl-C or `kill -9` are removed at once or by the next call for the same `out`, except the
+    subfolder named `keep`: after an interruption or a late error, the next call finds it in its folder. It is removed
+    before the folder becomes `out`.
 
     Raises:
-        UserError: `out` is not empty and may not be replaced, or holds or is one of the `sources`.
+        UserError: `out` is not empty and must not be replaced, or contains or is one of the `sources`.
     """
     out = out.absolute()
     check_output(out, overwrite, sources)
@@ -70,20 +70,20 @@ def staged_folder(
 
 
 def check_output(out: Path, overwrite: bool, sources: tuple[Path, ...] = ()) -> None:
-    """Refuse an `out` that would lose something, before any work is done."""
+    """Refuse an `out` in which data would be lost, before any work is done."""
     resolved = out.resolve()
     for source in sources:
         if resolved in (real_path(source), *real_path(source).parents):
             raise UserError(f"{out}: holds the source {source}; choose another output folder")
     if os.path.ismount(out):
-        raise UserError(f"{out}: is a mounted disk, and a finished folder is renamed to OUT; give a folder in it")
+        raise UserError(f"{out}: is a mounted disk, and a finished folder is renamed to OUT; specify a folder in it")
     if leads_nowhere(out):
         raise UserError(f"{out}: a broken link; remove it, or choose another output folder")
     _bring_back(out)
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not overwrite:
-        raise UserError(f"{out}: exists and is not empty; choose another folder, or say --overwrite")
+        raise UserError(f"{out}: exists and is not empty; choose another folder, or specify --overwrite")
     if not (out / "dataset.json").is_file():
         raise UserError(f"{out}: is not a dataset folder (no dataset.json), so --overwrite will not replace it")
     others = sorted(entry.name for entry in out.iterdir() if entry.name not in _MADE and entry.name[0] != ".")
@@ -95,11 +95,11 @@ def check_output(out: Path, overwrite: bool, sources: tuple[Path, ...] = ()) -> 
 
 
 def _bring_back(out: Path) -> None:
-    """Put a data set in its place again that a run was replacing when it was killed: see `_replace`."""
+    """Restore a data set that a run was replacing when it was killed, see `_replace`."""
     for stage in out.parent.glob(f".{_escaped(out.name)}.partial-*"):
         if out.exists() or not (stage / _OLD / "dataset.json").is_file():
             continue
-        with contextlib.suppress(OSError):  # of a disk that cannot be written to
+        with contextlib.suppress(OSError):  # on a disk that is not writable
             lock, _ = claim_if_locks(stage / _LOCK)
             if lock is not None:  # else that run is alive
                 (stage / _OLD).rename(out)
@@ -107,13 +107,13 @@ def _bring_back(out: Path) -> None:
 
 
 def _replace(new: Path, out: Path, overwrite: bool) -> None:
-    check_output(out, overwrite)  # once more: another run may have finished meanwhile
+    check_output(out, overwrite)  # again: another run may have finished in the meantime
     old = new.parent / _OLD
     try:
         if out.exists() and (overwrite or out.is_symlink()):
             out.rename(old)
         elif out.exists():
-            out.rmdir()  # empty, or by now that of another run, and then it stays
+            out.rmdir()  # empty, or by now that of another run, in which case it is kept
         new.rename(out)
     except OSError:
         if not out.exists() and old.exists():
@@ -121,14 +121,14 @@ def _replace(new: Path, out: Path, overwrite: bool) -> None:
         elif not overwrite:
             check_output(out, overwrite=False)
         raise
-    if not old.is_symlink():  # to a data set elsewhere, which stays
-        (old / "dataset.json").unlink(missing_ok=True)  # so that what a kill leaves of it is not brought back
+    if not old.is_symlink():  # a link's target, a data set elsewhere, is kept
+        (old / "dataset.json").unlink(missing_ok=True)  # so that its remains after a kill are not restored
 
 
 def _remove(stage: Path, lock: IO[str]) -> None:
-    shutil.rmtree(stage, ignore_errors=True)  # while it is claimed: whoever has just made it may claim it next
+    shutil.rmtree(stage, ignore_errors=True)  # while it is claimed: the run that has just created it may claim it next
     lock.close()
-    if os.name == "nt":  # where an open file stays
+    if os.name == "nt":  # where an open file cannot be removed
         shutil.rmtree(stage, ignore_errors=True)
 
 
@@ -137,7 +137,7 @@ def _new_stage(out: Path) -> tuple[Path, IO[str]]:
         stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
         try:
             lock, _ = claim_if_locks(stage / _LOCK)
-        except FileNotFoundError:  # taken for that of a dead run, and removed
+        except FileNotFoundError:  # mistaken for that of a dead run, and removed
             lock = None
         if lock is not None:
             return stage, lock
@@ -145,13 +145,13 @@ def _new_stage(out: Path) -> tuple[Path, IO[str]]:
 
 
 def _claim_stages(out: Path, keep: str | None) -> tuple[Path, IO[str]] | None:
-    """Remove what dead runs for `out` left; of those with a subfolder `keep`, take over the one that got furthest."""
+    """Remove the remains of dead runs for `out`; claim the one whose subfolder `keep` has most finished images."""
     found = {stage: _finished(stage, keep) for stage in out.parent.glob(f".{_escaped(out.name)}.partial-*")}
     taken: tuple[Path, IO[str]] | None = None
     for stage in sorted(found, key=lambda stage: -found[stage]):
         lock = claim(stage / _LOCK)
         if lock is None:
-            continue  # another run is at work in it
+            continue  # another run is working in it
         if taken is None and found[stage]:
             _clear(stage / _NEW, keep)
             taken = stage, lock

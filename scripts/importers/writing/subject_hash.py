@@ -1,7 +1,7 @@
-"""Keyed hashes of subjects (HMAC-SHA256, RFC 2104), by which women are found in several data sets.
+"""Keyed hashes of subjects (HMAC-SHA256, RFC 2104), to match women between data sets.
 
-A plain or salted hash of a short number can be reversed by trying all numbers; a keyed one cannot without the key,
-which stays in a file of its owner's and in no data set.
+A plain or salted hash of a short number can be reversed by trying all numbers; a keyed hash cannot without the key,
+which stays in its owner's file and in no data set.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from transforms.plain_text import same_name
 
 SHORTEST = 16
 LENGTH = 32
-"""Hexadecimal digits that are kept."""
+"""Number of hexadecimal digits kept."""
 
 
 def read_key(path: Path, out: Path) -> bytes:
-    """The key in a file.
+    """Read the key from a file.
 
     Raises:
         UserError: no such file, a short key, or a file inside the dataset folder.
     """
     if out.resolve() in path.resolve().parents:
-        raise UserError(f"--subject_key {path}: may not be in the dataset folder {out}; keep it elsewhere")
+        raise UserError(f"--subject_key {path}: must not be in the dataset folder {out}; keep it elsewhere")
     try:
         key = path.read_bytes().strip()
     except OSError as error:
         raise UserError(
-            f"--subject_key {path}: cannot be read ({error.strerror}); make it as docs/data.md says"
+            f"--subject_key {path}: cannot be read ({error.strerror}); create it as in docs/data.md"
         ) from None
     if len(key) < SHORTEST:
         raise UserError(
@@ -42,17 +42,17 @@ def read_key(path: Path, out: Path) -> bytes:
 
 
 def subject_hash(case: Case, key: bytes) -> str:
-    """Of a case's subject as its source names it; capitals and blanks do not matter."""
+    """Return the hash of a case's subject as named in its source, regardless of case and whitespace."""
     name = same_name(case.subject.partition(":")[2] if case.subject.startswith(("id:", "path:")) else case.subject)
     plain = "".join(name.casefold().split())
     return hmac.new(key, plain.encode(), hashlib.sha256).hexdigest()[:LENGTH]
 
 
 def shared_subjects(first: Dataset, second: Dataset) -> dict[tuple[str, str], int]:
-    """How many subjects two data sets share, by (section of the first, section of the second).
+    """Count the subjects that two data sets share, by (section of the first, section of the second).
 
     Raises:
-        UserError: one has no hashes.
+        UserError: one of them has no hashes.
     """
     hashes = []
     for data in (first, second):
@@ -68,7 +68,7 @@ def shared_subjects(first: Dataset, second: Dataset) -> dict[tuple[str, str], in
 
 
 def shared_with(first: Dataset, folder: Path) -> list[str]:
-    """The same of the data set in a folder, in words."""
+    """Describe the subjects shared with the data set in a folder, one line per pair of sections."""
     second = Dataset.load(folder)
     return [
         f"{count} subjects of {a} are in {b} of {second.name}"

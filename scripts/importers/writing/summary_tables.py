@@ -1,4 +1,4 @@
-"""Output of the commands of `scripts.prepare`: a table for people, a dictionary for programs."""
+"""Output of the commands of `scripts.prepare`: a table for users, a dictionary for programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transforms.plain_text import one_line
 
 
 def summary_dict(summary: Summary) -> dict[str, Any]:
-    """The summary for other programs."""
+    """Return the summary for other programs."""
     return {
         "out": one_line(summary.out),
         "name": one_line(summary.name),
@@ -34,7 +34,7 @@ def summary_dict(summary: Summary) -> dict[str, Any]:
 
 
 def summary_table(summary: Summary) -> Table:
-    """The summary for people."""
+    """Return the summary for users."""
     counts = ", ".join(f"{section} {count}" for section, count in summary.sections.items() if count)
     rows = [
         ("dataset", f"{summary.name} in {one_line(summary.out)}{', not written' if summary.dry_run else ''}"),
@@ -56,12 +56,12 @@ def summary_table(summary: Summary) -> Table:
 
 
 def _plain(text: str) -> Text:
-    """Text that rich prints as it is: a class may be called [/red]."""
+    """Return text that rich prints verbatim: a class may be called [/red]."""
     return Text(one_line(text))
 
 
 def report_dict(report: Report) -> dict[str, Any]:
-    """The integrity report for other programs."""
+    """Return the integrity report for other programs."""
     return {
         "dataset": one_line(report.dataset.root),
         "digest": report.dataset.digest,
@@ -77,7 +77,7 @@ def report_dict(report: Report) -> dict[str, Any]:
 
 
 def report_table(report: Report) -> Table:
-    """The integrity report for people: images, subjects, sizes and the share of each class, by section."""
+    """Return the integrity report for users: images, subjects, sizes and the share of each class, by section."""
     sections = [section for section, count in report.images.items() if count]
     facts = [report.facts[section] for section in sections]
     result = Table("", *sections, box=None, title_justify="left")
@@ -96,7 +96,7 @@ def report_table(report: Report) -> Table:
 
 
 def _span(values: Sequence[float]) -> str:
-    """Smallest and largest of some numbers."""
+    """Format the smallest and largest of some numbers."""
     if not values:
         return "-"
     low, high = min(values), max(values)

@@ -1,6 +1,6 @@
 """Images stored twice by a device: FOR PROCESSING and FOR PRESENTATION.
 
-The two show the same breast with other gray values (PS3.3 A.27.2), and a network that learns from both learns neither.
+Both show the same breast with different gray values (PS3.3 A.27.2); a network trained on both learns neither.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ Pairs = list[tuple[Case, Record]]
 
 
 def without_twins(pairs: Pairs, intent: str) -> tuple[Pairs, list[str]]:
-    """The cases less those whose twin of the wanted kind is there, and notes.
+    """Return the cases without those whose twin of the preferred kind exists, and notes.
 
-    Twins are of one subject, side and view, and of both kinds.
+    Twins are images of one subject, side and view, of both kinds.
 
     Args:
         pairs: cases and their records, in order.
-        intent: the kind that stays where there are both, or "both".
+        intent: the kind to keep if both exist, or "both".
     """
     kinds: dict[tuple[str, str, str], set[bool]] = {}
     for case, record in pairs:
@@ -49,7 +49,7 @@ def _notes(left_out: int, twins: int, intent: str, kept: Sequence[Record]) -> li
         kind, other = ("processing", "presentation") if intent == "presentation" else ("presentation", "processing")
         notes.append(
             f"{left_out} images FOR {kind.upper()} were left out, as there is one FOR {other.upper()} of the view; "
-            f"--intent {kind} or both says otherwise"
+            f"change this with --intent {kind} or both"
         )
     counts = Counter(record.processing for record in kept if record.processing is not None)
     if len(counts) == 2:

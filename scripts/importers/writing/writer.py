@@ -1,8 +1,8 @@
 """Writer of dataset folders, used by every importer.
 
-It reads the cases, in several processes if that pays, numbers subjects, names files by number, splits by subject, and
-writes into a hidden folder that becomes the output at the very end: whatever happens, there is a whole dataset or
-none. Cases that an interrupted run had finished are not read again.
+It reads the cases, in several processes if worthwhile, numbers subjects, names files by number, splits by subject, and
+writes to a hidden folder that becomes the output at the very end: there is always either a complete dataset or none.
+Cases that an interrupted run had finished are not read again.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from transforms.row_counts import FOLDER as ROW_COUNTS
 __all__ = ["Summary", "write_dataset"]
 
 FOLDS = "folds.csv"
-"""Where `--split` gives folds: subject and fold."""
+"""File of subjects and folds, written if `--split` specifies folds."""
 
 
 def write_dataset(
@@ -71,20 +71,20 @@ def write_dataset(
     source_values: Sequence[int] | None = None,
     recorded: Mapping[str, Any] | None = None,
 ) -> Summary:
-    """Write a dataset folder and look it over, so that what exists afterwards is known to be readable.
+    """Write a dataset folder and check it, so that the result is known to be readable.
 
     Args:
-        out: the folder to make; must be absent or empty unless `options.overwrite`.
-        cases: at least two subjects. A bad label is always an error.
-        options: its `windowing` is what the cases were told to read with; only recorded here.
+        out: the folder to create; must be absent or empty unless `options.overwrite`.
+        cases: cases of at least two subjects. An invalid label is always an error.
+        options: its `windowing` must be the one with which the cases read; only recorded here.
         labels: class names; the position is the class id.
-        images_only: nothing is labeled; every image goes to `test`, to be segmented but not trained on.
+        images_only: no image is labeled; every image goes to `test`, for segmentation but not for training.
         colour: the images are photographs; only recorded here.
-        source_values: gray value of each class in the source's label images, in which predictions can be written.
-        recorded: what else dataset.json says, or says in another way.
+        source_values: gray value of each class in the source's label images, for writing predictions.
+        recorded: additional or overriding entries of dataset.json.
 
     Raises:
-        UserError: nothing readable, a label that does not fit, an output that may not be replaced.
+        UserError: no readable image, a label that does not fit, or an output that must not be replaced.
     """
     out, cases = Path(out), list(cases)
     check_output(out, options.overwrite, tuple(case.source for case in cases))
@@ -146,7 +146,7 @@ def _read(
     options: ImportOptions,
     verify: bool = True,
 ) -> list[Record]:
-    """Do the cases, or find them done, in a folder; what is there for another command is removed.
+    """Process the cases in a folder, or reuse finished ones; remove files of other commands.
 
     Args:
         verify: see `find_case`.
@@ -164,7 +164,7 @@ def _read(
 def _merged(
     parts: Sequence[Part], cases: Sequence[Case], keys: Sequence[str | None], options: ImportOptions
 ) -> list[Record]:
-    """What became of the cases in the parts of a shared import."""
+    """Return the records of the cases in the parts of a shared import."""
     return list(with_progress(merged_records(parts, cases, keys), len(cases), options.progress, "merging"))
 
 
@@ -176,7 +176,7 @@ def _write_part(
     options: ImportOptions,
     plan: Plan,
 ) -> Summary:
-    """Do the cases of one part of a shared import."""
+    """Process the cases of one part of a shared import."""
     with part_at_work(out, options, plan, keys) as (part, done):
         own = slice(part.number - 1, None, part.count)
         records = _read(part.cases, cases[own], keys[own], head, options, verify=not done)
@@ -184,14 +184,14 @@ def _write_part(
     pairs = list(zip(cases[own], records, strict=True))
     written, rejected = _named(pairs) if any(record.rejected is None for record in records) else ([], pairs)
     reused = sum(record.reused for record in records)
-    notes = [f"{reused} images had been finished by a run before"] if reused else []
+    notes = [f"{reused} images had been finished by an earlier run"] if reused else []
     notes.append(f"when all {part.count} parts are done: the same command with --shard {MERGE}")
     summary = _summary(part.folder, head, written, rejected, {}, notes, dry_run=True)
     return replace(summary, name=f"part {part.number} of {part.count} of {head.name}", dry_run=False, private=[])
 
 
 def _named(pairs: Iterable[tuple[Case, Record]]) -> tuple[list[Written], list[tuple[Case, Record]]]:
-    """The cases that could be read, numbered in their order, and the others."""
+    """Return the readable cases, numbered in their order, and the others."""
     pairs = list(pairs)
     numbers: dict[str, str] = {}
     taken: Counter[str] = Counter()
@@ -220,7 +220,7 @@ def _file_name(subject: str, item: dict[str, Any], taken: Counter[str]) -> str:
 
 
 def _share_file(source: Path, target: Path) -> None:
-    """Make a file of a part one of the dataset, by a link or a copy: a merge that ends early loses nothing."""
+    """Add a part's file to the dataset by a link or a copy, so that an interrupted merge loses nothing."""
     source = source.resolve()
     try:
         os.link(source, target)
@@ -229,7 +229,7 @@ def _share_file(source: Path, target: Path) -> None:
 
 
 def _place(stage: Path, written: list[Written], shared: Mapping[str, Path]) -> None:
-    """Give the files of finished cases their names in the dataset; `shared` has the folder of each if it is a part."""
+    """Put the files of finished cases in the dataset, under their names; `shared` maps keys to folders of parts."""
     put = _share_file if shared else Path.rename
     for name in ("images", "labels", ROW_COUNTS):
         (stage / name).mkdir()
@@ -242,7 +242,7 @@ def _place(stage: Path, written: list[Written], shared: Mapping[str, Path]) -> N
 
 
 def _sections(written: list[Written], head: Head) -> dict[str, list[Written]]:
-    """Cases by section: as their source prescribes, else unlabeled to test, the rest by lot."""
+    """Return cases by section: as prescribed by their source, else test if unlabeled, the rest drawn."""
     labelled = [one.case.read_label is not None for one in written]
     if not head.images_only and not any(labelled) and not any(one.case.section for one in written):
         raise UserError(f"none of the {len(written)} images has a label; nothing can be trained")
@@ -257,7 +257,7 @@ def _sections(written: list[Written], head: Head) -> dict[str, list[Written]]:
 
 
 def _as_given(sections: Sequence[str], by: str) -> dict[str, Any]:
-    """What dataset.json says of a split that a file prescribes."""
+    """Return the entries of dataset.json for a split that a file prescribes."""
     shares = {name: sections.count(name) / len(sections) for name in ("validation", "test")}
     return {
         "by": by if by == "image" else "file",
@@ -267,7 +267,7 @@ def _as_given(sections: Sequence[str], by: str) -> dict[str, Any]:
 
 
 def _write_folds(path: Path, written: Sequence[Written], given: GivenSplit) -> None:
-    """The folds by the subjects' new names, as `scripts.crossval --folds_file` reads them."""
+    """Write the folds with the subjects' new names, as read by `scripts.crossval --folds_file`."""
     folds = {one.subject: given.value(one.case) for one in written}
     write_csv(path, [{"subject": subject, "fold": fold} for subject, fold in sorted(folds.items())])
 
@@ -287,7 +287,7 @@ def _pixel_fraction(training: list[Written], labels: Sequence[str]) -> dict[str,
 
 
 def _content(head: Head, sections: dict[str, list[Written]]) -> dict[str, Any]:
-    """dataset.json."""
+    """Return the content of dataset.json."""
     return {
         "format_version": 1,
         "name": head.name,

@@ -1,4 +1,4 @@
-"""What the writer knows of a data set as a whole, and of each case that was read."""
+"""Properties of a data set as a whole, and of each written case."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scripts.importers.writing.process_case import Rules
 
 @dataclass(frozen=True)
 class Head:
-    """What is true of all images."""
+    """Properties of all images."""
 
     name: str
     licence: str
@@ -31,14 +31,14 @@ class Head:
 
     @property
     def decided(self) -> list[Any]:
-        """What the format decided, for `Plan`."""
+        """The format's settings, for `Plan`."""
         values = None if self.source_values is None else list(self.source_values)
         return [list(self.rules.labels), self.rules.ignore_label, self.images_only, self.colour, values, self.recorded]
 
 
 @dataclass
 class Written:
-    """One case that was read, under the name it has in the dataset."""
+    """One case that was read, with its name in the dataset."""
 
     subject: str
     name: str
@@ -48,14 +48,14 @@ class Written:
 
     @property
     def item(self) -> dict[str, Any]:
-        """Its entry in dataset.json."""
+        """The entry in dataset.json."""
         label = None if self.record.counts is None else f"labels/{self.name}.npy"
         item = {"image": f"images/{self.name}.npy", "label": label, "subject": self.subject, **self.record.item}
         return item if self.hash is None else {**item, "subject_hash": self.hash}
 
     @property
     def facts(self) -> Facts:
-        """What the integrity check looks at."""
+        """The properties that the integrity check examines."""
         record = self.record
         digest = record.item["image_sha256"]
         return Facts(self.name, self.item, record.size, record.lowest, record.highest, record.counts, digest)

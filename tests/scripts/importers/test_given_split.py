@@ -76,7 +76,7 @@ def test_sections_of_images(folders: tuple[Path, Path], tmp_path: Path) -> None:
     rows = "image,section\n" + "".join(f"{name},{'test' if 'W5' in name else 'training'}\n" for name in names[1:])
     split = table(tmp_path / "split.csv", rows + "W0_L_CC.png,validation\n")
     with pytest.raises(
-        UserError, match=r"the subject of .*W0_L_MLO.png is in validation and training; give a subject one"
+        UserError, match=r"the subject of .*W0_L_MLO.png is in validation and training; assign one section"
     ):
         run(folders, tmp_path / "out", split=split)
     found = run(folders, tmp_path / "by image", split=split, split_by="image")
@@ -91,8 +91,8 @@ def test_sections_of_images(folders: tuple[Path, Path], tmp_path: Path) -> None:
         ("subject,section\nW0,training\nW0,test\n", "row 3: repeats a subject"),
         ("subject,section\nW0,train\n,test\n", "row 3: has no subject"),
         ("subject,section\nW0,holdout\n", "row 2: its section is 'holdout'; expected training, validation, test"),
-        ("subject,fold\nW0,0\n", "row 2: its fold is '0'; expected a number from 1 on, or test"),
-        ("subject,fold\nW0,1\nW1,3\n", "numbered 1, 2, … without a gap"),
+        ("subject,fold\nW0,0\n", "row 2: its fold is '0'; expected a number of at least 1, or test"),
+        ("subject,fold\nW0,1\nW1,3\n", "with contiguous numbers 1, 2, …"),
         ("subject,section\n" + "".join(f"W{n},training\n" for n in range(6)), "nothing is in validation"),
     ],
 )
@@ -120,7 +120,7 @@ def test_shares_by_lot() -> None:
     sections = sections_of(names, [None] * 10, 0.3, 0, 0.2)
     assert [sections.count(name) for name in SECTIONS] == [5, 3, 2]
     assert {n for n, s in zip(names, sections, strict=True) if s == "validation"} == validation_groups(names, 0.3, 0)
-    with pytest.raises(UserError, match="leaves none of 10 subjects to train with"):
+    with pytest.raises(UserError, match="leaves none of 10 subjects for training"):
         held_out_groups(names, 0.7, 0, names[:3])
     assert held_out_groups(names, 0.0, 0, []) == set()
 

@@ -160,5 +160,5 @@ def test_keys_that_are_refused(tmp_path: Path) -> None:
         read_key(tmp_path / "short", tmp_path / "out")
     with pytest.raises(UserError, match="cannot be read"):
         read_key(tmp_path / "none", tmp_path / "out")
-    with pytest.raises(UserError, match="may not be in the dataset folder"):
+    with pytest.raises(UserError, match="must not be in the dataset folder"):
         read_key(tmp_path / "out" / "key", tmp_path / "out")

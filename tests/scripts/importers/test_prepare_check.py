@@ -202,7 +202,7 @@ def test_row_counts_of_another_label_map(dataset, capsys) -> None:
     np.save(kept, np.load(kept)[:, ::-1] + 1)
     code, report = check(dataset, capsys)
     assert code == 1
-    assert f"{kept.name}: is not that of" in report["errors"][0]
+    assert f"{kept.name}: does not match" in report["errors"][0]
     kept.unlink()
     assert check(dataset, capsys)[0] == 0
 

@@ -151,7 +151,7 @@ def test_kill_9_in_the_middle_and_the_same_command_again(tmp_path) -> None:
     tally = Tally()
     summary = write(tmp_path / "out", make_cases(tmp_path / "in", 8, tally, tmp_path / "go"))
     assert len(log.read_text().splitlines()) == 5  # the broken one, and the four that had not been done
-    assert "3 images had been finished by a run that was interrupted" in summary.notes
+    assert "3 images had been finished by an interrupted run" in summary.notes
     assert (tally.notes["things were seen"], tally.overlaps["a over b"]) == (8, 28)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     clean = write(tmp_path / "clean", make_cases(tmp_path / "in", 8, Tally(), tmp_path / "go"))
@@ -281,7 +281,7 @@ def test_dry_run_writes_nothing_and_says_what_it_would(tmp_path, capsys) -> None
     options = ["--values", "0=a,1=b", "--dry_run", "--private_map", str(tmp_path / "map.csv")]
     assert main(["folder", *places, *options]) == 0
     text, errors = capsys.readouterr()
-    for part in ("not written", "4 of 4 subjects", "training 3, validation 1", "a, b", "only headers were looked at"):
+    for part in ("not written", "4 of 4 subjects", "training 3, validation 1", "a, b", "only headers were read"):
         assert part in text
     assert "multi-frame DICOM of 4 frames" in errors.replace("\n", " ")
     assert content(tmp_path) == before

@@ -99,9 +99,9 @@ def test_an_interrupted_part_goes_on(
     assert run(words, tmp_path / "data", "--shard", "2/2") == 0
     capsys.readouterr()
     line = refused(words, tmp_path / "data", capsys, "--shard", "merge")
-    assert "1-of-2: is not finished; run the command with --shard 1/2 (it goes on where it was)" in line
+    assert "1-of-2: is not finished; run the command with --shard 1/2 (it resumes)" in line
     assert run(words, tmp_path / "data", "--shard", "1/2", "--json") == 0
-    assert "1 images had been finished by a run before" in json.loads(capsys.readouterr().out)["notes"]
+    assert "1 images had been finished by an earlier run" in json.loads(capsys.readouterr().out)["notes"]
     assert run(words, tmp_path / "data", "--shard", "merge") == 0
     assert run(words, tmp_path / "one", "--name", "data") == 0
     assert content(tmp_path / "data") == content(tmp_path / "one")
@@ -114,7 +114,7 @@ def test_a_part_at_work_is_not_merged_nor_begun_in_a_merge(
     import_parts(words, out, 2)
     capsys.readouterr()
     lock: Any = claim(tmp_path / "data.shards" / "2-of-2" / "in_use")
-    line = "2-of-2: another process is at work in it; wait for it"
+    line = "2-of-2: another process is working in it; wait for it"
     assert f"{line}, then merge" in refused(words, out, capsys, "--shard", "merge")
     lock.close()  # as one that was killed leaves it
     placed = writer._place
@@ -189,16 +189,16 @@ def no_parts(shards: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (drop, "part 2 of 3 is missing; run the command with --shard 2/3, or copy what another machine made there"),
+        (drop, "part 2 of 3 is missing; run the command with --shard 2/3, or copy the part from another machine"),
         (again, "1-of-3 copy: is part 1 of 3, and so is "),
         (other_division, "holds parts of 3 and of 4; remove those of the other division"),
         (
             damaged,
-            "2-of-3: is no part of an import (shard.json is missing or damaged); run its part again, or move it away",
+            "2-of-3: not a part of an import (shard.json is missing or damaged); run its part again, or move it away",
         ),
-        (odd, "2-of-3: is no part of an import"),
+        (odd, "2-of-3: not a part of an import"),
         (cut, "2-of-3: files of an image are missing or damaged; run the command again with --shard 2/3, then"),
-        (no_parts, "no parts of an import; run the command with --shard 1/3, 2/3 and 3/3, say, before"),
+        (no_parts, "no parts of an import; first run the command with, for example, --shard 1/3"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -242,8 +242,8 @@ def other_table(folder: Path) -> list[str]:
         (lambda _: ["--values", "0=background,1=mass"], "was made with other classes or options of the format", None),
         (lambda _: ["--ignore", "2"], "was made with other classes or options of the format", None),
         (other_table, "was made with --split a file of SHA-256 ", 0),
-        (changed_source, "is one of other files, of files that changed since", 1),
-        (more_images, "is one of 7 images, here are 8", 1),
+        (changed_source, "is of other files, of files that changed since", 1),
+        (more_images, "is of an import of 7 images, but this one has 8", 1),
     ],
     ids=["options", "classes", "ignored", "split", "changed file", "more files"],
 )
@@ -261,7 +261,7 @@ def test_parts_of_another_plan_are_refused_and_soon_made_again(
     capsys.readouterr()
     line = refused(words, tmp_path / "data", capsys, *more, "--shard", "merge")
     assert f"1-of-2: {expected}" in line
-    assert "give all parts and --shard merge the same, or run the command with --shard 1/2 as here" in line
+    assert "use the same for all parts and --shard merge, or run the command with --shard 1/2 as here" in line
     read: list[Any] = []
     saved = process_case.save_case
     monkeypatch.setattr(process_case, "save_case", lambda *arguments: (read.append(1), saved(*arguments)))
@@ -288,7 +288,7 @@ def test_another_number_of_parts_is_refused_before_it_is_read(
 ) -> None:
     shutil.copytree(three[1], tmp_path / "data.shards")
     line = refused(three[0], tmp_path / "data", capsys, "--shard", "1/4")
-    assert "1-of-3: is part 1 of 3, --shard says 1/4; divide by one number, or remove the parts" in line
+    assert "1-of-3: is part 1 of 3, but --shard is 1/4; use one number of parts, or remove the parts" in line
 
 
 def test_parts_and_their_merge_keep_an_existing_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

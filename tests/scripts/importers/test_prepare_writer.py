@@ -232,7 +232,7 @@ def test_what_no_folder_can_be_renamed_to_is_refused_before_the_work(
     with pytest.raises(UserError, match="link: a broken link"):
         writer.write_dataset(tmp_path / "link", [], NAMED, labels=["a", "b"])
     monkeypatch.setattr("os.path.ismount", lambda path: Path(path).name == "disk")
-    with pytest.raises(UserError, match=r"disk: is a mounted disk.*give a folder in it"):
+    with pytest.raises(UserError, match=r"disk: is a mounted disk.*specify a folder in it"):
         writer.write_dataset(tmp_path / "disk", [], NAMED, labels=["a", "b"])
 
 
