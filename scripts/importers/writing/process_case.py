@@ -56,7 +56,7 @@ class Task:
 
 
 def process_case(task: Task) -> Record:
-    """Write `key`.image.npy, `key`.label.npy and finally `key`.json; or reuse them if complete from an earlier run.
+    """Write `key`.{image,label,rows}.npy and finally `key`.json; or reuse them if complete from an earlier run.
 
     Raises:
         UserError: a label that does not fit, or with `strict` an unreadable image.
