@@ -149,5 +149,5 @@ def test_subjects_in_no_fold_are_in_the_test_section_of_every_fold(tmp_path: Pat
         "subject,fold\n" + "".join(f"s00{n},{n % 2 + 1}\n" for n in range(5)) + "s005,test\n"
     )
     assert _folds(data, None, tmp_path / "folds.csv", 0)[0] == [["s000", "s002", "s004"], ["s001", "s003"]]
-    with pytest.raises(UserError, match="leave --test out"):
+    with pytest.raises(UserError, match="omit --test"):
         _folds(data, None, tmp_path / "folds.csv", 0, 0.2)
