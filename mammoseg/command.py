@@ -27,6 +27,7 @@ import typer
 import typer.core
 
 import mammoseg  # noqa: F401 - makes the following importable
+from engines.base.network_file import read_network
 from engines.base.paths import bundle_folder, bundle_folders, bundle_root, code_root, is_installed, project_root
 from scripts.commandline import Commands, command_of, run_app
 from transforms.command_names import command_names
@@ -80,14 +81,26 @@ class OfBundles(typer.core.TyperCommand):
 
 
 def bundle_options(command: str) -> list[tuple[str, str]]:
-    """Return the options of a command with their descriptions, from the source of all configs."""
+    """Return the options of a command with their descriptions; those that one bundle alone has are last."""
     config = {"infer": "inference", "check": "train"}.get(command, command)
     path = code_root() / "bundles" / "common" / "options.json"
     if not path.is_file():  # a shared bundle
         return []
     options = json.loads(path.read_text(encoding="utf-8"))
     recipes = config == "train"
+    for folder in sorted(bundle.parent for root in bundle_folders() for bundle in root.glob("*/network.json")):
+        for name, option in _own_options(folder).items():
+            options.setdefault(name, {**option, "_desc_": f"{option['_desc_']} Only {folder.name}."})
     return [(k, command_names(v["_desc_"])) for k, v in options.items() if config in v or (recipes and "recipe" in v)]
+
+
+def _own_options(folder: Path) -> dict[str, Any]:
+    """Return a bundle's own options; none if its network.json is broken, which a help text need not report."""
+    try:
+        options = read_network(folder).get("options", {})
+        return {name: option for name, option in options.items() if isinstance(option["_desc_"], str)}
+    except (UserError, AttributeError, LookupError, TypeError):
+        return {}
 
 
 app = typer.Typer(cls=Mammoseg, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)

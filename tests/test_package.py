@@ -202,6 +202,19 @@ def test_commands_are_called_what_they_are_called_in_an_installation(text: str, 
     assert command_names(text, installed=False) == text
 
 
+def test_help_lists_options_that_one_bundle_alone_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A broken network.json does not take the help away."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "network.json").write_text("{")
+    monkeypatch.setattr(command, "bundle_folders", lambda: [tmp_path, paths.code_root() / "bundles"])
+    assert main(["train", "--help"]) == 0
+    listed = " ".join(capsys.readouterr().out.split())
+    assert "--norm Feature normalization" in listed
+    assert "Only unet." in listed
+
+
 def test_help_lists_the_options_of_bundles(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--help"]) == 0
     printed = capsys.readouterr().out
