@@ -8,8 +8,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from dicom_factory import write_dicom
 from PIL import Image
 
+from engines.records.tables import read_csv
 from transforms.argmax import ArgmaxLiked
 from transforms.errors import UserError
 from transforms.load import LoadLabeld, LoadWholed
@@ -100,6 +102,26 @@ def test_nothing_of_the_source_but_pixels_and_spacing_is_written(tmp_path: Path)
 def test_unknown_format() -> None:
     with pytest.raises(ValueError, match="unknown dicom; choose from nifti"):
         SaveSegmentationd("pred", ".", 2, formats=["dicom"])
+
+
+@pytest.mark.parametrize(
+    ("spacing", "given", "area"),
+    [([70, 70], None, ""), ([70, 70], 0.5, "4.00"), ([0.5, 0.5], None, "4.00")],
+    ids=["implausible", "specified", "stated"],
+)
+def test_areas_only_with_a_known_spacing(
+    spacing: list[float], given: float | None, area: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels = np.arange(2400, dtype=np.uint16).reshape(60, 40)
+    file = write_dicom(tmp_path / "a.dcm", pixels, PixelSpacing=spacing)
+    item = LoadMammogramd("image", spacing=given)({"image": file})
+    item["pred"] = torch.zeros(1, 60, 40)
+    item["pred"][0, :4, :4] = 1
+    save = SaveSegmentationd("pred", str(tmp_path), 2, labels=["background", "tumor"], formats=["findings"])
+    save({**item, "name": "a"})
+    (row,) = read_csv(tmp_path / "findings.csv")
+    assert (row["tumor_px"], row["tumor_mm2"]) == ("16", area)
+    assert ("no areas in mm²" in caplog.text) == (area == "")
 
 
 def test_a_mirrored_image_comes_back_as_it_was(tmp_path: Path) -> None:

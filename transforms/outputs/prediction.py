@@ -31,7 +31,8 @@ class Prediction:
         spacing_mm: (row, column) distance of pixel centers, or None if unknown.
         image: normalized image (1 or 3, h, w) at the working resolution.
         logits: (classes, h, w) at the working resolution, or None if they were not kept.
-        facts: "path", "laterality", "view", "spacing_source" and "burned_in" of the file, as text, "" if unknown.
+        facts: "path", "laterality", "view", "spacing_source", "spacing_known" and "burned_in" of the file, as text, ""
+            if unknown.
         algorithm: "network", "stage" and "weights" (path, or a list of them), as text.
         lesions: numbers of the lesion classes; None for those that `transforms.vocabulary` knows.
         min_lesion_score: lesions with a lower score are not listed.

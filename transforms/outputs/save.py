@@ -93,7 +93,7 @@ class SaveSegmentationd(MapTransform):
         d = dict(data)
         facts = d.get("facts") or {}
         spacing = tuple(float(v) for v in d["spacing_mm"])
-        known = facts.get("spacing_source") != "none"
+        known = facts.get("spacing_known") != "no"
         for key in self.key_iterator(d):
             prediction = Prediction(
                 label=d[key][0].cpu().numpy().astype(np.uint8),

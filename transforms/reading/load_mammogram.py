@@ -28,8 +28,8 @@ class LoadMammogramd(MapTransform):
     """Read any image file (`transforms.reading.mammogram`): path → float32 (1, h, w) at the working resolution.
 
     Also sets `intensity_range`, `original_size` (rows, columns) and `spacing_mm` (row, column; 1.0 if unknown), which
-    later transforms and writers use, and `facts` of the file: "path", "laterality", "view", "spacing_source" and
-    "burned_in" ("yes", "no"); these are texts, "" if unknown.
+    later transforms and writers use, and `facts` of the file: "path", "laterality", "view", "spacing_source",
+    "spacing_known" and "burned_in" ("yes", "no"); these are texts, "" if unknown.
 
     Args:
         keys: image keys.
@@ -92,7 +92,7 @@ class LoadMammogramd(MapTransform):
         if recorded is not None:
             return _not_blank(path, _of_dataset(path, recorded, self.windowing))
         mammogram = _not_blank(path, read_mammogram(path, windowing=self.windowing, bits=self.bits))
-        if mammogram.spacing_source.startswith(IMPLAUSIBLE):
+        if mammogram.spacing_source.startswith(IMPLAUSIBLE) and self.spacing is None:
             logger.warning("%s: no areas in mm²: %s", one_line(Path(path).name), mammogram.spacing_source)
         _warn_of_unused_bits(path, mammogram)
         return mammogram
@@ -136,6 +136,7 @@ def _facts(path: Any, mammogram: Mammogram) -> dict[str, str]:
         "laterality": mammogram.laterality or "",
         "view": mammogram.view or "",
         "spacing_source": mammogram.spacing_source,
+        "spacing_known": "no" if mammogram.spacing_mm is None else "yes",
         "burned_in": {True: "yes", False: "no", None: ""}[mammogram.burned_in],
     }
 
