@@ -23,7 +23,7 @@ def monitored_score(monitor: str, class_names: Sequence[str], lesion_class: Any 
     Args:
         monitor: a score, or `LESION_DICE`.
         class_names: names of the classes, in order.
-        lesion_class: see `engines.scoring.lesions.lesion_classes`.
+        lesion_class: see `engines.scoring.lesion_classes`.
 
     Raises:
         UserError: unknown score, or `LESION_DICE` without exactly one lesion class.

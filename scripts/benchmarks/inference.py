@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engines.base.paths import project_root
+from scripts.measuring.whole_numbers import whole_numbers
 
 RUN = """
 import json, sys, time
@@ -62,7 +63,7 @@ def inference(
     """Time inference on a folder, sequential and parallel."""
     from scripts.sample import make_sample
 
-    numbers = [int(text) for text in workers.split(",")]
+    numbers = whole_numbers(workers, "--workers", lowest=0)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         small = make_sample(folder / "small", subjects=4, height=192, progress=False)

@@ -11,6 +11,7 @@ import pytest
 from scripts import benchmark, compare
 from scripts.measuring.copied_store import multiply
 from scripts.measuring.whole_numbers import whole_numbers
+from transforms.errors import UserError
 
 
 def test_copies_are_compared_as_trainings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,3 +54,6 @@ def test_numbers_that_are_none_are_one_line(words: list[str], text: str, capsys:
 
 def test_numbers_of_an_option() -> None:
     assert whole_numbers("5, 500,5", "--trainings") == [5, 500]
+    assert whole_numbers("0,2", "--workers", lowest=0) == [0, 2]
+    with pytest.raises(UserError, match="--workers a: expected comma-separated integers of at least 0"):
+        whole_numbers("a", "--workers", lowest=0)

@@ -107,7 +107,7 @@ def read_labels(path: Path, class_names: list[str], shape: tuple[int, int]) -> N
 
 
 def read_probability(path: Path, lesions: Sequence[int], classes: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Read the probability of a lesion (rows, columns); maps of other sizes are resized to `shape` bilinearly.
+    """Read the probability of a lesion (rows, columns); maps of another resolution are resized to `shape`.
 
     Args:
         lesions: numbers of the lesion classes, whose probabilities are summed.
@@ -120,6 +120,12 @@ def read_probability(path: Path, lesions: Sequence[int], classes: int, shape: tu
     if not np.isfinite(values).all() or values.min() < -1e-3 or values.max() > 1 + 1e-3:
         raise UserError(f"{path}: values from {values.min():g} to {values.max():g}; expected probabilities from 0 to 1")
     lesion = values[0] if len(values) == 1 else values[list(lesions)].sum(axis=0)
+    rows, columns = lesion.shape
+    if abs(rows * shape[1] - columns * shape[0]) > sum(shape):  # more than rounding to whole pixels
+        raise UserError(
+            f"{path}: is {rows} x {columns}, the label {shape[0]} x {shape[1]} (rows x columns); expected the same "
+            "aspect ratio"
+        )
     if lesion.shape != shape:
         small = torch.from_numpy(np.ascontiguousarray(lesion))[None, None]
         lesion = F.interpolate(small, size=shape, mode="bilinear")[0, 0].numpy()

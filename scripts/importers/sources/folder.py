@@ -51,7 +51,7 @@ def import_folder(
     """
     images, labels, out, pattern = Path(images), Path(labels), Path(out), checked_pattern(options.subject)
     if unlabelled not in ("error", "skip", "keep"):
-        raise UserError(f"--unlabelled is {unlabelled!r}; expected skip or keep")
+        raise UserError(f"--unlabelled is {unlabelled!r}; expected error, skip or keep")
     pairs, suffix = _pairs(
         find_images(images, [labels, out]), images, find_images(labels, [images, out]), labels, suffix
     )

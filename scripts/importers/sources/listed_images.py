@@ -97,7 +97,7 @@ def import_listed(
     """
     smooth = checked_smooth(smooth)
     if unannotated not in ("error", "background", "skip"):
-        raise UserError(f"--unannotated is {unannotated!r}; expected background or skip")
+        raise UserError(f"--unannotated is {unannotated!r}; expected error, background or skip")
     pattern = checked_pattern(options.subject)
     for one in images_listed:
         table.ids(one.source, [name for name, _ in one.shapes if name is not None])

@@ -57,7 +57,7 @@ def import_qupath(
     table = ClassTable.make(list(classes), merge or {}, precedence, task)
     smooth = checked_smooth(smooth)
     if unannotated not in ("error", "background", "skip"):
-        raise UserError(f"--unannotated is {unannotated!r}; expected background or skip")
+        raise UserError(f"--unannotated is {unannotated!r}; expected error, background or skip")
     pattern, tally = checked_pattern(options.subject), Tally()
     cases = []
     files = find_images(images, [out] if annotations is None else [out, annotations])

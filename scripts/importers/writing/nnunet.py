@@ -25,6 +25,8 @@ from transforms.errors import UserError
 TRAINED = ("training", "validation")
 ENDING = ".png"
 COLORS = ("R", "G", "B")
+RESERVED = ("background", "ignore")
+"""Names that nnU-Net gives a meaning of its own; the first is that of class 0."""
 
 
 def export_nnunet(
@@ -43,7 +45,7 @@ def export_nnunet(
     Returns the folders and the numbers of images and folds.
 
     Raises:
-        UserError: an output folder exists, or a training image has no label.
+        UserError: an output folder exists, a training image has no label, or nnU-Net reserves the name of a class.
     """
     data = Dataset.load(dataset)
     if not 1 <= number <= 999:
@@ -57,7 +59,7 @@ def export_nnunet(
     trained = [item for section in TRAINED for item in data.items(section)]
     tested = data.items("test")
     data.check_labels(trained)
-    splits = _splits(data, trained, folds)
+    splits, description = _splits(data, trained, folds), _description(data, len(trained))
     parts = [*(("Tr", item) for item in trained), *(("Ts", item) for item in tested)]
     for part, item in tqdm(parts, desc="export", delay=2, leave=False, disable=not progress):
         _write(raw / f"images{part}" / f"{item['case']}_0000{ENDING}", np.array(open_array(item["image"])))
@@ -65,7 +67,7 @@ def export_nnunet(
             label = np.array(open_array(item["label"]))
             label[label >= data.num_classes] = data.num_classes  # nnU-Net expects the next number as ignore label
             _write(raw / f"labels{part}" / f"{item['case']}{ENDING}", label)
-    _write_json(raw / "dataset.json", _description(data, len(trained)))
+    _write_json(raw / "dataset.json", description)
     _write_json(preprocessed / "splits_final.json", splits)
     return {
         "raw": str(raw),
@@ -91,9 +93,13 @@ def _splits(
 
 def _description(data: Dataset, trained: int) -> dict[str, Any]:
     """Return nnU-Net's dataset.json."""
-    labels: dict[str, int] = {name: number for number, name in data.labels.items()}
-    first = next(iter(labels))
-    labels = {"background" if name == first else name: number for name, number in labels.items()}
+    reserved = [name for number, name in data.labels.items() if number and name in RESERVED]
+    if reserved:
+        raise UserError(
+            f"{data.root}: class {reserved[0]} has a name that nnU-Net reserves; rename it in dataset.json, in labels "
+            "and pixel_fraction"
+        )
+    labels = {name if number else "background": number for number, name in data.labels.items()}
     if data.ignore_label is not None:
         labels["ignore"] = data.num_classes
     channels = COLORS if data.colour else ("mammogram",)
@@ -104,8 +110,8 @@ def _description(data: Dataset, trained: int) -> dict[str, Any]:
         "file_ending": ENDING,
         "overwrite_image_reader_writer": "NaturalImage2DIO",
         "name": data.name,
-        "licence": data.content["licence"],
-        "reference": data.content["reference"],
+        "licence": data.content.get("licence", ""),
+        "reference": data.content.get("reference", ""),
     }
 
 

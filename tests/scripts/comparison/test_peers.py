@@ -187,6 +187,12 @@ def test_small_probability_maps_are_enlarged(tmp_path: Path) -> None:
     np.save(tmp_path / "c_prob.npy", np.full((2, 2), -3.0))
     with pytest.raises(UserError, match="values from -3 to -3; expected probabilities"):
         read_probability(tmp_path / "c_prob.npy", [1], 2, (2, 2))
+    np.save(tmp_path / "d_prob.npy", np.zeros((33, 25)))  # of 100 x 75, rounded
+    assert read_probability(tmp_path / "d_prob.npy", [1], 2, (100, 75)).shape == (100, 75)
+    with pytest.raises(
+        UserError, match=r"d_prob.npy: is 33 x 25, the label 75 x 100 \(rows x columns\); expected the same"
+    ):
+        read_probability(tmp_path / "d_prob.npy", [1], 2, (75, 100))
 
 
 def no_map(folder: Path) -> None:

@@ -25,6 +25,8 @@ def test_images_labels_and_description(tmp_path: Path, capsys: pytest.CaptureFix
     content = json.loads((data / "dataset.json").read_text())
     content["test"] = [{**content["training"].pop(), "label": None}]
     content["ignore_label"] = 255
+    content.pop("licence", None)
+    content.pop("reference", None)
     (data / "dataset.json").write_text(json.dumps(content))
     label = np.load(data / "labels" / "s000_L_CC.npy")
     label[:3] = 255
@@ -47,11 +49,26 @@ def test_images_labels_and_description(tmp_path: Path, capsys: pytest.CaptureFix
     assert not (raw / "labelsTs").exists()
     description = json.loads((raw / "dataset.json").read_text())
     assert description["labels"] == {"background": 0, "gland": 1, "tumor": 2, "ignore": 3}
+    assert (description["licence"], description["reference"]) == ("", "")
     assert description["channel_names"] == {"0": "mammogram"}
     assert (description["numTraining"], description["file_ending"]) == (5, ".png")
     (fold,) = json.loads(Path(said["splits"]).read_text())
     assert fold["val"] == ["s004_L_CC", "s005_L_CC"]
     assert fold["train"] == ["s000_L_CC", "s001_L_CC", "s002_L_CC"]
+
+
+@pytest.mark.parametrize("name", ["background", "ignore"])
+def test_names_that_nnunet_reserves_are_refused_before_the_work(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_dataset(tmp_path / "tiny")
+    content = json.loads((data / "dataset.json").read_text())
+    content["labels"] = {"0": "other", "1": name, "2": "tumor"}
+    content["pixel_fraction"] = {"other": 0.5, name: 0.3, "tumor": 0.2}
+    (data / "dataset.json").write_text(json.dumps(content))
+    assert main(["export-nnunet", str(data), str(tmp_path / "out")]) == 2
+    assert f"class {name} has a name that nnU-Net reserves" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_folds_are_those_of_the_cross_validation(tmp_path: Path) -> None:
