@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from os.path import isfile
 from pathlib import Path
 from typing import Any
 
 from transforms.errors import UserError
+from transforms.npy import not_readable
 from transforms.strict_json import read_json
 
 SHARED = ("subject", "laterality", "view", "spacing_source", "intensity_source")
@@ -39,11 +40,13 @@ def read_content(root: Path) -> dict[str, Any]:
         UserError: the file is missing, or holds no JSON object.
     """
     path = root / "dataset.json"
-    if not path.is_file():
+    if not is_file(path):
         raise UserError(_not_a_dataset(root))
     try:
         content = read_json(path)
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise not_readable(path, error) from None
+    except ValueError as error:
         raise UserError(f"{path}: not readable JSON ({error}); prepare the dataset again") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}; expected an object as scripts.prepare writes it")
@@ -79,10 +82,27 @@ def _not_a_dataset(root: Path) -> str:
     )
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file; False also for a name that no file can have.
+
+    Raises:
+        UserError: its folder may not be entered, so whether the file exists is unknown.
+    """
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except PermissionError as error:
+        raise not_readable(path, error) from None
+    except (OSError, ValueError):
+        return False
+
+
 def missing_files(root: Path, names: Iterable[str]) -> set[str]:
     """Return those of some paths below a folder at which there is no file.
 
     Each subfolder is listed once, instead of checking each file.
+
+    Raises:
+        UserError: a subfolder may not be entered.
     """
     missing = set(names)
     for folder in {name.rpartition("/")[0] for name in missing}:
@@ -92,4 +112,4 @@ def missing_files(root: Path, names: Iterable[str]) -> set[str]:
                 missing.difference_update(prefix + entry.name for entry in entries if entry.is_file())
         except (OSError, ValueError):
             continue
-    return {name for name in missing if not isfile(root / name)}  # isfile: False also for a name no file can have
+    return {name for name in missing if not is_file(root / name)}

@@ -19,6 +19,8 @@ def open_array(path: str | Path) -> np.ndarray[Any, Any]:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; copy the whole dataset folder again, or prepare it again") from None
+    except OSError as error:
+        raise not_readable(path, error) from None
     except Exception as error:  # NumPy parses the header as Python: a damaged one raises many kinds of exceptions
         raise UserError(
             f"{path}: not a NumPy array that can be read ({type(error).__name__}); prepare the dataset again"
@@ -28,6 +30,11 @@ def open_array(path: str | Path) -> np.ndarray[Any, Any]:
     if (array.ndim != 2 and array.shape[2:] != (3,)) or not array.size:
         raise UserError(f"{path}: has shape {array.shape}; expected (rows, columns) or (rows, columns, 3)")
     return array
+
+
+def not_readable(path: str | Path, error: OSError) -> UserError:
+    """The error for a file of a dataset folder that the system does not let us read."""
+    return UserError(f"{path}: cannot be read ({error.strerror or error}); check the disk and its rights")
 
 
 def check_image_type(path: str | Path, image: np.ndarray[Any, Any]) -> None:

@@ -87,13 +87,15 @@ def describe_run(tracking: Tracking, data: Dataset, config: str) -> None:
 
 
 def readable_excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """Print a `UserError`, however deeply MONAI wrapped it, as one line; anything else as usual."""
+    """Print a `UserError` or an error of the disk, however deeply wrapped, as one line; anything else as usual."""
     try:
         cause = user_error(error)
         if issubclass(kind, KeyboardInterrupt):
             print("\nInterrupted.", *error.args, file=sys.stderr)
         elif cause is None and hides_interruption(error):
             print("\nInterrupted.", file=sys.stderr)
+        elif cause is None and (disk := _disk_error(error)) is not None:
+            print(f"error: {disk.filename}: {disk.strerror}; check the disk and its rights", file=sys.stderr)
         elif cause is None:
             sys.__excepthook__(kind, error, traceback)
         else:
@@ -101,3 +103,12 @@ def readable_excepthook(kind: type[BaseException], error: BaseException, traceba
         sys.stderr.flush()
     except OSError:  # the terminal was closed
         forget(sys.stderr)
+
+
+def _disk_error(error: BaseException | None) -> OSError | None:
+    """The error of the system that names a file, if one is the cause; not one that was dealt with before another."""
+    while error is not None:
+        if isinstance(error, OSError) and error.filename is not None:
+            return error
+        error = error.__cause__
+    return None

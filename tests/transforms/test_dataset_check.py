@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,31 @@ def test_a_name_that_no_file_can_have_is_one_line(tiny_dataset: Path, tmp_path: 
     edit(tiny_dataset, lambda c: c["training"][0].update(image=f"images/{name}.npy"))
     with pytest.raises(UserError, match=r"missing, though"):
         Dataset.load(tiny_dataset)
+
+
+def test_files_that_may_not_be_read_are_not_called_missing_or_damaged(
+    tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a folder belongs to another user. (Permissions themselves do not bind the administrator.)"""
+    asked, listed = os.stat, os.scandir
+
+    def refusing(usual: Any, denied: Path) -> Any:
+        def ask(path: Any, *args: Any, **options: Any) -> Any:
+            if isinstance(path, (str, os.PathLike)) and Path(path).is_relative_to(denied):
+                raise PermissionError(13, "Permission denied", str(path))
+            return usual(path, *args, **options)
+
+        return ask
+
+    for denied in (tiny_dataset, tiny_dataset / "labels"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "stat", refusing(asked, denied))
+            patch.setattr(os, "scandir", refusing(listed, denied))
+            with pytest.raises(UserError, match=r"cannot be read \(Permission denied\); check the disk and its rights"):
+                Dataset.load(tiny_dataset)
+    for read in (Dataset.load, lambda folder: open_array(folder / "images" / "s000_L_CC.npy")):
+        with monkeypatch.context() as patch:
+            patch.setattr("builtins.open", refusing(open, tiny_dataset))
+            patch.setattr("io.open", refusing(open, tiny_dataset))
+            with pytest.raises(UserError, match=r"cannot be read \(Permission denied\); check the disk and its rights"):
+                read(tiny_dataset)

@@ -111,6 +111,28 @@ def test_other_errors_keep_their_traceback(capsys: pytest.CaptureFixture[str]) -
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_an_error_of_the_disk_is_one_line_however_deep(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        try:
+            raise PermissionError(13, "Permission denied", "/data/mine")
+        except OSError as inner:
+            raise RuntimeError("Failed to evaluate ConfigExpression …") from inner
+    except RuntimeError as error:
+        readable_excepthook(type(error), error, error.__traceback__)
+    assert capsys.readouterr().err == "error: /data/mine: Permission denied; check the disk and its rights\n"
+
+
+def test_an_error_of_the_disk_that_was_dealt_with_hides_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        try:
+            raise PermissionError(13, "Permission denied", "/data/mine")
+        except OSError:
+            _ = 1 / 0
+    except ZeroDivisionError:
+        readable_excepthook(*sys.exc_info())
+    assert "Traceback" in capsys.readouterr().err
+
+
 def test_interruption_has_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     readable_excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
     assert capsys.readouterr().err == "\nInterrupted.\n"
