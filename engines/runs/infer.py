@@ -24,6 +24,7 @@ from engines.base.world import gathered, is_main, rank, world_size
 from engines.inference.ensemble import Ensemble
 from engines.inference.finite import naming_case
 from transforms.dataset import SECTIONS, Dataset
+from transforms.dataset_folder import is_file
 from transforms.errors import UserError, user_error
 from transforms.outputs.findings_table import FILE, merge_parts, put_refused, table_for
 from transforms.outputs.formats import ENDINGS
@@ -33,6 +34,7 @@ from transforms.plain_text import one_line
 from transforms.reading.dicom import quiet
 from transforms.reading.find_files import image_candidates
 from transforms.reading.names import result_name, stem
+from transforms.strict_json import read_json
 
 logger = logging.getLogger("mammoseg")
 
@@ -59,7 +61,7 @@ def find_images(path: str | Path, but_not_in: str | Path | None = None) -> list[
         raise UserError(
             f"--results_dir {root}: holds the images, and files beside them would be replaced; give another"
         )
-    if (root / "dataset.json").is_file():
+    if is_file(root / "dataset.json"):
         items = _of_dataset(root)
         if items:
             return items
@@ -76,10 +78,16 @@ def find_images(path: str | Path, but_not_in: str | Path | None = None) -> list[
 
 
 def _of_dataset(folder: Path) -> list[dict[str, Any]]:
-    """Return the images of a dataset folder; none, and a warning, if its dataset.json is from another tool."""
+    """Return the images of a dataset folder; none, and a warning, if its dataset.json is from another tool.
+
+    Raises:
+        UserError: a dataset folder of this project cannot be opened; its labels are no images to segment.
+    """
     try:
         data = Dataset.load(folder)
     except UserError as error:
+        if _may_be_ours(folder / "dataset.json"):
+            raise
         logger.warning("%s; treated as an ordinary folder of images", error)
         return []
     items: list[dict[str, Any]] = []
@@ -88,6 +96,14 @@ def _of_dataset(folder: Path) -> list[dict[str, Any]]:
             recorded = {} if data.colour else {"recorded": {**facts, "windowing": data.windowing}}
             items.append({"image": item["image"], "name": item["case"], **recorded})
     return sorted(items, key=lambda item: str(item["name"]))
+
+
+def _may_be_ours(path: Path) -> bool:
+    try:
+        content = read_json(path)
+    except (ValueError, OSError):
+        return True
+    return isinstance(content, dict) and "format_version" in content
 
 
 def _without_results(files: list[Path]) -> list[Path]:

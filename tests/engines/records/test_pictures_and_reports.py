@@ -136,6 +136,17 @@ def test_a_dataset_json_of_another_tool_is_none(tmp_path: Path, caplog: pytest.L
     assert "treated as an ordinary folder of images" in caplog.text
 
 
+def test_a_dataset_folder_that_does_not_open_is_no_folder_of_images(tiny_dataset: Path) -> None:
+    """Its labels would be segmented as images, and images lose what is recorded of them."""
+    (tiny_dataset / "labels" / "s000_L_CC.npy").unlink()
+    with pytest.raises(UserError, match=r"s000_L_CC\.npy: missing, though"):
+        find_images(tiny_dataset)
+    cut = (tiny_dataset / "dataset.json").read_text()[:-20]
+    (tiny_dataset / "dataset.json").write_text(cut)
+    with pytest.raises(UserError, match="not readable JSON"):
+        find_images(tiny_dataset)
+
+
 def test_images_above_the_limit_go_in_tiles_with_the_same_result() -> None:
     network, image = FCN(3, width=0.02).eval(), torch.rand(1, 3, 96, 72)
     seen: list[tuple[int, ...]] = []
