@@ -48,7 +48,8 @@ REFERENCE = (
     "Moreira et al., INbreast: toward a full-field digital mammographic database, Acad Radiol 19(2):236-248, 2012"
 )
 _IMAGE = re.compile(r"(?P<id>\d{6,})(?:_(?P<person>[0-9A-Za-z]+)_MG_(?P<side>[LR])_(?P<view>[A-Z]+)(?:_ANON)?)?")
-_XML = re.compile(r"(?P<id>\d{6,})(?P<muscle>_muscle)?\.xml", re.IGNORECASE)
+_XML = re.compile(r"(?P<id>\d{6,})(?P<muscle>_muscle)?\.xml(?:\.gz|\.zip)?", re.IGNORECASE)
+_OTHER_XML = re.compile(r"(?P<id>\d{6,})(?!\d).*\.xml(?!\w).*", re.IGNORECASE)  # such as "… (1).xml" and ".xml.7z"
 
 
 @dataclass
@@ -105,6 +106,12 @@ def _annotations(images: Path, files: Sequence[Path]) -> _Found:
     for path in files_below(images):
         parts = _XML.fullmatch(path.name)
         if not parts:
+            other = _OTHER_XML.fullmatch(path.name)
+            if other and other["id"] in ids:
+                raise UserError(
+                    f"{path}: annotations of this name or form are not read; expected {other['id']}.xml or "
+                    f"{other['id']}_muscle.xml, also packed as .gz or .zip; rename, unpack or remove it"
+                )
             continue
         if parts["id"] not in ids:
             found.remarks["annotation files belong to no image here"] += 1
@@ -164,6 +171,8 @@ def _case(
 ) -> Case:
     parts = _IMAGE.fullmatch(stem(path))
     number, side, view = (parts["id"], parts["side"], parts["view"]) if parts else ("", None, None)
+    if parts and number not in found.findings:
+        found.remarks["images have no file of findings, AllXML/<id>.xml, and count as normal"] += 1
     if view in ("ML", "MLO") and number not in found.muscles:
         found.remarks["MLO images have no outline of the muscle, which is background there"] += 1
     person = parts["person"] if parts and parts["person"] else path.name

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import plistlib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +323,29 @@ def test_broken_files_are_named(tmp_path, content, reason) -> None:
     with pytest.raises(UserError, match=reason) as refusal:
         read_rois(path)
     assert "20586900.xml" in str(refusal.value)
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zip"])
+def test_packed_annotations_are_read(tmp_path, release, ending) -> None:
+    path = release.root / "AllXML" / "20586900.xml"
+    content = path.read_bytes()
+    path.unlink()
+    if ending == ".gz":
+        path.with_suffix(".xml.gz").write_bytes(gzip.compress(content))
+    else:
+        with zipfile.ZipFile(path.with_suffix(".xml.zip"), "w") as archive:
+            archive.writestr(path.name, content)
+    summary = import_inbreast(release.root, tmp_path / "out")
+    np.testing.assert_array_equal(labels(tmp_path / "out")[0][1], area("mass", 10, 30, 4, 9))
+    assert "2 images have no file of findings, AllXML/<id>.xml, and count as normal" in summary.notes
+
+
+@pytest.mark.parametrize("name", ["20586900 (1).xml", "20586900.xml.7z", "20586900_muscle.xml.bz2"])
+def test_annotations_in_another_form_do_not_make_an_image_normal(tmp_path, release, name) -> None:
+    release.xml(f"AllXML/{name}", b"7z")
+    release.xml(f"AllXML/{name.replace('900', '999')}", b"7z")  # of an image that is not here
+    with pytest.raises(UserError, match=r"are not read; expected 20586900\.xml or 20586900_muscle\.xml, also packed"):
+        import_inbreast(release.root, tmp_path / "out")
 
 
 def test_files_that_are_missing_or_too_many(tmp_path, release) -> None:
