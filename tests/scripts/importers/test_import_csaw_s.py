@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +245,18 @@ def write_test_data(root: Path) -> Path:
         write_masks(test / f"annotator_{expert}" / "002", "002_0", **masks)
     write_masks(test / "annotator_3" / "005", "005_0", cancer=rows(1))
     return root
+
+
+def test_an_expert_whose_folder_is_not_there_is_named(tmp_path) -> None:
+    root = write_test_data(write_root(tmp_path / "CsawS"))
+    shutil.rmtree(root / "test_data" / "annotator_1")
+    summary = import_csaw_s(root, tmp_path / "out")
+    assert summary.sections["test"] == 1  # two of the experts remain
+    assert "1 expert's masks are not there: no folder test_data/annotator_1" in summary.notes
+    shutil.rmtree(root / "test_data" / "annotator_2")
+    summary = import_csaw_s(root, tmp_path / "without")
+    assert summary.sections["test"] == 0
+    assert "2 test images have too few masks for --annotator, and were left out" in summary.notes
 
 
 def test_test_images_by_majority(tmp_path) -> None:
