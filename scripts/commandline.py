@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
+import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +20,8 @@ from typer.models import CommandInfo
 from engines.base.console import forget, robust_console
 from transforms.errors import UserError
 from transforms.plain_text import one_line
+
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # as NumPy reports a full disk
 
 
 class Commands(typer.core.TyperGroup):
@@ -108,9 +114,20 @@ def run_app(
         forget(sys.stdout)
         return 1
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _error(f"{where}{error.strerror or error}; check the disk and the permissions")
+        return _error(disk_error(error))
     return 0
+
+
+def disk_error(error: OSError) -> str:
+    """Return the message of an error of the disk, with the file; of two, as in a copy, with the target."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or _CUT_SHORT.fullmatch(str(error)) is not None
+    target = error.filename2 if full or error.errno == errno.EROFS else None
+    name = target or error.filename
+    what = f"{name}: " if name else ""
+    if not full:
+        return f"{what}{error.strerror or error}; check the disk and the permissions"
+    what += error.strerror or os.strerror(errno.ENOSPC)
+    return f"{what}; free space on the disk, and on that of the temporary folder {tempfile.gettempdir()}"
 
 
 def command_of(app: typer.Typer, tell: Callable[[str], str] = str) -> Any:

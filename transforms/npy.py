@@ -34,7 +34,7 @@ def open_array(path: str | Path) -> np.ndarray[Any, Any]:
 
 def not_readable(path: str | Path, error: OSError) -> UserError:
     """The error for a file of a dataset folder that the system does not let us read."""
-    return UserError(f"{path}: cannot be read ({error.strerror or error}); check the disk and its rights")
+    return UserError(f"{path}: cannot be read ({error.strerror or error}); check the disk and the permissions")
 
 
 def check_image_type(path: str | Path, image: np.ndarray[Any, Any]) -> None:

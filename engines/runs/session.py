@@ -95,7 +95,7 @@ def readable_excepthook(kind: type[BaseException], error: BaseException, traceba
         elif cause is None and hides_interruption(error):
             print("\nInterrupted.", file=sys.stderr)
         elif cause is None and (disk := _disk_error(error)) is not None:
-            print(f"error: {disk.filename}: {disk.strerror}; check the disk and its rights", file=sys.stderr)
+            print(f"error: {disk.filename}: {disk.strerror}; check the disk and the permissions", file=sys.stderr)
         elif cause is None:
             sys.__excepthook__(kind, error, traceback)
         else:

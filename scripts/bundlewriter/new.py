@@ -35,7 +35,7 @@ def make_bundle(root: Path, name: str, target: str, given: Sequence[str], title:
         UserError: the name is taken or invalid, or the network cannot be built or does not return logits.
     """
     folder = root / "bundles" / name
-    if not re.fullmatch(r"[a-z]\w*", name) or name == "common":
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name == "common":
         raise UserError(f"{name}: invalid bundle name; expected lower-case letters, digits and _, as attention_unet")
     if folder.exists():
         raise UserError(f"{folder}: already exists; choose another name, or edit its network.json and `make bundles`")
@@ -53,7 +53,7 @@ def make_bundle(root: Path, name: str, target: str, given: Sequence[str], title:
         (folder / "docs" / "data_license.txt").write_text(terms, encoding="utf-8", newline="\n")
         write_all(root, only=folder)
     except BaseException:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # it may not even have been made
         raise
     return folder
 

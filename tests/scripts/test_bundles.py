@@ -217,6 +217,8 @@ def test_a_new_bundle_is_complete_and_changes_no_other_file(root: Path, capsys: 
     [
         (["fcn", *ATTENTION], "already exists"),
         (["Mine", *ATTENTION], "Mine: invalid bundle name"),
+        (["mIne", *ATTENTION], "mIne: invalid bundle name"),
+        (["müne", *ATTENTION], "müne: invalid bundle name"),
         (["mine", "--network", "monai.networks.nets.Nothing"], "cannot be imported"),
         (["mine", "--network", "nowhere.Net"], "No module named 'nowhere'); install its package first"),
         (["mine", *ATTENTION[:-1]], "missing strides; give each as NAME=VALUE"),
@@ -233,7 +235,21 @@ def test_a_new_bundle_is_complete_and_changes_no_other_file(root: Path, capsys: 
             "Flatten turns images (2, 3, 64, 64) into (2, 12288); expected logits",
         ),
     ],
-    ids=["taken", "capital", "class", "package", "missing", "unknown", "no value", "broken", "classes", "3-D", "flat"],
+    ids=[
+        "taken",
+        "capital",
+        "camel",
+        "umlaut",
+        "class",
+        "package",
+        "missing",
+        "unknown",
+        "no value",
+        "broken",
+        "classes",
+        "3-D",
+        "flat",
+    ],
 )
 def test_what_cannot_be_a_bundle_is_one_line_and_leaves_nothing(
     root: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]

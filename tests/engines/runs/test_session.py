@@ -119,7 +119,7 @@ def test_an_error_of_the_disk_is_one_line_however_deep(capsys: pytest.CaptureFix
             raise RuntimeError("Failed to evaluate ConfigExpression …") from inner
     except RuntimeError as error:
         readable_excepthook(type(error), error, error.__traceback__)
-    assert capsys.readouterr().err == "error: /data/mine: Permission denied; check the disk and its rights\n"
+    assert capsys.readouterr().err == "error: /data/mine: Permission denied; check the disk and the permissions\n"
 
 
 def test_an_error_of_the_disk_that_was_dealt_with_hides_no_other(capsys: pytest.CaptureFixture[str]) -> None:
