@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from transforms.command_names import INSTALLED
+from transforms.errors import UserError
 
 
 def code_root() -> Path:
@@ -49,6 +51,12 @@ def bundle_folder(name: str) -> Path:
 
 
 def as_path(text: str | Path) -> Path:
-    """Return the path that a user gave in a config or override: MONAI turns every `#` of a config string into `::`."""
+    """Return the path that a user gave in a config or override: MONAI turns every `#` of a config string into `::`.
+
+    Raises:
+        UserError: it is a number or a list: MONAI parses an option such as 2024 or [a] as Python.
+    """
+    if not isinstance(text, (str, os.PathLike)):
+        raise UserError(f"{text}: read as a {type(text).__name__}; expected a path; specify it as in ./{text}")
     path = Path(text)
     return path if path.exists() else Path(str(text).replace("::", "#"))

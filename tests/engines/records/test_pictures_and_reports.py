@@ -163,3 +163,10 @@ def test_a_hash_in_a_path_survives_monai(tmp_path: Path) -> None:
     (tmp_path / "a::b").mkdir()
     assert as_path(tmp_path / "a::b") == tmp_path / "a::b"
     assert as_path(f"{tmp_path}/set ::1") == tmp_path / "set #1"
+
+
+@pytest.mark.parametrize("read", [2024, [], 1.5])
+def test_a_path_that_is_read_as_a_number_or_a_list(read: object) -> None:
+    """As fire reads `--dataset_dir 2024`."""
+    with pytest.raises(UserError, match=r"expected a path; specify it as in \./"):
+        as_path(read)  # type: ignore[arg-type]
