@@ -90,7 +90,7 @@ def check_logits(network: torch.nn.Module) -> int:
     side = multiple * max(2, 64 // multiple)
     image = torch.zeros(2, 3, side, side)
     try:
-        with torch.no_grad():
+        with torch.enable_grad():
             output = network.eval()(image)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
@@ -101,6 +101,10 @@ def check_logits(network: torch.nn.Module) -> int:
             f"{name}: returns {logits.shape[1]} classes; expected {CLASSES}, as in the data set; set the argument for "
             "the number of classes to @num_classes"
         )
+    if not logits.is_floating_point():
+        raise UserError(f"{name}: returns {logits.dtype}; expected logits of a floating point type")
+    if not logits.requires_grad and not hasattr(network, "set_stage"):  # which lets the layers of a stage be trained
+        raise UserError(f"{name}: has no weights that can be trained; expected logits that depend on some")
     return multiple
 
 

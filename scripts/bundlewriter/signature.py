@@ -62,7 +62,10 @@ def _parameters(target: str) -> Mapping[str, inspect.Parameter]:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, ValueError, AttributeError) as error:
         raise UserError(f"--network {target}: cannot be imported ({error}); install its package first") from None
-    return inspect.signature(found).parameters
+    try:
+        return inspect.signature(found).parameters
+    except (TypeError, ValueError):  # no class or function, or one of those that are written in C
+        raise UserError(f"--network {target}: is {found!r}; specify a class of networks") from None
 
 
 def _place(parameters: Mapping[str, Any]) -> Any:

@@ -234,6 +234,7 @@ def test_a_new_bundle_is_complete_and_changes_no_other_file(root: Path, capsys: 
             ["mine", "--network", "torch.nn.Flatten"],
             "Flatten turns images (2, 3, 64, 64) into (2, 12288); expected logits",
         ),
+        (["mine", "--network", "sys.maxunicode"], "--network sys.maxunicode: is 1114111; specify a class of networks"),
     ],
     ids=[
         "taken",
@@ -249,6 +250,7 @@ def test_a_new_bundle_is_complete_and_changes_no_other_file(root: Path, capsys: 
         "classes",
         "3-D",
         "flat",
+        "number",
     ],
 )
 def test_what_cannot_be_a_bundle_is_one_line_and_leaves_nothing(
@@ -258,6 +260,34 @@ def test_what_cannot_be_a_bundle_is_one_line_and_leaves_nothing(
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert message in line
     assert {p.name for p in (root / "bundles").iterdir()} == {"common", "fcn"}
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        ("(image[:, :1].repeat(1, 5, 1, 1))", "has no weights that can be trained"),
+        ("self.layer(image).detach()", "has no weights that can be trained"),
+        ("self.layer(image).round().to(torch.int64)", "returns torch.int64; expected logits of a floating point type"),
+        ("self.layer(image).to(torch.complex64)", "returns torch.complex64; expected logits"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_is_no_bundle(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    last: str,
+    message: str,
+) -> None:
+    module = f"cannot_be_trained_{len(last)}"
+    lines = ["import torch", "class Net(torch.nn.Module):", "    def __init__(self, num_classes):"]
+    lines += ["        super().__init__()", "        self.layer = torch.nn.Conv2d(3, num_classes, 1)"]
+    lines += ["    def forward(self, image):", f"        return {last}"]
+    (tmp_path / f"{module}.py").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert bundles.main(["new", "mine", "--network", f"{module}.Net"]) == 2
+    assert message in capsys.readouterr().err
+    assert not (root / "bundles" / "mine").exists()
 
 
 def test_names_are_in_the_order_of_tables(capsys: pytest.CaptureFixture[str]) -> None:
