@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+FLIPS = ("none", "left", "right")
 _CLEARLY = 1.05  # times brighter
 
 

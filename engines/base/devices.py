@@ -12,7 +12,7 @@ def check_device(device: torch.device | str) -> None:
     remedy = "give cpu, or omit the option for the first GPU if there is one"
     try:
         wanted = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise UserError(f"--device {device}: not a PyTorch device such as cpu, cuda or cuda:1; {remedy}") from None
     number = torch.cuda.device_count()
     if wanted.type == "cuda" and (wanted.index or 0) >= number:

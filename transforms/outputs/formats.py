@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from transforms.errors import UserError
@@ -49,7 +49,9 @@ def checked_formats(formats: Sequence[str] | str) -> tuple[str, ...]:
     Raises:
         UserError: an unknown format, or none.
     """
-    names = (formats,) if isinstance(formats, str) else tuple(dict.fromkeys(formats))
+    if not isinstance(formats, (str, Collection)):
+        raise UserError(f"--formats {formats}: expected a list such as ['nifti','png']")
+    names = (formats,) if isinstance(formats, str) else tuple(dict.fromkeys(map(str, formats)))
     if not names:
         raise UserError(f"--formats: none specified; choose from {', '.join(FORMATS)}")
     unknown = sorted(set(names) - FORMATS.keys())

@@ -12,12 +12,13 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from transforms.errors import UserError
-from transforms.flip import mirrored, must_flip
+from transforms.flip import FLIPS, mirrored, must_flip
 from transforms.given_spacing import given_spacing
 from transforms.load import at_working_resolution
 from transforms.plain_text import one_line
 from transforms.reading import limits
 from transforms.reading.dicom_attributes import IMPLAUSIBLE
+from transforms.reading.dicom_intensity import WINDOWINGS
 from transforms.reading.mammogram import Mammogram, read_mammogram
 from transforms.reading.photographs import read_photograph
 
@@ -44,6 +45,9 @@ class LoadMammogramd(MapTransform):
         spacing: (row, column) pixel size in mm, or one number, for images that state none.
 
     If `d["recorded"]` holds the image's properties from dataset.json, these are used instead of windowing and bits.
+
+    Raises:
+        UserError: invalid windowing, bits, flip, spacing or limit.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class LoadMammogramd(MapTransform):
         spacing: Any = None,
     ) -> None:
         super().__init__(keys)
+        _check(windowing, bits, flip)
         self.image_height = image_height
         self.windowing = windowing
         self.bits = bits
@@ -96,6 +101,15 @@ class LoadMammogramd(MapTransform):
             logger.warning("%s: no areas in mm²: %s", one_line(Path(path).name), mammogram.spacing_source)
         _warn_of_unused_bits(path, mammogram)
         return mammogram
+
+
+def _check(windowing: Any, bits: Any, flip: Any) -> None:
+    """Raise UserError for invalid options: another flip would mirror all images, too many bits make them black."""
+    for option, value, choices in (("windowing", windowing, WINDOWINGS), ("flip", flip, FLIPS)):
+        if value not in choices:
+            raise UserError(f"--{option} {value}: unknown; choose from {', '.join(choices)}")
+    if bits is not None and (type(bits) is not int or not 1 <= bits <= 16):
+        raise UserError(f"--bits {bits}: expected a whole number from 1 to 16, such as 12")
 
 
 def _not_blank(path: Any, mammogram: Mammogram) -> Mammogram:

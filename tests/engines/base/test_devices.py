@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -20,13 +21,14 @@ def test_a_device_that_is_there(device: torch.device | str) -> None:
     ("device", "gpus", "message"),
     [
         ("gpu", 0, r"--device gpu: not a PyTorch device such as cpu, cuda or cuda:1; give cpu, or omit the option"),
+        ([], 0, r"--device \[\]: not a PyTorch device"),
         ("cuda", 0, r"--device cuda: PyTorch.* finds no GPU here; give cpu"),
         ("cuda:1", 1, r"--device cuda:1: PyTorch.* finds 1 GPU here"),
         ("cuda:7", 4, r"--device cuda:7: PyTorch.* finds 4 GPUs here"),
         ("xla", 0, r"--device xla: cannot be used \("),
     ],
 )
-def test_one_that_is_not(monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, message: str) -> None:
+def test_one_that_is_not(monkeypatch: pytest.MonkeyPatch, device: Any, gpus: int, message: str) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     with pytest.raises(UserError, match=message):
         check_device(device)
