@@ -17,5 +17,5 @@ def test_what_is_no_list(formats: Any) -> None:
 
 
 def test_what_is_no_name() -> None:
-    with pytest.raises(UserError, match="--formats: there is no 1, tiff; there are nifti"):
+    with pytest.raises(UserError, match="--formats: unknown 1, tiff; choose from nifti"):
         checked_formats([1, "nifti", "tiff"])  # type: ignore[list-item]
