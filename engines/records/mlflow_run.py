@@ -91,13 +91,13 @@ class Tracking:
         user: str | None = None,
         system_metrics: Any = False,
     ) -> None:
-        self.experiment_name = experiment_name
-        self.run_name = run_name
-        self.tracking_uri = as_tracking_uri(tracking_uri or default_tracking_uri())
+        self.experiment_name = str(experiment_name)  # a command line reads 2024 as a number
+        self.run_name = str(run_name)
+        self.tracking_uri = as_tracking_uri(str(tracking_uri or default_tracking_uri()))
         self.params = dict(params or {})
         self.enabled = enabled and is_main()
         self.tags = {str(key): str(value) for key, value in (tags or {}).items()}
-        self.user = user
+        self.user = None if user is None else str(user)
         self.monitor = SystemMonitor() if switch(system_metrics, "--system_metrics") and self.enabled else None
         self.source = ""
         self.profile: dict[str, Any] = {}

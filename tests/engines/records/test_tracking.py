@@ -46,6 +46,17 @@ def test_status(store: Path, error: type[BaseException] | None, status: str) -> 
     assert {r.info.run_name: r.info.status for r in runs(store)} == expected
 
 
+def test_names_that_a_command_line_reads_as_numbers(store: Path) -> None:
+    """`--experiment_name 2024` lost the whole run: MLflow takes texts alone."""
+    tracking = Tracking(2024, 7, str(store), user=5)  # type: ignore[arg-type]
+    with tracked(tracking):
+        tracking.log_metrics({"mean_iou": 0.5}, step=1)
+    assert not tracking.failed
+    client = MlflowClient(as_tracking_uri(str(store)))
+    (run,) = client.search_runs([client.get_experiment_by_name("2024").experiment_id])
+    assert (run.info.run_name, run.data.metrics, run.data.tags["mlflow.user"]) == ("7", {"mean_iou": 0.5}, "5")
+
+
 def test_a_new_training_is_a_new_run_even_beside_a_crashed_one(store: Path) -> None:
     Tracking("e", "r", str(store)).start()  # never ended: killed
     second = Tracking("e", "r", str(store))
