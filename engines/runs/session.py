@@ -60,7 +60,7 @@ def begin(seed: int = 0, recipe: str | None = None, recipes: Mapping[str, Any] |
     if workflow is not None:
         check_overrides(workflow)
         compare_versions(workflow.parser.get("_meta_"))
-    if recipes is not None and recipe not in recipes:
+    if recipes is not None and (not isinstance(recipe, str) or recipe not in recipes):
         raise UserError(f"--recipe {recipe}: unknown; choose from {', '.join(recipes)}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from transforms.dataset import Dataset
 from transforms.errors import UserError
@@ -21,6 +21,8 @@ def lesion_classes(class_names: Sequence[str], wanted: str | Sequence[str] | Non
     """
     if wanted is None:
         return [number for number, name in enumerate(class_names) if is_lesion(name)]
+    if not isinstance(wanted, Collection):
+        wanted = str(wanted)  # a command line reads the class "1" as a number
     if isinstance(wanted, str):
         wanted = [wanted] if wanted in class_names else [name.strip() for name in wanted.split(",")]
     if list(wanted) == ["none"]:

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,12 @@ def test_a_data_set_is_no_place_for_a_training(run_bundle: Callable[..., None], 
     with pytest.raises(RuntimeError) as raised:
         run_bundle(dataset_dir=str(tiny_dataset), output_dir=str(tiny_dataset))
     assert "is a dataset folder; give another" in str(user_error(raised.value))
+
+
+@pytest.mark.parametrize("recipe", ["none", [], {"a": 1}])
+def test_a_recipe_that_is_none(process_state: None, recipe: Any) -> None:
+    with pytest.raises(UserError, match=r"--recipe .*: no such recipe; there are quick, paper"):
+        begin(recipe=recipe, recipes={"quick": {}, "paper": {}})
 
 
 def test_outside_a_bundle_nothing_is_checked(process_state: None) -> None:

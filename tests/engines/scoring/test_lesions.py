@@ -52,6 +52,12 @@ def test_an_unknown_class_is_refused() -> None:
         lesion_classes(["background", "tumor"], "tumour")
 
 
+def test_a_class_that_a_command_line_reads_as_a_number() -> None:
+    assert lesion_classes(["0", "1"], 1) == [1]  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="--lesion_class 1: no such class; there are background, tumor"):
+        lesion_classes(["background", "tumor"], 1)  # type: ignore[arg-type]
+
+
 def detection(names: list[str], **options: Any) -> LesionDetection:
     return LesionDetection(lesion_classes(names), names, ABOUT, **options)
 
