@@ -91,7 +91,7 @@ def test_a_data_set_is_no_place_for_a_training(run_bundle: Callable[..., None], 
 
 @pytest.mark.parametrize("recipe", ["none", [], {"a": 1}])
 def test_a_recipe_that_is_none(process_state: None, recipe: Any) -> None:
-    with pytest.raises(UserError, match=r"--recipe .*: no such recipe; there are quick, paper"):
+    with pytest.raises(UserError, match=r"--recipe .*: unknown; choose from quick, paper"):
         begin(recipe=recipe, recipes={"quick": {}, "paper": {}})
 
 

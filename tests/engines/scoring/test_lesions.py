@@ -54,7 +54,7 @@ def test_an_unknown_class_is_refused() -> None:
 
 def test_a_class_that_a_command_line_reads_as_a_number() -> None:
     assert lesion_classes(["0", "1"], 1) == [1]  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="--lesion_class 1: no such class; there are background, tumor"):
+    with pytest.raises(UserError, match="--lesion_class 1: unknown class; choose from background, tumor"):
         lesion_classes(["background", "tumor"], 1)  # type: ignore[arg-type]
 
 
