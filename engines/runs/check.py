@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from engines.base.machine_errors import explain
-from engines.base.options import check_options
+from engines.base.options import check_options, switch
 from engines.records.output_folder import Output
 from engines.runs.session import running_workflow
 from engines.scoring.lesions import lesion_detection
@@ -20,6 +20,9 @@ from transforms.dataset_check import check_dataset_for_training
 from transforms.errors import UserError, user_error
 
 logger = logging.getLogger("mammoseg")
+
+OF_A_RUN = ("resume", "verify", "force", "log_model", "system_metrics")
+"""Options that are true or false and say how a training runs, not what it is; so they are not in `options`."""
 
 PARTS = (
     "data",
@@ -65,7 +68,7 @@ def _steps(get: Callable[[str], Any], parsed: dict[str, Any]) -> Iterator[tuple[
         parsed[key] = get(key)
         return type(parsed[key]).__name__
 
-    yield "options", lambda: _options(get("options"), parsed)
+    yield "options", lambda: _options(get, parsed)
     for key in PARTS if "options" in parsed else PARTS[:1]:  # report a wrong option once
         yield key, lambda key=key: build(key)  # type: ignore[misc]
         if key not in parsed:
@@ -80,8 +83,11 @@ def _steps(get: Callable[[str], Any], parsed: dict[str, Any]) -> Iterator[tuple[
     yield "validate::dataloader", lambda: _whole_image(get("validate::evaluator"), parsed)
 
 
-def _options(options: Mapping[str, Any], parsed: dict[str, Any]) -> str:
+def _options(get: Callable[[str], Any], parsed: dict[str, Any]) -> str:
+    options = get("options")
     check_options(options)
+    for name in OF_A_RUN:
+        switch(get(name), f"--{name}")
     parsed["options"] = options
     return f"{len(options)} options"
 

@@ -77,6 +77,16 @@ def test_a_check_ends_with_wrong_options(run_bundle: Callable[..., None], tiny_d
     assert "1 problem found" in str(user_error(raised.value))
 
 
+@pytest.mark.parametrize("name", ["resume", "verify", "force", "log_model", "system_metrics"])
+def test_a_check_ends_with_a_wrong_switch(
+    name: str, run_bundle: Callable[..., None], tiny_dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RuntimeError) as raised:
+        run_bundle(run_id="check", dataset_dir=str(tiny_dataset), **{name: "abc"})
+    assert "problem found" in str(user_error(raised.value))
+    assert f"problem  options: --{name} abc: expected true or false" in capsys.readouterr().out
+
+
 def test_a_check_finds_that_no_class_is_a_lesion(run_bundle: Callable[..., None], tiny_dataset: Path) -> None:
     with pytest.raises(RuntimeError) as raised:
         run_bundle(run_id="check", dataset_dir=str(tiny_dataset), threshold_from="validation", lesion_class="none")
