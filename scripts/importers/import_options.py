@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from transforms.errors import UserError
-from transforms.flip import FLIPS
 from transforms.reading.limits import MEGAPIXELS, MEMORY_GB
 
 SOURCE_OPTIONS = ("subject", "validation", "test", "split", "split_by", "subject_key", "windowing", "bits")
@@ -114,6 +113,8 @@ class ImportOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        from transforms.flip import FLIPS  # imports NumPy, which --help does not need
+
         if self.split_by not in ("subject", "image"):
             raise UserError(f"--split_by is {self.split_by!r}; expected subject or image")
         if not 0.0 < self.validation < 1.0:
