@@ -14,6 +14,7 @@ from transforms.reading.limits import MEGAPIXELS, MEMORY_GB
 SOURCE_OPTIONS = ("subject", "validation", "test", "split", "split_by", "subject_key", "windowing", "bits")
 """Options that a dataset folder determines itself if it is the source."""
 
+FLIPS = ("none", "left", "right")
 INTENTS = ("presentation", "processing", "both")
 PANEL = "Options of all formats"
 MERGE = "merge"
@@ -113,8 +114,6 @@ class ImportOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        from transforms.flip import FLIPS  # imports NumPy, which --help does not need
-
         if self.split_by not in ("subject", "image"):
             raise UserError(f"--split_by is {self.split_by!r}; expected subject or image")
         if not 0.0 < self.validation < 1.0:
