@@ -1,7 +1,7 @@
-"""A 2-D convolution with the parameters and results of `nn.Conv2d`, without its slow cases on the CPU.
+"""A 2-D convolution with the parameters and results of `nn.Conv2d`, without its slow cases.
 
-`nn.Conv2d` (torch 2.13, oneDNN) is slow in two cases when a large kernel meets a small map, as in fc6 of a dilated
-VGG16 (512 → 4096 channels, 7x7, dilation 4):
+`nn.Conv2d` (torch 2.13, oneDNN) is slow on a CPU in two cases when a large kernel meets a small map, as in fc6 of a
+dilated VGG16 (512 → 4096 channels, 7x7, dilation 4):
 
 1. Above 2**26 weights oneDNN has no fast gradient of the weights and falls back to its reference code: minutes for a
    step instead of seconds, dilated or not. Above this limit, `MAX_FAST_WEIGHTS`, the convolution is done here tap by
@@ -12,13 +12,14 @@ VGG16 (512 → 4096 channels, 7x7, dilation 4):
    They are cut off beforehand, on every device.
 
 In a third case, a large kernel between many channels without gradients, a Fourier transform takes a fraction of the
-work (`nets.fourier_conv`).
+work (`nets.fourier_conv`). On a GPU, dilated kernels larger than 3x3 are slow: they become dense ones
+(`nets.phase_conv`).
 
-Everything else is passed to `nn.Conv2d`, and so is everything while the network is traced, compiled or exported: the
-choice depends on the size of the map, and a graph must serve all sizes.
+Everything else is passed to `nn.Conv2d`, and so is everything while the network is traced or exported, and on a CPU
+while it is compiled: the choice depends on the size of the map, and a graph must serve all sizes.
 
-`python -m scripts.benchmark dilated-conv` measures both cases. Splitting the map into its dilation² phases, im2col and
-blocks of output channels were measured, too; none was faster than the better of the two methods kept.
+`python -m scripts.benchmark dilated-conv` measures both cases. On a CPU, splitting the map into its dilation² phases,
+im2col and blocks of output channels were measured, too; none was faster than the better of the two methods kept.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from nets.fourier_conv import fourier_conv, pays
+from nets.phase_conv import phase_conv
+
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # torch 2.6 does not have it
 
 MAX_FAST_WEIGHTS = 2**26
 """Maximum number of weights with a fast gradient in oneDNN: 2672 output channels of fc6 take 0.5 s, 2680 take 17 s."""
@@ -49,6 +53,10 @@ class DilatedConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """Return the convolution of `input`."""
         if not self._keeps_size() or input.dim() != 4 or _is_recorded():
+            return super().forward(input)
+        if self._is_slow_on_gpu(input):
+            return phase_conv(input, self.weight, self.bias, self.dilation[0])
+        if torch.compiler.is_compiling():
             return super().forward(input)
         if self._takes_less_by_fourier(input):
             return fourier_conv(input, self.weight, self.bias, self.dilation[0])
@@ -72,6 +80,10 @@ class DilatedConv2d(nn.Conv2d):
             and self.groups == 1
             and self.padding_mode == "zeros"
         )
+
+    def _is_slow_on_gpu(self, input: Tensor) -> bool:
+        is_square = len({*self.dilation}) == 1
+        return input.device.type == "cuda" and is_square and self.dilation[0] > 1 and min(self.kernel_size) > 3
 
     def _takes_less_by_fourier(self, input: Tensor) -> bool:
         needed = torch.is_grad_enabled() and (input.requires_grad or self.weight.requires_grad)
@@ -103,8 +115,8 @@ class DilatedConv2d(nn.Conv2d):
 
 
 def _is_recorded() -> bool:
-    """Return whether this call is being traced, compiled or exported."""
-    return bool(torch.jit.is_tracing() or torch.compiler.is_compiling())  # type: ignore[attr-defined]
+    """Return whether this call is being traced or exported."""
+    return bool(torch.jit.is_tracing() or _is_exporting())  # type: ignore[attr-defined]
 
 
 class _ByTaps(torch.autograd.Function):

@@ -46,7 +46,7 @@ def step(network: nn.Module, device: str, channels_last: bool = False, **options
     network = placed(network, device, channels_last)
     image, label = (value.to(device) for value in batch())
     logits = PaddedInferer(**options)(image, network)
-    WeightedCrossEntropy(weight=(1.0, 2.0, 0.5, 3.0))(logits, label).backward()
+    WeightedCrossEntropy(weight=(1.0, 2.0, 0.5, 3.0)).to(device)(logits, label).backward()
     return logits.detach().float().cpu(), [p.grad.cpu() for p in network.parameters() if p.grad is not None]
 
 

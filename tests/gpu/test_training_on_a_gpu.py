@@ -156,10 +156,8 @@ def command(*words: str | Path) -> str:
     return result.stdout
 
 
-SLIM = (
-    "--width 0.0625 --image_height $None --crop_size 32 --batch_size 4 --micro_batch_size 4 --max_epochs 2"
-    " --log_model false"
-).split()
+SLIM = ["--width", "0.0625", "--image_height", "$None", "--crop_size", "32", "--batch_size", "4"]
+SLIM += ["--micro_batch_size", "4", "--max_epochs", "2", "--log_model", "false"]
 
 
 def test_torchrun_with_nccl(data: Path, tmp_path: Path, store: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -28,10 +30,17 @@ SHAPES = [  # batch, in, out, kernel, dilation, height, width
 ]
 
 
-@pytest.fixture(params=["nn.Conv2d's limit", "every weight is beyond it"])
+def by_phases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolve every square layer as large dilated ones are convolved on a GPU."""
+    monkeypatch.setattr(DilatedConv2d, "_is_slow_on_gpu", lambda self, input: len({*self.dilation}) == 1)
+
+
+@pytest.fixture(params=["nn.Conv2d's limit", "every weight is beyond it", "as on a GPU"])
 def limit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways: with the true limit small layers are cut, and with none they go tap by tap."""
-    if request.param != "nn.Conv2d's limit":
+    """All ways: with the true limit small layers are cut, with none they go tap by tap, and on a GPU by phases."""
+    if request.param == "as on a GPU":
+        by_phases(monkeypatch)
+    elif request.param != "nn.Conv2d's limit":
         monkeypatch.setattr(dilated_conv, "MAX_FAST_WEIGHTS", 0)
 
 
@@ -61,7 +70,7 @@ def test_results_and_gradients_are_those_of_conv2d(shape: tuple, bias: bool) -> 
     reference, ours = pair(shape, bias=bias)
     x = torch.randn(shape[0], shape[1], *shape[-2:])
     for expected, got in zip(run(reference, x), run(ours, x), strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.usefixtures("limit")
@@ -153,6 +162,25 @@ def test_the_networks_train_tap_by_tap(network: type[nn.Module], batch: int, mon
     monkeypatch.setattr(dilated_conv, "MAX_FAST_WEIGHTS", 0)
     for reference, got in zip(expected, run(layers, image), strict=True):
         torch.testing.assert_close(got, reference, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", [FCN, Dilation10, DeepLabV3])
+def test_the_networks_train_by_phases(network: type[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    image = torch.randn(2, 3, 83, 70)
+    layers = network(2, width=0.05).eval()
+    expected = run(layers, image)
+    layers.zero_grad()
+    by_phases(monkeypatch)
+    for reference, got in zip(expected, run(layers, image), strict=True):
+        torch.testing.assert_close(got, reference, rtol=1e-3, atol=1e-4)
+
+
+def test_only_large_dilated_kernels_are_slow_on_a_gpu() -> None:
+    on_gpu = cast("torch.Tensor", SimpleNamespace(device=torch.device("cuda")))
+    layers = {n: m for n, m in Dilation10(2, width=0.05).named_modules() if isinstance(m, DilatedConv2d)}
+    assert [name for name, layer in layers.items() if layer._is_slow_on_gpu(on_gpu)] == ["conv6_1"]
+    assert not any(layer._is_slow_on_gpu(torch.zeros(1)) for layer in layers.values())
 
 
 @pytest.mark.parametrize("more", ["", " --predict"])
