@@ -1,6 +1,7 @@
 """Training time of all networks, folds and seeds on one device, extrapolated from minutes of concurrent trainings.
 
     python -m scripts.benchmark evidence [--minutes 8] [--at-once 8] [--recipe tissue] [--folds 5] [--seeds 3]
+        [--out evidence.jsonl]
 
 Processes train epochs of all stages of the four networks on synthetic images, equal in number and size to the 60
 mammograms of docs/results.md. Stages are drawn in proportion to their number of epochs. Epochs are counted for
@@ -10,6 +11,7 @@ and the tables and pictures at the end of a training. Needs only torch, NumPy, S
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,6 +28,11 @@ def evidence(
     device: Annotated[str, typer.Option(help="cuda or cpu. Default: a GPU if available.")] = "",
     tiny: Annotated[bool, typer.Option("--tiny", help="Sizes for tests; figures are meaningless.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    out: Annotated[Path, typer.Option(help="File of the epochs, one JSON object per line.")] = Path("evidence.jsonl"),
 ) -> None:
-    """Extrapolate the time of 4 networks x folds x seeds on this device."""
-    run_evidence(minutes, at_once, recipe, folds, seeds, device, tiny, as_json)
+    """Extrapolate the time of 4 networks x folds x seeds on this device.
+
+    Each epoch is written as soon as it is counted. The next call adds its minutes to those in the file for this device,
+    version of torch, recipe and number of trainings.
+    """
+    run_evidence(minutes, at_once, recipe, folds, seeds, device, tiny, as_json, out)

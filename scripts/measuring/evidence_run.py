@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -22,6 +23,7 @@ from engines.base.paths import project_root
 from engines.base.processors import available_processors
 from engines.training.plan import Stage
 from scripts.measuring.bundle_networks import recipe_of
+from scripts.measuring.epoch_file import EpochFile, counted_minutes
 from scripts.measuring.gpu_groups import NETWORKS
 from scripts.measuring.shared_device import MARK, VALIDATED, Epoch, stages_of_all
 from scripts.measuring.timing import device_name, device_of
@@ -39,8 +41,9 @@ def run_evidence(
     device: str = "",
     tiny: bool = False,
     as_json: bool = False,
+    out: Path = Path("evidence.jsonl"),
 ) -> None:
-    """Measure, and print the time of each stage and the total.
+    """Measure, and print the time of each stage and the total, from all epochs in the file `out`.
 
     Raises:
         UserError: the device or recipe is unknown, a process ended, or a stage completed no epoch in the minutes.
@@ -51,10 +54,17 @@ def run_evidence(
         raise UserError(f"--recipe {recipe}: has no image_height for the synthetic images; choose another")
     readers = min(MOST, available_processors() // at_once) if on_gpu(used) else 0
     task = {"device": str(used), "recipe": recipe, "tiny": tiny, "num_workers": readers}
-    counted, measured = shared(at_once, minutes * 60, task)
+    conditions = {"recipe": recipe, "at_once": at_once, "tiny": tiny, "readers": readers}
+    file = EpochFile(out, {"device": device_name(used), "torch": torch.__version__, **conditions})
+    file.read()  # refuses another file before it measures
+    shared(at_once, minutes * 60, task, file.append)
+    all_calls = file.read()
+    counted, measured = [one.epoch for one in all_calls], 60 * counted_minutes(all_calls)
     lacking = [f"{network} {stage}" for network, stage in stages if not _of(counted, network, stage)]
     if lacking:
-        raise UserError(f"--minutes {measured / 60:.2g}: too short for an epoch of {', '.join(lacking)}; give more")
+        raise UserError(
+            f"{measured / 60:.2g} minutes: too short for an epoch of {', '.join(lacking)}; repeat the command"
+        )
     seconds = {key: folds * seeds * training_seconds(stage, key, counted, recipe) for key, stage in stages.items()}
     total = sum(seconds.values()) / at_once
     if as_json:
@@ -81,10 +91,16 @@ def training_seconds(stage: Stage, key: tuple[str, str], counted: Sequence[Epoch
     return stage.max_epochs * mean(e.seconds for e in own) + images * mean(e.image_seconds for e in own)
 
 
-def shared(at_once: int, seconds: float, task: dict[str, Any]) -> tuple[list[Epoch], float]:
-    """Return epochs of processes that share the device, counted for `seconds` after all are warm, and the seconds.
+def shared(at_once: int, seconds: float, task: dict[str, Any], count: Callable[[float, Epoch], None]) -> None:
+    """Count epochs of processes that share the device for `seconds` after all are warm.
 
     Ctrl-C ends counting early.
+
+    Args:
+        at_once: number of processes.
+        seconds: how long to count.
+        task: see `scripts.measuring.shared_device`.
+        count: called with the time at which counting began, and each completed epoch.
 
     Raises:
         UserError: a process ended; the message has its last line of output.
@@ -107,15 +123,20 @@ def shared(at_once: int, seconds: float, task: dict[str, Any]) -> tuple[list[Epo
         try:
             while time.time() < end:
                 _watch(workers)
+                _count(workers, begin, end, count)
         except KeyboardInterrupt:
             end = time.time()
-        whole = [epoch for worker in workers for epoch in worker.warm]
-    counted = [e for e in whole if e.began >= begin and e.began + e.seconds + e.image_seconds <= end]
-    return counted, end - begin
+        _count(workers, begin, end, count)
+
+
+def _count(workers: Sequence[Worker], begin: float, end: float, count: Callable[[float, Epoch], None]) -> None:
+    for epoch in (epoch for worker in workers for epoch in worker.new()):
+        if epoch.began >= begin and epoch.began + epoch.seconds + epoch.image_seconds <= end:
+            count(begin, epoch)
 
 
 def _end(workers: Sequence[Worker]) -> None:
-    for worker in workers:  # kill all first: the data loader processes of a worker outlive it by seconds
+    for worker in workers:
         worker.kill()
     for worker in workers:
         worker.wait()
@@ -135,6 +156,7 @@ class Worker:
         self.said = Path(task["folder"]) / f"said-{number}.txt"
         self.process: subprocess.Popen[str] | None = None
         self.warm: list[Epoch] = []
+        self._given = 0
 
     def start(self) -> None:
         """Start the process, and a thread that reads its epochs."""
@@ -154,6 +176,12 @@ class Worker:
                 if line.startswith(MARK) and (epoch := Epoch(**json.loads(line[len(MARK) :]))).warm:
                     self.warm.append(epoch)
 
+    def new(self) -> Sequence[Epoch]:
+        """Return the epochs since the last call."""
+        new = self.warm[self._given :]
+        self._given += len(new)
+        return new
+
     def check(self) -> None:
         """Raise UserError if the process has ended."""
         if self.process is not None and (code := self.process.poll()) is not None:
@@ -161,9 +189,10 @@ class Worker:
             raise UserError(f"a training ended with code {code} ({said[-1][:300]}); try a smaller --at-once")
 
     def kill(self) -> None:
-        """Kill the process if it was started."""
+        """Kill the process if it was started, and its data loader processes, which would outlive it by seconds."""
         if self.process is not None:
-            self.process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
 
     def wait(self) -> None:
         """Wait until the process and its reading thread have ended."""

@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     evidence.add_argument("--recipe", default="tissue")
     evidence.add_argument("--folds", type=int, default=5)
     evidence.add_argument("--seeds", type=int, default=3)
+    evidence.add_argument("--out", type=Path, default=Path("evidence.jsonl"))
     peers.add_argument("--recipes", default="quick,tissue")
     peers.add_argument("--repeats", type=int, default=5)
     peers.add_argument("--threads", type=int, default=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -11,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from engines.training.plan import Stage
-from scripts.measuring import evidence_run
+from scripts import benchmark
+from scripts.measuring import evidence_run, rows
+from scripts.measuring.epoch_file import EpochFile, counted_minutes
 from scripts.measuring.evidence_run import shared, training_seconds
 from scripts.measuring.shared_device import Epoch, epochs, stages_of_all
 from transforms.errors import UserError
@@ -43,11 +47,15 @@ def test_seconds_of_a_training_by_hand() -> None:
     assert training_seconds(stage, ("unet", "unet"), counted, "tissue") == 70 * 3 + 12 * 8 * 0.5
 
 
-def test_only_what_is_done_while_all_are_warm_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_is_done_while_all_are_warm_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(evidence_run, "COMMAND", [sys.executable, "-c", SAYS])
-    counted, seconds = shared(2, 6.0, {"now": time.time()})  # until four seconds from now
-    assert [e.seconds for e in counted] == [0.1, 1.0, 0.1]
-    assert seconds == 6.0
+    file = EpochFile(tmp_path / "epochs.jsonl", {"device": "one"})
+    now = time.time()
+    shared(2, 6.0, {"now": now}, file.append)  # until four seconds from now
+    counted = file.read()
+    assert sorted(one.epoch.seconds for one in counted) == [0.1, 0.1, 1.0]
+    assert {one.begin for one in counted} == {now - 2}
+    assert counted_minutes(counted) == pytest.approx(2.1 / 60)
 
 
 def test_ctrl_c_ends_the_count_early(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,9 +69,9 @@ def test_ctrl_c_ends_the_count_early(monkeypatch: pytest.MonkeyPatch, capsys: py
             raise KeyboardInterrupt
 
     monkeypatch.setattr(evidence_run, "_watch", interrupted)
-    counted, seconds = shared(2, 600.0, {"now": time.time() - 0.1})
-    assert [e.seconds for e in counted] == [0.1, 1.0, 0.1]
-    assert 2.0 < seconds < 600.0
+    counted: list[Epoch] = []
+    shared(2, 600.0, {"now": time.time() - 0.1}, lambda begin, epoch: counted.append(epoch))
+    assert sorted(epoch.seconds for epoch in counted) == [0.1, 0.1, 1.0]
 
 
 @pytest.mark.parametrize("recipe", ["paper", "cityscapes"])
@@ -75,7 +83,46 @@ def test_images_of_any_size_cannot_be_drawn(recipe: str) -> None:
 def test_a_process_that_ends_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence_run, "COMMAND", [sys.executable, "-c", "raise SystemExit('out of memory')"])
     with pytest.raises(UserError, match=r"ended with code 1 \(out of memory\); try a smaller --at-once"):
-        shared(2, 1.0, {})
+        shared(2, 1.0, {}, lambda begin, epoch: None)
+
+
+def test_calls_add_up_in_the_same_conditions(tmp_path: Path) -> None:
+    path = tmp_path / "epochs.jsonl"
+    one, other = EpochFile(path, {"device": "a", "at_once": 8}), EpochFile(path, {"device": "a", "at_once": 4})
+    assert one.read() == []
+    for begin, began, seconds in ((100.0, 110.0, 20.0), (100.0, 100.0, 5.0), (1000.0, 1030.0, 59.0)):
+        one.append(begin, Epoch("fcn", "fcn8", True, began, seconds, 1.0))
+    other.append(5.0, Epoch("fcn", "fcn8", True, 5.0, 1.0, 1.0))
+    with path.open("a") as file:
+        file.write('{"device": "a", "beg')  # killed while it wrote
+    assert [one.epoch.seconds for one in one.read()] == [20.0, 5.0, 59.0]
+    assert counted_minutes(one.read()) == pytest.approx((31.0 + 90.0) / 60)
+    other.append(5.0, Epoch("unet", "unet", True, 7.0, 1.0, 1.0))
+    assert len(other.read()) == 2
+    path.write_text('{"group": "step"}\n')
+    with pytest.raises(UserError, match="line 1 is not a measured epoch; give another --out"):
+        one.read()
+
+
+def test_the_command_adds_to_its_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without an epoch of each stage nothing can be said; then all calls count."""
+    monkeypatch.setattr(evidence_run, "COMMAND", [sys.executable, "-c", SAYS.replace('task["now"]', "time.time()")])
+    out = tmp_path / "epochs.jsonl"
+    words = ["evidence", "--minutes", "0.04", "--at-once", "1", "--device", "cpu", "--json", "--out", str(out)]
+    assert benchmark.main(words) == 2
+    assert re.search(r"no epoch of fcn fcn32, .*, deeplabv3 deeplabv3 in .* repeat the", capsys.readouterr().err)
+    entry = json.loads(out.read_text().splitlines()[0])
+    for network, stage in stages_of_all("tissue"):
+        epoch = {**entry["epoch"], "network": network, "stage": stage, "began": 10.0, "seconds": 2.0}
+        rows.append_line(out, {**entry, "begin": 4.0, "epoch": epoch})
+    assert benchmark.main([*words, "--folds", "1", "--seeds", "1"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["of_stages"]["dilation10 context"] == 6 * 2.0
+    assert found["of_stages"]["unet unet"] < 70 * 2.0
+    assert found["seconds"] == pytest.approx(sum(found["of_stages"].values()))
+    assert found["counted"] > 8.0
 
 
 @pytest.mark.slow
