@@ -62,9 +62,7 @@ def run_evidence(
     counted, measured = [one.epoch for one in all_calls], 60 * counted_minutes(all_calls)
     lacking = [f"{network} {stage}" for network, stage in stages if not _of(counted, network, stage)]
     if lacking:
-        raise UserError(
-            f"{measured / 60:.2g} minutes: too short for an epoch of {', '.join(lacking)}; repeat the command"
-        )
+        raise UserError(f"no epoch of {', '.join(lacking)} in {measured / 60:.2g} minutes: repeat the command")
     seconds = {key: folds * seeds * training_seconds(stage, key, counted, recipe) for key, stage in stages.items()}
     total = sum(seconds.values()) / at_once
     if as_json:
