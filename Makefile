@@ -6,8 +6,8 @@ PY := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)/python
 PYTEST := $(PY) -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 TRAIN := -m monai.bundle run training --config_file bundles/dilation10/configs/train.json
 
-.PHONY: demo compare bundles bundles-check test test-slow test-faults docs dist services lint types clean help
-test test-slow: export OMP_NUM_THREADS = 1
+.PHONY: demo compare bundles bundles-check test test-slow test-gpu test-faults docs dist services lint types clean help
+test test-slow test-gpu: export OMP_NUM_THREADS = 1
 help:
 	@sed -n '1p' Makefile | cut -c3-
 
@@ -43,6 +43,10 @@ test: lint types bundles-check
 
 test-slow: $(VENV)/.installed docs
 	$(PYTEST) -m slow
+
+# The other tests do not use a GPU, since its sums differ in the last digits from run to run.
+test-gpu: $(VENV)/.installed
+	MAMMOSEG_TEST_GPU=1 $(PYTEST) tests/gpu
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(PY) -m pip install --constraint constraints.txt --editable ".[docs]"

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+if not os.environ.get("MAMMOSEG_TEST_GPU"):  # see `make test-gpu`; before torch is imported
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 import pytest
 import torch
 from dataset_factory import make_dataset

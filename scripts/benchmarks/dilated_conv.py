@@ -1,6 +1,7 @@
 """`nets.DilatedConv2d` against `torch.nn.Conv2d`: seconds per training step or prediction, in the same process.
 
     python -m scripts.benchmark dilated-conv [--maps 8,16,32,64] [--reference-up-to 16] [--predict] [--json]
+    python -m scripts.benchmark dilated-conv --maps 175 --reference-up-to 175 --device cuda --precision bf16
 
 The default settings take about five minutes on two cores, nearly all in the gradient of `nn.Conv2d`.
 """
@@ -20,7 +21,9 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
+from engines.base.precision import autocast, precision_on
 from nets.dilated_conv import DilatedConv2d
+from scripts.measuring.timing import device_of
 from scripts.measuring.whole_numbers import whole_numbers
 
 
@@ -38,7 +41,7 @@ class Timing:
     difference: float | None
 
 
-def time_step(layer: nn.Module, x: Tensor, repeats: int) -> tuple[float, list[Tensor]]:
+def time_step(layer: nn.Module, x: Tensor, repeats: int, precision: str = "fp32") -> tuple[float, list[Tensor]]:
     """Return the shortest time of `repeats` forward and backward passes, and output and gradients.
 
     Only forward passes are run if `x` needs no gradient.
@@ -48,10 +51,12 @@ def time_step(layer: nn.Module, x: Tensor, repeats: int) -> tuple[float, list[Te
         x.grad = None
         layer.zero_grad()
         start = time.perf_counter()
-        with torch.set_grad_enabled(x.requires_grad):
+        with torch.set_grad_enabled(x.requires_grad), autocast(precision, x.device):
             y = layer(x)
         if x.requires_grad:
             y.backward(torch.ones_like(y))
+        if x.device.type == "cuda":
+            torch.cuda.synchronize(x.device)
         shortest = min(shortest, time.perf_counter() - start)
     gradients = [p.grad for p in (x, *layer.parameters()) if p.grad is not None]
     return shortest, [y.detach(), *gradients]
@@ -69,18 +74,20 @@ def compare_sizes(
     repeats: int,
     limit: int,
     gradients: bool = True,
+    device: str = "cpu",
+    precision: str = "fp32",
 ) -> list[Timing]:
     """Time both layers on each size, the reference only on sizes up to `limit`."""
-    reference, ours = layers()
+    reference, ours = (layer.to(device) for layer in layers())
     time_step(DilatedConv2d(8, 8, 3, padding=1), torch.randn(1, 8, 8, 8, requires_grad=True), 1)  # starts the threads
     timings = []
     for size in track(sizes, "maps", console=Console(stderr=True)):
-        x = torch.randn(batch, ours.in_channels, size, size, requires_grad=gradients)
-        seconds, results = time_step(ours, x, repeats)
+        x = torch.randn(batch, ours.in_channels, size, size, device=device, requires_grad=gradients)
+        seconds, results = time_step(ours, x, repeats, precision)
         if size > limit:
             timings.append(Timing(size, seconds, None, None, None))
             continue
-        slow, expected = time_step(reference, x, repeats)
+        slow, expected = time_step(reference, x, repeats, precision)
         timings.append(Timing(size, seconds, slow, slow / seconds, difference(results, expected)))
     return timings
 
@@ -96,9 +103,13 @@ def dilated_conv(
     repeats: int = 1,
     predict: Annotated[bool, typer.Option("--predict", help="Forward pass only, without gradients.")] = False,
     threads: Annotated[int, typer.Option(help="Torch threads; 0: as configured.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda; there, the first repeat is slower.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Time nets.DilatedConv2d against nn.Conv2d, forward and backward, by default for Dilation10's conv6_1."""
+    used = device_of(device)
+    number_format = precision_on(precision, used)
     if threads:
         torch.set_num_threads(threads)
 
@@ -109,7 +120,8 @@ def dilated_conv(
         ours.load_state_dict(reference.state_dict())
         return reference, ours
 
-    timings = compare_sizes(whole_numbers(maps, "--maps"), layers, batch, repeats, reference_up_to, not predict)
+    sizes = whole_numbers(maps, "--maps")
+    timings = compare_sizes(sizes, layers, batch, repeats, reference_up_to, not predict, str(used), number_format)
     if as_json:
         print(json.dumps([asdict(timing) for timing in timings]))
         return

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from engines.base.memory_layout import placed
 from engines.inference.inferers import MirrorAveraging, PaddedInferer
+from engines.inference.tiling.tiled_inferer import TiledInferer
 from engines.inference.whole_image import WholeImageInferer
 from engines.scoring.metrics import confusion_matrix
 from engines.training.losses import WeightedCrossEntropy
 from nets import FCN, DeepLabV3, Dilation10, ValidUNet
+from nets.dilated_conv import DilatedConv2d
 from scripts.measuring.timing import tf32
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -85,3 +87,31 @@ def test_counts_are_those_of_the_cpu() -> None:
     truth, predicted = torch.randint(0, CLASSES, (2, 1, 1, 300, 200), generator=generator)
     expected = confusion_matrix(truth, predicted, CLASSES)
     assert confusion_matrix(truth.to(GPU), predicted.to(GPU), CLASSES).tolist() == expected.tolist()
+
+
+@every_network
+def test_tiles_on_the_gpu_give_a_result_on_the_cpu(make: Callable[..., nn.Module], stage: str) -> None:
+    network = built(make, stage)
+    image = torch.randn(1, 3, 603, 477, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad(), tf32(False):
+        whole = network(image)
+        found = TiledInferer(memory_gb=16 / 1024)(image.to(GPU), network.to(GPU))
+    assert found.device.type == "cpu"
+    assert distance(found, whole) < 1e-3
+
+
+def test_a_large_dilated_kernel_is_convolved_by_phases() -> None:
+    """In all formats and layouts, and compiled."""
+    torch.manual_seed(0)
+    layer = DilatedConv2d(16, 24, 7, padding=12, dilation=4)
+    image = torch.randn(2, 16, 37, 50)
+    expected = layer(image).detach()
+    for layout in (torch.contiguous_format, torch.channels_last):
+        on_gpu = DilatedConv2d(16, 24, 7, padding=12, dilation=4)
+        on_gpu.load_state_dict(layer.state_dict())
+        on_gpu = on_gpu.to(GPU, memory_format=layout)
+        with torch.no_grad(), tf32(False):
+            assert distance(on_gpu(image.to(GPU)).cpu(), expected) < 1e-4
+            assert distance(torch.compile(on_gpu)(image.to(GPU)).cpu(), expected) < 1e-4
+        with torch.no_grad(), torch.autocast(GPU, torch.bfloat16):
+            assert distance(on_gpu(image.to(GPU)).float().cpu(), expected) < 0.02

@@ -20,6 +20,7 @@ from PIL import Image
 from repository import ROOT
 
 from engines.records.tables import read_csv
+from nets.safe_load import safe_load
 
 Run = Callable[..., None]
 
@@ -41,11 +42,12 @@ def scores(path: Path) -> dict[str, float]:
 
 
 def weights(folder: Path, name: str = "model.pt") -> dict[str, torch.Tensor]:
-    """Weights as a machine without a GPU reads them; all were stored from the CPU."""
-    state = torch.load(folder / "models" / name, weights_only=True)
-    state = state.get("network", state)
-    assert {value.device.type for value in state.values()} == {"cpu"}
-    return dict(state)
+    """Weights of the last stage; those that are shared are stored as on a machine without a GPU."""
+    if name == "model.pt":
+        state = torch.load(folder / "models" / name, weights_only=True)
+        assert {value.device.type for value in state.values()} == {"cpu"}
+        return dict(state)
+    return dict(safe_load(folder / "models" / name)["network"])
 
 
 def params(store: Path) -> dict[str, str]:

@@ -183,7 +183,7 @@ def test_only_large_dilated_kernels_are_slow_on_a_gpu() -> None:
     assert not any(layer._is_slow_on_gpu(torch.zeros(1)) for layer in layers.values())
 
 
-@pytest.mark.parametrize("more", ["", " --predict"])
+@pytest.mark.parametrize("more", ["", " --predict", " --precision bf16"])
 def test_the_benchmark_command(more: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = more + " --maps 4,9,12 --reference-up-to 9 --in-channels 2 --out-channels 3 --repeats 2 --json"
     assert benchmark.main(["dilated-conv", *arguments.split()]) == 0
