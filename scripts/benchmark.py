@@ -2,8 +2,8 @@
 
     python -m scripts.benchmark NAME [--json]
 
-Each file of `scripts/benchmarks` is one benchmark; its command is the function named like the file. Nothing is
-stored; the table is printed.
+Each file of `scripts/benchmarks` is one benchmark; its command is the function named like the file. The table is
+printed; `gpu`, `evidence` and `table` also keep their rows in a file and resume.
 """
 
 from __future__ import annotations
