@@ -64,8 +64,8 @@ class Running(Protocol):
     def ask(self) -> None:
         """Ask the training to end."""
 
-    def wait(self) -> None:
-        """Wait until the training has ended; kill it after a time limit."""
+    def wait(self, deadline: float) -> None:
+        """Wait until the training has ended; kill it at `deadline` (`time.monotonic`)."""
 
 
 Starter = Callable[[Sequence[str]], Running]
@@ -99,8 +99,9 @@ def run_all(
         for each in running.values():
             if place.cluster or isinstance(interruption, Terminated):  # Ctrl-C has already reached local processes
                 each.ask()
+        deadline = time.monotonic() + process.SECONDS_TO_END  # the same for all, however many hang
         for each in running.values():
-            each.wait()
+            each.wait(deadline)
         raise
 
 
@@ -138,9 +139,9 @@ class _Process:
     def ask(self) -> None:
         self.process.terminate()
 
-    def wait(self) -> None:
+    def wait(self, deadline: float) -> None:
         try:
-            self.process.wait(process.SECONDS_TO_END)
+            self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -185,7 +186,7 @@ class _Job:
     def ask(self) -> None:
         self.job.cancel()
 
-    def wait(self) -> None:
+    def wait(self, deadline: float) -> None:
         """Return at once: the cluster ends a canceled job."""
 
 

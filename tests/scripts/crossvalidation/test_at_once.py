@@ -62,6 +62,30 @@ def test_sigterm_is_handed_on_to_all(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "ended 0", "ended 1"}
 
 
+def test_all_trainings_that_hang_have_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    deadlines: list[float] = []
+
+    class Hangs:
+        def poll(self) -> int | None:
+            if self is started[-1]:
+                raise KeyboardInterrupt
+            return None
+
+        def ask(self) -> None: ...
+
+        def wait(self, deadline: float) -> None:
+            deadlines.append(deadline)
+            time.sleep(0.01)
+
+    started = [Hangs(), Hangs(), Hangs()]
+    waiting = iter(started)
+    monkeypatch.setattr(at_once, "_here", lambda place: lambda words: next(waiting))
+    with pytest.raises(KeyboardInterrupt):
+        run_all(3, lambda index: [], lambda index, code: None, Place(3))
+    assert len(deadlines) == 3
+    assert len({*deadlines}) == 1
+
+
 def test_a_cluster_needs_submitit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UserError, match=r"submitit is not installed; pip install 'mammoseg\[slurm\]'"):
