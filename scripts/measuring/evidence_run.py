@@ -188,9 +188,12 @@ class Worker:
 
     def kill(self) -> None:
         """Kill the process if it was started, and its data loader processes, which would outlive it by seconds."""
-        if self.process is not None:
+        if self.process is None:
+            return
+        if hasattr(os, "killpg"):  # not on Windows
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
 
     def wait(self) -> None:
         """Wait until the process and its reading thread have ended."""
