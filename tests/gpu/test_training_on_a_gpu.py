@@ -21,6 +21,7 @@ from repository import ROOT
 
 from engines.records.tables import read_csv
 from nets.safe_load import safe_load
+from scripts.measuring.timing import tf32
 
 Run = Callable[..., None]
 
@@ -112,15 +113,18 @@ def test_options(run_bundle: Run, data: Path, tmp_path: Path, bundle: str, optio
     assert min(losses[1:]) < losses[0]
 
 
-def test_a_resumed_training_ends_like_an_uninterrupted_one(run_bundle: Run, data: Path, tmp_path: Path) -> None:
-    """To rounding: sums on a GPU are in no fixed order."""
+def test_a_resumed_training_ends_as_close_as_a_repeated_one(run_bundle: Run, data: Path, tmp_path: Path) -> None:
+    """Some sums on a GPU have no fixed order, and each step amplifies the difference."""
     options = {"bundle": "unet", "dataset_dir": str(data), **SIZES, "precision": "fp32"}
-    run_bundle(**options, max_epochs=4, output_dir=str(tmp_path / "whole"))
-    run_bundle(**options, max_epochs=2)
-    run_bundle(**options, max_epochs=4, resume=True)
-    whole, resumed = (weights(tmp_path / name, "progress.pt") for name in ("whole", "out"))
+    with tf32(False):
+        for name in ("whole", "repeated"):
+            run_bundle(**options, max_epochs=4, output_dir=str(tmp_path / name))
+        run_bundle(**options, max_epochs=2)
+        run_bundle(**options, max_epochs=4, resume=True)
+    whole, repeated, resumed = (weights(tmp_path / name, "progress.pt") for name in ("whole", "repeated", "out"))
     for name, value in whole.items():
-        torch.testing.assert_close(resumed[name], value, rtol=0.02, atol=0.02)
+        spread, difference = (float((other[name] - value).abs().max()) for other in (repeated, resumed))
+        assert difference <= 0.005 + 3 * spread, (name, difference, spread)
 
 
 def test_cached_frozen_layers_train_alike(run_bundle: Run, data: Path, tmp_path: Path) -> None:
