@@ -99,10 +99,13 @@ def plan(
     `learning_rate` of the last epochs of every stage. Stages missing in `crop_draws` draw crops in each epoch.
 
     Raises:
-        UserError: no stage, or an option whose number for a stage is missing or invalid.
+        UserError: no stage, an option whose number for a stage is missing or invalid, or draws of another stage.
     """
     check_list(stages)
-
+    named = crop_draws if isinstance(crop_draws, Mapping) else {}
+    strange = next((name for name in named if name not in stages), None)
+    if strange is not None:
+        raise UserError(f"--crop_draws: unknown stage {strange!r}; choose from {', '.join(stages)}")
     return [
         Stage(
             name,

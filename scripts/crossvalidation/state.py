@@ -43,6 +43,8 @@ class Plan:
 def begin(out: Path, plan: Plan) -> str | None:
     """Start or resume in a folder; return the id of the MLflow run to resume.
 
+    A plan of which no fold was trained, for instance since an option was mistyped, is replaced.
+
     Raises:
         UserError: the folder holds a cross-validation with another plan, or something else.
     """
@@ -55,6 +57,8 @@ def begin(out: Path, plan: Plan) -> str | None:
         return None
     before, run_id = read(out)
     differing = changes(asdict(before), asdict(plan))
+    if differing and not any(_is_begun(out, n) or is_finished(out, n) for n in range(1, before.folds + 1)):
+        return None
     if differing:
         raise UserError(
             f"{out}: holds a cross-validation with other settings ({'; '.join(differing)}); use those, or give "
@@ -96,6 +100,11 @@ def is_finished(out: Path, number: int) -> bool:
     return (fold_folder(out, number) / FINISHED).is_file()
 
 
+def _is_begun(out: Path, number: int) -> bool:
+    """Whether a fold's training can be resumed."""
+    return Progress(fold_folder(out, number) / "models").exists()
+
+
 def set_finished(out: Path, number: int, about: Mapping[str, Any]) -> None:
     """Mark a fold's training as finished."""
     write_text(fold_folder(out, number) / FINISHED, json.dumps(dict(about)) + "\n")
@@ -110,7 +119,6 @@ def training_command(
     other folds.
     """
     folder = fold_folder(out, number)
-    begun = Progress(folder / "models").exists()
     return [
         *python, "-m", "monai.bundle", "run", "training",
         "--config_file", str(config),
@@ -119,7 +127,7 @@ def training_command(
         "--seed", str(plan.seed),
         "--run_name", f"{plan.bundle} fold {number} of {plan.folds}",
         "--tags", str(dict(tags)),
-        "--resume", str(begun).lower(),
+        "--resume", str(_is_begun(out, number)).lower(),
         *([] if HELD_OUT in {word.partition("=")[0] for word in plan.options} else [HELD_OUT, "$None"]),
         *plan.options,
     ]  # fmt: skip

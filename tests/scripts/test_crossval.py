@@ -117,6 +117,7 @@ class Trainings:
         self.commands: list[dict[str, str]] = []
         self.fails: set[int] = set()
         self.error: type[BaseException] | None = None
+        self.saves = True
 
     def __call__(self, words: list[str], **_: Any) -> int:
         given = dict(zip(words[5::2], words[6::2], strict=True))
@@ -125,7 +126,8 @@ class Trainings:
         output, data = Output(given["--output_dir"]), Dataset.load(given["--dataset_dir"])
         if int(tags["fold"]) in self.fails:
             self.fails.clear()
-            output.progress.save({"epoch": 1})
+            if self.saves:
+                output.progress.save({"epoch": 1})
             if self.error is not None:
                 raise self.error
             return 1
@@ -308,6 +310,23 @@ def test_the_same_command_goes_on(go: Go, trainings: Trainings, capsys: pytest.C
         ("2", "true"),
         ("3", "false"),
     ]
+
+
+def test_settings_with_which_no_fold_began_are_replaced(
+    go: Go, trainings: Trainings, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainings.fails, trainings.saves = {1}, False
+    assert go("--max_epoch", "3", folds=4) == 2
+    assert "fold 1 of 4 ended with code 1" in capsys.readouterr().err
+    assert go("--max_epochs", "3") == 0
+    assert [c["--resume"] for c in trainings.commands] == ["false"] * 4
+    client = MlflowClient(f"sqlite:///{store}")
+    runs = client.search_runs([client.get_experiment_by_name("mammoseg").experiment_id])
+    found = [(run.info.status, run.data.params["folds"]) for run in runs if run.data.tags.get("kind") == "crossval"]
+    assert sorted(found) == [("FAILED", "4"), ("FINISHED", "3")]
+    capsys.readouterr()
+    assert go("--max_epochs", "4") == 2
+    assert "other settings (options:" in capsys.readouterr().err
 
 
 def test_an_interruption_says_how_to_go_on(

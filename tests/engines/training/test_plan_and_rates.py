@@ -44,6 +44,11 @@ def test_draws_that_cannot_be(draws: Any) -> None:
         plan(["a"], 3, 16, 0.1, crop_draws=draws)
 
 
+def test_draws_of_a_mistyped_stage_are_rejected() -> None:
+    with pytest.raises(UserError, match="--crop_draws: unknown stage 'contxt'; choose from front, context"):
+        plan(["front", "context"], 3, 16, 0.1, crop_draws={"contxt": 2})
+
+
 @pytest.mark.parametrize(
     ("crop_size", "words"),
     [([48], "crop_size"), ([48, 0], "above 0"), ("64", "crop_size"), ({"b": 64}, "got None"), ([1, 2, 3], "crop_size")],
