@@ -9,7 +9,10 @@
     python -m scripts.prepare cbis-ddsm DOWNLOAD OUT --tables CSV
     python -m scripts.prepare inbreast RELEASE OUT
     python -m scripts.prepare cdd-cesm RELEASE OUT
+    python -m scripts.prepare cityscapes ROOT OUT
+    python -m scripts.prepare crops DATASET OUT --crop_size 256
     python -m scripts.prepare export-nnunet DATASET OUT
+    python -m scripts.prepare check DATASET
 
 Writes OUT/dataset.json, OUT/images/*.npy and OUT/labels/*.npy, split by subject, without names, identifiers or
 dates. Prints a summary table (`--json`: the same as JSON). Exit code 0, or 2 after a one-line error.

@@ -318,4 +318,4 @@ def _check_enough_labels(path: Path, labels: dict[int, str], content: dict[str, 
     """Require two or more classes; a data set without label maps may have none."""
     labelled = any(item["label"] is not None for section in SECTIONS for item in content.get(section, []))
     if len(labels) < 2 and (labels or labelled):
-        raise UserError(f"{path}: names {len(labels)} class; expected two or more, the first for the background")
+        raise UserError(f"{path}: expected two or more classes, the first for the background; found {len(labels)}")

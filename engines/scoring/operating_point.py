@@ -128,7 +128,8 @@ def out_of_fold_points(
     points = []
     for number in range(len(folds)):
         others = [image for other, fold in enumerate(folds) if other != number for image in fold]
-        where = f"the other {len(folds) - 1} folds, out of fold"
+        where = "the other fold" if len(folds) == 2 else f"the other {len(folds) - 1} folds"
+        where += ", out of fold"
         points.append(choose_point(others, rule, where, lesion_classes))
     return points
 

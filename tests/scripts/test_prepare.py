@@ -156,7 +156,7 @@ ERRORS = {
         [lambda pairs: spoil_label(pairs, np.dstack([np.full(SHAPE, v, np.uint8) for v in (1, 2, 3)]))],
         r"LEFT_CC_LI\.png: a color image",
     ),
-    "one class": (("--values", "0=background"), [], "names 1 class; expected two or more"),
+    "one class": (("--values", "0=background"), [], "expected two or more classes, as in .*; found 1"),
     "not a number": (("--values", "a=background,b=c"), [], "'a' is not a gray value"),
     "no equals": (("--values", "64,128"), [], "'64' is not of the form left=right"),
     "value twice": (("--values", "64=a,64=b"), [], "'64' is repeated"),
@@ -168,6 +168,11 @@ ERRORS = {
         ("--values", VALUES, "--subject", "A"),
         [],
         "only 1 subject with labels: .*--split_by image",
+    ),
+    "one subject without damage": (
+        ("--values", VALUES, "--subject", "A_000([0-3])"),
+        [lambda pairs: [path.write_bytes(b"") for n in (1, 2, 3) for path in pairs[0].glob(f"A_000{n}_*")]],
+        r"only 1 subject with labels: .*--split_by image \(\d images were left out; the first: .*empty; copy it again",
     ),
 }
 

@@ -132,8 +132,8 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda c: c["validation"][0].update(intensity_range=[4095, 4095]),
         r"intensity_range of images/s004_L_CC\.npy is \[4095, 4095\]; expected the smallest and the largest possible",
     ),
-    "one class": (lambda c: c.update(labels={"0": "background"}), "names 1 class; expected two or more"),
-    "no class": (lambda c: c.update(labels={}), "names 0 class; expected two or more"),
+    "one class": (lambda c: c.update(labels={"0": "background"}), "expected two or more classes, .*; found 1"),
+    "no class": (lambda c: c.update(labels={}), "expected two or more classes, .*; found 0"),
     "no image at all": (lambda c: c.update(training=[], validation=[], test=[]), "the training list is empty"),
     "missing image": (
         lambda c: c["training"][1].update(image="images/gone.npy"),

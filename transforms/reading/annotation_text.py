@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 from transforms.errors import UserError
+from transforms.npy import not_readable
 from transforms.reading import limits
 from transforms.reading.find_files import check_there
 
@@ -35,7 +36,9 @@ def annotation_text(path: Path, most: int | None = None) -> bytes:
             with path.open("rb") as file:
                 content = file.read(most + 1)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or type(error).__name__}); copy it again") from None
+        if error.errno is not None:
+            raise not_readable(path, error) from None
+        raise UserError(f"{path}: cannot be unpacked ({type(error).__name__}); copy it again") from None
     except (EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise UserError(f"{path}: cannot be unpacked ({type(error).__name__}); copy it again") from None
     if len(content) > most:

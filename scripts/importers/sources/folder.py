@@ -128,7 +128,7 @@ def _table(values: Mapping[int, str], names: Sequence[str], ignore: Sequence[int
     if both:
         raise UserError(f"the label value {both[0]} is named both in --values and in --ignore; choose one")
     if len(names) < 2:
-        raise UserError(f"--values names {len(names)} class; expected two or more, as in 0=background,255=tumor")
+        raise UserError(f"--values: expected two or more classes, as in 0=background,255=tumor; found {len(names)}")
     table = np.full(256, -1, np.int16)
     for value, name in values.items():
         table[value] = names.index(name)

@@ -21,8 +21,8 @@ def validation_groups(groups: Iterable[str], fraction: float, seed: int) -> set[
         raise UserError(f"--validation is {fraction:g}; expected a share between 0 and 1, such as 0.3")
     if len(names) < 2:
         raise UserError(
-            f"only {len(names)} subject with labels: nothing is left for validation; add subjects, identify them with "
-            "--subject, or specify --split_by image"
+            f"only {len(names)} subject{'s' * (not names)} with labels: nothing is left for validation; add subjects, "
+            "identify them with --subject, or specify --split_by image"
         )
     count = min(max(1, round(fraction * len(names))), len(names) - 1)
     return set(names[:count])

@@ -111,7 +111,7 @@ def write_dataset(
     if options.dry_run:
         looked_at = with_progress(probe(cases, head.rules), len(cases), options.progress, "looking")
         written, rejected = _named(zip(cases, looked_at, strict=True))
-        return _summary(out, head, written, rejected, _sections(written, head), list(PLANNED), dry_run=True)
+        return _summary(out, head, written, rejected, _sections(written, rejected, head), list(PLANNED), dry_run=True)
     keys = case_keys(cases, (head.rules, head.windowing))
     plan = None if options.shard is None else Plan.of(options, keys, head.decided)
     if plan is not None and options.shard != MERGE:
@@ -125,7 +125,7 @@ def write_dataset(
         written, rejected = _named(pairs)
         for one in written:
             one.hash = None if key is None else subject_hash(one.case, key)
-        sections = _sections(written, head)
+        sections = _sections(written, rejected, head)
         _place(stage, written, {} if plan is None else folders_of(parts, keys))
         text = json.dumps(_content(head, sections), indent=1, ensure_ascii=False) + "\n"
         (stage / "dataset.json").write_text(text, encoding="utf-8", newline="\n")
@@ -241,7 +241,23 @@ def _place(stage: Path, written: list[Written], shared: Mapping[str, Path]) -> N
             put(files.rows, stage / ROW_COUNTS / f"{one.name}.npy")
 
 
-def _sections(written: list[Written], head: Head) -> dict[str, list[Written]]:
+def _sections(written: list[Written], rejected: Sequence[tuple[Case, Record]], head: Head) -> dict[str, list[Written]]:
+    """Return readable cases by section.
+
+    Raises:
+        UserError: too few for a split; also states why the first of the unreadable ones was left out.
+    """
+    try:
+        return _split(written, head)
+    except UserError as error:
+        if not rejected:
+            raise
+        raise UserError(
+            f"{error} ({len(rejected)} images were left out; the first: {rejected[0][1].rejected})"
+        ) from None
+
+
+def _split(written: list[Written], head: Head) -> dict[str, list[Written]]:
     """Return cases by section: as prescribed by their source, else test if unlabeled, the rest drawn."""
     labelled = [one.case.read_label is not None for one in written]
     if not head.images_only and not any(labelled) and not any(one.case.section for one in written):

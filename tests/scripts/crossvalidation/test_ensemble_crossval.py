@@ -132,7 +132,7 @@ def test_an_ensemble_is_a_row_beside_its_members(
     assert members["members"] == ["fcn=../../fcn-tiny/fold-2", "dilation10=../../dilation10-tiny/fold-2"]
     # of fold 2: chosen on fold 1, whose lesions lie at 0.601 and all else at 0.010, the middle between
     assert members["operating_point"]["threshold"] == pytest.approx(0.306, abs=0.001)
-    assert members["operating_point"]["chosen_on"] == "the other 1 folds, out of fold"
+    assert members["operating_point"]["chosen_on"] == "the other fold, out of fold"
     assert [row["mean_image_dice"] for row in rows[1:]] == [1, 1, 1]
     assert [row["mean_image_dice_argmax"] for row in rows[1:]] == [0.5, 0.5, 0.5]  # 2 of 4 and 4 pixels
     done = len(evaluations.commands)
@@ -233,7 +233,7 @@ def test_the_evaluations_themselves(
     assert row["subjects"] == 6
     assert 0 <= row["mean_image_dice"] <= 1
     kept = json.loads((tmp_path / "e" / "fold-1" / "ensemble.json").read_text())
-    assert kept["operating_point"]["chosen_on"] == "the other 1 folds, out of fold"
+    assert kept["operating_point"]["chosen_on"] == "the other fold, out of fold"
     where = ["--tracking_uri", str(store), "--out", str(tmp_path / "c"), "--json", "--crossval"]
     assert compare_command.main([*where, "--threshold_rule", "dice"]) == 0
     compared = json.loads(capfd.readouterr().out)[1]
