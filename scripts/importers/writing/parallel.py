@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -71,12 +72,35 @@ def _spawned(function: Callable[[T], R], rest: deque[T], workers: int, most_ahea
     try:
         while rest:
             while len(ahead) < min(most_ahead, len(rest)):
-                ahead.append(pool.submit(function, rest[len(ahead)]))
+                with _undisturbed():
+                    ahead.append(pool.submit(function, rest[len(ahead)]))
             result = ahead.popleft().result()
             rest.popleft()
             yield result
     finally:
-        pool.shutdown(cancel_futures=True)
+        with _undisturbed():  # a second Ctrl-C would leave processes behind, for which Python then waits forever
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Postpone Ctrl-C to the end of the block; processes started in it do not receive it, not even while they start."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    came: list[int] = []
+    mask = getattr(signal, "pthread_sigmask", None)  # new processes inherit it; not on Windows
+    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else None
+    try:
+        yield
+    finally:
+        if mask:
+            mask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if came:
+            raise KeyboardInterrupt
 
 
 def _begin() -> None:
