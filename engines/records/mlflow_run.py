@@ -151,6 +151,7 @@ class Tracking:
     def _open(self) -> MlflowClient:
         """Open the store; its tables are created if missing."""
         logging.getLogger("mlflow.store").setLevel(logging.WARNING)  # silence the creation of its database tables
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # no traceback of what `_try` reports
         logging.getLogger("alembic").setLevel(logging.WARNING)
         for name, value in SHORT_WAIT.items():
             os.environ.setdefault(name, value)

@@ -306,3 +306,14 @@ def test_a_run_that_is_interrupted_within_a_write_is_ended_all_the_same(store: P
         run()
     assert not armed
     assert MlflowClient(sqlite_uri(store)).get_run(tracking.run_id).info.status == "KILLED"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be removed there")
+def test_a_store_that_is_removed_during_a_training_is_reported_without_a_traceback(tmp_path: Path) -> None:
+    program = TRAINING.replace('t.start_stage("front", {"b": 2})', "import os; os.unlink(sys.argv[2])")
+    program = program.replace("t.stage_run_id", "t.run_id").replace('t.end_stage({"mean_iou": 0.5})\n', "")
+    words = [sys.executable, "-c", program, "r", str(tmp_path / "m.db")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1  # failed
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("continuing without it") == 1
