@@ -152,7 +152,7 @@ def check(
     ],
 ) -> None:
     """Check data and options of a training before it begins, or a dataset folder."""
-    if (Path(what) / "dataset.json").is_file():
+    if (Path(what) / "dataset.json").is_file() or (Path(what).is_dir() and what not in bundle_names()):
         from scripts.prepare import main as prepare
 
         raise typer.Exit(prepare(["check", what, *context.args]))
@@ -179,6 +179,8 @@ def monai_command(bundle: str, config: str, run_id: str, options: Sequence[str])
     Raises:
         UserError: unknown bundle.
     """
+    if bundle.startswith("-"):
+        raise UserError(f"{bundle}: expected the name of a bundle before the options, as in mammoseg train dilation10")
     path = bundle_folder(bundle) / "configs" / f"{config}.json"
     if not path.is_file():
         raise UserError(f"{bundle}: unknown bundle; choose from {', '.join(bundle_names())}")

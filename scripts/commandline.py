@@ -18,6 +18,7 @@ from typer.main import get_command_name
 from typer.models import CommandInfo
 
 from engines.base.console import forget, robust_console
+from engines.base.signals import ended_by_signals, interrupted
 from transforms.errors import UserError
 from transforms.plain_text import one_line
 
@@ -98,14 +99,15 @@ def run_app(
 ) -> int:
     """Run a command line and return its exit code.
 
-    The code is 0 on success, or that of a `typer.Exit`; 130 after Ctrl-C. It is 2 for invalid options, and, after one
-    line on standard error, for one of `errors` or a failure of the file system.
+    The code is 0 on success, or that of a `typer.Exit`; 130 after Ctrl-C, or a signal that is handled likewise. It is 2
+    for invalid options, and, after one line on standard error, for one of `errors` or a failure of the file system.
     """
     robust_console()
     command = command_of(app)
     _keep_indented_lines(command)
     try:
-        command(None if argv is None else list(argv), prog_name=prog_name)
+        with ended_by_signals(interrupted):
+            command(None if argv is None else list(argv), prog_name=prog_name)
     except SystemExit as end:  # typer has printed its help or the invalid option, but nothing after Ctrl-C
         if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):
             print("\nInterrupted.", file=sys.stderr)

@@ -112,6 +112,16 @@ def test_a_bundle_of_ones_own_comes_first(wheel: Path) -> None:
     assert monai_command("fcn", "train", "training", [])[5] == str(ROOT / "bundles" / "fcn" / "configs" / "train.json")
 
 
+def test_options_before_the_bundle_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--max_epochs", "3"]) == 2
+    assert capsys.readouterr().err.startswith("error: --max_epochs: expected the name of a bundle before the options")
+
+
+def test_a_folder_without_dataset_is_checked_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tmp_path)]) == 2
+    assert "not a dataset folder: looked for dataset.json, it holds nothing" in capsys.readouterr().err
+
+
 def test_an_unknown_bundle_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match=r"resnet: unknown bundle; choose from .*dilation10, .*unet"):
         monai_command("resnet", "train", "training", [])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import typer
 
+from engines.base import signals
 from scripts.commandline import run_app
 from scripts.comparison.command_options import resumed_by_repeating
 
@@ -18,6 +21,8 @@ def ended(how: str) -> int:
         if how == "own words":
             with resumed_by_repeating():
                 raise KeyboardInterrupt
+        if how in signals.NAMES:
+            signal.raise_signal(getattr(signal, how))
         if how == "code":
             raise typer.Exit(130)
         raise KeyboardInterrupt
@@ -31,8 +36,14 @@ def ended(how: str) -> int:
         ("no words", "\nInterrupted.\n"),
         ("own words", "\nInterrupted. To resume, repeat the command.\n"),
         ("code", ""),
+        *((name, "\nInterrupted.\n") for name in signals.NAMES if hasattr(signal, name)),
     ],
 )
-def test_ctrl_c_is_reported_once(how: str, printed: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_and_other_signals_are_reported_once(
+    how: str, printed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "_last", [-signals.PAUSE_SECONDS])
+    monkeypatch.setattr(signals, "_asked", [False])
     assert ended(how) == 130
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert capsys.readouterr().err == printed
