@@ -27,6 +27,7 @@ import typer
 import typer.core
 
 import mammoseg  # noqa: F401 - makes the following importable
+from engines.base.command_values import quoted
 from engines.base.network_file import read_network
 from engines.base.paths import bundle_folder, bundle_folders, bundle_root, code_root, is_installed, project_root
 from scripts.commandline import Commands, command_of, run_app
@@ -140,7 +141,7 @@ def infer(
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of DICOM files or pictures, or one file.")],
 ) -> None:
     """Segment images with a trained bundle; results go to --results_dir."""
-    run(bundle, "inference", "run", ["--dataset_dir", str(images), *context.args])
+    run(bundle, "inference", "run", ["--dataset_dir", quoted(str(images)), *context.args])
 
 
 @app.command(cls=OfBundles, context_settings=OPTIONS)

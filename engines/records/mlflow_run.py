@@ -23,6 +23,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
+from engines.base.command_values import as_given
 from engines.base.network_file import NetworkRows
 from engines.base.options import switch
 from engines.base.signals import hides_interruption
@@ -91,12 +92,12 @@ class Tracking:
         user: str | None = None,
         system_metrics: Any = False,
     ) -> None:
-        self.experiment_name = str(experiment_name)  # a command line reads 2024 as a number
-        self.run_name = str(run_name)
+        self.experiment_name = as_given(experiment_name)  # a command line reads 2024 as a number
+        self.run_name = as_given(run_name)
         self.tracking_uri = as_tracking_uri(str(tracking_uri or default_tracking_uri()))
         self.params = dict(params or {})
         self.enabled = enabled and is_main()
-        self.tags = {str(key): str(value) for key, value in (tags or {}).items()}
+        self.tags = {str(key): as_given(value) for key, value in (tags or {}).items()}
         self.user = None if user is None else str(user)
         self.monitor = SystemMonitor() if switch(system_metrics, "--system_metrics") and self.enabled else None
         self.source = ""

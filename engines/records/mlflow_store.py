@@ -50,8 +50,11 @@ def environment(variable: str, default: str) -> str:
 
 
 def as_tracking_uri(uri: str) -> str:
-    """Accept a plain path of a database file (also `C:\\runs\\x.db`) where MLflow wants a URI."""
-    return uri if "://" in uri or uri in WORDS else sqlite_uri(as_path(uri))
+    """Accept a plain path of a database file (also `C:\\runs\\x.db`) where MLflow wants a URI; see also `as_path`."""
+    if "://" not in uri and uri not in WORDS:
+        return sqlite_uri(as_path(uri))
+    file = sqlite_path(uri)
+    return uri if file is None or file.exists() else uri.replace("::", "#")
 
 
 def sqlite_uri(path: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import inspect
-import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils import ensure_tuple
 
+from engines.base.command_values import check_number_signs, given_options
 from engines.base.paths import as_path
 from engines.base.replaced_options import REPLACED
 from transforms.errors import UserError
@@ -48,6 +48,7 @@ def check_overrides(workflow: ConfigWorkflow) -> None:
             near = difflib.get_close_matches(key, sorted(known), n=3, cutoff=0.5)
             hints.append(f"--{key}" + (f" (did you mean {' or '.join(f'--{n}' for n in near)}?)" if near else ""))
         raise UserError(f"unknown option: {', '.join(hints)}; options are the top-level keys of the config file")
+    check_number_signs(sys.argv)
     for key in given_as_none(sys.argv):
         if key in known and workflow.parser.get_parsed_content(key) is not None:
             raise UserError(f"--{key} None: MONAI ignores this; write --{key} '$None', in cmd \"$None\"")
@@ -55,9 +56,7 @@ def check_overrides(workflow: ConfigWorkflow) -> None:
 
 def given_as_none(words: Sequence[str]) -> list[str]:
     """Return the options of a command line with the value None, which MONAI drops in favor of the config's value."""
-    pairs = [(word, following) for word, following in itertools.pairwise(words) if "=" not in word]
-    pairs += [(word.partition("=")[0], word.partition("=")[2]) for word in words]
-    return [option[2:] for option, value in pairs if option.startswith("--") and value == "None"]
+    return [name for name, value in given_options(words) if value == "None"]
 
 
 def _configs(workflow: ConfigWorkflow) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from engines.base.command_values import quoted
 from engines.base.paths import bundle_folder, project_root
 from engines.records.ensemble_members import STAGE, Trained, ensemble_tags, trained_members
 from engines.records.evaluation_record import FILE as EVALUATION
@@ -190,7 +191,7 @@ def _score(sources: Sequence[Source], out: Path, number: int, tracking: Tracking
             "--output_dir", str(folder),
             "--run_name", f"{STAGE} fold {number} of {folds}",
             "--tags", str(tags),
-            "--experiment_name", tracking.experiment_name,
+            "--experiment_name", quoted(tracking.experiment_name),
             "--tracking_uri", tracking.tracking_uri,
             *(word for name, value in options.items() for word in (f"--{name}", str(value))),
         ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from engines.base.command_values import quoted
 from engines.base.paths import bundle_folder, bundle_folders, project_root
 from engines.records.attributes import Attributes, check_known, dataset_attributes, read_attributes
 from engines.records.mlflow_run import Tracking
@@ -110,8 +111,8 @@ def cross_validate(
     grouping = image_attributes(data, attributes)
     dealt, folds_digest = _folds(data, folds, folds_file, fold_seed, test)
     views = fold_views(data, dealt, fold_seed, 1.0 if train_share is None else train_share)
-    options = [*_checked(options), "--experiment_name", experiment_name]
-    options += ["--tracking_uri", tracking_uri] if tracking_uri else []
+    options = [*_checked(options), "--experiment_name", quoted(experiment_name)]
+    options += ["--tracking_uri", quoted(tracking_uri)] if tracking_uri else []
     several = len(bundles) * len(seeds) > 1
     name = data.root.name if several else f"{bundles[0]}-{data.root.name}"
     folder = (out or project_root() / "outputs" / "crossval" / name).resolve()

@@ -124,6 +124,14 @@ def test_a_deleted_experiment_is_told_with_the_way_back(tmp_path: Path, caplog: 
     ]
 
 
+def test_a_number_sign_in_a_uri_stays_one_through_monai(tmp_path: Path) -> None:
+    """MONAI turns `#` in options into `::`."""
+    assert as_tracking_uri("sqlite:////data/run::1/a.db") == "sqlite:////data/run#1/a.db"
+    assert as_tracking_uri("http://[::1]:5000") == "http://[::1]:5000"
+    (tmp_path / "a::b.db").touch()
+    assert as_tracking_uri(f"sqlite:///{tmp_path}/a::b.db") == f"sqlite:///{tmp_path}/a::b.db"
+
+
 def test_a_database_with_options_is_that_database(tmp_path: Path) -> None:
     uri = sqlite_uri(tmp_path / "a.db") + "?timeout=60"
     tracking = Tracking("e", "r", uri)
