@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,11 +38,11 @@ def verdict_rows(titles: Sequence[str], results: Sequence[Result], metric: str) 
     Raises:
         UserError: the score is unknown, or a row does not have it.
     """
-    rows = []
+    rows, largest = [], math.inf if lower_is_better(metric) else 1.0
     for title, result in zip(titles, results, strict=True):
         parts = [_parts(each, metric, title) for each in (result, *result.seeds)]
         numerators, denominators = zip(*parts, strict=True)
-        rows.append(Row(title, np.stack(numerators), np.stack(denominators)))
+        rows.append(Row(title, np.stack(numerators), np.stack(denominators), largest))
     return rows
 
 

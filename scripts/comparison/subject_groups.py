@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -78,9 +78,9 @@ def _merged(values: list[str]) -> list[str]:
     return [other if value in few and len(few) > 1 else value for value in values]
 
 
-def _some(row: Row, values: list[str], value: str) -> Row:
-    here = np.array([v == value for v in values])
-    return Row(row.title, row.numerator[:, here], row.denominator[:, here])
+def _some(row: Row, values: list[str], kept: Collection[str]) -> Row:
+    here = np.array([value in kept for value in values])
+    return replace(row, numerator=row.numerator[:, here], denominator=row.denominator[:, here])
 
 
 def _group(
@@ -89,7 +89,7 @@ def _group(
     count = values.count(value)
     nothing = (math.nan, math.nan, math.nan)
     scores = {
-        name: nothing if count < LEAST_SUBJECTS else score_interval(_some(row, values, value), draws, seed)
+        name: nothing if count < LEAST_SUBJECTS else score_interval(_some(row, values, {value}), draws, seed)
         for name, row in rows.items()
     }
     return SubjectGroup(attribute, value, count, scores)
@@ -98,11 +98,13 @@ def _group(
 def _test(
     attribute: str, score: str, row: Row, values: list[str], large: list[str], draws: int, seed: int
 ) -> GroupTest:
-    here = np.array([value in large for value in values])
-    kept = Row(row.title, row.numerator[:, here], row.denominator[:, here])
-    of = [value for value in values if value in large]
-    found = {value: score_interval(_some(row, values, value), draws, seed) for value in large}
-    order = sorted(large, key=lambda value: found[value][0], reverse=lower_is_better(score))
+    found = {value: score_interval(_some(row, values, {value}), draws, seed) for value in large}
+    known = [value for value in large if not math.isnan(found[value][0])]
+    order = sorted(known, key=lambda value: found[value][0], reverse=lower_is_better(score))
+    if len(order) < 2:
+        nothing = math.nan
+        return GroupTest(attribute, score, len(order), "", nothing, nothing, nothing, "", nothing, nothing)
+    kept, of = _some(row, values, set(order)), [value for value in values if value in order]
     p = heterogeneity_p(kept.influence().mean(axis=0), [f"{n:09d}" for n in range(len(of))], of, draws, seed)
     worst, best = order[0], order[-1]
-    return GroupTest(attribute, score, len(large), worst, *found[worst], best, found[best][0], p)
+    return GroupTest(attribute, score, len(order), worst, *found[worst], best, found[best][0], p)

@@ -114,7 +114,7 @@ def _width(rows: Sequence[Row], chosen: np.ndarray, rng: np.random.Generator, dr
     if np.isnan(samples).all() or math.isnan(values):
         return math.nan
     if len(rows) == 1:
-        low, high = interval(samples, values, size)
+        low, high = interval(samples, values, size, rows[0].largest)
         return float(high - low)
     # a difference may be negative
     low, high = np.nanpercentile(widening(size) * (samples - values), [2.5, 97.5])

@@ -137,7 +137,7 @@ def curve_of(results: Sequence[Result], shares: Sequence[float], subjects: Seque
     folds, rng = usable_folds(fold_numbers(results[0])), np.random.default_rng(SEED)
     drawn = joint_draws(rows, subject_draws(folds, DRAWS, rng), seed_spread(rows, folds), folds, rng)[0]
     values = np.array([float(row.values().mean()) for row in rows])
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=1)
+    low, high = np.clip(np.percentile(drawn, [2.5, 97.5], axis=1), 0, rows[0].largest)
     x = np.log2(np.asarray(subjects, np.float64))
     slope, at_end = _line(x, values[:, None]), x[-1] + np.log2(FORETOLD)
     slopes = _line(x, drawn)

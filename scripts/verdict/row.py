@@ -6,6 +6,7 @@ of a class, mean IoU, lesion sensitivity, mean Dice per image. Parts with a zero
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +23,13 @@ class Row:
         title: name of the row.
         numerator: (seeds, subjects, parts).
         denominator: (seeds, subjects, parts), not negative.
+        largest: maximum of the score, at which intervals end; the minimum is 0.
     """
 
     title: str
     numerator: Values
     denominator: Values
+    largest: float = math.inf
 
     @property
     def seeds(self) -> int:

@@ -88,7 +88,7 @@ def score_interval(row: Row, draws: int, seed: int) -> tuple[float, float, float
         return value, float("nan"), float("nan")
     folds, rng = np.zeros(row.subjects, np.int64), np.random.default_rng(seed)
     drawn = joint_draws([row], subject_draws(folds, draws, rng), seed_spread([row], folds), folds, rng)[1]
-    low, high = np.percentile(drawn[0], [2.5, 97.5])
+    low, high = np.clip(np.percentile(drawn[0], [2.5, 97.5]), 0, row.largest)
     return value, float(low), float(high)
 
 

@@ -198,7 +198,7 @@ def _word(enough_seeds: bool, p: float, excludes_zero: bool, equivalence: float 
 
 
 def _places(rows: Sequence[Row], drawn: Values, ranked: Ranks) -> tuple[Place, ...]:
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=1)
+    low, high = np.clip(np.percentile(drawn, [2.5, 97.5], axis=1), 0, [row.largest for row in rows])
     by_score, by_subject = bounds(ranked.of_scores_drawn), bounds(ranked.of_subjects_drawn)
     return tuple(
         Place(

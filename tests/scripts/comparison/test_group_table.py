@@ -106,6 +106,19 @@ def test_groups_of_subjects_where_no_class_is_a_lesion(tmp_path: Path) -> None:
     assert float(tested["p"]) < 0.02
 
 
+def test_a_group_of_subjects_without_the_class_is_neither_the_worst_nor_the_best(tmp_path: Path) -> None:
+    row = result([0.8] * 5 + [0.4] * 5 + [0.2] * 5, lesions=False)
+    for number in range(5):
+        row.subjects[f"s{number:03d}"][...] = [[100, 0], [0, 0]]
+    table = tmp_path / "a.csv"
+    table.write_text("subject,density\n" + "".join(f"s{n:03d},{'ABC'[n // 5]}\n" for n in range(15)))
+    known = known_attributes([row], table, None, ["density"])
+    with_groups([compare([row], 200, 0)], known, 200, 0, tmp_path / "out", "dice/gland")
+    (tested,) = read_csv(tmp_path / "out" / "group_tests.csv")
+    assert (tested["groups"], tested["worst"], tested["best"]) == ("2", "C", "B")
+    assert float(tested["p"]) < 0.02
+
+
 def test_an_attribute_of_images_says_of_a_subject_what_all_of_hers_share(tmp_path: Path) -> None:
     row = result(DICE, lesions=False)
     cases = {f"s{n:03d}_L_{view}": {"view": view, "density": "BC"[n > 5]} for n in range(12) for view in ("CC", "MLO")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -65,6 +66,12 @@ def test_scores_of_lesions(metric: str) -> None:
     (row,) = verdict_rows(["U-Net"], [replace(result(), lesions=counted)], metric)
     measures = counted.measures()
     assert row.values() == pytest.approx([measures.get(metric, measures.get(f"{metric}/tumor")).value])
+
+
+@pytest.mark.parametrize(("metric", "largest"), [("dice/tumor", 1), ("lesion_false_positives_per_image", math.inf)])
+def test_largest_value_of_a_score(metric: str, largest: float) -> None:
+    (row,) = verdict_rows(["U-Net"], [replace(result(), lesions=lesions())], metric)
+    assert row.largest == largest
 
 
 def test_an_unknown_score_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from scripts.verdict.resampled_seeds import halves, old_method, single_pairs, su
 from scripts.verdict.row import Row, mean_ratio
 from scripts.verdict.simulated import MEAN, World, shift_for, true_score
 from scripts.verdict.simulated_groups import CASES
-from scripts.verdict.spread import seed_spread, subject_draws, usable_folds, variance_over_subjects
+from scripts.verdict.spread import score_interval, seed_spread, subject_draws, usable_folds, variance_over_subjects
 from scripts.verdict.statement import BETTER, EQUIVALENT, UNDECIDED, state
 from scripts.verdict.winner import corrected_best, seed_draws
 
@@ -59,6 +60,17 @@ def test_the_influence_of_a_subject_is_the_change_of_the_score() -> None:
         times[0, subject] += step
         change = (row.drawn(times)[:, 0] - row.values()) / step
         assert row.influence()[:, subject] == pytest.approx(change, abs=1e-5)
+
+
+@pytest.mark.parametrize(("scores", "largest"), [([0.9, 1, 1, 1, 1, 1], 1), ([0, 0.1, 0, 0, 0, 0], np.inf)])
+def test_intervals_stay_in_the_range_of_the_score(scores: list[float], largest: float) -> None:
+    row = replace(mean_row("a", [scores]), largest=largest)
+    statement = state([row, replace(row, title="b")], np.zeros(6, np.int64), 500, 0)
+    assert statement is not None
+    for low, high in ((place.low, place.high) for place in statement.places):
+        assert 0 <= low < high <= largest
+    value, low, high = score_interval(row, 500, 0)
+    assert 0 <= low < value < high <= largest
 
 
 # -- subjects and seeds ------------------------------------------------------------------------------------------------
