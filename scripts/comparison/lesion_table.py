@@ -140,9 +140,10 @@ def _row(title: str, result: Result, lesions: LesionResult, draws: int, seed: in
     measures = {name: [found[name] for found in each if name in found] for name in each[0]}
     folds: dict[str, tuple[float, float]] = {}
     if len(result.lesion_folds) > 1:
-        of_folds = [_measures(fold) for fold in result.lesion_folds]
+        counted = [training.lesion_folds for training in result.trainings if training.lesions]
+        of_folds = [[_measures(fold) for fold in same] for same in zip(*counted, strict=True)]
         for name in FOLD_COLUMNS:
-            values = np.array([fold[name].value for fold in of_folds])
+            values = np.array([np.mean([fold[name].value for fold in same]) for same in of_folds])
             known = values[~np.isnan(values)]  # a fold without lesions has no score
             folds[name] = (float(known.mean()), float(known.std(ddof=1))) if len(known) > 1 else (math.nan, math.nan)
     return LesionRow(

@@ -14,6 +14,7 @@ from engines.scoring.matching import HIT, ImageLesions, Judged, Lesion, Rule
 from engines.scoring.metrics import CLASS_METRICS, OVERALL_METRICS, scores
 from scripts.comparison.choice import _latest
 from scripts.comparison.console_table import console
+from scripts.comparison.lesion_table import lesion_rows
 from scripts.comparison.metric import default_metric, fold_numbers, verdict_rows
 from scripts.comparison.models import Model
 from scripts.comparison.statistics import pooled
@@ -123,6 +124,21 @@ def test_scores_are_means_over_the_seeds() -> None:
     assert (table["A"]["rank"], table["B"]["rank"]) == (2, 1)
     assert table["A"]["corrected_for_choice"] is None
     assert table["A"]["run_ids"] == "A 0 0.5 A 1 0.5 A 2 0.5"
+
+
+def test_lesion_scores_of_the_folds_are_means_over_the_seeds() -> None:
+    def fold(shared: int) -> LesionResult:
+        counted = lesions()
+        return replace(counted, images=tuple(replace(image, shared=shared) for image in counted.images))
+
+    shared = ((50, 59), (70, 80), (50, 90))  # of each seed, in both folds
+    first, *others = (
+        replace(each, lesion_folds=tuple(map(fold, each_fold)))
+        for each, each_fold in zip(rows()[0].trainings, shared, strict=True)
+    )
+    (row,) = lesion_rows(["A"], [replace(first, seeds=tuple(others))], 200, 0)
+    means = 2 * np.mean(shared, axis=0) / 180
+    assert row.folds["mean_image_dice"] == pytest.approx((np.mean(means), np.std(means, ddof=1)))
 
 
 def test_the_statement_in_words() -> None:
