@@ -154,9 +154,10 @@ class LesionDetection:
 
     @property
     def result(self) -> LesionResult:
-        """Result of the last run."""
+        """Result of the last run; its point states the minimum score with which candidates were kept."""
         names = tuple(self.class_names[number] for number in self.lesions)
-        return LesionResult(names, self.rule, tuple(self.images), self.point)
+        point = None if self.point is None else {**self.point, "min_lesion_score": float(self.min_score)}
+        return LesionResult(names, self.rule, tuple(self.images), point)
 
     @property
     def about_rule(self) -> dict[str, Any]:

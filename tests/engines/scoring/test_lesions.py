@@ -21,6 +21,7 @@ from engines.scoring.lesion_classes import lesion_classes
 from engines.scoring.lesion_files import read_lesion_result
 from engines.scoring.lesions import LesionDetection
 from engines.scoring.matching import Rule
+from transforms.decision import Decision
 from transforms.errors import UserError
 from transforms.working_resolution import upsampled_argmax
 
@@ -187,6 +188,19 @@ def test_files_and_reading_them_again(tmp_path: Path) -> None:
     assert scores["lesion_sensitivity_at_1fp/10_to_20_mm"] == "1.0"
     text = (tmp_path / "eval" / "lesions-unet.json").read_text(encoding="utf-8")
     assert read_lesion_result(json.loads(text)) == handler.result
+
+
+def test_a_given_minimum_score_is_the_stated_one() -> None:
+    point = {"threshold": 0.3, "min_lesion_score": 0.4, "rule": "dice", "chosen_on": "other women"}
+    label = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    label[0, 2:6, 2:6] = 1
+    for given, kept in ((None, "0.4"), (0.7, "0.7")):
+        handler = detection(["background", "tumor"], min_score=given)
+        handler.set_point(Decision((1,), 0.3), point)
+        feed(handler, logits_of(label[0] * 0.59 + 0.01), label)
+        text = "\n".join(handler.result.sentences())
+        assert f"candidates of score {kept} or more: sensitivity {'0' if given else '100'}.0 %" in text
+        assert f"candidates are kept from a score of {kept} on: rule dice, chosen on other women." in text
 
 
 def test_several_runs_of_an_evaluator_do_not_add_up() -> None:
