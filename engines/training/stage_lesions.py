@@ -72,7 +72,7 @@ class StageLesions:
             return None
         if self.source == "validation":
             run_once(evaluator, [detection])
-            where = "the validation subjects, which are scored with it"
+            where = "the training's validation subjects, whose scores it favors"
         elif self.held_out is None:
             raise UserError("--threshold_from training: this training holds no subjects out; give validation")
         else:

@@ -33,6 +33,7 @@ def notes(results: Sequence[Result], scores: Sequence[Mapping[str, float]], titl
     if several:
         each = ", ".join(f"{title} {count}" for title, count in several.items())
         yield f"Means over trainings with different seeds: {each}; intervals of this table are over subjects only."
+        yield "FROC curves, stated thresholds, pictures and worst cases are of one training per row."
     for option in OPTIONS_TO_NOTE:
         values = {given(result, option) for result in results if result.params}
         if len(values) > 1:

@@ -66,7 +66,7 @@ def test_chosen_on_the_scored_subjects_is_said(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run_bundle(dataset_dir=str(tiny_dataset), max_epochs=1, stages=["front"], threshold_from="validation")
-    assert "chosen on the validation subjects, which are scored with it." in capfd.readouterr().out
+    assert "chosen on the training's validation subjects, whose scores it favors." in capfd.readouterr().out
     for options, words in (
         ({"threshold_from": "test"}, "--threshold_from test: unknown source"),
         ({"threshold_from": "validation", "threshold_rule": "best"}, "--threshold_rule best: unknown rule"),
