@@ -17,6 +17,7 @@ from engines.records.tables import write_text
 from engines.scoring.boundary import boundaries
 from engines.scoring.confusion_files import identity
 from engines.scoring.froc import Measure, score_rows
+from engines.scoring.intervals import sign
 from engines.scoring.spacing import pixel_spacings
 from transforms.dataset import Dataset
 from transforms.errors import UserError
@@ -269,4 +270,5 @@ def _text(measure: Measure, factor: float) -> str:
     value, (low, high) = measure.value * factor, measure.interval()
     if math.isnan(value):
         return "n/a"
-    return f"{value:.1f}" if math.isnan(low) else f"{value:.1f} [{factor * low:.1f}, {factor * high:.1f}]"
+    few = sign(len(measure.numerator))
+    return f"{value:.1f}" if math.isnan(low) else f"{value:.1f} [{factor * low:.1f}, {factor * high:.1f}]{few}"
