@@ -131,9 +131,13 @@ def curve_of(results: Sequence[Result], shares: Sequence[float], subjects: Seque
         subjects: number of training subjects of each result.
 
     Raises:
-        UserError: the score is unknown.
+        UserError: the score is unknown or has no value, or all results have as many training subjects.
     """
     rows = verdict_rows([f"{100 * share:g} %" for share in shares], results, metric)
+    if any(np.isnan(row.values()).any() for row in rows):
+        raise UserError(f"--metric {metric}: has no value on these subjects; choose another score")
+    if len(set(subjects)) < 2:
+        raise UserError(f"--train_shares: each leaves {subjects[0]:g} subjects to train on; give smaller ones as well")
     folds, rng = usable_folds(fold_numbers(results[0])), np.random.default_rng(SEED)
     drawn = joint_draws(rows, subject_draws(folds, DRAWS, rng), seed_spread(rows, folds), folds, rng)[0]
     values = np.array([float(row.values().mean()) for row in rows])

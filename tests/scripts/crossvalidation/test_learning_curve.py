@@ -42,6 +42,21 @@ def result(found: int, noise: int = 0) -> Result:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("subjects", "metric", "message"),
+    [
+        ([4, 4], "dice/tumor", "--train_shares: each leaves 4 subjects to train on; give smaller ones as well"),
+        ([4, 8], "dice/tumor", "--metric dice/tumor: has no value on these subjects; choose another score"),
+    ],
+)
+def test_curves_that_cannot_be_drawn(subjects: list[float], metric: str, message: str) -> None:
+    made = [result(40), result(50)]
+    for matrix in (matrix for each in made for matrix in each.subjects.values() if subjects[1] == 8):
+        matrix[1], matrix[:, 1] = 0, 0
+    with pytest.raises(UserError, match=message):
+        curve_of(made, [0.9, 1], subjects, metric)
+
+
 def test_the_line_by_hand() -> None:
     assert checked_shares("1,0.25,0.5") == [0.25, 0.5, 1]
     # Dice 0.40, 0.50, 0.54 at 10, 20, 40 subjects: the line has the slope (0.54 - 0.40) / 2 for each doubling
