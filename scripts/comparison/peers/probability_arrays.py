@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from transforms.errors import UserError
 from transforms.reading import limits
+from transforms.reading.orientation import as_shown
 
 NAME = "probabilities"
 """Name of the array in nnU-Net's archives; of other archives, the first array is used."""
@@ -23,7 +24,7 @@ _HEADER = 348
 
 
 def read_array(path: Path, most: int) -> NDArray[Any]:
-    """Read an array as stored; for NIfTI, (classes, rows, columns).
+    """Read an array as stored; for NIfTI, (classes, rows, columns), oriented by the affine like label maps.
 
     Args:
         path: `.nii.gz`, `.npy` or `.npz`.
@@ -84,5 +85,9 @@ def _nifti(path: Path, most: int) -> NDArray[Any]:
     _check(path, header.get_data_shape(), header.get_data_dtype(), most)
     if not 0 <= header.get_data_offset() <= limits.HEADER_BYTES:
         raise UserError(f"{path}: damaged NIfTI header: values begin at byte {header.get_data_offset()}")
-    volume = np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj)
-    return volume.reshape(*volume.shape[:2], -1).transpose(2, 1, 0)
+    image = nibabel.Nifti1Image.from_filename(path)
+    volume = np.asarray(image.dataobj)
+    values = volume.reshape(*volume.shape[:2], -1).transpose(2, 1, 0)
+    if not int(header["qform_code"]) and not int(header["sform_code"]):
+        return values
+    return np.stack([as_shown(one, np.asarray(image.affine, float))[0] for one in values])  # as `read_volume`

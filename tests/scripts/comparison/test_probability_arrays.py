@@ -15,10 +15,13 @@ import pytest
 from numpy.lib import format as npy
 
 from scripts.comparison.peers.probability_arrays import read_array
+from scripts.importers.labels.label_images import read_label_image
 from transforms.errors import UserError
 
 VALUES = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 24
 """(classes, rows, columns)"""
+SHOWN = np.diag([-0.1, -0.1, 1, 1])
+"""Affine whose columns run to the left and rows to the back, as in this project's files."""
 
 
 def header(shape: tuple[int, ...], descr: str = "<f4") -> bytes:
@@ -31,11 +34,20 @@ def test_the_three_formats_hold_the_same(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", VALUES)
     np.savez_compressed(tmp_path / "b.npz", other=np.zeros(1), probabilities=VALUES)
     np.savez(tmp_path / "c.npz", first=VALUES)
-    nibabel.Nifti1Image(VALUES.transpose(2, 1, 0), np.eye(4)).to_filename(tmp_path / "d.nii.gz")
+    nibabel.Nifti1Image(VALUES.transpose(2, 1, 0), SHOWN).to_filename(tmp_path / "d.nii.gz")
     for name in ("a.npy", "b.npz", "c.npz", "d.nii.gz"):
         np.testing.assert_array_equal(read_array(tmp_path / name, 24), VALUES)
         with pytest.raises(UserError, match=r"expected one probability per pixel and class, at most 23 numbers"):
             read_array(tmp_path / name, 23)
+
+
+@pytest.mark.parametrize("affine", [SHOWN, np.eye(4), SHOWN[[1, 0, 2, 3]], np.diag([0.1, -0.1, 1, 1])])
+def test_nifti_maps_are_oriented_like_label_maps(tmp_path: Path, affine: np.ndarray) -> None:
+    label = (VALUES[1] > 0.7).astype(np.uint8)
+    nibabel.Nifti1Image(label.T[..., None], affine).to_filename(tmp_path / "a.nii.gz")
+    nibabel.Nifti1Image(VALUES.transpose(2, 1, 0)[:, :, None], affine).to_filename(tmp_path / "a_prob.nii.gz")
+    values = read_array(tmp_path / "a_prob.nii.gz", 24)
+    np.testing.assert_array_equal(values[1] > 0.7, read_label_image(tmp_path / "a.nii.gz").values)
 
 
 def large_npy(path: Path) -> Path:
