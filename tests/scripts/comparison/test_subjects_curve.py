@@ -49,6 +49,16 @@ def test_widths_fall_with_the_root_of_the_subjects() -> None:
     assert mine[160].width == pytest.approx(mine[80].width / math.sqrt(2), rel=0.02)
 
 
+def test_the_width_is_that_of_the_interval_of_the_tables() -> None:
+    perfect = result("U-Net", 0, 8, 99)
+    perfect.subjects["s000"][1] = [60, 40]
+    row = compare([perfect], 2000, 0).rows[0]
+    low, high = row.intervals["mean_dice"]
+    assert high == 1
+    first = widths(compare([perfect], 100, 0), "mean_dice", 0)[0]
+    assert (first.subjects, first.width) == (8, pytest.approx(high - low, rel=0.05))
+
+
 def test_few_subjects_and_unknown_scores() -> None:
     assert widths(compare([result("U-Net", 0, 7)], 100, 0), "mean_iou", 0) == []
     comparison = compare([result("U-Net", 0, 9)], 100, 0)
