@@ -36,6 +36,14 @@ def boundary_rows(titles: Sequence[str], results: Sequence[Result], draws: int, 
     return tuple(_row(title, result, measured, draws, seed) for title, result, measured in known)
 
 
+def boundary_notes(results: Sequence[Result]) -> list[str]:
+    """Return a sentence if the rows' boundaries are not compared because they were measured differently."""
+    bases = sorted({result.boundaries.tolerance_text for result in results if result.boundaries is not None})
+    if len(bases) < 2:
+        return []
+    return [f"Boundaries were measured with different tolerances and are not compared: {', '.join(bases)}."]
+
+
 def _row(title: str, result: Result, measured: BoundaryResult, draws: int, seed: int) -> BoundaryRow:
     each = [other.boundaries.measures() for other in result.trainings if other.boundaries is not None]
     return BoundaryRow(

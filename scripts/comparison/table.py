@@ -16,6 +16,7 @@ from engines.scoring.metrics import PAPER_METRICS, scores, trivial_row, trivial_
 from scripts.comparison.boundary_table import (
     BoundaryRow,
     boundary_heading,
+    boundary_notes,
     boundary_record,
     boundary_rows,
     boundary_table,
@@ -119,7 +120,11 @@ def compare(
     top = {name: tuple(_best(rows, name)) for name in PAPER_METRICS}
     lesions = lesion_rows(titles, results, draws, seed)
     made = verdict(titles, results, draws, seed, metric, margin)
-    all_notes = [*notes(results, [row.scores for row in rows], titles), *lesion_notes(results, lesions)]
+    all_notes = [
+        *notes(results, [row.scores for row in rows], titles),
+        *lesion_notes(results, lesions),
+        *boundary_notes(results),
+    ]
     if made is None and len(rows) > 1 and len(first.subjects) > 1:
         all_notes.append(f"No statement on {metric or default_metric(names)}: a row does not have this score.")
     return Comparison(

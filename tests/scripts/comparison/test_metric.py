@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engines.scoring.boundary_scores import BoundaryResult, ImageBoundaries
 from engines.scoring.lesion_files import LesionResult
 from engines.scoring.matching import HIT, ImageLesions, Judged, Lesion, Rule
 from engines.scoring.metrics import CLASS_METRICS, OVERALL_METRICS, scores
@@ -149,6 +150,17 @@ def test_the_statement_in_words() -> None:
     assert "B was chosen as the best of these 2 rows on the subjects that it is scored on" in text
     assert "Means over trainings with different seeds: A 3, B 3" in text
     assert "Statement on mean_iou, per cent:" in markdown(compare(rows(), 200, 0, "mean_iou"))
+
+
+def test_boundaries_of_different_tolerances_have_no_table_but_a_note() -> None:
+    images = tuple(ImageBoundaries(f"s{n:02d}", f"s{n:02d}_L", {"tumor": (0.5, 1.0, 0.5)}) for n in range(24))
+    made = [
+        replace(each, boundaries=BoundaryResult(("tumor",), "mm", tolerance, images), seeds=())
+        for each, tolerance in zip(rows(), (1.0, 2.0), strict=True)
+    ]
+    text = console(compare(made, 200, 0))
+    assert "Boundaries of tumor" not in text
+    assert "Boundaries were measured with different tolerances and are not compared: 1 mm, 2 mm." in text
 
 
 def test_with_one_seed_nothing_is_better() -> None:
