@@ -145,8 +145,8 @@ def curve_of(results: Sequence[Result], shares: Sequence[float], subjects: Seque
     x = np.log2(np.asarray(subjects, np.float64))
     slope, at_end = _line(x, values[:, None]), x[-1] + np.log2(FORETOLD)
     slopes = _line(x, drawn)
-    ahead = values.mean() + slope[0] * (at_end - x.mean())
-    drawn_ahead = drawn.mean(axis=0) + slopes * (at_end - x.mean())
+    ahead = np.clip(values.mean() + slope[0] * (at_end - x.mean()), 0, rows[0].largest)
+    drawn_ahead = np.clip(drawn.mean(axis=0) + slopes * (at_end - x.mean()), 0, rows[0].largest)
     points = tuple(
         Point(share, subjects[n], float(values[n]), float(low[n]), float(high[n])) for n, share in enumerate(shares)
     )

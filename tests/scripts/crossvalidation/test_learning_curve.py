@@ -57,6 +57,12 @@ def test_curves_that_cannot_be_drawn(subjects: list[float], metric: str, message
         curve_of(made, [0.9, 1], subjects, metric)
 
 
+def test_a_score_is_extrapolated_to_100_per_cent_at_most() -> None:
+    curve = curve_of([result(60), result(80), result(98)], [0.25, 0.5, 1], [10, 20, 40], "dice/tumor")
+    assert curve.doubling[0] == pytest.approx(0.19)
+    assert curve.foretold == (1, 1, 1)
+
+
 def test_the_line_by_hand() -> None:
     assert checked_shares("1,0.25,0.5") == [0.25, 0.5, 1]
     # Dice 0.40, 0.50, 0.54 at 10, 20, 40 subjects: the line has the slope (0.54 - 0.40) / 2 for each doubling
