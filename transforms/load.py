@@ -11,6 +11,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from transforms.channels import channels_first
+from transforms.npy import load_npy
 from transforms.working_resolution import resize_image, working_size
 
 
@@ -29,7 +30,7 @@ class LoadWholed(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            d[key] = at_working_resolution(np.load(d[key], mmap_mode="r"), self.image_height)
+            d[key] = at_working_resolution(load_npy(d[key]), self.image_height)
         return d
 
 
@@ -39,7 +40,7 @@ class LoadLabeld(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            d[key] = torch.from_numpy(np.load(d[key]))[None]
+            d[key] = torch.from_numpy(load_npy(d[key], mmap_mode=None))[None]
         return d
 
 

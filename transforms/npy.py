@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from transforms.errors import UserError
+
+_ATTEMPTS = 10
+
+
+def load_npy(path: str | Path, mmap_mode: Literal["r"] | None = "r") -> Any:
+    """As `np.load` without pickles, safe in several threads.
+
+    NumPy parses the header as Python. The parser of Python 3.11 before 3.11.8 sometimes raises SystemError while
+    another thread parses, too (https://github.com/python/cpython/issues/106905): another attempt succeeds.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        except SystemError:
+            continue
+    return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
 
 
 def open_array(path: str | Path) -> np.ndarray[Any, Any]:
@@ -16,7 +32,7 @@ def open_array(path: str | Path) -> np.ndarray[Any, Any]:
     Slicing the map reads only that part.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = load_npy(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; copy the whole dataset folder again, or prepare it again") from None
     except OSError as error:

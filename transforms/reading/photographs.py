@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from transforms.errors import UserError
+from transforms.npy import load_npy
 from transforms.reading import limits
 from transforms.reading.early_end import ends_early
 from transforms.reading.find_files import check_there
@@ -24,7 +25,7 @@ def read_photograph(path: str | Path) -> Mammogram:
     check_there(Path(path))
     try:
         if str(path).lower().endswith(".npy"):
-            stored = np.load(path, mmap_mode="r", allow_pickle=False)
+            stored = load_npy(path)
             if stored.dtype != np.uint8 or stored.shape[2:] != (3,):
                 raise UserError(f"{path}: {stored.dtype} of shape {stored.shape}; expected uint8 (rows, columns, 3)")
             limits.check_size(Path(path), stored.shape[0], stored.shape[1], 3)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.errors import UserError
+from transforms.npy import load_npy
 from transforms.reading import limits
 from transforms.reading.early_end import ends_early
 from transforms.reading.file_signatures import what_else
@@ -45,7 +46,7 @@ def read_picture(path: Path, palette: str = "grey") -> tuple[NDArray[Any], Spaci
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if name.endswith(".npy"):
-                values = np.load(path, mmap_mode="r", allow_pickle=False)
+                values = load_npy(path)
             elif name.endswith((*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
                 values, spacing = read_volume(path)
             else:
@@ -68,7 +69,7 @@ def probe_picture(path: Path) -> None:
             if name.endswith(PILLOW_SUFFIXES):
                 open_picture(path).close()
             elif name.endswith(".npy"):
-                _check_size(path, np.load(path, mmap_mode="r", allow_pickle=False))
+                _check_size(path, load_npy(path))
             elif name.endswith((*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
                 check_volume(path)
     except UserError:
