@@ -1,6 +1,6 @@
 """Compare trained networks from the MLflow store: the paper's Tables 9 and 10 with intervals, charts and pictures.
 
-    python -m scripts.compare [--dataset NAME] [--experiment NAME] [--tag KEY=VALUE] [--run NAME] [--out FOLDER]
+    python -m scripts.compare [--dataset NAME] [--experiment_name NAME] [--tag KEY=VALUE] [--run NAME] [--out FOLDER]
     python -m scripts.compare --dataset_dir DATASET --predictions NAME=FOLDER [--crossval]
 
 Each row is the latest run of a training stage on its validation subjects, or an evaluation with `--evaluations` or
@@ -42,7 +42,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(help=__doc__)
 def command(
-    experiment: Annotated[str, typer.Option(help="MLflow experiment.", envvar="MLFLOW_EXPERIMENT_NAME")] = "mammoseg",
+    experiment_name: shared.ExperimentName = "mammoseg",
     dataset: Annotated[list[str] | None, typer.Option(help="Name or digest of a data set; may be repeated.")] = None,
     section: Annotated[
         str, typer.Option(help="Section of the data set: validation, or test, training or all from evaluations.")
@@ -141,7 +141,7 @@ def command(
     filters = Filters(dataset or (), _tags(tag or ()), run or (), section, kind, cross, every, threshold_rule)
     options = ReportOptions(draws, seed, pictures, latex, figures or ())
     peers = PeerOptions(predictions or (), dataset_dir, lesion_class, hit, min_lesion_size)
-    with chosen_with_peers(uri, experiment, filters, peers) as (store, results):
+    with chosen_with_peers(uri, experiment_name, filters, peers) as (store, results):
         comparisons = [compare(comparable(each), draws, seed, metric, margin) for each in by_dataset(results)]
         comparisons = with_test_scores(store, comparisons, draws, seed)
         if attributes is not None or by:

@@ -1,7 +1,7 @@
 """Validity of the statement of `scripts.compare`, in simulated experiments with known truth.
 
     python -m scripts.benchmark verdict [--part errors|power|coverage|groups] [--experiments 2000] [--json]
-    python -m scripts.benchmark verdict --part seeds --experiment NAME [--metric mean_image_dice]
+    python -m scripts.benchmark verdict --part seeds --experiment_name NAME [--metric mean_image_dice]
 
 errors: how often any row is called better if all are equivalent. power: how often a better row is called better.
 coverage: how often a 95 % interval contains the truth. seeds: real trainings of the MLflow store that differ only in
@@ -209,7 +209,9 @@ def verdict(
     seed_sd: Annotated[
         float, typer.Option(help="Standard deviation over the trainings of a row, common to all subjects.")
     ] = 1.5,
-    experiment: Annotated[str, typer.Option(help="MLflow experiment of --part seeds.")] = "",
+    experiment_name: Annotated[
+        str, typer.Option("--experiment_name", "--experiment", help="MLflow experiment of --part seeds.")
+    ] = "",
     tracking_uri: Annotated[str | None, typer.Option("--tracking_uri", help="MLflow store of --part seeds.")] = None,
     metric: Annotated[str | None, typer.Option(help="Score of --part seeds, as in scripts.compare.")] = None,
     splits: Annotated[int, typer.Option(min=1, help="Halves drawn in --part seeds.")] = 100,
@@ -219,8 +221,10 @@ def verdict(
     unknown = sorted(set(part or ()) - {*PARTS, REAL})
     if unknown:
         raise ValueError(f"--part {unknown[0]}: unknown; choose from {', '.join((*PARTS, REAL))}")
-    if (REAL in (part or ())) != bool(experiment):
-        raise ValueError("--part seeds: requires --experiment NAME, with rows of six or more seeds, and vice versa")
+    if (REAL in (part or ())) != bool(experiment_name):
+        raise ValueError(
+            "--part seeds: requires --experiment_name NAME, with rows of six or more seeds, and vice versa"
+        )
     n, s = _numbers("--subjects", subjects, 4), _numbers("--seeds", seeds, 3)
     world = World(subject=subject_sd / 100, pair=pair_sd / 100, training=training_sd / 100, seed=seed_sd / 100)
     tables: dict[str, Callable[[], Iterator[Line]]] = {
@@ -231,10 +235,10 @@ def verdict(
         "coverage of differences": lambda: differences(world, n, s, experiments),
     }
     made = {name: list(table()) for name, table in tables.items() if not part or name.split()[0] in part}
-    if experiment:
-        made[REAL] = list(real_seeds(experiment, tracking_uri, metric, splits))
+    if experiment_name:
+        made[REAL] = list(real_seeds(experiment_name, tracking_uri, metric, splits))
         if not made[REAL]:
-            raise ValueError(f"--experiment {experiment}: no row has six or more seeds")
+            raise ValueError(f"--experiment_name {experiment_name}: no row has six or more seeds")
     if as_json:
         print(json.dumps(made))
         return

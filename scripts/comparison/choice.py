@@ -58,7 +58,7 @@ def chosen(store: Store, filters: Filters) -> list[Result]:
     if not results:
         raise UserError(
             f"{store.uri}: no matching {'cross-validation' if filters.cross else 'finished result'}; train a bundle, "
-            "or give another --experiment, --dataset, --section, --tag or --run"
+            "or give another --experiment_name, --dataset, --section, --tag or --run"
             + (f" ({old} runs are from a version without confusion matrices)" if old else "")
         )
     if old:

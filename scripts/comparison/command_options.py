@@ -28,7 +28,8 @@ TrackingUri = Annotated[
     str | None, typer.Option("--tracking_uri", help="MLflow store or server. Default: as in trainings.")
 ]
 ExperimentName = Annotated[
-    str, typer.Option("--experiment_name", help="MLflow experiment.", envvar="MLFLOW_EXPERIMENT_NAME")
+    str,
+    typer.Option("--experiment_name", "--experiment", help="MLflow experiment.", envvar="MLFLOW_EXPERIMENT_NAME"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")]
 

@@ -124,7 +124,7 @@ class Store:
             names = [] if found else sorted(e.name for e in self.client.search_experiments())
         if found is None:
             raise UserError(
-                f"--experiment {experiment}: not in {uri}; train a bundle first, or choose from {', '.join(names)}"
+                f"--experiment_name {experiment}: not in {uri}; train a bundle first, or choose from {', '.join(names)}"
             )
         self.experiment_id = found.experiment_id
         self._known: dict[str, Run | None] = {}

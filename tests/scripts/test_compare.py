@@ -119,7 +119,16 @@ def compare(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def _where(store: Path, tmp_path: Path) -> list[str]:
-    return ["--experiment", "e", "--tracking_uri", str(store), "--out", str(tmp_path / "comparison"), "--draws", "100"]
+    return [
+        "--experiment_name",
+        "e",
+        "--tracking_uri",
+        str(store),
+        "--out",
+        str(tmp_path / "comparison"),
+        "--draws",
+        "100",
+    ]
 
 
 @pytest.fixture
@@ -320,7 +329,7 @@ def test_no_store_and_no_experiment(store: Path, tmp_path: Path, capsys: pytest.
     assert main(["--tracking_uri", "http://127.0.0.1:9", *out]) == 2
     assert "does not answer" in capsys.readouterr().err
     assert main(["--tracking_uri", str(store), "--experiment", "nothing", *out]) == 2
-    assert "--experiment nothing: not in" in capsys.readouterr().err
+    assert "--experiment_name nothing: not in" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
 
 

@@ -306,7 +306,7 @@ def test_benchmark_of_real_seeds(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(store, "Store", lambda uri, name: None)
     rows = [result(0, tuple(result(seed) for seed in range(1, 10))), result(20)]
     monkeypatch.setattr(choice, "chosen", lambda store, filters: rows)
-    words = ["verdict", "--part", "seeds", "--experiment", "e", "--splits", "10", "--json"]
+    words = ["verdict", "--part", "seeds", "--experiment_name", "e", "--splits", "10", "--json"]
     assert benchmark.main(words) == 0
     (line,) = json.loads(capsys.readouterr().out)["seeds"]
     assert (line["row"], line["score"], line["subjects"], line["seeds"]) == ("FCN32", "dice/tumor", 20, 10)
@@ -320,7 +320,7 @@ def test_benchmark_refuses_what_it_does_not_know(capsys: pytest.CaptureFixture[s
     assert benchmark.main(["verdict", "--part", "luck"]) == 2
     assert "--part luck: unknown; choose from errors, power, coverage" in capsys.readouterr().err
     assert benchmark.main(["verdict", "--part", "seeds"]) == 2
-    assert "--part seeds: requires --experiment NAME" in capsys.readouterr().err
+    assert "--part seeds: requires --experiment_name NAME" in capsys.readouterr().err
     assert benchmark.main(["verdict", "--seeds", "2"]) == 2
     assert "--seeds 2: expected 3 or more" in capsys.readouterr().err
 
