@@ -22,6 +22,7 @@ from engines.scoring.groups import (
 )
 from engines.scoring.heterogeneity import Values, heterogeneity_p
 from engines.scoring.holm import holm
+from engines.scoring.intervals import sign
 from engines.scoring.matching import ImageLesions
 
 SCORE = "mean_image_dice"
@@ -35,7 +36,7 @@ class GroupTest:
     Attributes:
         groups: number of groups with a score; images with an unknown value of the attribute are excluded.
         worst, best: the attribute's values for the worst and the best group.
-        worst_value, best_value: scores of these groups, the worst with its 95 % interval.
+        worst_value, best_value: scores of these groups, the worst with its 95 % interval over `worst_subjects`.
         p: see `heterogeneity_p`; NaN if there is nothing to compare.
         p_holm: `p`, corrected for the number of attributes.
     """
@@ -43,13 +44,14 @@ class GroupTest:
     attribute: str
     score: str
     groups: int
-    worst: str
-    worst_value: float
-    worst_low: float
-    worst_high: float
-    best: str
-    best_value: float
-    p: float
+    worst: str = ""
+    worst_value: float = math.nan
+    worst_low: float = math.nan
+    worst_high: float = math.nan
+    worst_subjects: int = 0
+    best: str = ""
+    best_value: float = math.nan
+    p: float = math.nan
     p_holm: float = math.nan
 
     def record(self) -> dict[str, Any]:
@@ -115,8 +117,7 @@ def _test(
     if score.startswith("false"):
         order.reverse()
     if len(order) < 2:
-        nothing = math.nan
-        return GroupTest(attribute, score, len(order), "", nothing, nothing, nothing, "", nothing, nothing)
+        return GroupTest(attribute, score, len(order))
     counted = np.any([measure.denominator > 0 for measure in each], axis=0)
     p = heterogeneity_p(
         np.mean([_residuals(measure) for measure in each], axis=0)[counted],
@@ -127,7 +128,8 @@ def _test(
     )
     worst, best = order[0], order[-1]
     bounds = mean_interval(sums[worst], draws, seed)
-    return GroupTest(attribute, score, len(order), worst, values[worst], *bounds, best, values[best], p)
+    of = len(sums[worst][0].numerator)
+    return GroupTest(attribute, score, len(order), worst, values[worst], *bounds, of, best, values[best], p)
 
 
 def _of_images(images: Sequence[ImageLesions], score: str, threshold: float) -> Measure:
@@ -164,6 +166,7 @@ def cells_of(test: GroupTest) -> list[str]:
         return "n/a" if math.isnan(value) else f"{factor * value:.{digits}f}"
 
     bounds = "" if math.isnan(test.worst_low) else f" [{number(test.worst_low)}, {number(test.worst_high)}]"
+    bounds += sign(test.worst_subjects) if bounds else ""
     shown = [_p(test.p), _p(test.p_holm)]
     return [
         *(test.attribute, str(test.groups), test.worst, number(test.worst_value) + bounds),

@@ -102,9 +102,8 @@ def _test(
     known = [value for value in large if not math.isnan(found[value][0])]
     order = sorted(known, key=lambda value: found[value][0], reverse=lower_is_better(score))
     if len(order) < 2:
-        nothing = math.nan
-        return GroupTest(attribute, score, len(order), "", nothing, nothing, nothing, "", nothing, nothing)
+        return GroupTest(attribute, score, len(order))
     kept, of = _some(row, values, set(order)), [value for value in values if value in order]
     p = heterogeneity_p(kept.influence().mean(axis=0), [f"{n:09d}" for n in range(len(of))], of, draws, seed)
     worst, best = order[0], order[-1]
-    return GroupTest(attribute, score, len(order), worst, *found[worst], best, found[best][0], p)
+    return GroupTest(attribute, score, len(order), worst, *found[worst], values.count(worst), best, found[best][0], p)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,10 +72,11 @@ def test_the_worst_group_and_holm_over_attributes() -> None:
     assert (density.groups, density.worst, density.best) == (2, "C", "B")
     assert (density.worst_value, density.best_value) == pytest.approx((0.4, 0.8))
     assert (density.worst_low, density.worst_high) == pytest.approx((0.4, 0.4))
+    assert density.worst_subjects == 6
     assert density.p < 0.01  # 2 of the 924 ways to choose six of twelve subjects
     assert density.p_holm == pytest.approx(2 * density.p)
     assert (view.p, view.p_holm) == (1, 1)
-    assert cells_of(density)[:6] == ["density", "2", "C", "40.0 [40.0, 40.0]", "B", "80.0"]
+    assert cells_of(density)[:6] == ["density", "2", "C", "40.0 [40.0, 40.0]~", "B", "80.0"]
     lines = shown_tests(list(found.values()))
     assert len(lines) == 4
     assert lines[-1].startswith("Do the groups differ in mean_image_dice?")
@@ -94,9 +96,14 @@ def test_a_row_of_several_trainings_is_tested_by_their_mean() -> None:
 
 
 def test_tests_without_a_p_are_not_counted() -> None:
-    nothing = math.nan
-    one = GroupTest("view", "dice", 2, "a", 0.1, 0.0, 0.2, "b", 0.5, 0.02)
-    two = GroupTest("age", "dice", 1, "", nothing, nothing, nothing, "", nothing, nothing)
+    one = GroupTest("view", "dice", 2, "a", 0.1, 0.0, 0.2, 19, "b", 0.5, 0.02)
+    two = GroupTest("age", "dice", 1)
     assert corrected([one, two])[0].p_holm == 0.02
     assert two.record()["p"] is None
     assert cells_of(two) == ["age", "1", "", "n/a", "", "n/a", "n/a", "n/a"]
+
+
+def test_the_interval_of_a_small_group_is_marked() -> None:
+    few = GroupTest("view", "dice", 2, "a", 0.1, 0.0, 0.2, 19, "b", 0.5, 0.02)
+    assert cells_of(few)[3] == "10.0 [0.0, 20.0]~"
+    assert cells_of(replace(few, worst_subjects=20))[3] == "10.0 [0.0, 20.0]"
