@@ -6,10 +6,10 @@ mirrored copies: there, only the pixels show where the breast is, not the latera
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # options of commands take their choices from here, for a help that starts at once
+    from numpy.typing import NDArray
 
 FLIPS = ("none", "left", "right")
 _CLEARLY = 1.05  # times brighter
@@ -23,8 +23,8 @@ def side_of_laterality(laterality: str | None) -> str | None:
 def side_of_pixels(pixels: NDArray[Any]) -> str | None:
     """The clearly brighter half of an image (rows, columns[, 3]): "left" or "right", else None."""
     half = pixels.shape[1] // 2
-    left = float(pixels[:, :half].sum(dtype=np.uint64))
-    right = float(pixels[:, pixels.shape[1] - half :].sum(dtype=np.uint64))
+    left = float(pixels[:, :half].sum(dtype="uint64"))
+    right = float(pixels[:, pixels.shape[1] - half :].sum(dtype="uint64"))
     if max(left, right) <= _CLEARLY * min(left, right):
         return None
     return "left" if left > right else "right"
@@ -48,4 +48,4 @@ def must_flip(pixels: NDArray[Any], laterality: str | None, to: str) -> tuple[bo
 
 def mirrored(array: NDArray[Any]) -> NDArray[Any]:
     """The array (rows, columns[, 3]) with its columns in reverse order."""
-    return np.ascontiguousarray(array[:, ::-1])
+    return array[:, ::-1].copy()

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from transforms.errors import UserError
+from transforms.flip import FLIPS
 from transforms.reading.limits import MEGAPIXELS, MEMORY_GB
 
 SOURCE_OPTIONS = ("subject", "validation", "test", "split", "split_by", "subject_key", "windowing", "bits")
 """Options that a dataset folder determines itself if it is the source."""
 
-FLIPS = ("none", "left", "right")
 INTENTS = ("presentation", "processing", "both")
 PANEL = "Options of all formats"
 MERGE = "merge"

@@ -29,7 +29,6 @@ from scripts.sharing.program import as_exported
 from transforms.atomic_write import atomic_file
 from transforms.errors import UserError, user_error
 
-FORMATS = ("pt", "ts", "pt2", "onnx")
 EXAMPLE = (2, 64, 96)
 SIZES = ((1, 97, 130), (2, 160, 120))
 """(images, rows, columns) of the export and the comparisons, rounded up to sizes that the network accepts."""
