@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from engines.scoring.metrics import confusion_matrix, scores
     from engines.scoring.operating_point import decision_of, min_score_of
     from engines.scoring.subject_confusion import SubjectConfusion
+    from engines.training.accumulation import BatchGradients
     from engines.training.class_weights import class_weights, lesion_weights
     from engines.training.epoch_loader import EpochLoader
     from engines.training.epochs import EpochDataset, EpochSampler
@@ -78,6 +79,7 @@ _MODULES = {
     "scoring.lesion_classes": "classes_but_lesions",
     "scoring.metrics": "confusion_matrix scores",
     "scoring.subject_confusion": "SubjectConfusion",
+    "training.accumulation": "BatchGradients",
     "training.class_weights": "class_weights lesion_weights",
     "training.training_progress": "TrainingProgress",
     "training.epoch_loader": "EpochLoader",
@@ -93,6 +95,7 @@ _MODULES = {
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = [
+    "BatchGradients",
     "ClassSampling",
     "Disagreement",
     "EpochDataset",

@@ -75,9 +75,7 @@ class SegmentationLoss(nn.Module):
                 f"the network returns {input.shape[1]} classes; the data set has {len(self.weight)}; have network_def "
                 "take them from @num_classes"
             )
-        classes = target.squeeze(1).long()
-        if self.ignore_label is not None:
-            classes = classes.masked_fill(classes == self.ignore_label, VOID)
+        classes = self._classes(target)
         if world_size() > 1:
             return self._with_dice(input, classes)
         void = (classes == VOID).all()
@@ -86,6 +84,21 @@ class SegmentationLoss(nn.Module):
         # Without reading `void`, for which the processor would wait for the GPU.
         some_class = 0 if self.weight is None else self.weight.argmax()
         return self._with_dice(input, classes.masked_fill(void, some_class)) * ~void
+
+    def total_weight(self, target: Tensor) -> Tensor:
+        """Return the sum of the weights of the valid pixels of labels (N, 1, H, W), over all processes."""
+        classes = self._classes(target)
+        valid = classes != VOID
+        if self.weight is None:
+            return summed(valid.sum().float())
+        return summed((self.weight[classes.masked_fill(~valid, 0)] * valid).sum())
+
+    def _classes(self, target: Tensor) -> Tensor:
+        """Classes (N, H, W) of labels (N, 1, H, W), with void pixels as `VOID`."""
+        classes = target.squeeze(1).long()
+        if self.ignore_label is not None:
+            classes = classes.masked_fill(classes == self.ignore_label, VOID)
+        return classes
 
     def _with_dice(self, input: Tensor, classes: Tensor) -> Tensor:
         loss = self.loss(input, classes)
