@@ -88,16 +88,20 @@ def _peak(network: nn.Module, shape: tuple[int, ...], inferer: PaddedInferer, mu
 def micro_batch_size(
     choice: Any, batch_size: int, network: nn.Module, plan: Sequence[Stage], inferer: PaddedInferer, device: Any
 ) -> int:
-    """Return crops per forward pass: `choice`, at most the batch; for `auto` the most that fit and divide the batch.
+    """Return crops per forward pass: the largest divisor of the batch up to `choice`; for `auto` the largest that fits.
 
-    The largest crops of the plan are counted. On a GPU a step is then tried, with the next smaller number as long as
-    memory runs out.
+    For `auto` the largest crops of the plan are counted. On a GPU a step is then tried, with the next smaller number as
+    long as memory runs out.
 
     Raises:
         UserError: not even one crop fits.
     """
     if choice != AUTO:
-        return min(batch_size, int(choice))
+        most = min(batch_size, int(choice))
+        fitting = max(n for n in range(1, most + 1) if batch_size % n == 0)
+        if fitting < most:
+            logger.info("%d of %d crops at a time, since %d do not divide the batch.", fitting, batch_size, most)
+        return fitting
     device = torch.device(device)
     size = max(
         (rows_and_columns(part.crop_size) for stage in plan for part in (stage, stage.fine_tuning) if part is not None),

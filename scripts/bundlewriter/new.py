@@ -17,6 +17,7 @@ from engines.base.paths import code_root, is_installed
 from engines.inference.any_network import logits_of, trial
 from engines.training.plan import stages_of
 from scripts.bundlewriter.files import common_folder, read, write_all
+from scripts.bundlewriter.image_sizes import stated_sizes
 from scripts.bundlewriter.layout import layout
 from scripts.bundlewriter.signature import network_definition
 from transforms.errors import UserError
@@ -42,7 +43,7 @@ def make_bundle(root: Path, name: str, target: str, given: Sequence[str], title:
     definition = network_definition(target, given)
     network = build(definition)
     multiple = check_logits(network)
-    source = describe(root, name, title or target.rpartition(".")[2], definition, stages_of(network))
+    source = describe(root, name, title or target.rpartition(".")[2], definition, stages_of(network), multiple)
     try:
         (folder / "docs").mkdir(parents=True)
         (folder / "network.json").write_text(layout(source), encoding="utf-8", newline="\n")
@@ -108,7 +109,9 @@ def check_logits(network: torch.nn.Module) -> int:
     return multiple
 
 
-def describe(root: Path, name: str, title: str, definition: dict[str, Any], stages: Sequence[str]) -> dict[str, Any]:
+def describe(
+    root: Path, name: str, title: str, definition: dict[str, Any], stages: Sequence[str], multiple: int
+) -> dict[str, Any]:
     """Return the content of network.json."""
     package = definition["_target_"].split(".")[0]
     order = 1 + max((rows.order for rows in all_rows(None if is_installed() else root / "bundles").values()), default=0)
@@ -117,6 +120,8 @@ def describe(root: Path, name: str, title: str, definition: dict[str, Any], stag
         "description": f"{title} ({definition['_target_']}), trained on crops balanced by class. The classes are those "
         "of the data set it is trained on; the default is a synthetic sample.",
     }
+    if multiple > 1:
+        metadata["network_data_format"] = stated_sizes(multiple)
     distribution = next(iter(packages_distributions().get(package, [])), None)
     if distribution is not None and package not in ("monai", "torch", "nets"):
         metadata["required_packages_version"] = {distribution: version(distribution).split("+")[0]}

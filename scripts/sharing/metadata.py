@@ -12,6 +12,8 @@ from typing import Any
 import jsonschema
 
 from engines.base.replaced_options import upgraded
+from scripts.bundlewriter.image_sizes import stated_sizes
+from scripts.bundlewriter.source import merged
 from scripts.sharing.requirements import installed
 from scripts.sharing.trained import Trained
 from transforms.errors import UserError
@@ -60,7 +62,7 @@ def complete(
     metadata["intensity"] = intensity_rules(settings)
     options = upgraded(settings)
     metadata["training"] = {key: options[key] for key in _TRAINING if key in options}
-    _describe_network(metadata["network_data_format"], trained.classes, multiple)
+    metadata["network_data_format"] = _network(metadata["network_data_format"], trained.classes, multiple)
     check(metadata)
     return metadata
 
@@ -99,12 +101,11 @@ def intensity_rules(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _describe_network(formats: dict[str, Any], classes: list[str], multiple: int) -> None:
-    side = "*" if multiple == 1 else f"{multiple}*n+{multiple}"  # at least two cells at the lowest level
-    for tensor in (formats["inputs"]["image"], formats["outputs"]["pred"]):
-        tensor["spatial_shape"] = [side, side]
-    formats["outputs"]["pred"]["num_channels"] = len(classes)
-    formats["outputs"]["pred"]["channel_def"] = {str(number): name for number, name in enumerate(classes)}
+def _network(formats: Mapping[str, Any], classes: list[str], multiple: int) -> dict[str, Any]:
+    described = merged(formats, stated_sizes(multiple))
+    described["outputs"]["pred"]["num_channels"] = len(classes)
+    described["outputs"]["pred"]["channel_def"] = {str(number): name for number, name in enumerate(classes)}
+    return described
 
 
 def check(metadata: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
 from repository import ROOT
 
 from engines.base.network_file import all_rows, read_network
@@ -281,6 +281,22 @@ def test_required_properties_are_there(bundle: Path, name: str) -> None:
         key for key, spec in workflow.properties.items() if spec["required"] and spec["id"] not in workflow.parser
     ]
     assert missing == []
+
+
+@each_bundle
+def test_the_network_accepts_the_sizes_of_its_metadata(bundle: Path) -> None:
+    configs = bundle / "configs"
+    small = {"num_classes": 5, "width": 0.02}
+    for n in (1, 2):
+        verify_net_in_out(
+            "network_def",
+            meta_file=str(configs / "metadata.json"),
+            config_file=str(configs / "train.json"),
+            device="cpu",
+            p=1,
+            n=n,
+            **small,
+        )
 
 
 @each_bundle

@@ -203,6 +203,8 @@ def test_a_new_bundle_is_complete_and_changes_no_other_file(root: Path, capsys: 
     assert out_of_date(root) == []
     rows = all_rows(root / "bundles")
     assert list(rows) == ["fcn", "attention"]
+    written = json.loads((root / "bundles/attention/configs/metadata.json").read_text())["network_data_format"]
+    assert written["inputs"]["image"]["spatial_shape"] == ["2*n+2", "2*n+2"]
     assert rows["attention"].stages == {"attentionunet": "Attention U-Net"}
     assert train(root, "attention")["network_def"] == {
         "_target_": "monai.networks.nets.AttentionUnet", "spatial_dims": 2, "in_channels": 3,

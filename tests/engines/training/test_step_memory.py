@@ -82,6 +82,15 @@ def test_a_number_is_taken_and_what_cannot_be_is_told(monkeypatch: pytest.Monkey
         micro_batch_size("auto", 8, Odd(3, 2, 1), plan, PaddedInferer(), "cpu")
 
 
+@pytest.mark.parametrize(("batch", "most", "size"), [(12, 8, 6), (20, 16, 10), (12, 5, 4), (7, 4, 1), (2, 8, 2)])
+def test_passes_make_up_the_whole_batch(batch: int, most: int, size: int, caplog: pytest.LogCaptureFixture) -> None:
+    plan = [Stage("a", 1, 16, 1.0)]
+    with caplog.at_level(logging.INFO, "mammoseg"):
+        assert micro_batch_size(most, batch, nn.Conv2d(3, 2, 1), plan, PaddedInferer(), "cpu") == size
+    said = f"{size} of {batch} crops at a time, since {min(batch, most)} do not divide the batch"
+    assert (said in caplog.text) == (size < min(batch, most))
+
+
 def test_on_a_gpu_a_step_is_tried_and_fewer_crops_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
