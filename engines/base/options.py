@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from engines.base.loading import AUTO
+from engines.base.unused_options import unused_options
 from transforms.errors import UserError
+
+logger = logging.getLogger("mammoseg")
 
 WHOLE = {
     "batch_size": 1,
@@ -47,6 +52,8 @@ AUTOMATIC = {"num_workers", "micro_batch_size"}
 def check_options(options: Mapping[str, Any]) -> None:
     """Check the numeric and boolean options of a config; `engines.training.plan` checks the options of stages.
 
+    Options of the command line that have no effect together with the others are logged as a warning.
+
     Raises:
         UserError: names the option, its value and the allowed values.
     """
@@ -64,6 +71,8 @@ def check_options(options: Mapping[str, Any]) -> None:
             if not _number(value) or not low <= value <= high or (value == low and name in ABOVE_ZERO):
                 above = "above" if name in ABOVE_ZERO else "of at least"
                 raise UserError(f"--{name} {value}: expected a number {above} {low:g} and at most {high:g}")
+    for sentence in unused_options(sys.argv, options):
+        logger.warning("note     %s", sentence)
 
 
 def choose(options: Mapping[str, Any], name: str, option: str) -> Any:
