@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.scoring.metrics import CLASS_METRICS
+from scripts.comparison.distances import undefined, without
 from scripts.comparison.store import Result
 from scripts.verdict.row import Row, Values
 from transforms.errors import UserError
@@ -35,12 +36,16 @@ def lower_is_better(metric: str) -> bool:
 def verdict_rows(titles: Sequence[str], results: Sequence[Result], metric: str) -> list[Row]:
     """Return each row with all its trainings, for `scripts.verdict.statement.state`.
 
+    Of several rows, Hausdorff distances are taken from the images in which all are defined: a row that misses
+    the difficult lesions would be better otherwise.
+
     Raises:
         UserError: the score is unknown, or a row does not have it.
     """
     rows, largest = [], math.inf if lower_is_better(metric) else 1.0
+    places = undefined(results) if "hd95" in metric and len(results) > 1 else set()
     for title, result in zip(titles, results, strict=True):
-        parts = [_parts(each, metric, title) for each in (result, *result.seeds)]
+        parts = [_parts(without(each, places), metric, title) for each in result.trainings]
         numerators, denominators = zip(*parts, strict=True)
         rows.append(Row(title, np.stack(numerators), np.stack(denominators), largest))
     return rows

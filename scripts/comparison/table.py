@@ -22,6 +22,7 @@ from scripts.comparison.boundary_table import (
     boundary_table,
 )
 from scripts.comparison.caveats import given, notes
+from scripts.comparison.distances import distance_notes
 from scripts.comparison.lesion_table import LesionRow, lesion_notes, lesion_record, lesion_rows, lesion_table
 from scripts.comparison.metric import default_metric
 from scripts.comparison.statement_table import (
@@ -125,6 +126,8 @@ def compare(
         *lesion_notes(results, lesions),
         *boundary_notes(results),
     ]
+    if made is not None:
+        all_notes += distance_notes(results, made.metric)
     if made is None and len(rows) > 1 and len(first.subjects) > 1:
         all_notes.append(f"No statement on {metric or default_metric(names)}: a row does not have this score.")
     return Comparison(

@@ -152,6 +152,35 @@ def test_the_statement_in_words() -> None:
     assert "Statement on mean_iou, per cent:" in markdown(compare(rows(), 200, 0, "mean_iou"))
 
 
+def test_distances_are_compared_in_the_images_in_which_all_rows_have_one() -> None:
+    """B finds all lesions, A only the easy half, a millimeter worse than B in each."""
+
+    def with_distances(made: Result, distances: list[float]) -> Result:
+        images = [
+            ImageBoundaries(f"s{n:02d}", f"s{n:02d}_L", {"tumor": (0.5, distance, 0.5)})
+            for n, distance in enumerate(distances)
+        ]
+        trainings = [replace(each, boundaries=BoundaryResult(("tumor",), "mm", 1, tuple(images)), seeds=())
+                     for each in made.trainings]  # fmt: skip
+        return replace(trainings[0], seeds=tuple(trainings[1:]))
+
+    a, b = rows()
+    noise = np.random.default_rng(0).uniform(0, 0.1, 24)
+    easy = [n % 2 == 0 for n in range(24)]
+    of_b = [(2 if easy[n] else 30) + noise[n] for n in range(24)]
+    a, b = with_distances(a, [of_b[n] + 1 if easy[n] else math.nan for n in range(24)]), with_distances(b, of_b)
+    found = compare([a, b], 200, 0, "hd95_mm/tumor")
+    statement = found.verdict.statement
+    assert [row.title for row in found.rows] == ["A", "B"]
+    assert {place.title: place.rank for place in statement.places} == {"A": 2, "B": 1}
+    assert "is about the 12 of 24 images in which all trainings of all rows have a distance" in console(found)
+    one, other = verdict_rows(["A", "B"], [a, b], "hd95_mm/tumor")
+    assert one.values() - other.values() == pytest.approx([1, 1, 1])
+    assert verdict_rows(["B"], [b], "hd95_mm/tumor")[0].values() == pytest.approx([np.mean(of_b)] * 3)  # on its own
+    nowhere = with_distances(a, [math.nan] * 24)
+    assert "No statement on hd95_mm/tumor" in console(compare([nowhere, b], 200, 0, "hd95_mm/tumor"))
+
+
 def test_boundaries_of_different_tolerances_have_no_table_but_a_note() -> None:
     images = tuple(ImageBoundaries(f"s{n:02d}", f"s{n:02d}_L", {"tumor": (0.5, 1.0, 0.5)}) for n in range(24))
     made = [
