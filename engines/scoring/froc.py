@@ -83,7 +83,8 @@ def mean_interval(measures: Sequence[Measure], draws: int = DRAWS, seed: int = S
     times = subject_draws(number, draws, seed)
     samples = [ratio(times @ measure.numerator, times @ measure.denominator) for measure in measures]
     value = float(np.mean([measure.value for measure in measures]))
-    low, high = interval(np.mean(samples, axis=0), value, number, measures[0].largest)
+    counted = int(np.any([measure.denominator > 0 for measure in measures], axis=0).sum())
+    low, high = interval(np.mean(samples, axis=0), value, number, measures[0].largest, counted)
     return float(low), float(high)
 
 
@@ -172,7 +173,8 @@ class Froc:
             found = self._per_subject(partial(_lesions_found, threshold=score))
             samples = ratio(times @ found, drawn)
             here = step_of == step
-            low[here], high[here] = interval(samples, float(found.sum() / lesions.sum()), len(self.subjects), 1.0)
+            value, counted = float(found.sum() / lesions.sum()), int((lesions > 0).sum())
+            low[here], high[here] = interval(samples, value, len(self.subjects), 1.0, counted)
         return low, high
 
     def at(self, threshold: float | None) -> dict[str, Measure]:

@@ -32,6 +32,11 @@ class Row:
     largest: float = math.inf
 
     @property
+    def counted(self) -> int:
+        """Number of subjects with a score of their own, such as those with a lesion."""
+        return int((self.denominator > 0).any(axis=(0, 2)).sum())
+
+    @property
     def seeds(self) -> int:
         """Number of trainings."""
         return len(self.numerator)

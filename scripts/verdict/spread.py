@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.scoring.intervals import widening
+from engines.scoring.intervals import exact_ends, widening
 from scripts.verdict.row import Row, Values
 
 MIN_SEEDS = 3
@@ -89,6 +89,7 @@ def score_interval(row: Row, draws: int, seed: int) -> tuple[float, float, float
     folds, rng = np.zeros(row.subjects, np.int64), np.random.default_rng(seed)
     drawn = joint_draws([row], subject_draws(folds, draws, rng), seed_spread([row], folds), folds, rng)[1]
     low, high = np.clip(np.percentile(drawn[0], [2.5, 97.5]), 0, row.largest)
+    low, high = exact_ends(low, high, value, row.counted, row.largest)
     return value, float(low), float(high)
 
 

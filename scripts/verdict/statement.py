@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.scoring.holm import holm
+from engines.scoring.intervals import exact_ends
 from scripts.verdict.pairs import all_pairs, equivalence_p, exchange_p, exchanged, pair_scales, signs_of
 from scripts.verdict.ranks import Ranks, bounds, ranks
 from scripts.verdict.row import Row, Values
@@ -199,15 +200,17 @@ def _word(enough_seeds: bool, p: float, excludes_zero: bool, equivalence: float 
 
 def _places(rows: Sequence[Row], drawn: Values, ranked: Ranks) -> tuple[Place, ...]:
     low, high = np.clip(np.percentile(drawn, [2.5, 97.5], axis=1), 0, [row.largest for row in rows])
+    scores = [float(row.values().mean()) for row in rows]
+    ends = [exact_ends(low[n], high[n], scores[n], row.counted, row.largest) for n, row in enumerate(rows)]
     by_score, by_subject = bounds(ranked.of_scores_drawn), bounds(ranked.of_subjects_drawn)
     return tuple(
         Place(
             title=row.title,
             seeds=row.seeds,
-            score=float(row.values().mean()),
+            score=scores[n],
             seed_sd=float(row.values().std(ddof=1)) if row.seeds > 1 else float("nan"),
-            low=float(low[n]),
-            high=float(high[n]),
+            low=float(ends[n][0]),
+            high=float(ends[n][1]),
             rank=int(ranked.of_scores[n]),
             rank_low=float(by_score[0, n]),
             rank_high=float(by_score[1, n]),

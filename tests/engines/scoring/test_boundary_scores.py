@@ -60,9 +60,9 @@ def test_intervals_are_a_table(data: Dataset, tmp_path: Path) -> None:
     scores.write(Output(tmp_path), Tracking("e", "r", str(tmp_path / "m.db"), enabled=False), "unet")
     rows = {row["score"]: row for row in read_csv(tmp_path / "eval" / "boundary_scores.csv")}
     assert set(rows) == set(scores.scores())
-    assert rows["mean_nsd"] == {"score": "mean_nsd", "value": "1.0", "low": "1.0", "high": "1.0"}
+    assert rows["mean_nsd"] == {"score": "mean_nsd", "value": "1.0", "low": str(0.025**0.5), "high": "1.0"}
     assert rows["hd95_mm/tumor"]["high"] == "0.0"
-    assert "  tumor  100.0 [100.0, 100.0]~, 0.0 [0.0, 0.0]~, " in "\n".join(scores.result.sentences())  # two subjects
+    assert "  tumor  100.0 [15.8, 100.0]~, 0.0 [0.0, 0.0]~, " in "\n".join(scores.result.sentences())  # two subjects
 
 
 def test_without_spacing_the_unit_is_a_share_of_the_height(data: Dataset) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from engines.scoring.froc import Measure
 from engines.scoring.intervals import few_subjects, interval, sign, widening
+from scripts.verdict.row import Row
+from scripts.verdict.spread import score_interval
+from scripts.verdict.statement import state
 
 
 def test_widening_is_that_of_student_s_t() -> None:
@@ -27,6 +33,27 @@ def test_an_interval_stays_where_a_score_can_be_and_leaves_out_samples_without_o
     assert low[0] == 0
     assert high.tolist() == [pytest.approx(0.01 + widening(3) * 0.0095), 1.0]
     assert interval(np.array([0.9, 1.1]), 1.0, 3)[1] > 1  # false positives per image, say
+
+
+@pytest.mark.parametrize("found", [0, 8])
+def test_a_score_of_none_or_all_subjects_has_the_exact_interval(found: int) -> None:
+    """Eight of ten subjects have a lesion."""
+    measure = Measure(np.array([found / 8] * 8 + [0.0, 0]), np.array([1.0] * 8 + [0.0, 0]))
+    exact = stats.binomtest(found, 8).proportion_ci(0.95, "exact")
+    assert measure.interval() == pytest.approx((exact.low, exact.high))
+    assert measure.interval() == pytest.approx((0.6306, 1) if found else (0, 0.3694), abs=1e-4)
+    several = Row(
+        "a", np.tile(measure.numerator[:, None], (3, 1, 1)), np.tile(measure.denominator[:, None], (3, 1, 1)), 1
+    )
+    assert several.counted == 8
+    assert score_interval(several, 100, 0)[1:] == pytest.approx((exact.low, exact.high))
+    other = Row("b", several.numerator * 0 + 0.5 * several.denominator, several.denominator, 1.0)
+    place = state([several, other], np.zeros(10, int), 100, 0).places[0]
+    assert (place.low, place.high) == pytest.approx((exact.low, exact.high))
+
+
+def test_a_score_without_a_maximum_keeps_its_interval() -> None:
+    assert Measure(np.zeros(8), np.ones(8), math.inf).interval() == (0, 0)  # false positives per image, say
 
 
 def test_few_subjects_are_told_with_the_coverage_that_was_measured() -> None:
