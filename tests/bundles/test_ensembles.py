@@ -113,6 +113,8 @@ def test_images_are_segmented_with_the_disagreement(
     [
         ({"image_height": 30}, "--image_height: each member of an ensemble has its own"),
         ({"members": ["nowhere", "unet=nowhere"]}, "--members: nowhere: no trained model here"),
+        ({"members": []}, "--members: expected two trainings or more, got 0"),  # not the network of output_dir
+        ({"members": ""}, "--members : expected a list of trainings"),
         ({"members": None, "formats": ["disagreement"]}, "disagreement needs an ensemble; give --members"),
     ],
 )
