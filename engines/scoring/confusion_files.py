@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from engines.records.tables import write_text
 from engines.scoring.figures import class_figure, confusion_figure, save_figure
@@ -61,6 +61,19 @@ def write_confusion_files(
         save_figure(confusion_figure(total, names, title), output.eval / f"confusion-{row}.png"),
         save_figure(class_figure(scores(total, names), names, title), output.eval / f"classes-{row}.png"),
     ]
+
+
+def read_matrices(content: Mapping[str, Any]) -> dict[str, NDArray[np.int64]]:
+    """Return the matrix of each subject, from what `write_confusion_files` wrote.
+
+    Raises:
+        ValueError: there is none, or one does not count the pixels of these classes.
+    """
+    size = len(content["classes"])
+    found = {subject: np.array(rows) for subject, rows in content["subjects"].items()}
+    if not found or any(m.shape != (size, size) or m.dtype.kind != "i" or m.min() < 0 for m in found.values()):
+        raise ValueError("no counts of pixels")
+    return found
 
 
 def write_split(output: Output, data: Dataset, held_out: Collection[str] = ()) -> Path:

@@ -114,15 +114,26 @@ def _is_dataset(result: Result, filters: Filters) -> bool:
 
 
 def _group(members: Sequence[tuple[Run, Result]], rule: str | None) -> Result:
-    """Combine the folds of one cross-validation; of a fold that was run twice, use the later."""
+    """Combine the folds of one cross-validation; of a fold that was run twice, use the later.
+
+    Raises:
+        UserError: the tags of a run that set the folds are not numbers.
+    """
     latest: dict[str, Result] = {}
     for run, result in members:
         latest.setdefault(run.data.tags["fold"], result)
     tags = members[0][0].data.tags
-    folds = [latest[number] for number in sorted(latest, key=int)]
+    try:
+        folds = [latest[number] for number in sorted(latest, key=int)]
+        expected = int(tags.get("folds", len(folds)))
+    except ValueError:
+        raise UserError(
+            f"{members[0][1].name}: a cross-validation with the folds {', '.join(latest)} of {tags.get('folds')}; "
+            "expected numbers in the tags fold and folds; correct them, or leave it out with --run or --tag"
+        ) from None
     if rule is not None and len(folds) > 1:
         folds = at_points(folds, rule)
-    return cross_validation(folds, tags.get("crossval_name", "cross-validation"), int(tags.get("folds", len(folds))))
+    return cross_validation(folds, tags.get("crossval_name", "cross-validation"), expected)
 
 
 def _latest(results: Sequence[Result]) -> list[Result]:

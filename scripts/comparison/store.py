@@ -16,6 +16,7 @@ from typing import Any
 import mlflow.exceptions
 import numpy as np
 from mlflow.entities import Run
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking import MlflowClient
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -25,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engines.records.mlflow_store import SHORT_WAIT, check_server, sqlite_path
 from engines.scoring.boundary_scores import BoundaryResult, pooled_boundaries, read_boundary_result
+from engines.scoring.confusion_files import read_matrices
 from engines.scoring.lesion_files import LesionResult, pooled_lesions, read_lesion_result
 from scripts.comparison.models import UNKNOWN, Model, model_of
 from transforms.errors import UserError
@@ -163,7 +165,8 @@ class Store:
         if content is None:
             return None
         parent_id = run.data.tags.get(MLFLOW_PARENT_RUN_ID) if run.data.tags.get("kind") == "stage" else None
-        training = self._training(parent_id)
+        with _answering(self.uri):
+            training = self._training(parent_id)
         try:
             return of_evidence(
                 content,
@@ -200,31 +203,43 @@ class Store:
 
     def _odd(self, run_id: str, error: Exception) -> UserError:
         return UserError(
-            f"{self.uri}: the confusion matrices of run {run_id} are damaged "
+            f"{self.uri}: the results of run {run_id} are damaged "
             f"({type(error).__name__}); delete the run (mlflow runs delete --run-id …)"
         )
 
     def _evidence(self, run_id: str, name: str) -> dict[str, Any] | None:
-        """Read eval/<name>.json; None if missing or unreadable. Local files are read in place."""
+        """Read eval/<name>.json; None if missing, or not downloadable. Local files are read in place.
+
+        Raises:
+            UserError: the file is damaged.
+            OSError: a local file cannot be read.
+        """
         run = self._known.get(run_id)
         uri = "" if run is None else run.info.artifact_uri or ""
+        local = bool(uri) and is_local_uri(uri, is_tracking_or_registry_uri=False)
         try:
-            if uri and is_local_uri(uri, is_tracking_or_registry_uri=False):
-                path = Path(local_file_uri_to_path(uri), "eval", f"{name}.json")
-                return dict(json.loads(path.read_text(encoding="utf-8")))
-            with tempfile.TemporaryDirectory() as folder:
-                path = self.client.download_artifacts(run_id, f"eval/{name}.json", folder)
-                content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, TypeError, RecursionError, mlflow.exceptions.MlflowException):
+            if local:
+                text = Path(local_file_uri_to_path(uri), "eval", f"{name}.json").read_bytes()
+            else:
+                with tempfile.TemporaryDirectory() as folder:
+                    text = Path(self.client.download_artifacts(run_id, f"eval/{name}.json", folder)).read_bytes()
+        except (OSError, mlflow.exceptions.MlflowException) as error:
+            if local and not isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise
             return None
-        return content
+        try:
+            return dict(json.loads(text))
+        except (*ODD, RecursionError) as error:
+            raise self._odd(run_id, error) from None
 
     def _training(self, run_id: str | None) -> Run | None:
         """Return the run with this id, or None, for instance if it was deleted permanently."""
         if run_id is not None and run_id not in self._known:
             try:
                 self._known[run_id] = self.client.get_run(run_id)
-            except mlflow.exceptions.MlflowException:
+            except mlflow.exceptions.MlflowException as error:
+                if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                    raise
                 self._known[run_id] = None
         return None if run_id is None else self._known[run_id]
 
@@ -282,7 +297,7 @@ def of_evidence(
     content: Mapping[str, Any], lesions: Mapping[str, Any] | None, measured: Mapping[str, Any] | None, **about: Any
 ) -> Result:
     """Build a result from eval/confusion-<row>.json, lesions-… and boundary-…, and its other attributes."""
-    subjects = {name: np.array(matrix, np.int64) for name, matrix in content["subjects"].items()}
+    subjects = read_matrices(content)
     return Result(
         stage=content["row"],
         section=content["section"],

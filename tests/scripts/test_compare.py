@@ -354,7 +354,18 @@ def test_a_damaged_store_is_one_line(
     assert len(error.splitlines()) == 1
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"subjects": 5}', '{"classes": 5, "subjects": {"a": [1]}}'])
+HEAD = '"row": "unet", "section": "validation", "dataset": "d", "dataset_digest": "e"'
+TWO = f'{{{HEAD}, "classes": ["a", "b"], "subjects": '
+EDITED = ("[[1, 0], [2]]", "[[1, 0, 0], [2, 1, 0]]", "[[1, 0], [-2, 1]]", "[[1, 0], [0.5, 1]]", '[["1", 0], [0, 1]]')
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("[]", "{}", '{"subjects": 5}', '{"classes": 5, "subjects": {"a": [1]}}', TWO, TWO + "{}}"),
+        *(f'{TWO}{{"s1": {matrix}, "s2": [[1, 0], [0, 1]]}}}}' for matrix in EDITED),
+    ],
+)
 def test_confusion_matrices_that_somebody_edited_are_one_line(
     store: Path, add: Add, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
@@ -365,11 +376,26 @@ def test_confusion_matrices_that_somebody_edited_are_one_line(
     assert "are damaged (" in capsys.readouterr().err
 
 
+def test_a_truncated_file_of_lesions_is_not_a_run_without_lesions(
+    store: Path, add: Add, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    add({"unet": matrices(0.5)})
+    (path,) = (tmp_path / "mlruns").rglob("confusion-unet.json")
+    path.with_name("lesions-unet.json").write_text('{"format": 1, "row": "unet", ')
+    assert "are damaged (JSONDecodeError)" in refused()
+
+
 def folds(add: Add, stage: str, right: float, count: int = 3, of: int = 3, ident: str = "x") -> None:
     for fold in range(count):
         tags = {"crossval": ident, "crossval_name": f"{stage} x{of}", "fold": str(fold + 1), "folds": str(of)}
         subjects = matrices(right, subjects=4, seed=fold, first=4 * fold)
         add({stage: subjects}, digest=str(fold) * 64, tags=tags)
+
+
+@pytest.mark.parametrize("tags", [{"fold": "one"}, {"fold": "1", "folds": "many"}])
+def test_folds_that_are_not_numbers(add: Add, refused: Callable[..., str], tags: dict[str, str]) -> None:
+    add({"unet": matrices(0.5)}, tags=tags)
+    assert "expected numbers in the tags fold and folds" in refused("--crossval")
 
 
 def test_cross_validations_are_pooled_over_their_folds(
