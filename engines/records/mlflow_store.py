@@ -51,7 +51,7 @@ def environment(variable: str, default: str) -> str:
 
 def as_tracking_uri(uri: str) -> str:
     """Accept a plain path of a database file (also `C:\\runs\\x.db`) where MLflow wants a URI; see also `as_path`."""
-    if "://" not in uri and uri not in WORDS:
+    if "://" not in uri and uri not in WORDS and not uri.startswith("file:"):
         return sqlite_uri(as_path(uri))
     file = sqlite_path(uri)
     return uri if file is None or file.exists() else uri.replace("::", "#")

@@ -171,6 +171,7 @@ def test_by_default_a_bare_mlflow_at_the_root_finds_the_run(tmp_path: Path, monk
 
 def test_uris() -> None:
     assert as_tracking_uri("http://server:5000") == "http://server:5000"
+    assert as_tracking_uri("file:./mlruns") == "file:./mlruns"  # a store of folders, not a database of that name
     assert as_tracking_uri("/x y/m.db") == "sqlite:////x y/m.db"
     assert sqlite_path(as_tracking_uri("/x ä#%20?/m.db")) == Path("/x ä#%20?/m.db")
     assert sqlite_path("http://server:5000") is None
