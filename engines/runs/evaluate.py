@@ -32,7 +32,7 @@ from engines.scoring.confusion_files import identity
 from engines.scoring.group_tests import group_tests, shown_tests
 from engines.scoring.groups import SIZE, groups, sentences
 from engines.scoring.lesions import LesionDetection, lesion_detection
-from engines.scoring.operating_point import decision_of
+from engines.scoring.operating_point import decision_of, min_score_of
 from engines.scoring.single_pass import run_once
 from transforms.dataset import SECTIONS, Dataset
 from transforms.decision import Decision
@@ -203,9 +203,12 @@ def _point(
 ) -> tuple[Decision | None, dict[str, Any] | None]:
     """Return how the mask is decided, and its record: the stored operating point, or the given threshold."""
     decision = decision_of(settings, threshold, handler.lesions)
-    stored = settings.get("operating_point")
-    if decision is None or (threshold is None and stored):
-        return decision, None if decision is None else dict(stored or {})
+    stored = settings.get("operating_point") or {}
+    if decision is None:
+        return None, None
+    if threshold is None:
+        by_hand = {"min_lesion_score": min_score_of(settings), "rule": "as given", "chosen_on": "unknown subjects"}
+        return decision, {**stored, **{key: stored.get(key, value) for key, value in by_hand.items()}}
     about = {"rule": "as given", "chosen_on": "the command line", "subjects": 0}
     classes = list(handler.result.classes)
     point = {"threshold": decision.threshold, "min_lesion_score": decision.threshold, "lesion_classes": classes}

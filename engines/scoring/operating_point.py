@@ -145,9 +145,9 @@ def decision_of(
         lesions: numbers of the lesion classes; by default those of the operating point.
 
     Raises:
-        UserError: not a probability, or no class of these weights is a lesion.
+        UserError: not a probability, no class of these weights is a lesion, or the stored operating point is damaged.
     """
-    point = settings.get("operating_point") or {}
+    point = _stored(settings)
     if threshold is None:
         threshold = point.get("threshold")
     if threshold is None or threshold == "none":
@@ -170,9 +170,19 @@ def min_score_of(settings: Mapping[str, Any], given: Any = None) -> float:
     """Return the minimum score of a listed lesion: as given, else of the stored operating point, else 0.
 
     Raises:
-        UserError: not a probability.
+        UserError: not a probability, or the stored operating point is damaged.
     """
-    score = (settings.get("operating_point") or {}).get("min_lesion_score", 0.0) if given is None else given
+    score = _stored(settings).get("min_lesion_score", 0.0) if given is None else given
     if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 1:
         raise UserError(f"--min_lesion_score {score}: expected a probability between 0 and 1")
     return float(score)
+
+
+def _stored(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    point = settings.get("operating_point") or {}
+    if not isinstance(point, Mapping):
+        raise UserError(
+            f"operating_point {str(point)[:60]}: expected an object with threshold and min_lesion_score, or null; "
+            "correct it in the JSON file of the weights or members"
+        )
+    return point

@@ -74,6 +74,17 @@ def test_an_ensemble_is_scored_as_one_network(
     assert "width" not in run.data.params
 
 
+def test_an_operating_point_written_by_hand(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, members: list[str]
+) -> None:
+    file = tmp_path / "members.json"
+    file.write_text(json.dumps({"members": members, "operating_point": {"threshold": 0.3}}), encoding="utf-8")
+    run_bundle("evaluate", bundle="unet", dataset_dir=str(tiny_dataset), members=str(file))
+    record = json.loads(next((tmp_path / "out" / "eval").glob("*/lesions-ensemble.json")).read_text(encoding="utf-8"))
+    point = {"threshold": 0.3, "min_lesion_score": 0.0, "rule": "as given", "chosen_on": "unknown subjects"}
+    assert record["operating_point"] == point
+
+
 def test_an_ensemble_that_knows_a_scored_subject_is_refused(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, members: list[str]
 ) -> None:

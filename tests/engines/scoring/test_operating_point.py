@@ -194,6 +194,14 @@ def test_wrong_thresholds(labels: dict[str, str], threshold: Any, message: str) 
         min_score_of({}, 2)
 
 
+@pytest.mark.parametrize("point", ["x", [1], 5])
+def test_a_stored_point_that_is_no_object(point: Any) -> None:
+    settings = {"labels": LABELS, "operating_point": point}
+    for asked in (decision_of, min_score_of):
+        with pytest.raises(UserError, match="expected an object with threshold and min_lesion_score"):
+            asked(settings)
+
+
 # -- who is held out ---------------------------------------------------------------------------------------------------
 
 
