@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,9 +17,7 @@ import numpy as np
 from mlflow.entities import Run
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking import MlflowClient
-from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from mlflow.utils.uri import is_local_uri
 from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -29,6 +26,7 @@ from engines.scoring.boundary_scores import BoundaryResult, pooled_boundaries, r
 from engines.scoring.confusion_files import read_matrices
 from engines.scoring.lesion_files import LesionResult, pooled_lesions, read_lesion_result
 from scripts.comparison.models import UNKNOWN, Model, model_of
+from scripts.comparison.run_files import run_file
 from transforms.errors import UserError
 
 ODD = (KeyError, TypeError, ValueError, AttributeError, IndexError)
@@ -208,27 +206,17 @@ class Store:
         )
 
     def _evidence(self, run_id: str, name: str) -> dict[str, Any] | None:
-        """Read eval/<name>.json; None if missing, or not downloadable. Local files are read in place.
+        """Read eval/<name>.json; None if missing.
 
         Raises:
-            UserError: the file is damaged.
-            OSError: a local file cannot be read.
+            UserError: the file is damaged, or cannot be read.
         """
         run = self._known.get(run_id)
         uri = "" if run is None else run.info.artifact_uri or ""
-        local = bool(uri) and is_local_uri(uri, is_tracking_or_registry_uri=False)
+        with _answering(self.uri):
+            text = run_file(self.client, run_id, uri, f"eval/{name}.json")
         try:
-            if local:
-                text = Path(local_file_uri_to_path(uri), "eval", f"{name}.json").read_bytes()
-            else:
-                with tempfile.TemporaryDirectory() as folder:
-                    text = Path(self.client.download_artifacts(run_id, f"eval/{name}.json", folder)).read_bytes()
-        except (OSError, mlflow.exceptions.MlflowException) as error:
-            if local and not isinstance(error, FileNotFoundError | NotADirectoryError):
-                raise
-            return None
-        try:
-            return dict(json.loads(text))
+            return None if text is None else dict(json.loads(text))
         except (*ODD, RecursionError) as error:
             raise self._odd(run_id, error) from None
 
@@ -288,7 +276,7 @@ def _answering(uri: str) -> Iterator[None]:
     """Raise UserError if the store does not respond, or if its file is damaged or not a database."""
     try:
         yield
-    except (OSError, sqlite3.Error, SQLAlchemyError, mlflow.exceptions.MlflowException) as error:
+    except (OSError, ImportError, sqlite3.Error, SQLAlchemyError, mlflow.exceptions.MlflowException) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise UserError(f"{uri}: the MLflow store does not answer ({reason}); give --tracking_uri") from error
 
