@@ -34,7 +34,8 @@ from transforms.working_resolution import upsampled_argmax, upsampled_probabilit
 if TYPE_CHECKING:
     from ignite.engine import Engine
 
-LESION_OPTIONS = ("lesion_class", "hit", "min_lesion_size", "min_lesion_score")
+LESION_OPTIONS = ("hit", "min_lesion_size", "min_lesion_score")
+"""Options that only define how lesions are counted, unlike `lesion_class`, which also selects crops for training."""
 
 
 class LesionDetection:
@@ -188,7 +189,7 @@ def lesion_detection(
     """Return the handler for a section of a data set; None if no class is a lesion.
 
     Args:
-        options: the given ones of `LESION_OPTIONS`.
+        options: `lesion_class` and `LESION_OPTIONS`, if given.
         spacing: spacing for images without one, see `pixel_spacings`.
 
     Raises:

@@ -17,8 +17,8 @@ from transforms.errors import UserError
 
 logger = logging.getLogger("mammoseg")
 
-POINT_OPTIONS = ("threshold_rule", "threshold_share")
-"""Options that may change on resume, unlike `threshold_from`, which selects the subjects for training."""
+POINT_OPTIONS = ("threshold_rule",)
+"""Options that may change on resume, unlike `threshold_from` and `threshold_share`, which select training subjects."""
 
 
 class StageLesions:

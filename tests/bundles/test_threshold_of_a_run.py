@@ -62,6 +62,24 @@ def test_chosen_in_a_training_and_used_by_evaluation_and_inference(
     assert all(float(row["largest_lesion_score"]) >= 0.001 for row in lesions if row["lesions"] != "0")
 
 
+def test_who_is_held_out_does_not_change_on_resume(run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> None:
+    options = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "threshold_from": "training"}
+    run_bundle(max_epochs=1, threshold_share=0.34, **options)
+    split = tmp_path / "out" / "eval" / "split.json"
+    held_out = json.loads(split.read_text(encoding="utf-8"))["held_out"]
+    for other, words in (
+        ({"threshold_share": 0.7}, "threshold_share: 0.34 → 0.7"),
+        ({"threshold_share": 0.34, "lesion_class": "gland"}, "lesion_class: None → gland"),
+    ):
+        with refused(words):
+            run_bundle(max_epochs=2, resume=True, **options, **other)
+    more = {"threshold_rule": "fp<=1", "hit": "overlap", "min_lesion_size": 2, "min_lesion_score": 0.1}
+    run_bundle(max_epochs=2, resume=True, threshold_share=0.34, **options, **more)
+    assert json.loads(split.read_text(encoding="utf-8"))["held_out"] == held_out
+    point = json.loads((tmp_path / "out" / "models" / "model.json").read_text(encoding="utf-8"))["operating_point"]
+    assert (point["rule"], point["subjects"]) == ("fp<=1", len(held_out))
+
+
 def test_chosen_on_the_scored_subjects_is_said(
     run_bundle: Run, tiny_dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
