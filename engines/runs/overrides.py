@@ -23,9 +23,12 @@ ENDINGS = (".json", ".yaml", ".yml")
 RECORD = "save_execute_config"
 """Key that MONAI's switch `--tracking` adds."""
 
+EPOCHS = "train::trainer::max_epochs"
+"""Key of MONAI's property `max_epochs`: the number of epochs of all stages, computed from the plan."""
+
 
 def check_overrides(workflow: ConfigWorkflow) -> None:
-    """Refuse overrides that name no top-level key: MONAI adds them silently, and the training ignores them.
+    """Refuse overrides that a training would silently ignore: those that name no top-level key, and `EPOCHS`.
 
     Raises:
         UserError: suggests the nearest names.
@@ -33,6 +36,7 @@ def check_overrides(workflow: ConfigWorkflow) -> None:
     configs = _configs(workflow)
     known = {key for config in configs for key in config if not key.startswith("_desc_")}
     _refuse_tracking(workflow, known)
+    _refuse_epochs(workflow, configs)
     said: dict[str, list[Any]] = {}
     for config in configs:
         for key in (key for key in config if key.startswith("_desc_")):
@@ -95,3 +99,14 @@ def _refuse_tracking(workflow: ConfigWorkflow, known: set[str]) -> None:
         "--tracking: leave it out; every training and evaluation here is already an MLflow run (see --tracking_uri, "
         "--experiment_name and --run_name)"
     )
+
+
+def _refuse_epochs(workflow: ConfigWorkflow, configs: Sequence[dict[str, Any]]) -> None:
+    """Refuse another number of epochs of MONAI's trainer, which each stage sets anew."""
+    given = workflow.parser.get(EPOCHS)
+    usual = next((value for config in configs if (value := ConfigParser(config).get(EPOCHS)) is not None), given)
+    if given != usual:
+        raise UserError(
+            f"--{EPOCHS} {given}: give --max_epochs instead, the number of epochs of each stage, or one per stage "
+            "(\"{'front': 10, 'context': 5}\")"
+        )

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from monai.bundle import ConfigWorkflow
+from repository import ROOT
 
 from engines.records.output_folder import Output
 from engines.runs.owned_run import resumable
@@ -91,6 +93,19 @@ def test_a_check_finds_that_no_class_is_a_lesion(run_bundle: Callable[..., None]
     with pytest.raises(RuntimeError) as raised:
         run_bundle(run_id="check", dataset_dir=str(tiny_dataset), threshold_from="validation", lesion_class="none")
     assert "1 problem found" in str(user_error(raised.value))
+
+
+def test_the_number_of_epochs_of_monais_property_is_that_of_all_stages() -> None:
+    config = str(ROOT / "bundles" / "fcn" / "configs" / "train.json")
+    workflow = ConfigWorkflow(config, workflow_type="train", logging_file=False, max_epochs=3, stages=["fcn32", "fcn8"])
+    workflow.initialize()
+    assert workflow.max_epochs == 6
+
+
+def test_the_number_of_epochs_of_monais_trainer_is_refused(run_bundle: Callable[..., None], tiny_dataset: Path) -> None:
+    with pytest.raises(RuntimeError) as raised:
+        run_bundle(dataset_dir=str(tiny_dataset), **{"train::trainer::max_epochs": 3})
+    assert "--train::trainer::max_epochs 3: give --max_epochs instead" in str(user_error(raised.value))
 
 
 def test_a_data_set_is_no_place_for_a_training(run_bundle: Callable[..., None], tiny_dataset: Path) -> None:
