@@ -86,6 +86,7 @@ def staged_training(
     rates: tuple[float, float] = (1.0, 1.0),
     store: Path | None = None,
     inferer: PaddedInferer | None = None,
+    val_interval: int = 1,
     **more: Any,
 ) -> StagedTraining:
     """Two stages on the dataset folder `data`; of the options of `StagedTraining`, `more`."""
@@ -104,7 +105,7 @@ def staged_training(
         loss_function=WeightedCrossEntropy(),
         inferer=inferer or PaddedInferer(),
         key_train_metric={"train_loss": Average(output_transform=from_engine("loss", first=True))},
-        train_handlers=[ValidationHandler(1, evaluator), StageTrackingHandler(tracking)],
+        train_handlers=[ValidationHandler(val_interval, evaluator), StageTrackingHandler(tracking)],
     )
     plan = [Stage(name, epochs, 16, rate) for name, rate in zip(Pixelwise.stages, rates, strict=True)]
     options = {"patience": 0, **more}

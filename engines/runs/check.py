@@ -13,6 +13,7 @@ from torch import nn
 from engines.base.machine_errors import explain
 from engines.base.options import check_options, switch
 from engines.records.output_folder import Output
+from engines.runs.given_patience import patience_in_vain
 from engines.runs.session import running_workflow
 from engines.scoring.lesions import lesion_detection
 from engines.training.stage_lesions import stage_lesions
@@ -77,6 +78,8 @@ def _steps(get: Callable[[str], Any], parsed: dict[str, Any]) -> Iterator[tuple[
             yield "dataset_dir", lambda: _labels(parsed["data"])
     if "options" not in parsed:
         return
+    if note := patience_in_vain(parsed["train::stages"]):
+        logger.warning("note     patience: %s", note)
     yield "lesion_class", lambda: _lesions(parsed)
     yield "output_dir", lambda: _room(get("output"), parsed["network"])
     yield "train::dataloader", lambda: _forward(parsed)

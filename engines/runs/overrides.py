@@ -110,3 +110,8 @@ def _refuse_epochs(workflow: ConfigWorkflow, configs: Sequence[dict[str, Any]]) 
             f"--{EPOCHS} {given}: give --max_epochs instead, the number of epochs of each stage, or one per stage "
             "(\"{'front': 10, 'context': 5}\")"
         )
+
+
+def is_given(workflow: ConfigWorkflow, option: str) -> bool:
+    """Return whether the user gave a numeric option, whose default is an expression that takes it from the recipe."""
+    return not isinstance(workflow.parser.get(option), str)

@@ -16,6 +16,7 @@ from engines.base.threads import computing
 from engines.records.data_record import DataGuard
 from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
+from engines.runs.given_patience import patience_in_vain
 from engines.runs.logged_model import add_models, log_network
 from engines.runs.owned_run import own, resumable, tracked
 from engines.runs.run_parameters import with_device
@@ -62,6 +63,8 @@ def train(
         logger.warning("%s", warning)
     guard = DataGuard(data, training.output.models, verify)
     _say_what_is_trained(training, data)
+    if note := patience_in_vain(training):
+        logger.warning("%s", note)
     lesions = lesion_detection(data, "validation", training.settings)
     options = training.settings
     source, share, lesion = (options.get(name) for name in ("threshold_from", "threshold_share", "lesion_class"))

@@ -11,6 +11,7 @@ from monai.engines import Trainer
 
 from engines.scoring.lesion_classes import lesion_classes
 from engines.scoring.metrics import metric_names
+from engines.training.plan import Stage
 from transforms.errors import UserError
 
 LESION_DICE = "lesion_dice"
@@ -55,3 +56,25 @@ def early_stopping(trainer: Trainer, monitor: str, patience: int, min_delta: flo
     handler = EarlyStopping(patience, lambda engine: engine.state.metrics[monitor], trainer, threshold=min_delta)
     handler.logger.setLevel(logging.WARNING)  # the trainer logs this in more detail
     return handler
+
+
+def without_effect(plan: Sequence[Stage], patience: int, val_interval: int) -> str | None:
+    """Return one sentence about the stages that early stopping can never end early; None if there are none.
+
+    A stage ends at its validation number `patience` + 1 at the earliest, since the first one sets the score to improve
+    on; a later stage at number `patience`, since the weights it starts from are validated.
+
+    Args:
+        plan: stages in order.
+        patience: in validations; 0 for no early stopping.
+        val_interval: epochs between validations.
+    """
+    earliest = [val_interval * (patience + (number == 0)) for number in range(len(plan))]
+    never = [stage for stage, epoch in zip(plan, earliest, strict=True) if patience and epoch >= stage.max_epochs]
+    if not never:
+        return None
+    names = ", ".join(f"{stage.name} (max_epochs {stage.max_epochs})" for stage in never)
+    return (
+        f"--patience {patience} never ends these stages early: {names}; it counts validations, of which there is one "
+        f"per {val_interval} epochs (--val_interval)"
+    )

@@ -68,7 +68,7 @@ class StagedTraining:
         lr_drop_period: period of the schedule `piecewise`, in epochs.
         monitor: the validation score for early stopping and the choice of the best epoch (higher is better); see
             `monitored_score`.
-        patience: epochs without improvement of at least `min_delta` before a stage ends; 0 never ends it early.
+        patience: validations without improvement of at least `min_delta` before a stage ends; 0 never ends it early.
         keep: "best" restores the epoch with the highest `monitor`; "last" keeps the final epoch, so that validation
             scores stay free of selection bias.
         settings: plain values stored beside the weights, from which evaluation and inference rebuild the network.

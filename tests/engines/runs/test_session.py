@@ -95,6 +95,20 @@ def test_a_check_finds_that_no_class_is_a_lesion(run_bundle: Callable[..., None]
     assert "1 problem found" in str(user_error(raised.value))
 
 
+def test_a_patience_that_never_acts_is_noted_if_it_was_given(
+    run_bundle: Callable[..., None], tiny_dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"dataset_dir": str(tiny_dataset), "stages": ["front"], "max_epochs": 9, "val_interval": 3}
+    note = "--patience 2 never ends these stages early: front (max_epochs 9); it counts validations"
+    run_bundle(run_id="check", patience=2, **options)
+    assert f"note     patience: {note}" in capsys.readouterr().out
+    for given in ({"patience": 1}, {"patience": 0}, {}):  # the recipe's is 8
+        run_bundle(run_id="check", **given, **options)
+        assert "never ends" not in capsys.readouterr().out
+    run_bundle(patience=2, **{**options, "max_epochs": 1})
+    assert "\n--patience 2 never ends these stages early: front (max_epochs 1)" in capsys.readouterr().out
+
+
 def test_the_number_of_epochs_of_monais_property_is_that_of_all_stages() -> None:
     config = str(ROOT / "bundles" / "fcn" / "configs" / "train.json")
     workflow = ConfigWorkflow(config, workflow_type="train", logging_file=False, max_epochs=3, stages=["fcn32", "fcn8"])
