@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,6 +17,9 @@ from transforms.errors import UserError
 EVERY = 50
 """Maximum number of iterations between two checks of the losses of a GPU."""
 
+FACTOR = 10.0
+"""A loss this many times as large as at the start is a divergence."""
+
 
 def loss_of(output: Any) -> Any:
     """Return the loss in a trainer's output, decollated by MONAI or not."""
@@ -24,18 +28,35 @@ def loss_of(output: Any) -> Any:
 
 
 class LossWatch:
-    """Ends a diverging training: uniform guessing among C classes costs log C; ten times that is too much.
+    """Ends a diverging training: a loss of more than `FACTOR` times the first one, or times log C, is too much.
 
-    On a CPU each loss is checked. Reading a loss from a GPU would stall it, so the GPU keeps the first loss that is too
-    large, and this is read after every `EVERY` iterations and at the end of an epoch.
+    log C is the cross-entropy of uniform guessing among C classes; losses with large factors start above it. The first
+    loss is that of the training's first batch with a valid pixel, and is kept in checkpoints.
+
+    On a CPU each loss is checked. Reading a loss from a GPU would stall it, so the GPU keeps the first loss, and the
+    first that is too large, and these are read after every `EVERY` iterations and at the end of an epoch.
 
     Args:
         classes: number of classes.
     """
 
     def __init__(self, classes: int) -> None:
-        self.limit = 10 * math.log(max(2, classes))
-        self._first: Tensor | None = None  # iteration and loss, on the loss's device; iteration 0 means none
+        self.least = math.log(max(2, classes))
+        self.first = 0.0  # 0: not yet known
+        self._kept: tuple[Tensor, Tensor, Tensor] | None = None  # first loss; iteration (0: none) and loss that is lost
+
+    @property
+    def limit(self) -> float:
+        """The largest loss that is no divergence."""
+        return FACTOR * max(self.least, self.first)
+
+    def state(self) -> dict[str, Any]:
+        """Return the entry for a checkpoint."""
+        return {"first_loss": self.first}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Resume from a checkpoint with the entry of `state`; one of an earlier version lacks it."""
+        self.first = float(saved.get("first_loss", 0.0))
 
     def look(self, loss: Tensor | float, stage: Stage, state: Any) -> None:
         """Check the loss of an iteration; `state` is the trainer's.
@@ -47,16 +68,21 @@ class LossWatch:
             self._check(float(loss), state.iteration, stage, state.epoch)
             return
         now = loss.double()
-        found = torch.stack([torch.full_like(now, state.iteration), now])
-        first = torch.zeros_like(found) if self._first is None else self._first
-        self._first = torch.where(~(now <= self.limit) & (first[0] == 0), found, first)
+        first, iteration, lost = self._kept or (torch.full_like(now, self.first), *torch.zeros_like(now).expand(2))
+        if not self.first:
+            first = torch.where((first == 0) & (now > 0) & (now < math.inf), now, first)
+        found = ~(now <= FACTOR * first.clamp_min(self.least)) & (iteration == 0)
+        iteration = torch.where(found, state.iteration, iteration)
+        self._kept = first, iteration, torch.where(found, now, lost)
         if state.iteration % EVERY == 0 or state.iteration % state.epoch_length == 0:
-            iteration, lost = self._first.tolist()
-            self._first = None
-            if iteration:
-                self._check(lost, int(iteration), stage, state.epoch)
+            self.first, number, value = torch.stack(self._kept).tolist()
+            self._kept = None
+            if number:
+                self._check(value, int(number), stage, state.epoch)
 
     def _check(self, loss: float, iteration: int, stage: Stage, epoch: int) -> None:
+        if not self.first and 0 < loss < math.inf:
+            self.first = loss
         if not loss <= self.limit:
             raise UserError(
                 f"the training diverges: loss {loss:.3g} in stage {stage.name}, epoch {epoch}, iteration {iteration}; "

@@ -311,6 +311,7 @@ class StagedTraining:
             "optimizer": self.trainer.optimizer.state_dict(),
             **self.averaging.state(),
             **self.scaling.state(),
+            **self.losses.state(),
             "best": self.best,
             "results": self.results,
             "stopping": (stopping.counter, stopping.best_score) if (stopping := self.early_stopping) else (0, None),
@@ -324,6 +325,7 @@ class StagedTraining:
         """Check that the saved training is this one; return the index of its stage."""
         index = check_same(self.output.progress.file, saved, self.settings, [stage.name for stage in self.plan])
         self.results = saved["results"]
+        self.losses.restore(saved)
         restore_threads(saved.get("threads"))
         if index == len(self.plan) - 1 and self._over(self.plan[index], saved["epoch"], saved["stopping"][0]):
             say_it_is_over(self.plan[index], saved["epoch"])

@@ -333,6 +333,16 @@ def test_a_diverging_training_stops_with_a_hint(run_bundle: Run, tiny_dataset: P
     assert {r.info.status for r in mlflow_runs(store)} == {"FAILED"}
 
 
+def test_a_loss_with_a_large_factor_is_no_divergence(run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> None:
+    options = {"bundle": "unet", "dataset_dir": str(tiny_dataset), "loss": "dice_cross_entropy"}
+    weight = {"losses::dice_cross_entropy::dice_weight": 50}
+    run_bundle(max_epochs=1, learning_rate=1e-5, **options, **weight)
+    (row,) = read_csv(tmp_path / "out" / "eval" / "epochs.csv")
+    assert float(row["train_loss"]) > 11  # ten times log 3
+    with refused("the training diverges"):
+        run_bundle(max_epochs=30, learning_rate=1e6, **options, **weight)
+
+
 def test_a_later_stage_never_ends_below_its_start(run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> None:
     rates = {"front": 0.01, "context": 0.3}  # the second ruins the network
     run_bundle(dataset_dir=str(tiny_dataset), stages=["front", "context"], max_epochs=3, learning_rate=rates)

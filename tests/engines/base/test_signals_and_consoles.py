@@ -239,6 +239,36 @@ def test_a_training_that_diverges_in_its_last_step_ends_with_an_error() -> None:
         check_weights(network, stage, 1)
 
 
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_loss_is_too_large_by_the_scale_of_the_first_one(monkeypatch: pytest.MonkeyPatch, gpu: bool) -> None:
+    """A batch without a valid pixel has loss 0 and no scale; a resumed training keeps the scale."""
+    monkeypatch.setattr("engines.training.divergence.on_gpu", lambda device: gpu)
+    stage = Stage("front", 2, 8, 0.5)
+
+    def look(watch: LossWatch, losses: list[float], epoch: int) -> None:
+        for number, loss in enumerate(losses, 1):
+            state = SimpleNamespace(epoch=epoch, iteration=len(losses) * (epoch - 1) + number, epoch_length=len(losses))
+            watch.look(torch.tensor(loss), stage, state)
+
+    watch = LossWatch(3)
+    look(watch, [0.0, 20.0, 199.0], epoch=1)
+    assert watch.state() == {"first_loss": 20.0}
+    resumed = LossWatch(3)
+    resumed.restore(watch.state())
+    for each in (watch, resumed):
+        look(each, [2.0, 199.0, 2.0], epoch=2)
+        with pytest.raises(UserError, match="diverges: loss 201 in stage front, epoch 3, iteration 8"):
+            look(each, [2.0, 201.0, 2.0], epoch=3)
+    with pytest.raises(UserError, match="diverges: loss 12 in stage front, epoch 1, iteration 2"):
+        look(LossWatch(3), [0.5, 12.0], epoch=1)  # never below ten times the loss of guessing
+    for first in (float("inf"), float("nan")):
+        with pytest.raises(UserError, match=f"diverges: loss {first} in stage front, epoch 1, iteration 1"):
+            look(LossWatch(3), [first, 1.0], epoch=1)
+    earlier = LossWatch(3)
+    earlier.restore({})  # of a version without it
+    assert earlier.state() == {"first_loss": 0.0}
+
+
 @pytest.mark.parametrize(("length", "asked"), [(5, 5), (200, EVERY)], ids=["end of the epoch", "long epoch"])
 def test_losses_of_a_gpu_are_kept_there_until_it_is_asked_for_the_first_that_is_lost(
     monkeypatch: pytest.MonkeyPatch, length: int, asked: int

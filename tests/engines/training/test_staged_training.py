@@ -78,6 +78,18 @@ def test_a_resumed_training_ends_with_the_same_weights(tiny_dataset: Path, tmp_p
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
+def test_the_scale_of_the_loss_is_that_of_the_first_batch_also_when_resumed(tiny_dataset: Path, tmp_path: Path) -> None:
+    for epochs in (1, 2):
+        training = staged_training(tiny_dataset, tmp_path / "out", epochs=epochs)
+        training.prepare(resume=epochs == 2)
+        training.run()
+        if epochs == 1:
+            first = training.losses.first
+            assert first == pytest.approx(1.0986, abs=1e-3)  # log 3: the network starts from zeros
+    assert training.losses.first == first
+    assert torch.load(tmp_path / "out" / "models" / "progress.pt", weights_only=True)["first_loss"] == first
+
+
 def test_a_finished_training_whose_store_is_lost_is_put_back_once(
     tiny_dataset: Path, tmp_path: Path, store: Path, empty_store: Path
 ) -> None:
