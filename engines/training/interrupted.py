@@ -25,7 +25,8 @@ FREE = (
     *LESION_OPTIONS,
     *POINT_OPTIONS,
 )
-"""Settings in which a resumed training may differ from the interrupted one."""
+"""Settings in which a resumed training may differ from the interrupted one: they change neither which subjects are
+trained with nor the crops and the loss; for `max_epochs` see `engines.training.planned_epochs`."""
 
 
 def check_same(path: Path, saved: Mapping[str, Any], settings: Mapping[str, Any], stages: Sequence[str]) -> int:
@@ -48,7 +49,8 @@ def check_same(path: Path, saved: Mapping[str, Any], settings: Mapping[str, Any]
 def say_it_is_over(stage: Stage, epoch: int) -> None:
     """Log why nothing is left to train in a resumed training."""
     logger.info(
-        "Stage %s is already at epoch %d of %d%s: nothing left to train; raise max_epochs to train further.",
+        "Stage %s is already at epoch %d of %d%s: nothing left to train; raise max_epochs to train further (with the "
+        "result of an uninterrupted training only if lr_schedule is piecewise, without fine_tuning).",
         *(stage.name, epoch, stage.max_epochs),
         " (stopped early; raise patience too)" if epoch < stage.max_epochs else "",
     )

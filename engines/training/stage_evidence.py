@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,10 @@ from engines.records.mlflow_run import Tracking
 from engines.records.output_folder import Output
 from engines.records.predictions import write_label_maps
 from engines.scoring.confusion_files import write_confusion_files
+from engines.scoring.metrics import PAPER_METRICS
+from engines.training.plan import Stage
+
+logger = logging.getLogger("mammoseg")
 
 
 def leave_evidence(
@@ -25,3 +30,12 @@ def leave_evidence(
         for path in files:
             tracking.log_artifacts(path, "eval", run_id)
         tracking.log_artifacts(pictures, f"eval/predictions/{stage}", run_id)
+
+
+def say_how_it_ended(stage: Stage, epoch: int, best: Mapping[str, Any], keep: str, monitor: str) -> None:
+    """Log the last epoch of a stage, and the scores of the epoch that it ends with."""
+    logger.info(
+        "Stage %s %s after epoch %d of %d; %s epoch %d: %s.",
+        *(stage.name, f"stopped early ({monitor} did not improve)" if epoch < stage.max_epochs else "ended", epoch),
+        *(stage.max_epochs, keep, best["epoch"], ", ".join(f"{m} {best['scores'][m]:.4f}" for m in PAPER_METRICS)),
+    )

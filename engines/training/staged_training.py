@@ -28,7 +28,6 @@ from engines.records.predictions import SamplePredictions
 from engines.records.tables import read_epochs
 from engines.scoring.boundary_scores import BoundaryScores
 from engines.scoring.confusion_files import plain_matrices
-from engines.scoring.metrics import PAPER_METRICS
 from engines.scoring.single_pass import PassHandler
 from engines.training.average import Averaging
 from engines.training.divergence import LossWatch, check_weights, loss_of
@@ -40,7 +39,8 @@ from engines.training.interrupted import check_same, fitting, keep_runs, say_it_
 from engines.training.loss_scaling import LossScaling
 from engines.training.lr_schedule import check_schedule, rate_of_epoch
 from engines.training.plan import Stage, check_keep, set_stage
-from engines.training.stage_evidence import leave_evidence
+from engines.training.planned_epochs import PlannedEpochs
+from engines.training.stage_evidence import leave_evidence, say_how_it_ended
 from engines.training.stage_lesions import StageLesions, end_scores, score_end
 from transforms.errors import UserError
 
@@ -101,6 +101,7 @@ class StagedTraining:
         check_keep(keep, patience)
         self.keep, self.falling = keep, (lr_schedule, lr_drop_factor, lr_drop_period)
         self.settings = dict(settings or {})
+        self.planned = PlannedEpochs(self.falling)
         self.results: dict[str, dict[str, float]] = {}
         self.best: dict[str, Any] = {}
         self.lesions: StageLesions | None = None
@@ -218,22 +219,14 @@ class StagedTraining:
         self.evaluator.network = self.network
         point = self._score_end(name)
         about = {**self.settings, "run_id": self.tracking.run_id, "operating_point": point}
+        about |= self.planned.record(self.plan, self.stage)
         if self.tracking.rows is not None:
             about["bundle"] = self.tracking.rows.bundle  # from which an ensemble builds the network
         self.output.save_stage(name, best["weights"], about, best["scores"], best["epoch"])
         leave_evidence(self.output, self.tracking, name, best, self.settings)
         self.results[name] = {**best["scores"], **end_scores(self.lesions, self.boundaries)}
         self.tracking.end_stage({**self.results[name], "epoch": best["epoch"]})
-        logger.info(
-            "Stage %s %s after epoch %d of %d; %s epoch %d: %s.",
-            name,
-            f"stopped early ({self.monitor} did not improve)" if epoch < self.stage.max_epochs else "ended",
-            epoch,
-            self.stage.max_epochs,
-            self.keep,
-            best["epoch"],
-            ", ".join(f"{m} {best['scores'][m]:.4f}" for m in PAPER_METRICS),
-        )
+        say_how_it_ended(self.stage, epoch, best, self.keep, self.monitor)
 
     def _score_end(self, name: str) -> dict[str, Any] | None:
         """Count lesions, measure boundaries and, for the last stage, draw pictures; return the operating point."""
@@ -279,6 +272,7 @@ class StagedTraining:
             if self.early_stopping is not None:
                 self.early_stopping(self.evaluator)
         self.output.append_epoch(self.stage.name, state.epoch, state.metrics)
+        self.planned.add(self.stage)
         self.output.progress.save(self._snapshot())
 
     def _keep_best(self, epoch: int, scores: dict[str, float]) -> None:
@@ -311,6 +305,7 @@ class StagedTraining:
             "optimizer": self.trainer.optimizer.state_dict(),
             **self.averaging.state(),
             **self.scaling.state(),
+            **self.planned.state(),
             **self.losses.state(),
             "best": self.best,
             "results": self.results,
@@ -325,7 +320,9 @@ class StagedTraining:
         """Check that the saved training is this one; return the index of its stage."""
         index = check_same(self.output.progress.file, saved, self.settings, [stage.name for stage in self.plan])
         self.results = saved["results"]
-        self.losses.restore(saved)
+        with fitting(self.output.progress.file):
+            self.planned.restore(saved, self.plan, index)
+            self.losses.restore(saved)
         restore_threads(saved.get("threads"))
         if index == len(self.plan) - 1 and self._over(self.plan[index], saved["epoch"], saved["stopping"][0]):
             say_it_is_over(self.plan[index], saved["epoch"])

@@ -174,6 +174,24 @@ def test_resuming_a_finished_training_says_so(
     assert "already at epoch 1 of 1: nothing left to train; raise max_epochs" in capfd.readouterr().out
 
 
+def test_more_epochs_than_planned_are_not_those_of_a_longer_training_under_a_cosine(
+    run_bundle: Run, tiny_dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = {"dataset_dir": str(tiny_dataset), "bundle": "unet", "lr_schedule": "cosine"}
+    model = tmp_path / "out" / "models" / "model.json"
+    run_bundle(max_epochs=2, **options)
+    run_bundle(max_epochs=2, resume=True, **options)
+    said = capfd.readouterr().out
+    assert "nothing left to train; raise max_epochs to train further (with the result of an unint" in said
+    assert "were trained with max_epochs" not in said
+    assert "max_epochs_before" not in json.loads(model.read_text())
+    for epochs, trained in ((3, "2"), (4, "2, 3")):
+        run_bundle(max_epochs=epochs, resume=True, **options)
+        line = f"Stage unet: {epochs - 1} epochs were trained with max_epochs {trained}, and {epochs} changes"
+        assert line in capfd.readouterr().out
+    assert json.loads(model.read_text())["max_epochs_before"] == {"unet": [2, 3]}
+
+
 def test_resuming_with_other_settings_is_refused(run_bundle: Run, tiny_dataset: Path) -> None:
     run_bundle(dataset_dir=str(tiny_dataset), stages=["front"], max_epochs=1)
     with refused("learning_rate"):
