@@ -72,7 +72,7 @@ class LossWatch:
         if not self.first:
             first = torch.where((first == 0) & (now > 0) & (now < math.inf), now, first)
         found = ~(now <= FACTOR * first.clamp_min(self.least)) & (iteration == 0)
-        iteration = torch.where(found, state.iteration, iteration)
+        iteration = torch.where(found, torch.full_like(now, state.iteration), iteration)
         self._kept = first, iteration, torch.where(found, now, lost)
         if state.iteration % EVERY == 0 or state.iteration % state.epoch_length == 0:
             self.first, number, value = torch.stack(self._kept).tolist()

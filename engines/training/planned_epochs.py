@@ -43,6 +43,9 @@ class PlannedEpochs:
             saved: the checkpoint; one of an earlier version lacks the entry, and its settings are used.
             plan: stages in order.
             current: number of the stage to continue.
+
+        Raises:
+            ValueError: the checkpoint has more epochs than were planned.
         """
         if "planned" in saved:
             self.epochs = {name: list(epochs) for name, epochs in saved["planned"].items()}
@@ -50,6 +53,8 @@ class PlannedEpochs:
             name, given = saved["stage"], saved["settings"].get("max_epochs")
             limit = given.get(name) if isinstance(given, Mapping) else given
             self.epochs = {} if limit is None else {name: [int(limit)] * saved["epoch"]}
+        if any(limit < number for epochs in self.epochs.values() for number, limit in enumerate(epochs, 1)):
+            raise ValueError("its epochs are more than were planned")
         for stage in self._differing(plan, plan[:current]):
             epochs = self.epochs[stage.name]
             logger.warning(

@@ -80,3 +80,8 @@ def test_a_checkpoint_of_an_earlier_version_has_the_number_in_its_settings(
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     planned.add(EIGHT)
     assert planned.epochs == {"a": [4, 4, 4, 8]}
+
+
+def test_more_epochs_than_planned_cannot_be() -> None:
+    with pytest.raises(ValueError, match="its epochs are more than were planned"):
+        resumed(COSINE, [EIGHT], a=[4, 4, 2])
