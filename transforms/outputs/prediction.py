@@ -35,7 +35,7 @@ class Prediction:
             if unknown.
         algorithm: "network", "stage" and "weights" (path, or a list of them), as text.
         lesions: numbers of the lesion classes; None for those that `transforms.vocabulary` knows.
-        min_lesion_score: lesions with a lower score are not listed.
+        min_lesion_score: lesions with a lower score are not listed; None lists all.
         disagreement: disagreement in an ensemble, float32 (rows, columns), see `engines.inference.ensemble`; None for a
             single network.
         source_values: gray value of each class in the label images of the training data, or None.
@@ -53,7 +53,7 @@ class Prediction:
     algorithm: Mapping[str, Any] = field(default_factory=dict)
     source_values: tuple[int, ...] | None = None
     lesions: tuple[int, ...] | None = None
-    min_lesion_score: float = 0.0
+    min_lesion_score: float | None = None
     disagreement: NDArray[np.float32] | None = None
     table: str = FINDINGS
 
@@ -94,4 +94,5 @@ class Prediction:
 
     def is_listed(self, region: Region) -> bool:
         """Whether a region's score, if it has one, is high enough for it to be listed as a lesion."""
-        return region.score is None or region.score >= self.min_lesion_score
+        lowest = self.min_lesion_score
+        return region.score is None or lowest is None or region.score >= lowest
