@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 from skimage.measure import label as components
 
-from engines.scoring.candidates import Box, Candidate, find_candidates
 from engines.scoring.histogram import Histogram, histogram
 from engines.scoring.lesion_crops import Crop, crop_counts
+from transforms.candidates import Box, Candidate, find_candidates
 from transforms.errors import UserError
 
 HITS = ("iou", "center", "overlap")

@@ -49,7 +49,7 @@ class SaveSegmentationd(MapTransform):
         logits_key: key of the logits that `ArgmaxLiked` kept, if any; "probabilities" requires them, and "geojson" uses
             them for mean probabilities and lesion scores.
         lesions: numbers of the lesion classes; None for those that `transforms.vocabulary` knows.
-        min_lesion_score: lesions with a lower score are not listed in findings and GeoJSON; None lists all.
+        min_lesion_score: minimum score of the listed lesions, see `Prediction`.
         workers: threads that write while the next images are segmented; `finish` waits for them. Rows of findings keep
             the order of the images.
         table: file name of the findings table.
