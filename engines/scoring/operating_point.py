@@ -170,7 +170,8 @@ def decision_of(
 def min_score_of(settings: Mapping[str, Any], given: Any = None, threshold: Any = None) -> float | None:
     """Return the minimum score of kept candidates: as given, else of the stored operating point, else of the training.
 
-    None if none of them specifies one, or if a given threshold decides instead.
+    An operating point written by hand without a score keeps candidates from its threshold on, as one by the rule
+    "dice". None if nothing specifies a score, or if a given threshold decides instead.
 
     Args:
         settings: content of models/<weights>.json.
@@ -182,7 +183,7 @@ def min_score_of(settings: Mapping[str, Any], given: Any = None, threshold: Any 
     """
     point, score = settings.get("operating_point") or {}, given
     if score is None and threshold is None and point:
-        score = point.get("min_lesion_score")
+        score = point.get("min_lesion_score", point.get("threshold"))
     elif score is None and threshold in (None, "none"):
         score = settings.get("min_lesion_score")
     if score is None:
