@@ -23,7 +23,8 @@ def counting_option(settings: Mapping[str, Any], name: str) -> Any:
         name: "lesion_class", "hit" or "min_lesion_size".
     """
     if name == "lesion_class" and name not in settings:
-        return (settings.get("operating_point") or {}).get("lesion_classes")
+        point = settings.get("operating_point")  # one that is no object is reported by `decision_of`
+        return point.get("lesion_classes") if isinstance(point, Mapping) else None
     value = settings.get(name)
     return DEFAULTS[name] if value is None else value
 
