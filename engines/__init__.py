@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from engines.runs.run_parameters import run_parameters, settings
     from engines.runs.session import begin
     from engines.runs.train import train
+    from engines.scoring.counting_options import counting_option, lesions_of, tell_lesions
     from engines.scoring.lesion_classes import classes_but_lesions
     from engines.scoring.metrics import confusion_matrix, scores
     from engines.scoring.operating_point import decision_of, min_score_of
@@ -76,6 +77,7 @@ _MODULES = {
     "runs.session": "begin",
     "runs.run_parameters": "run_parameters settings",
     "runs.train": "train",
+    "scoring.counting_options": "counting_option lesions_of tell_lesions",
     "scoring.lesion_classes": "classes_but_lesions",
     "scoring.metrics": "confusion_matrix scores",
     "scoring.subject_confusion": "SubjectConfusion",
@@ -129,6 +131,7 @@ __all__ = [
     "class_weights",
     "classes_but_lesions",
     "confusion_matrix",
+    "counting_option",
     "decision_of",
     "ensemble",
     "ensemble_settings",
@@ -139,6 +142,7 @@ __all__ = [
     "infer",
     "labels_alone",
     "lesion_weights",
+    "lesions_of",
     "load_settings",
     "local_device",
     "member_files",
@@ -158,6 +162,7 @@ __all__ = [
     "settings",
     "shard",
     "switch",
+    "tell_lesions",
     "train",
     "training_items",
     "weights_file",

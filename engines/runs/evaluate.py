@@ -29,6 +29,7 @@ from engines.runs.score_report import Report
 from engines.runs.session import describe_run
 from engines.scoring.boundary_scores import BoundaryScores
 from engines.scoring.confusion_files import identity
+from engines.scoring.counting_options import tell_lesions, tell_rule
 from engines.scoring.group_tests import group_tests, shown_tests
 from engines.scoring.groups import SIZE, groups, sentences
 from engines.scoring.lesions import LesionDetection, lesion_detection
@@ -83,7 +84,7 @@ def evaluate(
     if weights and not trained:
         warn_of_seen(as_path(weights).parent, data, section)
     attributes = _attributes(data, section, (lesions or {}).get("attributes"))
-    more = _more(data, section, lesions or {}, surface_distance, spacing)
+    more = _more(data, section, lesions or {}, surface_distance, spacing, settings)
     for handler in more:
         if isinstance(handler, LesionDetection):
             handler.set_point(*_point(handler, settings, (lesions or {}).get("threshold")))
@@ -216,14 +217,19 @@ def _point(
 
 
 def _more(
-    data: Dataset, section: str, options: Mapping[str, Any], surface_distance: bool, spacing: Any
+    data: Dataset,
+    section: str,
+    options: Mapping[str, Any],
+    surface_distance: bool,
+    spacing: Any,
+    settings: Mapping[str, Any],
 ) -> list[LesionDetection | BoundaryScores]:
     """Return the handlers of what is measured besides the confusion matrix."""
     counted = lesion_detection(data, section, options, spacing)
     handlers: list[LesionDetection | BoundaryScores] = [] if counted is None else [counted]
-    names = "no class" if counted is None else ", ".join(counted.result.classes)
-    by = "by name" if options.get("lesion_class") is None else "by --lesion_class"
-    logger.info("lesions   %s (%s); other classes: --lesion_class", names, by)
+    tell_lesions(settings, options.get("lesion_class"), () if counted is None else counted.result.classes)
+    if counted is not None:
+        tell_rule(settings, options, counted.rule)
     if switch(surface_distance, "--surface_distance"):
         handlers.append(BoundaryScores(data, section, options.get("tolerance"), spacing))
     return handlers

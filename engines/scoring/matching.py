@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 from skimage.measure import label as components
 
-from engines.scoring.candidates import Box, Candidate, find_candidates
 from engines.scoring.histogram import Histogram, histogram
 from engines.scoring.lesion_crops import Crop, crop_counts
+from transforms.candidates import Box, Candidate, find_candidates
 from transforms.errors import UserError
 
 HITS = ("iou", "center", "overlap")
@@ -33,7 +33,8 @@ class Rule:
 
     Attributes:
         hit: "iou", "center" or "overlap".
-        min_lesion_size: lesions of fewer pixels of the label are void.
+        min_lesion_size: lesions of fewer pixels of the label are void. A candidate that hits one, or whose peak is in
+            one, is no false positive.
 
     Raises:
         UserError: an unknown rule, or a size that is not a whole number of at least 0.
@@ -158,7 +159,7 @@ def judge(
     numbers = components(truth, connectivity=2)
     sizes = np.bincount(numbers.ravel())
     sizes[0] = 0
-    too_small = sizes < rule.min_lesion_size
+    too_small = (sizes > 0) & (sizes < rule.min_lesion_size)
     scores: dict[int, float] = {}
     judged = []
     for candidate in find_candidates(probability):
@@ -170,7 +171,7 @@ def judge(
             scores[taken] = candidate.score
             judged.append(Judged(candidate.score, area, candidate.box, HIT, taken - 1))
         else:
-            neither = bool(hit) or not valid[candidate.center]
+            neither = bool(hit) or not valid[candidate.center] or too_small[numbers[candidate.center]]
             judged.append(Judged(candidate.score, area, candidate.box, NEITHER if neither else FALSE))
     lesions = _lesions(numbers, sizes, too_small, scores, mask, spacing)
     pixels = (int(truth.sum()), int(mask.sum()), int((truth & mask).sum()))

@@ -142,13 +142,14 @@ def decision_of(
     Args:
         settings: content of models/<weights>.json.
         threshold: used instead of the stored one; "none" for the most likely class.
-        lesions: numbers of the lesion classes; by default those of the operating point.
+        lesions: numbers of the lesion classes, none of which takes the most likely class unless a threshold is given;
+            by default those of the operating point.
 
     Raises:
         UserError: not a probability, no class of these weights is a lesion, or the stored operating point is damaged.
     """
     point = _stored(settings)
-    if threshold is None:
+    if threshold is None and (lesions is None or len(lesions)):
         threshold = point.get("threshold")
     if threshold is None or threshold == "none":
         return None
@@ -166,13 +167,27 @@ def decision_of(
     return Decision(tuple(lesions), float(threshold))
 
 
-def min_score_of(settings: Mapping[str, Any], given: Any = None) -> float:
-    """Return the minimum score of a listed lesion: as given, else of the stored operating point, else 0.
+def min_score_of(settings: Mapping[str, Any], given: Any = None, threshold: Any = None) -> float | None:
+    """Return the minimum score of kept candidates: as given, else of the stored operating point, else of the training.
+
+    An operating point written by hand without a score keeps candidates from its threshold on, as one by the rule
+    "dice". None if nothing specifies a score, or if a given threshold decides instead.
+
+    Args:
+        settings: content of models/<weights>.json.
+        given: `--min_lesion_score`.
+        threshold: `--threshold`, which replaces the stored operating point.
 
     Raises:
         UserError: not a probability, or the stored operating point is damaged.
     """
-    score = _stored(settings).get("min_lesion_score", 0.0) if given is None else given
+    point, score = _stored(settings), given
+    if score is None and threshold is None and point:
+        score = point.get("min_lesion_score", point.get("threshold"))
+    elif score is None and threshold in (None, "none"):
+        score = settings.get("min_lesion_score")
+    if score is None:
+        return None
     if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 1:
         raise UserError(f"--min_lesion_score {score}: expected a probability between 0 and 1")
     return float(score)

@@ -81,7 +81,7 @@ def test_an_operating_point_written_by_hand(
     file.write_text(json.dumps({"members": members, "operating_point": {"threshold": 0.3}}), encoding="utf-8")
     run_bundle("evaluate", bundle="unet", dataset_dir=str(tiny_dataset), members=str(file))
     record = json.loads(next((tmp_path / "out" / "eval").glob("*/lesions-ensemble.json")).read_text(encoding="utf-8"))
-    point = {"threshold": 0.3, "min_lesion_score": 0.0, "rule": "as given", "chosen_on": "unknown subjects"}
+    point = {"threshold": 0.3, "min_lesion_score": 0.3, "rule": "as given", "chosen_on": "unknown subjects"}
     assert record["operating_point"] == point
 
 

@@ -39,6 +39,8 @@ def test_chosen_in_a_training_and_used_by_evaluation_and_inference(
     folder = out / "eval" / "tiny-validation"
     assert (folder / "scores.csv").read_text() == (out / "eval" / "scores.csv").read_text()
     assert (folder / "lesions-front.json").read_text() == (out / "eval" / "lesions-front.json").read_text()
+    run_bundle("inference", dataset_dir=str(tiny_dataset), results_dir=str(tmp_path / "kept"), formats=["findings"])
+    _same_lesions(read_csv(folder / "candidates.csv"), read_csv(tmp_path / "kept" / "findings.csv"), point)
     run_bundle("evaluate", dataset_dir=str(tiny_dataset), threshold=0.9, min_lesion_score=0.1)
     assert [row["model"] for row in read_csv(folder / "scores.csv")][2:] == ["front, threshold 0.9"]
     held = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["lesions"]
@@ -60,6 +62,17 @@ def test_chosen_in_a_training_and_used_by_evaluation_and_inference(
         assert min(shares) > 0.9 if name == "all" else max(shares) == 0
     lesions = read_csv(tmp_path / "all" / "findings.csv")
     assert all(float(row["largest_lesion_score"]) >= 0.001 for row in lesions if row["lesions"] != "0")
+
+
+def _same_lesions(candidates: list[dict[str, str]], findings: list[dict[str, str]], point: dict[str, float]) -> None:
+    """Findings list the candidates that the evaluation keeps: in each image as many, with the same scores."""
+    listed = {row["name"]: [float(score) for score in row["lesion_scores"].split()] for row in findings}
+    cases = {candidate["case"] for candidate in candidates}
+    assert cases
+    for case in cases:
+        scores = [float(each["score"]) for each in candidates if each["case"] == case]
+        kept = [score for score in sorted(scores, reverse=True) if score >= point["min_lesion_score"]]
+        assert listed[case] == pytest.approx(kept, abs=1e-4)
 
 
 def test_who_is_held_out_does_not_change_on_resume(run_bundle: Run, tiny_dataset: Path, tmp_path: Path) -> None:

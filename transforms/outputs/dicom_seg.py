@@ -17,6 +17,7 @@ from typing import Any
 from transforms.atomic_write import atomic_file
 from transforms.errors import UserError
 from transforms.outputs.dicom_source import read_source
+from transforms.outputs.found_lesions import box_of
 from transforms.outputs.prediction import Prediction
 from transforms.palette import PALETTE
 from transforms.plain_text import one_line
@@ -126,12 +127,16 @@ def _segments(prediction: Prediction) -> Iterator[Any]:
 
 
 def _scores(prediction: Prediction, label: int) -> str:
-    """Box (left, top, width, height) and score of each lesion, highest first; "" without lesions. At most 1024 (ST)."""
-    regions = [r for r in prediction.regions[1] if r.label == label and r.score is not None and prediction.is_listed(r)]
-    texts = [
-        f"{r.left},{r.top},{r.right - r.left},{r.bottom - r.top}: {r.score:.3f}"
-        for r in sorted(regions, key=lambda r: -(r.score or 0))
-    ]
+    """Box (left, top, width, height) and score of each lesion, highest first; "" without lesions. At most 1024 (ST).
+
+    A lesion of several classes has a box in each; one without pixels has that of its candidate.
+    """
+    texts = []
+    for lesion in prediction.found_lesions:
+        own = [region for region in lesion.regions if region.label == label]
+        if lesion.score is not None and (own or (not lesion.regions and lesion.label == label)):
+            top, left, bottom, right = box_of(own) if own else lesion.box
+            texts.append(f"{left},{top},{right - left},{bottom - top}: {lesion.score:.3f}")
     text = f"Scores of lesions (left,top,width,height): {'; '.join(texts)}"
     return "" if not texts else text if len(text) <= 1024 else text[:1020] + " ..."
 

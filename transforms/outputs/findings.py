@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from transforms.outputs.findings_table import Row, put_row
+from transforms.outputs.found_lesions import FoundLesion
 from transforms.outputs.prediction import Prediction
-from transforms.outputs.regions import Region
 from transforms.vocabulary import concept
 
 
@@ -66,27 +66,27 @@ def _lesions(prediction: Prediction) -> Row:
     empty = dict.fromkeys(("lesions", "lesion_scores", *(f"largest_lesion_{key}" for key in largest_keys)), "")
     if not prediction.lesion_classes:
         return empty
-    regions = (region for region in prediction.regions[1] if region.label in prediction.lesion_classes)
-    found = [region for region in regions if prediction.is_listed(region)]
+    found = prediction.found_lesions
     if not found:
         return {**empty, "lesions": "0"}
-    largest: Region = max(found, key=lambda region: region.pixels)
+    largest = max(found, key=lambda lesion: lesion.pixels)
+    top, left, bottom, right = largest.box
     return {
         "lesions": str(len(found)),
-        "lesion_scores": " ".join(_score(region) for region in sorted(found, key=lambda r: -(r.score or 0))).strip(),
+        "lesion_scores": " ".join(_score(lesion) for lesion in found).strip(),
         "largest_lesion_class": prediction.classes[largest.label],
-        "largest_lesion_left": str(largest.left),
-        "largest_lesion_top": str(largest.top),
-        "largest_lesion_width": str(largest.right - largest.left),
-        "largest_lesion_height": str(largest.bottom - largest.top),
+        "largest_lesion_left": str(left),
+        "largest_lesion_top": str(top),
+        "largest_lesion_width": str(right - left),
+        "largest_lesion_height": str(bottom - top),
         "largest_lesion_px": str(largest.pixels),
         "largest_lesion_mm2": _mm2(largest.pixels, prediction.pixel_mm2),
         "largest_lesion_score": _score(largest),
     }
 
 
-def _score(region: Region) -> str:
-    return "" if region.score is None else f"{region.score:.4f}"
+def _score(lesion: FoundLesion) -> str:
+    return "" if lesion.score is None else f"{lesion.score:.4f}"
 
 
 def _mm2(pixels: int, pixel_mm2: float | None) -> str:

@@ -26,8 +26,9 @@ MAKER = {"generator": "mammoseg"}
 def write_geojson(prediction: Prediction) -> None:
     """Write `<name>.geojson`, from which `scripts.prepare qupath` restores the same label map.
 
-    A class is one annotation, a MultiPolygon; each lesion or calcification (`transforms.vocabulary`) is an annotation
-    of its own, so that it can be judged, measured and deleted individually. Background is not written.
+    A class is one annotation, a MultiPolygon; each lesion (its pixels of one class) and each calcification
+    (`transforms.vocabulary`) is an annotation of its own, so that it can be judged, measured and deleted individually.
+    Background is not written.
     """
     content = {"type": "FeatureCollection", **MAKER, "features": list(features(prediction))}
     with atomic_file(prediction.path(ENDING)) as part:
@@ -54,8 +55,16 @@ def features(prediction: Prediction) -> Iterator[dict[str, Any]]:
         if not members:
             continue
         apart = concept(prediction.classes[label]).role in ("lesion", "finding") or label in prediction.lesion_classes
-        for group in [[region] for region in members] if apart else [members]:
+        for group in _each_lesion(members) if apart else [members]:
             yield _feature(prediction, label, group, [rings[region.number] for region in group])
+
+
+def _each_lesion(regions: list[Region]) -> list[list[Region]]:
+    """Group the regions of a class by lesion; a region that belongs to none is alone."""
+    groups: dict[int, list[Region]] = {}
+    for region in regions:
+        groups.setdefault(region.lesion or -region.number, []).append(region)
+    return list(groups.values())
 
 
 def _feature(prediction: Prediction, label: int, group: list[Region], polygons: list[list[Ring]]) -> dict[str, Any]:

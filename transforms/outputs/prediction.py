@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from transforms.outputs.found_lesions import FoundLesion, found_lesions
 from transforms.outputs.regions import Region, find_regions
 from transforms.vocabulary import is_lesion
 from transforms.working_resolution import upsampled_probability
+
+if TYPE_CHECKING:
+    from transforms.candidates import Candidate
 
 FINDINGS = "findings.csv"
 
@@ -35,7 +39,8 @@ class Prediction:
             if unknown.
         algorithm: "network", "stage" and "weights" (path, or a list of them), as text.
         lesions: numbers of the lesion classes; None for those that `transforms.vocabulary` knows.
-        min_lesion_score: lesions with a lower score are not listed.
+        min_lesion_score: candidates from this score on are the listed lesions, with or without pixels in the mask; None
+            lists those with pixels in the mask.
         disagreement: disagreement in an ensemble, float32 (rows, columns), see `engines.inference.ensemble`; None for a
             single network.
         source_values: gray value of each class in the label images of the training data, or None.
@@ -53,7 +58,7 @@ class Prediction:
     algorithm: Mapping[str, Any] = field(default_factory=dict)
     source_values: tuple[int, ...] | None = None
     lesions: tuple[int, ...] | None = None
-    min_lesion_score: float = 0.0
+    min_lesion_score: float | None = None
     disagreement: NDArray[np.float32] | None = None
     table: str = FINDINGS
 
@@ -78,12 +83,37 @@ class Prediction:
 
     @cached_property
     def regions(self) -> tuple[NDArray[np.int32], list[Region]]:
-        """Region map and regions, see `find_regions`."""
-        lesion, lesions = None, self.lesion_classes
-        if self.logits is not None and lesions:
-            size = (int(self.label.shape[0]), int(self.label.shape[1]))
-            lesion = upsampled_probability(self.logits.detach(), lesions, size).numpy()
-        return find_regions(self.label, self.probabilities, lesion, lesions)
+        """Region map and regions, see `find_regions`.
+
+        Lesions are the candidates; without logits, the 8-connected components of all lesion classes in the mask.
+        """
+        candidates, owners = self._candidates
+        scores = None if candidates is None else [candidate.score for candidate in candidates]
+        return find_regions(self.label, self.probabilities, owners, scores)
+
+    @cached_property
+    def found_lesions(self) -> list[FoundLesion]:
+        """The lesions to list, see `transforms.outputs.found_lesions.found_lesions`."""
+        shape = (int(self.label.shape[0]), int(self.label.shape[1]))
+        scored = (self._candidates[0], self.min_lesion_score, self.probabilities)
+        return found_lesions(self.regions[1], *scored, self.lesion_classes, shape)
+
+    @cached_property
+    def _candidates(self) -> tuple[list[Candidate] | None, NDArray[np.int32] | None]:
+        """Candidates, and the number of the lesion that each pixel of the mask belongs to; None if unknown."""
+        from skimage.measure import label as components
+
+        from transforms.candidates import divided
+
+        lesions = self.lesion_classes
+        if not lesions:
+            return None, None
+        mask = np.isin(self.label, lesions)
+        if self.logits is None:
+            return None, components(mask, connectivity=2).astype(np.int32)
+        size = (int(self.label.shape[0]), int(self.label.shape[1]))
+        candidates, owners = divided(upsampled_probability(self.logits.detach(), lesions, size).numpy())
+        return candidates, np.where(mask, owners, 0)
 
     @property
     def lesion_classes(self) -> tuple[int, ...]:
@@ -93,5 +123,8 @@ class Prediction:
         return tuple(number for number, name in enumerate(self.classes) if number and is_lesion(name))
 
     def is_listed(self, region: Region) -> bool:
-        """Whether a region's score, if it has one, is high enough for it to be listed as a lesion."""
-        return region.score is None or region.score >= self.min_lesion_score
+        """Whether a region is outlined: always, unless its lesion's score is too low, or it belongs to no candidate."""
+        lowest = self.min_lesion_score
+        if lowest is None or self.logits is None or region.label not in self.lesion_classes:
+            return True
+        return region.score is not None and region.score >= lowest

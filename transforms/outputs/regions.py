@@ -13,7 +13,7 @@ _STRIP = 256
 
 @dataclass(frozen=True)
 class Region:
-    """A 4-connected component of one class.
+    """A 4-connected component of one class; in a lesion class, of one lesion.
 
     Attributes:
         number: its value in the region map, from 1 on.
@@ -21,7 +21,8 @@ class Region:
         pixels: its size.
         top, left, bottom, right: its bounding box; bottom and right are the first row and column after it.
         probability: mean probability of its class, or None if unknown.
-        score: highest lesion probability in the region of a lesion; None for other regions, or if unknown.
+        lesion: number of the lesion that it belongs to, from 1 on; 0 for none.
+        score: score of that lesion; None without one, or if unknown.
     """
 
     number: int
@@ -32,14 +33,15 @@ class Region:
     bottom: int
     right: int
     probability: float | None = None
+    lesion: int = 0
     score: float | None = None
 
 
 def find_regions(
     label: NDArray[np.uint8],
     probabilities: NDArray[np.float32] | None = None,
-    lesion: NDArray[np.float32] | None = None,
-    lesions: Sequence[int] = (),
+    owners: NDArray[np.int32] | None = None,
+    scores: Sequence[float] | None = None,
 ) -> tuple[NDArray[np.int32], list[Region]]:
     """Region map, int32 (rows, columns) with 0 for background, and its regions in order of their numbers.
 
@@ -49,19 +51,21 @@ def find_regions(
         label: class of each pixel, (rows, columns).
         probabilities: (classes, h, w) over the same field of view, usually coarser: each pixel has the probability of
             the coarse pixel that contains its center.
-        lesion: lesion probability, (rows, columns).
-        lesions: the lesion classes.
+        owners: number of the lesion that each pixel belongs to, (rows, columns), from 1 on; 0 for none. Pixels of
+            different lesions are not connected.
+        scores: score of each lesion, in order of the numbers.
     """
-    from scipy.ndimage import find_objects, maximum
+    from scipy.ndimage import find_objects
     from skimage.measure import label as components
 
-    numbered = components(label, background=0, connectivity=1).astype(np.int32)
+    values = label if owners is None else label + owners * np.int32(256)
+    numbered = components(values, background=0, connectivity=1).astype(np.int32)
     boxes = find_objects(numbered)
     pixels = np.bincount(numbered.ravel(), minlength=len(boxes) + 1)
-    classes = np.zeros(len(boxes) + 1, np.uint8)
-    classes[numbered.ravel()] = label.ravel()
+    of = np.zeros(len(boxes) + 1, np.int32)
+    of[numbered.ravel()] = values.ravel()
+    lesions, classes = np.divmod(of, 256)
     means = None if probabilities is None else _sums(label, numbered, probabilities, len(boxes) + 1) / pixels.clip(1)
-    scores = None if lesion is None else maximum(lesion, numbered, np.arange(len(boxes) + 1))
     return numbered, [
         Region(
             number,
@@ -69,7 +73,8 @@ def find_regions(
             int(pixels[number]),
             *(rows.start, columns.start, rows.stop, columns.stop),
             None if means is None else float(means[number]),
-            None if scores is None or int(classes[number]) not in lesions else float(scores[number]),
+            int(lesions[number]),
+            None if scores is None or not lesions[number] else scores[lesions[number] - 1],
         )
         for number, (rows, columns) in enumerate(boxes, start=1)
     ]

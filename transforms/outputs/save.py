@@ -13,7 +13,6 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from numpy.typing import NDArray
 
-from transforms.decision import Decision
 from transforms.errors import UserError
 from transforms.outputs.formats import DEFAULT_FORMATS, FORMATS, checked_formats
 from transforms.outputs.prediction import FINDINGS, Prediction
@@ -49,8 +48,8 @@ class SaveSegmentationd(MapTransform):
         algorithm: "network", "stage" and "weights" (path), which DICOM SEG states.
         logits_key: key of the logits that `ArgmaxLiked` kept, if any; "probabilities" requires them, and "geojson" uses
             them for mean probabilities and lesion scores.
-        decision: the decision by which the maps were made; its classes are the lesions.
-        min_lesion_score: lesions with a lower score are not listed in findings and GeoJSON.
+        lesions: numbers of the lesion classes; None for those that `transforms.vocabulary` knows.
+        min_lesion_score: minimum score of the listed lesions, see `Prediction`.
         workers: threads that write while the next images are segmented; `finish` waits for them. Rows of findings keep
             the order of the images.
         table: file name of the findings table.
@@ -68,8 +67,8 @@ class SaveSegmentationd(MapTransform):
         labels: Sequence[str] | None = None,
         algorithm: Mapping[str, Any] | None = None,
         logits_key: str | None = None,
-        decision: Decision | None = None,
-        min_lesion_score: float = 0.0,
+        lesions: Sequence[int] | None = None,
+        min_lesion_score: float | None = None,
         workers: int = 0,
         table: str = FINDINGS,
     ) -> None:
@@ -82,7 +81,7 @@ class SaveSegmentationd(MapTransform):
         self.labels = tuple(labels or ["background", *(f"class {i}" for i in range(1, num_classes))])
         self.algorithm = dict(algorithm or {})
         self.logits_key = logits_key
-        self.lesions = None if decision is None else decision.lesions
+        self.lesions = None if lesions is None else tuple(lesions)
         self.min_lesion_score = min_lesion_score
         self.table = table
         self.workers = workers

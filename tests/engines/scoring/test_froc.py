@@ -95,6 +95,21 @@ def test_void_lesions_and_void_pixels() -> None:
     assert image.dice == pytest.approx(2 * 60 / 160)
 
 
+@pytest.mark.parametrize("hit", ["iou", "center", "overlap"])
+def test_a_peak_in_a_void_lesion_is_no_false_positive(hit: str) -> None:
+    """The region is 16 times the speck: by intersection over union, it could never be found."""
+    speck, peak = drawn((1, 20, 20, 3, 3)), (0.8, 21, 21, 1, 1)
+    on = drawn((0.6, 15, 15, 12, 12), peak)
+    assert [c.outcome for c in judged(speck, on, hit=hit, min_lesion_size=25).candidates] == [NEITHER]
+    assert [c.outcome for c in judged(drawn(), on, hit=hit, min_lesion_size=25).candidates] == [FALSE]
+    both = speck + drawn((1, 15, 15, 12, 4))  # a lesion that counts is found all the same
+    expected = NEITHER if hit == "center" else HIT
+    assert [c.outcome for c in judged(both, on, hit=hit, min_lesion_size=25).candidates] == [expected]
+    beside = drawn((0.6, 15, 15, 12, 12), (0.8, 16, 16, 1, 1))  # it only overlaps the speck
+    expected = NEITHER if hit == "overlap" else FALSE
+    assert [c.outcome for c in judged(speck, beside, hit=hit, min_lesion_size=25).candidates] == [expected]
+
+
 def test_dice_of_lesions() -> None:
     """Against the parts of the mask that touch a lesion, together."""
     image = judged(TWO, drawn((0.9, 5, 5, 4, 10), (0.8, 11, 5, 2, 10), (0.7, 30, 30, 5, 5)))

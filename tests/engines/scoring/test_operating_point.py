@@ -174,7 +174,12 @@ def test_the_stored_point_and_what_overrides_it() -> None:
     assert decision_of(stored, "none") is None
     assert decision_of({"labels": LABELS}) is None
     assert decision_of({"labels": LABELS, "operating_point": None}, 0.5) == Decision((2, 3), 0.5)
-    assert (min_score_of(stored), min_score_of(stored, 0.1), min_score_of({"labels": LABELS})) == (0.4, 0.1, 0.0)
+    assert decision_of(stored, lesions=()) is None
+    assert (min_score_of(stored), min_score_of(stored, 0.1), min_score_of({"labels": LABELS})) == (0.4, 0.1, None)
+    assert (min_score_of(stored, None, 0.7), min_score_of(stored, None, "none")) == (None, None)
+    assert min_score_of({"operating_point": {"threshold": 0.2}}) == 0.2
+    given = {"min_lesion_score": 0.3}  # by an option of the training
+    assert (min_score_of(given), min_score_of(given, None, "none"), min_score_of(given, None, 0.7)) == (0.3, 0.3, None)
 
 
 @pytest.mark.parametrize(

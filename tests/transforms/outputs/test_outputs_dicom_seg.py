@@ -116,6 +116,11 @@ def test_lesions_carry_their_scores(tmp_path: Path) -> None:
     tumor, muscle, _ = dcmread(tmp_path / "a_seg.dcm").SegmentSequence
     assert tumor.SegmentDescription == "Scores of lesions (left,top,width,height): 30,20,1,2: 0.800; 10,2,4,3: 0.600"
     assert "SegmentDescription" not in muscle
+    options["min_lesion_score"] = 0.7  # and one that the mask lacks is described by the box of its region
+    p[:, 10:12, 3] = np.array([0.24, 0.74, 0.01, 0.01])[:, None]
+    write_dicom_seg(Prediction(label, CLASSES, tmp_path, "a", logits=torch.from_numpy(np.log(p)), **options))
+    tumor = dcmread(tmp_path / "a_seg.dcm").SegmentSequence[0]
+    assert tumor.SegmentDescription == "Scores of lesions (left,top,width,height): 30,20,1,2: 0.800; 3,10,1,2: 0.740"
 
 
 def test_person_and_study_are_those_of_the_source(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lesion_definition import definition
 from scipy.ndimage import gaussian_filter
 
-from engines.scoring.candidates import find_candidates
+from transforms.candidates import divided, find_candidates
 
 
 def whole(p: np.ndarray) -> list[tuple[float, np.ndarray]]:
@@ -41,6 +41,11 @@ def test_equal_to_the_definition(
     assert [score for score, _ in found] == [score for score, _ in expected]
     for (_, region), (_, other) in zip(found, expected, strict=True):
         np.testing.assert_array_equal(region, other)
+    candidates, belonging = divided(p.astype(kind))
+    for number, (candidate, (_, region)) in enumerate(zip(candidates, found, strict=True), start=1):
+        assert (belonging[region] == number).all()
+        assert p.astype(kind)[belonging == number].max() == candidate.score
+    assert (belonging[p.astype(kind) >= 0.01] > 0).all()
 
 
 @settings(max_examples=20, deadline=None)
@@ -50,6 +55,13 @@ def test_regions_are_disjoint_and_large_maps_are_no_exception(seed: int) -> None
     p = ((p - p.min()) / (p.max() - p.min())) ** 4
     times = np.sum([region for _, region in whole(p)], axis=0)
     assert times.max() == 1
+
+
+def test_a_slope_belongs_to_the_peak_above_it_and_so_does_a_low_peak_on_it() -> None:
+    row = np.array([[0.9, 0.5, 0.2, 0.3, 0.1, 0.7, 0.001]])
+    candidates, belonging = divided(row)
+    assert [(c.score, c.box) for c in candidates] == [(0.9, (0, 0, 1, 2)), (0.7, (0, 5, 1, 6))]
+    assert belonging.tolist() == [[1, 1, 1, 1, 2, 2, 0]]  # the peak of 0.3 is no candidate: the pass to 0.9 is 0.2
 
 
 def test_two_peaks_over_a_pass_of_half_the_lower_one_are_one_candidate() -> None:

@@ -6,6 +6,10 @@ Definition (docs/evaluation.md). For a map p of the probability that a pixel is 
   peak's own height; its score is that height, at least `FLOOR`;
 - its region is the 8-connected component of {p >= score / 2} that holds the peak.
 
+Every pixel belongs to a candidate, or to none where all is low: to that of the peak to which the steepest ascent leads
+from it, and from a peak that is no candidate to the higher peak behind its highest pass. The pixels of a region belong
+to its candidate; pixels on the slopes below it may, too.
+
 So the regions are exactly those components of {p >= t} whose highest value is 2 t. They are disjoint and independent of
 a threshold: omitting candidates of low score does not change the others. A plateau is one peak; of equal peaks in one
 region, the first in row-major order represents it.
@@ -65,13 +69,25 @@ def find_candidates(probability: NDArray[np.floating[Any]], floor: float = FLOOR
     Raises:
         ValueError: not a map, or a floor of 0 or less.
     """
+    return divided(probability, floor)[0]
+
+
+def divided(probability: NDArray[np.floating[Any]], floor: float = FLOOR) -> tuple[list[Candidate], NDArray[np.int32]]:
+    """Return `find_candidates`, and to which of them each pixel belongs: a map (H, W) of numbers from 1 on, 0 for none.
+
+    Raises:
+        ValueError: as `find_candidates`.
+    """
     if probability.ndim != 2 or not floor > 0:
         raise ValueError(f"expected a map (H, W) and a floor above 0; got {probability.shape} and {floor}")
     p = np.nan_to_num(np.ascontiguousarray(probability), nan=0.0)
-    regions, peaks = candidate_regions(p, floor)
+    regions, peaks, owners = _regions(p, floor)
     boxes = find_objects(regions)
+    order = np.lexsort((peaks, -p.ravel()[peaks]))
+    rank = np.zeros(len(order) + 1, np.int32)
+    rank[order + 1] = np.arange(1, len(order) + 1)
     found = []
-    for number in np.lexsort((peaks, -p.ravel()[peaks])):
+    for number in order:
         rows, columns = boxes[number]
         region = regions[rows, columns] == number + 1
         row, column = divmod(int(peaks[number]), p.shape[1])
@@ -79,14 +95,18 @@ def find_candidates(probability: NDArray[np.floating[Any]], floor: float = FLOOR
         center = _plateau_center(region & (p[rows, columns] == score), (row - rows.start, column - columns.start))
         box = (rows.start, columns.start, rows.stop, columns.stop)
         found.append(Candidate(float(score), (center[0] + rows.start, center[1] + columns.start), box, region))
-    return found
+    return found, rank[owners]
 
 
-def candidate_regions(p: NDArray[np.floating[Any]], floor: float) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
-    """Return a label map (H, W) of the regions, numbered from 1, and the flat position of the (first) peak of each."""
+def _regions(
+    p: NDArray[np.floating[Any]], floor: float
+) -> tuple[NDArray[np.int32], NDArray[np.intp], NDArray[np.int32]]:
+    """Return a label map (H, W) of the regions, numbered from 1, the flat position of the (first) peak of each, and a
+    label map (H, W) of the pixels that belong to each candidate.
+    """
     active = p >= floor / 2
     if not active.any():
-        return np.zeros(p.shape, np.int32), np.zeros(0, np.intp)
+        return np.zeros(p.shape, np.int32), np.zeros(0, np.intp), np.zeros(p.shape, np.int32)
     roots = _peak_of_each_pixel(p)
     peaks = np.flatnonzero((roots.ravel() == np.arange(p.size)) & active.ravel())
     place = np.empty(p.size, np.int32)
@@ -95,14 +115,15 @@ def candidate_regions(p: NDArray[np.floating[Any]], floor: float) -> tuple[NDArr
     heights = p.ravel()[peaks]
     numbers = np.full(p.shape, -1, np.int32)
     numbers[active] = basins
-    owner = _owners(heights, *_passes(p, numbers), floor)
+    owner, candidate = _owners(heights, *_passes(p, numbers), floor)
     kept = np.flatnonzero(owner == np.arange(len(owner)))
-    regions = np.zeros(p.shape, np.int32)
+    regions, belonging = np.zeros((2, *p.shape), np.int32)
     number_of = np.zeros(len(peaks) + 1, np.int32)  # the last is for basins without a candidate
     number_of[kept] = np.arange(1, len(kept) + 1)
     levels = np.append(heights, np.inf)[owner] / 2
     regions[active] = np.where(p[active] >= levels[basins], number_of[owner][basins], 0)
-    return regions, peaks[kept]
+    belonging[active] = number_of[candidate][basins]
+    return regions, peaks[kept], belonging
 
 
 def _peak_of_each_pixel(p: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
@@ -152,8 +173,9 @@ def _owners(
     second: NDArray[np.int64],
     passes: NDArray[np.floating[Any]],
     floor: float,
-) -> NDArray[np.intp]:
-    """Return the candidate (number of its peak's basin) whose region extends into each basin; -1 for none.
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the candidate (number of its peak's basin) whose region extends into each basin, and the one to which the
+    basin belongs; -1 for none.
 
     Basins are numbered in row-major order of their peaks; the passes come in descending order.
     """
@@ -178,10 +200,12 @@ def _owners(
             swallowed.append((low, high, height))
     owner = np.arange(len(heights), dtype=np.intp)
     owner[heights < floor] = -1
+    candidate = owner.copy()
     for low, high, height in reversed(swallowed):  # a basin is decided before the basins joined to it
         inside = owner[high] != high or height >= level[high] / 2
         owner[low] = owner[high] if inside else -1
-    return owner
+        candidate[low] = candidate[high]
+    return owner, candidate
 
 
 def _plateau_center(peak: NDArray[np.bool_], first: tuple[int, int]) -> tuple[int, int]:
