@@ -32,9 +32,9 @@ from typing import Annotated
 
 import typer
 
+from engines.scoring.draws import DRAWS, SEED
 from scripts.commandline import run_app, without_collector
 from scripts.comparison import command_options as shared
-from scripts.comparison.draws import DRAWS, SEED
 from transforms.errors import UserError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)

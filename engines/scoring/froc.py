@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.scoring.draws import DRAWS, SEED
 from engines.scoring.intervals import interval
 from engines.scoring.matching import FALSE, ImageLesions, Lesion
 
 RATES = (0.25, 0.5, 1.0, 2.0)
 """False positives per image at which the sensitivity is reported."""
-
-DRAWS = 2000
-SEED = 0
 
 MILLIMETERS = (("under_10_mm", 0.0, 10.0), ("10_to_20_mm", 10.0, 20.0), ("20_mm_or_more", 20.0, math.inf))
 THIRDS = ("smallest_third", "middle_third", "largest_third")

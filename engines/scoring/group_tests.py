@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from engines.scoring.froc import DRAWS, SEED, Froc, Measure, mean_interval
+from engines.scoring.draws import DRAWS, SEED
+from engines.scoring.froc import Froc, Measure, mean_interval
 from engines.scoring.groups import (
     LEAST_SUBJECTS,
     NAMES,

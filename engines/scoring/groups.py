@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engines.scoring.froc import DRAWS, SEED, Froc, Measure, size_bands
+from engines.scoring.draws import DRAWS, SEED
+from engines.scoring.froc import Froc, Measure, size_bands
 from engines.scoring.intervals import FEW_SIGN, few_subjects, sign
 from engines.scoring.matching import ImageLesions
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from engines.records.tables import write_csv, write_text
+from engines.scoring.draws import DRAWS, SEED
 from engines.scoring.figures import save_figure, save_vector
 from scripts.comparison.chart import column_chart
-from scripts.comparison.draws import DRAWS, SEED
 from scripts.comparison.froc_chart import froc_chart
 from scripts.comparison.image_strips import Case, cases, sheet
 from scripts.comparison.latex import latex

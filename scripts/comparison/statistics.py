@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
 from engines.records.score_table import MEAN_TITLES
+from engines.scoring.draws import DRAWS, SEED
 from engines.scoring.holm import holm
 from engines.scoring.intervals import interval
 from engines.scoring.metrics import overall_scores, scores
-from scripts.comparison.draws import DRAWS, SEED
 
 INTERVALS = tuple(MEAN_TITLES)
 """Scores with an interval, and with a mean and standard deviation over folds."""

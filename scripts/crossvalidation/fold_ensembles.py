@@ -21,9 +21,9 @@ from engines.records.mlflow_store import disable_telemetry
 from engines.records.tables import write_text
 from engines.records.trained_model import DIGEST
 from engines.runs.owned_run import own, tracked
+from engines.scoring.draws import DRAWS, SEED
 from engines.scoring.operating_point import rule_rate
 from scripts.comparison.choice import comparable
-from scripts.comparison.draws import DRAWS, SEED
 from scripts.comparison.models import model_of
 from scripts.comparison.out_of_fold import at_points
 from scripts.comparison.store import Result, cross_validation

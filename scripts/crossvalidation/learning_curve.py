@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from engines.base.paths import project_root
 from engines.records.tables import write_csv, write_text
+from engines.scoring.draws import DRAWS, SEED
 from engines.scoring.figures import save_figure, save_vector
 from engines.scoring.intervals import few_subjects, sign
-from scripts.comparison.draws import DRAWS, SEED
 from scripts.comparison.metric import default_metric, fold_numbers, lower_is_better, verdict_rows
 from scripts.comparison.store import Result
 from scripts.crossvalidation.run import cross_validate

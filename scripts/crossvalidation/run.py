@@ -19,11 +19,11 @@ from engines.records.mlflow_run import Tracking
 from engines.records.mlflow_store import disable_telemetry
 from engines.records.tables import write_text
 from engines.runs.owned_run import own, tracked
+from engines.scoring.draws import DRAWS, SEED
 from engines.scoring.groups import SIZE
 from engines.scoring.operating_point import rule_rate
 from scripts.comparison.choice import SHARE_TAG
 from scripts.comparison.console_table import console
-from scripts.comparison.draws import DRAWS, SEED
 from scripts.comparison.group_table import FILE as GROUPS
 from scripts.comparison.group_table import TESTS, with_groups
 from scripts.comparison.lesion_table import LesionRow
