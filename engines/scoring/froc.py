@@ -74,14 +74,17 @@ def score_rows(measures: Mapping[str, Measure], draws: int = DRAWS, seed: int = 
 
 
 def mean_interval(measures: Sequence[Measure], draws: int = DRAWS, seed: int = SEED) -> tuple[float, float]:
-    """Return the interval of the mean of one score over several trainings, scored on the same subjects."""
+    """Return the interval of the mean of one score over several trainings, scored on the same subjects.
+
+    NaN if fewer than two subjects contribute, such as two with a lesion.
+    """
     number = len(measures[0].numerator)
-    if number < 2 or any(math.isnan(measure.value) for measure in measures):
+    counted = int(np.any([measure.denominator > 0 for measure in measures], axis=0).sum())
+    if counted < 2 or any(math.isnan(measure.value) for measure in measures):
         return math.nan, math.nan
     times = subject_draws(number, draws, seed)
     samples = [ratio(times @ measure.numerator, times @ measure.denominator) for measure in measures]
     value = float(np.mean([measure.value for measure in measures]))
-    counted = int(np.any([measure.denominator > 0 for measure in measures], axis=0).sum())
     low, high = interval(np.mean(samples, axis=0), value, number, measures[0].largest, counted)
     return float(low), float(high)
 

@@ -67,6 +67,11 @@ def test_intervals_of_a_sensitivity_contain_the_truth_as_often_as_promised(
     assert held >= 0.95 * 300
 
 
+def test_one_subject_with_a_lesion_has_no_interval() -> None:
+    """One lesion found of her two; all bootstrap samples with her have this score."""
+    assert np.isnan(Measure(np.array([1.0, 0, 0]), np.array([2.0, 0, 0])).interval()).all()
+
+
 def test_a_score_without_a_maximum_keeps_its_interval() -> None:
     assert Measure(np.zeros(8), np.ones(8), math.inf).interval() == (0, 0)  # false positives per image, say
 
